@@ -1,0 +1,96 @@
+"""ServingConfig: everything an operator sets, as the `args` of a Ray Serve config file."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from serving.gateway.request import Role
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class LimitsConfig(_Strict):
+    """Sizes of one replica group; they decide its memory and what is compiled at start-up."""
+
+    max_rows: Annotated[int, Field(ge=1, le=1024)] = 8
+    """Sequences generated at the same time."""
+    max_step_tokens: Annotated[int, Field(ge=16, le=16384)] = 256
+    """Tokens computed in one step: the budget that prompts in prefill share with running generations."""
+    max_context: Annotated[int, Field(ge=64)] = 8192
+    """Tokens of one sequence, prompt and generation together."""
+    page_size: Annotated[int, Field(ge=8, le=256)] = 32
+    """Tokens in one page of the KV cache."""
+    kv_tokens: Annotated[int, Field(ge=64)] = 32768
+    """Tokens that the KV cache holds, over all sequences."""
+    max_queue: Annotated[int, Field(ge=0)] = 64
+    """Requests that wait for a row before further ones are refused with a retry hint."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> "LimitsConfig":
+        if self.kv_tokens < self.max_context:
+            raise ValueError(
+                f"kv_tokens={self.kv_tokens} is less than max_context={self.max_context}: one sequence of full length "
+                "would not fit. Raise kv_tokens or lower max_context."
+            )
+        return self
+
+
+class ModelConfig(_Strict):
+    """One model: a Ray Serve deployment of replica groups."""
+
+    id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
+    """The name clients use."""
+    checkpoint: str
+    """A GGUF file, a directory of Hugging Face files, or `package:NAME` for a checkpoint in a Python package."""
+    tokenizer: Path | None = None
+    """A SentencePiece `.model` or a `tokenizer.json`; by default the one that comes with the checkpoint."""
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)]
+    """What it is asked to do when a request names no model."""
+    aliases: tuple[str, ...] = ()
+    """Further names that clients may use."""
+    dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
+    """Devices that one replica group spans."""
+    replicas: Annotated[int, Field(ge=1)] = 1
+    fim_format: Literal["psm", "spm"] = "psm"
+    """The order of a fill-in-the-middle prompt: prefix-suffix-middle or suffix-prefix-middle."""
+    default_max_tokens: Annotated[int, Field(ge=1)] = 256
+    """Generated at most when the request does not say."""
+    limits: LimitsConfig = LimitsConfig()
+    ray_actor_options: dict[str, object] = {}
+    """Passed to Ray for the group's actor: CPUs, GPUs, custom resources."""
+
+
+class GatewayConfig(_Strict):
+    """The ingress deployment."""
+
+    replicas: Annotated[int, Field(ge=1)] = 1
+    max_body_bytes: Annotated[int, Field(ge=1024)] = 4 * 1024 * 1024
+    """A larger request body is refused."""
+    request_timeout_s: Annotated[float, Field(gt=0)] = 300.0
+    """Every request ends within this time; clients may ask for less."""
+
+
+class ServingConfig(_Strict):
+    """The whole service."""
+
+    models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    gateway: GatewayConfig = GatewayConfig()
+
+    @model_validator(mode="after")
+    def _unique(self) -> "ServingConfig":
+        names = [name for model in self.models for name in (model.id, *model.aliases)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"models: {', '.join(twice)} names more than one model. Give each model its own id.")
+        for role in Role:
+            serving = [model.id for model in self.models if role in model.roles]
+            if len(serving) > 1:
+                raise ValueError(
+                    f"models: {', '.join(serving)} all have the role '{role}'. Leave it with one of them; "
+                    "the others can still be asked for by name."
+                )
+        return self

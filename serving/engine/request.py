@@ -1,0 +1,86 @@
+"""What the engine is asked for and what it answers: token ids, never text."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+MAX_LOGPROBS = 20
+"""Most alternatives a request may ask for at each position; the width the runner computes."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingParams:
+    """How the next token is drawn.
+
+    Attributes:
+      temperature: 0 is greedy (exact argmax); otherwise logits are divided by it.
+      top_k: keep the k most likely tokens (ties at the boundary are kept); 0 keeps all.
+      top_p: keep the smallest set whose probability reaches this (ties are kept); 1 keeps all.
+      seed: the draw at one position depends on this and the position alone, not on the batch. Unsigned 32 bits.
+      logprobs: alternatives reported for each token, at most `MAX_LOGPROBS`; 0 reports the token's own
+        log probability only; None reports none. Log probabilities are of the model's own distribution,
+        before temperature, top-k and top-p.
+    """
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    seed: int = 0
+    logprobs: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """One sequence to generate.
+
+    Attributes:
+      request_id: unique among the requests in flight.
+      prompt_ids: the rendered prompt, BOS included; at least one id.
+      max_tokens: generate at most this many tokens; at least one.
+      stop_ids: generation ends at any of these, which are never emitted.
+      timeout_s: seconds from submission after which the result is worthless; None waits for ever.
+    """
+
+    request_id: str
+    prompt_ids: tuple[int, ...]
+    max_tokens: int
+    sampling: SamplingParams = field(default_factory=SamplingParams)
+    stop_ids: frozenset[int] = frozenset()
+    timeout_s: float | None = None
+
+
+class FinishReason(StrEnum):
+    """Why a generation ended."""
+
+    STOP = "stop"
+    LENGTH = "length"
+    ABORTED = "aborted"
+    DEADLINE = "deadline"
+    ERROR = "error"
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A generated token; `logprob` and `top` are filled when the request asked for logprobs.
+
+    Attributes:
+      top: the most likely tokens at this position, most likely first: (token id, log probability).
+    """
+
+    id: int
+    logprob: float | None = None
+    top: tuple[tuple[int, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationChunk:
+    """Tokens that became available together; the last chunk of a generation has a finish reason.
+
+    Attributes:
+      cached_tokens: how many prompt tokens came from the prefix cache.
+      error: what went wrong, for `FinishReason.ERROR`; written for the client, without internals.
+    """
+
+    tokens: tuple[Token, ...] = ()
+    finish_reason: FinishReason | None = None
+    cached_tokens: int = 0
+    error: str | None = None
