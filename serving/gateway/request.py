@@ -1,5 +1,6 @@
 """The one internal request: what every wire format is turned into, and what every answer is written from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -83,6 +84,7 @@ class CodeRequest:
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
       session_id: what keeps requests of one file on one replica.
+      wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
 
     request_id: str
@@ -94,6 +96,7 @@ class CodeRequest:
     choices: int = 1
     timeout_s: float | None = None
     session_id: str = ""
+    wire_names: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
