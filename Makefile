@@ -1,0 +1,48 @@
+# Every target works from a clean clone: it makes .venv first when that is missing or out of date.
+.DEFAULT_GOAL := help
+.PHONY: help setup serve test lint format protos protos-check oracle lock clean
+
+CONFIG ?= config/demo.yaml
+BIN := .venv/bin
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCELERATOR=gpu or tpu for those)
+	@sh scripts/setup.sh
+
+serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=config/YOURS.yaml
+	@$(BIN)/codegemma serve $(CONFIG)
+
+test: setup ## set up and run all the tests
+	$(BIN)/pytest
+
+lint: setup protos-check ## linter, format check, type checker, import contracts, gRPC contract
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/buf lint protos
+
+format: setup ## let the linter and the formatter change what they can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+protos: setup ## rebuild the committed gRPC stubs
+	bash scripts/protos.sh
+
+protos-check: setup ## fail if the committed gRPC stubs are not those of the .proto files
+	bash scripts/protos.sh --check
+
+oracle: setup ## compare the model with transformers on new random weights and prompts (needs Python 3.11)
+	@sh scripts/oracle.sh
+
+LOCK = $(BIN)/uv pip compile --quiet pyproject.toml --extra demo --extra dev --universal --python-version 3.12 \
+	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UPGRADE=1 takes the newest)
+	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
+	$(LOCK) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
+	$(LOCK) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock
+
+clean: ## remove what the other targets made
+	rm -rf .venv .venv-oracle .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
