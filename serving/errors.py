@@ -74,13 +74,16 @@ class ServingError(Exception):
     """
 
     def __init__(
-        self, reason: Reason, message: str, *, field: str | None = None, retry_after_s: float | None = None
+        self, reason: Reason, message: str, field: str | None = None, retry_after_s: float | None = None
     ) -> None:
-        super().__init__(message)
+        super().__init__(reason, message, field, retry_after_s)  # all of them: pickling rebuilds from `args`
         self.reason = reason
         self.message = message
         self.field = field
         self.retry_after_s = retry_after_s
+
+    def __str__(self) -> str:
+        return self.message
 
     @property
     def wire(self) -> WireError:

@@ -1,0 +1,208 @@
+"""`codegemma serve`: the whole service on this machine, until Ctrl-C."""
+
+import logging
+import os
+import signal
+import socket
+import sys
+import threading
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import httpx
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
+
+_TERMS = (
+    "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
+    "By using the model you accept them."
+)
+# Read by Ray Serve when it is imported and in every process that it starts.
+_SERVE_ENVIRONMENT = {
+    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # no load balancer in front that must notice first
+    "RAY_SERVE_LOG_TO_STDERR": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+}
+_LOGS = "/tmp/ray/session_latest/logs/serve"
+_POLL_S = 0.2
+
+
+def serve(
+    config: Annotated[
+        Path | None, typer.Option(help="A Ray Serve config file. Default: the embedded demo with Gemma 3 270M.")
+    ] = None,
+    http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
+    grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
+) -> None:
+    """Start the service on this machine and keep it running until Ctrl-C.
+
+    Reads the weights, compiles every step shape (the second start finds them in a cache), then prints how to call
+    it. Ctrl-C lets running requests finish, then stops everything it started.
+    """
+    console = Console(stderr=True)
+    try:
+        file = read_serve_file(config or demo_file())
+        if http_port:
+            file = replace(file, http_options={**file.http_options, "port": http_port})
+        if grpc_port:
+            file = replace(file, grpc_options={**file.grpc_options, "port": grpc_port})
+        _check_free("HTTP", "--http-port", file.http_address)
+        _check_free("gRPC", "--grpc-port", file.grpc_address)
+    except ServeFileError as error:
+        console.print(f"[red]error:[/] {error}", highlight=False)
+        raise typer.Exit(2) from None
+    console.print(_TERMS, style="dim", highlight=False)
+    signal.signal(signal.SIGTERM, _as_interrupt)
+    try:
+        code = _run(file, console)
+    except KeyboardInterrupt:
+        code = 0
+    finally:
+        _stop(console)
+    raise typer.Exit(code)
+
+
+def _run(file: ServeFile, console: Console) -> int:
+    """Start, wait until interrupted. Returns an exit status if the service failed to start."""
+    os.environ.update({name: os.environ.get(name, value) for name, value in _SERVE_ENVIRONMENT.items()})
+    with console.status("Starting Ray"):
+        import ray
+        from ray import serve as ray_serve
+
+        ray.init(
+            num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
+            include_dashboard=False,
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+        )
+        ray_serve.start(
+            http_options=dict(file.http_options),
+            grpc_options=dict(file.grpc_options),
+            logging_config=dict(file.logging_config),
+        )
+    failure = _deploy(file, console)
+    if failure is not None:
+        console.print(f"[red]error:[/] the service did not start.\n{failure}\nLogs: {_LOGS}", highlight=False)
+        return 1
+    _print_ready(file, Console())
+    threading.Event().wait()  # until a signal raises KeyboardInterrupt
+    return 0
+
+
+def _deploy(file: ServeFile, console: Console) -> str | None:
+    """Run the application, showing each model's start-up. Returns why it failed, or None."""
+    from ray import serve as ray_serve
+
+    from serving.app import build
+    from serving.group.progress import read
+
+    outcome: list[str] = []
+
+    def run() -> None:
+        try:
+            ray_serve.run(build(file.args), name=file.name, route_prefix="/")
+        except Exception as error:  # Ray raises plain RuntimeErrors here; all of them mean the same
+            outcome.append(_last_line(str(error)))
+
+    deploying = threading.Thread(target=run, daemon=True)
+    deploying.start()
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console) as bars:
+        tasks = {model.id: bars.add_task(f"{model.id}: starting", total=None) for model in file.config.models}
+        phases: dict[str, str] = {}
+        while deploying.is_alive():
+            deploying.join(_POLL_S)
+            for progress in read():
+                if phases.get(progress.model) != progress.phase:
+                    phases[progress.model] = progress.phase
+                    if not console.is_terminal:
+                        console.print(f"{progress.model}: {progress.phase}")
+                bars.update(
+                    tasks[progress.model],
+                    description=f"{progress.model}: {progress.phase}",
+                    completed=progress.done,
+                    total=progress.total,
+                )
+    return outcome[0] if outcome else None
+
+
+def _print_ready(file: ServeFile, console: Console) -> None:
+    host, port = file.http_address
+    grpc_host, grpc_port = file.grpc_address
+    url = f"http://{host}:{port}"
+    models = httpx.get(f"{url}/v1/models", timeout=30).raise_for_status().json()["data"]
+    console.print("\n[bold green]codegemma is ready[/]\n", highlight=False)
+    console.print(f"  HTTP   {url}/v1   OpenAI's API", highlight=False)
+    console.print(f"  gRPC   {grpc_host}:{grpc_port}   codegemma.v1, with reflection\n", highlight=False)
+    for model in models:
+        roles = [f"fim ({model['fim']})" if role == "fim" else role for role in model["roles"]]
+        console.print(
+            f"  {model['id']}   {', '.join(roles)}   {model['context_length']} tokens of context", highlight=False
+        )
+    fim = next((model["id"] for model in models if "fim" in model["roles"]), models[0]["id"])
+    print(f"""
+  Complete by HTTP:
+
+    curl -s {url}/v1/completions -H 'content-type: application/json' \\
+      -d '{{"model": "{fim}", "prompt": "def fibonacci(n):\\n    ", "suffix": "\\n\\nprint(fibonacci(10))", "max_tokens": 48}}'
+
+  Complete by gRPC:
+
+    {sys.executable} -c 'import grpc; from codegemma.v1 import code_assist_service_pb2 as m, code_assist_service_pb2_grpc as s; \\
+      print(s.CodeAssistServiceStub(grpc.insecure_channel("{grpc_host}:{grpc_port}")).Complete(m.CompleteRequest( \\
+      fim=m.FimInput(prefix="def fibonacci(n):\\n    ", suffix="\\n\\nprint(fibonacci(10))"))))'
+
+  Or:  codegemma complete FILE:LINE:COL    codegemma chat
+
+  Logs: {_LOGS}
+  Ctrl-C drains and stops.""")
+
+
+def _stop(console: Console) -> None:
+    """Drain and end every process that was started; a second Ctrl-C does not interrupt this."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if "ray" not in sys.modules:
+        return
+    import ray
+    from ray import serve as ray_serve
+
+    if not ray.is_initialized():
+        return
+    with console.status("Draining"), suppress(Exception):  # a half-started Serve may have nothing to shut down
+        ray_serve.shutdown()
+    ray.shutdown()
+    console.print("Stopped.")
+
+
+def _check_free(what: str, option: str, address: tuple[str, int]) -> None:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as error:
+            raise ServeFileError(
+                f"{what} cannot listen on {address[0]}:{address[1]}: {error.strerror}. Choose another with {option}."
+            ) from None
+
+
+def _last_line(text: str) -> str:
+    lines = [line for line in text.strip().splitlines() if line.strip()]
+    return lines[-1] if lines else "no reason given"
+
+
+def _as_interrupt(signum: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

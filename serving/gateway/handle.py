@@ -1,0 +1,60 @@
+"""The backend of a model: its replica groups, reached through a Ray Serve handle."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+
+from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
+from ray.serve.handle import DeploymentHandle
+
+from serving.engine.request import GenerationChunk, GenerationRequest
+from serving.errors import Reason, ServingError
+
+_RETRY_AFTER_S = 1.0
+_HEALTH_TIMEOUT_S = 2.0
+
+
+class HandleBackend:
+    """Implements `serving.gateway.service.ModelBackend` over the deployment of one model."""
+
+    def __init__(self, model: str, handle: DeploymentHandle) -> None:
+        self._model = model
+        self._handle = handle
+        self._stream = handle.options(stream=True)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+        """Generate one sequence on some group of the model; closing the generator aborts it there.
+
+        Raises:
+          ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
+            the group itself refused.
+        """
+        chunks = self._stream.generate.remote(request)
+        try:
+            async for chunk in chunks:
+                yield chunk
+        except ServingError as error:  # Ray raises a subclass of its own; make it plain again
+            raise ServingError(error.reason, error.message, error.field, error.retry_after_s) from None
+        except BackPressureError as error:
+            raise ServingError(
+                Reason.OVERLOADED,
+                f"model {self._model!r} has {error.args[0]} requests waiting, its limit. Try again in a moment.",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from None
+        except (RayActorError, DeploymentUnavailableError) as error:
+            raise ServingError(
+                Reason.UNAVAILABLE,
+                f"model {self._model!r} lost the replica group that served this request. Try again.",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from error
+        finally:
+            # Not only for a client that went away: without this a cancelled stream may run on in the group.
+            chunks.cancel()
+
+    async def ready(self) -> bool:
+        """Whether a group of the model answers."""
+        try:
+            async with asyncio.timeout(_HEALTH_TIMEOUT_S):
+                return bool(await self._handle.ready.remote())
+        except (TimeoutError, RayError, RayServeException, TaskCancelledError):
+            return False

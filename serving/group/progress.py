@@ -1,0 +1,30 @@
+"""How far a starting replica group is, told to whoever watches the cluster."""
+
+from dataclasses import asdict, dataclass
+from json import dumps, loads
+
+from ray.experimental import internal_kv
+
+_NAMESPACE = b"codegemma-start-up"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """One long phase of a model's start-up: `done` of `total` steps, in whatever unit the phase counts."""
+
+    model: str
+    phase: str
+    done: int
+    total: int
+
+
+def report(progress: Progress) -> None:
+    """Replace what is known of the model's start-up. Kept in the cluster's own key-value store."""
+    internal_kv._internal_kv_put(progress.model, dumps(asdict(progress)), overwrite=True, namespace=_NAMESPACE)
+
+
+def read() -> list[Progress]:
+    """The latest report of each model that is starting or has started."""
+    names = internal_kv._internal_kv_list(b"", namespace=_NAMESPACE)
+    values = [internal_kv._internal_kv_get(name, namespace=_NAMESPACE) for name in names]
+    return [Progress(**loads(value)) for value in values if value]
