@@ -72,6 +72,14 @@ class CodeService:
         """
         raise NotImplementedError
 
+    def model_for(self, request: CodeRequest) -> ModelInfo:
+        """The model that answers this request: the one it names, or the one with the role of its prompt's shape.
+
+        Raises:
+          ServingError: MODEL_NOT_FOUND, ROLE_NOT_SERVED.
+        """
+        raise NotImplementedError
+
     def count_tokens(self, request: CodeRequest) -> int:
         """How many tokens the rendered prompt is, BOS included.
 
