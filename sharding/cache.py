@@ -1,0 +1,39 @@
+"""The paged KV cache: one array per layer, `[P, page_size, 2 * K, D]`, with keys and values interleaved: K0, V0, K1, ...
+
+It is the layout of `tokamax.ops.ragged_paged_attention`. A page holds `page_size` consecutive positions of one
+sequence; which page holds which is the caller's business and comes with every step as a page table.
+"""
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from sharding.attention.protocol import Ragged
+from sharding.config import GemmaConfig
+from sharding.mesh import TENSOR
+from sharding.partition import heads_per_device
+
+CACHE_SPEC = PartitionSpec(None, None, TENSOR, None)
+
+
+def new_cache(config: GemmaConfig, mesh: Mesh, dtype: jnp.dtype, num_pages: int, page_size: int) -> list[jax.Array]:
+    """Returns an empty cache: for each layer `[P, page_size, 2 * K, D]`, split over the devices by KV head.
+
+    With fewer KV heads than devices, the axis has one KV head for each device; see `sharding.partition`.
+    """
+    devices = mesh.shape[TENSOR]
+    kv_heads = heads_per_device(config, devices)[1] * devices
+    shape = (num_pages, page_size, 2 * kv_heads, config.head_dim)
+    allocate = jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=NamedSharding(mesh, CACHE_SPEC))
+    return [allocate() for _ in range(config.num_layers)]
+
+
+def write_kv(cache: jax.Array, k: jax.Array, v: jax.Array, ragged: Ragged) -> jax.Array:
+    """Writes the keys and values of a step, `[T, K, D]` each, to their places; padding tokens go nowhere."""
+    num_tokens, kv_heads, head_dim = k.shape
+    num_pages, page_size = cache.shape[:2]
+    rows = ragged.token_rows(num_tokens)
+    positions = ragged.positions(num_tokens)
+    pages = ragged.page_table.at[rows, positions // page_size].get(mode="fill", fill_value=num_pages)
+    interleaved = jnp.stack([k, v], axis=2).reshape(num_tokens, 2 * kv_heads, head_dim)
+    return cache.at[pages, positions % page_size].set(interleaved.astype(cache.dtype), mode="drop")
