@@ -1,0 +1,75 @@
+"""Loads a checkpoint onto devices, each parameter straight to its sharding."""
+
+from collections.abc import Callable, Mapping
+from math import prod
+from typing import Any
+
+import jax
+import numpy as np
+import numpy.typing as npt
+
+from sharding.checkpoint.checkpoint import Checkpoint
+from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.source import TensorSource
+
+OnProgress = Callable[[str, int, int], None]
+"""Called with the path of the parameter just loaded, the bytes loaded so far, and the bytes in all."""
+
+
+def load(
+    checkpoint: Checkpoint, abstract: Mapping[str, jax.ShapeDtypeStruct], on_progress: OnProgress | None = None
+) -> dict[str, jax.Array]:
+    """Loads the parameters that a model asks for.
+
+    One parameter at a time is read, each device's slice of it straight from the file and cast on the way, so that host
+    memory holds at most one parameter besides what the devices keep.
+
+    Args:
+      checkpoint: where to read.
+      abstract: by parameter path: shape, dtype, and the sharding to load to (None: the default device).
+      on_progress: told after every parameter.
+
+    Raises:
+      CheckpointError: the checkpoint lacks a parameter, has one more, or has it in another shape.
+    """
+    _check(checkpoint, abstract)
+    total = sum(_nbytes(parameter) for parameter in abstract.values())
+    arrays: dict[str, jax.Array] = {}
+    done = 0
+    for path, parameter in abstract.items():
+        arrays[path] = _load_one(checkpoint.tensors[path], parameter)
+        done += _nbytes(parameter)
+        if on_progress is not None:
+            on_progress(path, done, total)
+    return arrays
+
+
+def _load_one(source: TensorSource, parameter: jax.ShapeDtypeStruct) -> jax.Array:
+    def read(index: tuple[slice, ...] | None) -> npt.NDArray[Any]:
+        return source.read(index or (), parameter.dtype)
+
+    sharding = parameter.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    array: jax.Array = jax.make_array_from_callback(parameter.shape, sharding, read, dtype=parameter.dtype)
+    # Wait for the copy, or the slices of several parameters would be in host memory at once.
+    jax.block_until_ready(array)
+    return array
+
+
+def _check(checkpoint: Checkpoint, abstract: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+    missing, extra = abstract.keys() - checkpoint.tensors.keys(), checkpoint.tensors.keys() - abstract.keys()
+    if missing:
+        raise CheckpointError(f"{checkpoint.path}: the model's parameter {min(missing)} is missing.")
+    if extra:
+        source = checkpoint.tensors[min(extra)]
+        raise CheckpointError(f"{source.file}: tensor {source.name} ({min(extra)}) is no parameter of the model.")
+    for path, parameter in abstract.items():
+        source = checkpoint.tensors[path]
+        if source.shape != parameter.shape:
+            raise CheckpointError(
+                f"{source.file}: tensor {source.name} gives {path} the shape {source.shape}; the model's is "
+                f"{parameter.shape}."
+            )
+
+
+def _nbytes(parameter: jax.ShapeDtypeStruct) -> int:
+    return prod(parameter.shape) * int(np.dtype(parameter.dtype).itemsize)
