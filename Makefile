@@ -2,7 +2,6 @@
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test lint format protos protos-check oracle lock clean
 
-CONFIG ?= config/demo.yaml
 BIN := .venv/bin
 
 help: ## list the targets
@@ -11,8 +10,8 @@ help: ## list the targets
 setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCELERATOR=gpu or tpu for those)
 	@sh scripts/setup.sh
 
-serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=config/YOURS.yaml
-	@$(BIN)/codegemma serve $(CONFIG)
+serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=YOUR.yaml
+	@$(BIN)/codegemma serve $(if $(CONFIG),--config $(CONFIG))
 
 test: setup ## set up and run all the tests
 	$(BIN)/pytest

@@ -1,0 +1,90 @@
+"""How commands reach a running server, and how they say in one line what went wrong."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from openai import APIError, OpenAI
+
+CONNECT_TIMEOUT_S = 5.0
+ANSWER_TIMEOUT_S = 300.0
+"""Silence after which a server is taken for dead: what the service itself allows a request by default."""
+
+
+def _check_url(url: str) -> str:
+    if not url.startswith(("http://", "https://")):
+        raise typer.BadParameter(f"'{url}' must begin with http:// or https://")
+    return url.rstrip("/").removesuffix("/v1")
+
+
+UrlOption = Annotated[str, typer.Option("--url", envvar="CODEGEMMA_URL", callback=_check_url, help="The server.")]
+ApiKeyOption = Annotated[
+    str, typer.Option("--api-key", envvar="CODEGEMMA_API_KEY", help="Sent as bearer token.", show_default=False)
+]
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="A model of `codegemma models`; by default the one for this kind of request."),
+]
+MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Generate at most this many.")]
+TemperatureOption = Annotated[
+    float, typer.Option("--temperature", "-t", min=0.0, max=2.0, help="0 always takes the likeliest token.")
+]
+DEFAULT_URL = "http://127.0.0.1:8000"
+
+
+def connect(url: str, api_key: str) -> "OpenAI":
+    """A client of the server at `url`. Nothing is sent yet, and nothing will be sent twice: a person waits."""
+    import openai
+
+    timeout = openai.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+    return openai.OpenAI(base_url=f"{url}/v1", api_key=api_key or "none", max_retries=0, timeout=timeout)
+
+
+def explain(error: "APIError", url: str) -> str:
+    """One line that says what went wrong between us and the server, and what to do about it."""
+    import openai
+
+    match error:
+        case openai.APIConnectionError():
+            return (
+                f"No answer from {url}: {error.__cause__ or error}. Is the server running? "
+                "`codegemma serve` starts one, --url names another."
+            )
+        case openai.APIStatusError(status_code=401 | 403):
+            return f"The server at {url} refused the API key. Set CODEGEMMA_API_KEY or --api-key."
+        case openai.APIStatusError(body={"message": str(message)}):
+            return _one_line(message)
+        case openai.APIStatusError(status_code=status):
+            return f"{url} answered with HTTP status {status}, not as a server of this kind. Is --url right?"
+        case _:  # in the middle of a stream
+            return _one_line(error.message)
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def say_error(message: str) -> None:
+    """Prints one line on standard error."""
+    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
+
+
+def fail(message: str) -> NoReturn:
+    """Ends the command with one line on standard error."""
+    say_error(message)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def server_errors(url: str) -> Iterator[None]:
+    """Ends the command with one line when the server cannot be reached or refuses."""
+    import openai
+
+    try:
+        yield
+    except openai.APIError as error:
+        fail(explain(error, url))

@@ -1,0 +1,68 @@
+"""The command line: one command per module."""
+
+from typing import Annotated
+
+import typer
+
+from serving.cli.chat import chat
+from serving.cli.complete import complete
+from serving.cli.models import models
+from serving.cli.serve import serve
+
+app = typer.Typer(
+    name="codegemma",
+    help="Code completion and code chat from Gemma models on your own machines.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Start with [bold]codegemma serve[/], then try [bold]codegemma complete src/app.py:12:5 --show[/].",
+)
+
+
+def _examples(*lines: str) -> str:
+    return "\n".join(["[bold]Examples[/]", *(f"  {line}" for line in lines)])
+
+
+app.command(
+    epilog=_examples(
+        "codegemma serve                                    [dim]# the embedded Gemma 3 270M[/]",
+        "codegemma serve --config config/gpu.yaml --http-port 8080",
+    )
+)(serve)
+app.command(
+    epilog=_examples(
+        "codegemma complete src/app.py:12:5                 [dim]# prints what goes there[/]",
+        "codegemma complete src/app.py:12:5 --show          [dim]# with the lines around it[/]",
+        "codegemma complete main.go:3:1 -n 32 --url http://10.0.0.7:8000",
+    )
+)(complete)
+app.command(
+    epilog=_examples(
+        "codegemma chat                                     [dim]# a conversation[/]",
+        "codegemma chat 'How do I reverse a list in Go?'",
+        "git diff | codegemma chat - -s 'Review this change.'",
+    )
+)(chat)
+app.command(
+    epilog=_examples(
+        "codegemma models",
+        "codegemma models --json | jq -r '.\\[].id'",
+    )
+)(models)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(version("codegemma-serving"))
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Declares the options that come before the command."""

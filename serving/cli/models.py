@@ -1,0 +1,46 @@
+"""`codegemma models`: what a running server serves."""
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, connect, fail, server_errors
+
+FIM = {"native": "native", "prefix": "from the prefix", None: "-"}
+"""How a model fills in the middle, in the words of `/v1/models` and of the table."""
+
+
+def models(
+    url: UrlOption = DEFAULT_URL,
+    api_key: ApiKeyOption = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print what the server sent, as JSON.")] = False,
+) -> None:
+    """List the models of a running server."""
+    with server_errors(url):
+        page = connect(url, api_key).models.list()
+    served = getattr(page, "data", None)
+    if not isinstance(served, list):
+        fail(f"{url} does not answer as a server of this kind. Check --url.")
+    entries = [model.model_dump() for model in served]
+    if as_json:
+        typer.echo(json.dumps(entries, indent=2))
+    else:
+        Console().print(_table(entries))
+
+
+def _table(entries: list[dict[str, Any]]) -> Table:
+    table = Table("model", "roles", "fill-in-the-middle", "context", "aliases", box=None, header_style="bold")
+    table.columns[0].style = "cyan"
+    table.columns[3].justify = "right"
+    for entry in entries:
+        table.add_row(
+            entry["id"],
+            ", ".join(entry.get("roles") or []) or "-",
+            FIM.get(entry.get("fim"), str(entry.get("fim"))),
+            str(entry.get("context_length") or "-"),
+            ", ".join(entry.get("aliases") or []) or "-",
+        )
+    return table
