@@ -1,7 +1,36 @@
 """The Tokenizer interface: between the text of requests and the token ids of one model."""
 
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+EOS = "<eos>"
+BOS = "<bos>"
+FIM_PREFIX = "<|fim_prefix|>"
+FIM_MIDDLE = "<|fim_middle|>"
+FIM_SUFFIX = "<|fim_suffix|>"
+FILE_SEPARATOR = "<|file_separator|>"
+START_OF_TURN = "<start_of_turn>"
+END_OF_TURN = "<end_of_turn>"
+
+SENTINELS = (BOS, EOS, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR, START_OF_TURN, END_OF_TURN)
+"""What a raw prompt may write as text. Their ids differ between Gemma 1 and 3, so they are looked up by this text."""
+TERMINATORS = (EOS, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR, START_OF_TURN, END_OF_TURN)
+"""Tokens with which a model says that it is done, or goes on to something that nobody asked for."""
+
+_SPACE = "▁"
+"""What Gemma's vocabularies write for a space."""
+_TEXT_PIECE = re.compile(r"\s+|</?(?!(?:pad|eos|bos|unk|mask)>)(?:[a-z]+|h[1-6])>")
+
+
+def is_text_piece(piece: str) -> bool:
+    """Whether a user-defined piece is text (a run of white space, an HTML tag) and not a control token."""
+    return _TEXT_PIECE.fullmatch(piece.replace(_SPACE, " ")) is not None
+
+
+def piece_bytes(piece: str) -> bytes:
+    """The text that a piece of the vocabulary stands for, in UTF-8."""
+    return piece.replace(_SPACE, " ").encode()
 
 
 class Tokenizer(ABC):
@@ -11,29 +40,57 @@ class Tokenizer(ABC):
       vocab_size: V; ids are 0 to V - 1.
       bos_id: begins every prompt; never part of what `encode` returns.
       control_ids: ids that no text from a client may become and no answer shows.
-      longest_piece: bytes of the longest token, so that `n` bytes of text are at least `n / longest_piece` tokens.
+      terminator_ids: the control ids at which every generation ends.
+      longest_piece: bytes of the longest token: `n` bytes of text are at least `n / longest_piece` tokens.
     """
 
-    vocab_size: int
-    bos_id: int
-    control_ids: frozenset[int]
-    longest_piece: int
+    def __init__(self, pieces: Iterable[bytes], control: Mapping[str, int]) -> None:
+        """Make the tables that all formats share.
+
+        Args:
+          pieces: the bytes that each id stands for, empty for control tokens.
+          control: the text of each control token -> its id.
+        """
+        self._pieces = tuple(pieces)
+        self._control = dict(control)
+        if BOS not in control:
+            raise ValueError(f"The vocabulary has no {BOS} token, so it is not one of Gemma's.")
+        self.vocab_size = len(self._pieces)
+        self.bos_id = control[BOS]
+        self.control_ids = frozenset(control.values())
+        self.terminator_ids = frozenset(control[text] for text in TERMINATORS if text in control)
+        self.longest_piece = max(map(len, self._pieces))
+        # A literal U+2581 must not come back as a space. Its bytes one by one are no text, so only byte tokens have them.
+        self._literal_space_ids = [self._pieces.index(bytes([byte])) for byte in _SPACE.encode()]
+        self._sentinel_pattern = re.compile("(" + "|".join(re.escape(s) for s in SENTINELS if s in control) + ")")
 
     @abstractmethod
+    def _encode_text(self, text: str) -> list[int]:
+        """The ids of a text without U+2581; control tokens written in it are ordinary text."""
+
     def encode(self, text: str) -> list[int]:
         """The ids of a text, without BOS; none of them a control id, whatever the text says."""
-
-    @abstractmethod
-    def id_bytes(self, token_id: int) -> bytes:
-        """The UTF-8 bytes a token stands for; a part of a character for byte tokens, empty for control tokens."""
-
-    @abstractmethod
-    def control_id(self, token_text: str) -> int | None:
-        """The id of the control token with this text (`<|fim_prefix|>`); None if the vocabulary has none."""
+        first, *others = text.split(_SPACE)
+        ids = self._encode_text(first)
+        for part in others:
+            ids += self._literal_space_ids
+            ids += self._encode_text(part)
+        return ids
 
     def encode_with_sentinels(self, text: str) -> list[int]:
-        """The ids of a raw prompt, in which FIM and turn sentinels are control tokens."""
-        raise NotImplementedError
+        """The ids of a raw prompt, in which the texts of `SENTINELS` are control tokens."""
+        ids: list[int] = []
+        for position, part in enumerate(self._sentinel_pattern.split(text)):
+            ids += [self._control[part]] if position % 2 else self.encode(part)
+        return ids
+
+    def id_bytes(self, token_id: int) -> bytes:
+        """The UTF-8 bytes a token stands for; a part of a character for byte tokens, empty for control tokens."""
+        return self._pieces[token_id]
+
+    def control_id(self, text: str) -> int | None:
+        """The id of the control token with this text; None if the vocabulary has none."""
+        return self._control.get(text)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; control tokens show as nothing and broken characters as U+FFFD."""

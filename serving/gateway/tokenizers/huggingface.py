@@ -1,0 +1,46 @@
+"""Tokenizers from a Hugging Face `tokenizer.json`."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+
+from serving.gateway.tokenizer import SENTINELS, Tokenizer, is_text_piece, piece_bytes
+
+_BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
+
+
+class HuggingFaceTokenizer(Tokenizer):
+    """A tokenizer over the `tokenizers` library in which no text matches a control token."""
+
+    def __init__(self, spec: dict[str, Any]) -> None:
+        """Take the content of a `tokenizer.json` over; its added control tokens are taken out in place.
+
+        The library matches added tokens wherever their text occurs. Their ids are in the tables here.
+        """
+        added = {token["content"]: token["id"] for token in spec["added_tokens"]}
+        vocabulary: dict[str, int] = spec["model"]["vocab"] | added
+        control = {text: token_id for text, token_id in added.items() if not is_text_piece(text)}
+        control |= {text: vocabulary[text] for text in SENTINELS if text in vocabulary}
+        pieces = [b""] * (max(vocabulary.values()) + 1)
+        for text, token_id in vocabulary.items():
+            if text not in control:
+                byte = _BYTE_PIECE.fullmatch(text)
+                pieces[token_id] = bytes.fromhex(byte[1]) if byte else piece_bytes(text)
+        super().__init__(pieces, control)
+        spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] not in control]
+        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(spec))
+
+    def _encode_text(self, text: str) -> list[int]:
+        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        return ids
+
+
+def load_tokenizer_json(path: Path) -> HuggingFaceTokenizer:
+    """The tokenizer in a `tokenizer.json` file."""
+    spec = json.loads(path.read_bytes())
+    if spec.get("model", {}).get("type") != "BPE":
+        raise ValueError("is not a byte-pair-encoding tokenizer.json.")
+    return HuggingFaceTokenizer(spec)
