@@ -8,15 +8,13 @@ cd "$(dirname "$0")/.."
 case "${1:-}" in "" | --check) ;; *) echo "usage: scripts/protos.sh [--check]" >&2; exit 2 ;; esac
 
 python=${PYTHON:-.venv/bin/python}
-PATH="$(dirname "$python"):$PATH" # buf, and protoc-gen-mypy_grpc, which types the service stubs
 package=codegemma/v1
 built=$(mktemp -d)
 trap 'rm -rf "$built"' EXIT
 
-buf lint protos
+"$(dirname "$python")/buf" lint protos
 "$python" -m grpc_tools.protoc --proto_path=protos --python_out="$built" --pyi_out="$built" protos/$package/*.proto
-"$python" -m grpc_tools.protoc --proto_path=protos --grpc_python_out="$built" --mypy_grpc_out=quiet:"$built" \
-  protos/$package/*_service.proto
+"$python" -m grpc_tools.protoc --proto_path=protos --grpc_python_out="$built" protos/$package/*_service.proto
 
 if [ "${1:-}" = --check ]; then
   if ! diff -r --exclude='*.proto' --exclude=__init__.py --exclude=__pycache__ "protos/$package" "$built/$package"; then
