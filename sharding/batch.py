@@ -1,0 +1,159 @@
+"""Step plans as arrays: rows are packed into one small buffer, padded to a bucket, and unpacked on the device.
+
+One buffer is one transfer to the device per step, whatever the number of arrays.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple, Protocol
+
+import jax
+import numpy as np
+from jax import lax
+
+from sharding.attention import Ragged
+from sharding.sampling import Draw
+
+
+class SamplingParams(Protocol):
+    """How a row's next token is drawn; `serving.engine.request.SamplingParams` is one.
+
+    Attributes:
+      temperature: 0 is greedy.
+      top_k: 0 keeps all.
+      top_p: 1 keeps all.
+      seed: unsigned 32 bits.
+      logprobs: how many alternatives to report; 0: the token's own log probability only; None: nothing.
+    """
+
+    @property
+    def temperature(self) -> float: ...
+    @property
+    def top_k(self) -> int: ...
+    @property
+    def top_p(self) -> float: ...
+    @property
+    def seed(self) -> int: ...
+    @property
+    def logprobs(self) -> int | None: ...
+
+
+class Row(Protocol):
+    """One sequence's share of a step; `serving.engine.runner.StepRow` is one.
+
+    Attributes:
+      token_ids: the tokens to compute; at least one.
+      start: the position of the first of them.
+      pages: the pages of the sequence, in order, up to the last of `token_ids`.
+      sampling: None when no token is to be drawn.
+    """
+
+    @property
+    def token_ids(self) -> Sequence[int]: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def pages(self) -> Sequence[int]: ...
+    @property
+    def sampling(self) -> SamplingParams | None: ...
+
+
+class Step(NamedTuple):
+    """A step on the device.
+
+    Attributes:
+      token_ids: int32 [T].
+      ragged: which row each token belongs to, and where its keys and values are.
+      draw: how to draw the next token of each row.
+    """
+
+    token_ids: jax.Array
+    ragged: Ragged
+    draw: Draw
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """A compiled shape: T tokens in B rows; T == B holds one token per row and nothing else.
+
+    Attributes:
+      tokens: T.
+      rows: B.
+      pages: length of a row's page table.
+    """
+
+    tokens: int
+    rows: int
+    pages: int
+
+    @cached_property
+    def _layout(self) -> np.dtype[np.void]:
+        per_row = (self.rows,)
+        return np.dtype(
+            [
+                ("token_ids", np.int32, (self.tokens,)),
+                ("page_table", np.int32, (self.rows, self.pages)),
+                ("kv_lens", np.int32, per_row),
+                ("cu_q_lens", np.int32, (self.rows + 1,)),
+                ("temperature", np.float32, per_row),
+                ("top_k", np.int32, per_row),
+                ("top_p", np.float32, per_row),
+                ("seed", np.uint32, per_row),
+                ("wants_logprobs", np.int32, per_row),
+            ]
+        )
+
+    @property
+    def packed_size(self) -> int:
+        """Length of the packed buffer, in int32."""
+        return self._layout.itemsize // 4
+
+    def pack(self, rows: Sequence[Row]) -> np.ndarray:
+        """Returns the rows as one int32 buffer; unused rows and tokens are zero."""
+        buffer = np.zeros(self.packed_size, np.int32)
+        step = buffer.view(self._layout)[0]
+        step["cu_q_lens"][1:] = sum(len(row.token_ids) for row in rows)
+        token = 0
+        for index, row in enumerate(rows):
+            end = token + len(row.token_ids)
+            step["token_ids"][token:end] = row.token_ids
+            step["cu_q_lens"][index + 1] = token = end
+            step["kv_lens"][index] = row.start + len(row.token_ids)
+            step["page_table"][index, : len(row.pages)] = row.pages
+            if row.sampling is not None:
+                step["temperature"][index] = row.sampling.temperature
+                step["top_k"][index] = row.sampling.top_k
+                step["top_p"][index] = row.sampling.top_p
+                step["seed"][index] = row.sampling.seed
+                step["wants_logprobs"][index] = row.sampling.logprobs is not None
+        return buffer
+
+    def unpack(self, buffer: jax.Array) -> Step:
+        """The inverse of `pack`, on the device."""
+        fields = {}
+        for name in self._layout.names or ():
+            dtype, offset = self._layout.fields[name][:2]
+            words = lax.slice(buffer, (offset // 4,), ((offset + dtype.itemsize) // 4,))
+            fields[name] = lax.bitcast_convert_type(words, dtype.base).reshape(dtype.shape)
+        take = {kind: [fields[name] for name in kind._fields] for kind in (Ragged, Draw)}
+        return Step(fields["token_ids"], Ragged(*take[Ragged]), Draw(*take[Draw]))
+
+
+def make_buckets(max_rows: int, max_step_tokens: int, max_pages: int, min_rows: int = 1) -> list[Bucket]:
+    """Returns all shapes to compile, smallest first: steps with one token per row, then all others.
+
+    Both double: rows from `min_rows` to `max_rows`, tokens from 16 (more than `max_rows`) to `max_step_tokens`.
+    """
+    decode = [Bucket(size, size, max_pages) for size in _doubling(min(min_rows, max_rows), max_rows)]
+    first = 16
+    while first <= max_rows:
+        first *= 2
+    return decode + [Bucket(size, max_rows, max_pages) for size in _doubling(first, max(first, max_step_tokens))]
+
+
+def _doubling(first: int, last: int) -> list[int]:
+    sizes = [first]
+    while sizes[-1] < last:
+        sizes.append(min(2 * sizes[-1], last))
+    return sizes

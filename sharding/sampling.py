@@ -1,0 +1,121 @@
+"""Drawing the next token, on the device: greedy, temperature, top-k, top-p, and log probabilities."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class Draw(NamedTuple):
+    """How to draw each row's token.
+
+    Attributes:
+      temperature: float32 [B]; 0 is greedy.
+      top_k: int32 [B]; 0 keeps all.
+      top_p: float32 [B]; 1 keeps all.
+      seed: uint32 [B].
+      wants_logprobs: int32 [B]; not 0 where log probabilities are asked for.
+    """
+
+    temperature: jax.Array
+    top_k: jax.Array
+    top_p: jax.Array
+    seed: jax.Array
+    wants_logprobs: jax.Array
+
+
+class Drawn(NamedTuple):
+    """Tokens drawn, with log probabilities of the model's own distribution (before temperature, top-k and top-p).
+
+    Attributes:
+      token_ids: int32 [B].
+      logprobs: float32 [B]; this and what follows is zero if no row wants it.
+      top_ids: int32 [B, L], the most likely tokens, most likely first.
+      top_logprobs: float32 [B, L].
+    """
+
+    token_ids: jax.Array
+    logprobs: jax.Array
+    top_ids: jax.Array
+    top_logprobs: jax.Array
+
+
+def sample(logits: jax.Array, draw: Draw, positions: jax.Array, max_logprobs: int) -> Drawn:
+    """Draws one token per row.
+
+    Args:
+      logits: float32 [B, V].
+      draw: how.
+      positions: int32 [B], of the tokens drawn in their sequences. A draw depends on the row's logits, parameters,
+        seed and position alone.
+      max_logprobs: L, how many of the most likely tokens to report.
+    """
+    greedy = _argmax(logits)
+    drawn = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda *_: greedy, logits, draw, positions)
+    token_ids = jnp.where(draw.temperature > 0, drawn, greedy)
+
+    def logprobs() -> Drawn:
+        total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
+        top, top_ids = lax.top_k(logits, max_logprobs)
+        own = jnp.take_along_axis(logits, token_ids[:, None], axis=-1)
+        return Drawn(token_ids, (own - total)[:, 0], top_ids, top - total)
+
+    def nothing() -> Drawn:
+        shape = (*token_ids.shape, max_logprobs)
+        return Drawn(token_ids, jnp.zeros(shape[0]), jnp.zeros(shape, jnp.int32), jnp.zeros(shape))
+
+    return lax.cond(jnp.any(draw.wants_logprobs != 0), logprobs, nothing)
+
+
+def _argmax(x: jax.Array) -> jax.Array:
+    """The first index of the maximum over V; V where a row has NaN.
+
+    Two plain reductions, which XLA splits over devices and vectorises on CPUs, unlike `jnp.argmax`.
+    """
+    vocab_size = x.shape[-1]
+    indices = lax.broadcasted_iota(jnp.int32, x.shape, 1)
+    return jnp.where(x == x.max(-1, keepdims=True), indices, vocab_size).min(-1)
+
+
+def _draw(logits: jax.Array, draw: Draw, positions: jax.Array) -> jax.Array:
+    """Draws by the Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax."""
+    logits = logits / jnp.where(draw.temperature > 0, draw.temperature, 1)[:, None]
+    logits = lax.cond(jnp.any(draw.top_k > 0), _keep_top_k, lambda x, _: x, logits, draw.top_k)
+    logits = lax.cond(jnp.any(draw.top_p < 1), _keep_top_p, lambda x, _: x, logits, draw.top_p)
+
+    def noise(seed: jax.Array, position: jax.Array) -> jax.Array:
+        return jax.random.gumbel(jax.random.fold_in(jax.random.key(seed), position), logits.shape[1:])
+
+    return _argmax(logits + jax.vmap(noise)(draw.seed, positions))
+
+
+def _keep_top_k(logits: jax.Array, k: jax.Array) -> jax.Array:
+    """Keeps the k largest of [B, V] and those equal to the k-th; all where k is 0."""
+    k = jnp.where(k > 0, k, logits.shape[-1])
+    return _keep_largest(logits, lambda kept: kept.sum(-1) >= k)
+
+
+def _keep_top_p(logits: jax.Array, p: jax.Array) -> jax.Array:
+    """Keeps the smallest set of [B, V] with probability p or more, and those equal to its smallest; all where p is 1."""
+    probabilities = jax.nn.softmax(logits, axis=-1)
+    return _keep_largest(logits, lambda kept: (jnp.where(kept, probabilities, 0).sum(-1) >= p) & (p < 1))
+
+
+def _keep_largest(logits: jax.Array, enough: Callable[[jax.Array], jax.Array]) -> jax.Array:
+    """Keeps the fewest of the largest logits [B, V] that are `enough` ([B, V] mask -> [B]); the others become -inf.
+
+    The threshold is found by bisection, bit by bit in an order-preserving integer view of the floats: exact, and
+    without sorting V values.
+    """
+    bits = lax.bitcast_convert_type(logits, jnp.uint32)
+    sign = jnp.uint32(1 << 31)
+    ordered = jnp.where(bits & sign, ~bits, bits | sign)
+
+    def refine(step: jax.Array, threshold: jax.Array) -> jax.Array:
+        higher = threshold | (sign >> step.astype(jnp.uint32))
+        return jnp.where(enough(ordered >= higher[:, None]), higher, threshold)
+
+    threshold = lax.fori_loop(0, 32, refine, jnp.zeros(logits.shape[:1], jnp.uint32))
+    return jnp.where(ordered >= threshold[:, None], logits, -jnp.inf)
