@@ -1,0 +1,225 @@
+"""Between the messages of `codegemma.v1` and the gateway's own request and answer."""
+
+import itertools
+import re
+from collections.abc import AsyncIterable, Iterable
+
+from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.generation_pb2 import (
+    FINISH_REASON_LENGTH,
+    FINISH_REASON_STOP,
+    Choice,
+    GenerationConfig,
+)
+from codegemma.v1.generation_pb2 import TokenLogprob as TokenLogprobMessage
+from codegemma.v1.generation_pb2 import Usage as UsageMessage
+from codegemma.v1.model_pb2 import (
+    FIM_SUPPORT_NATIVE,
+    FIM_SUPPORT_NONE,
+    FIM_SUPPORT_PREFIX,
+    MODEL_ROLE_CHAT,
+    MODEL_ROLE_FIM,
+    Model,
+)
+from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message as ProtoMessage
+
+from serving.engine.request import FinishReason, SamplingParams
+from serving.errors import Reason, ServingError
+from serving.gateway.request import (
+    ChatPrompt,
+    CodeChunk,
+    CodeRequest,
+    ContextFile,
+    FimPrompt,
+    Message,
+    Prompt,
+    Role,
+    Speaker,
+    TextPrompt,
+    TokenLogprob,
+    TokenPrompt,
+    Usage,
+)
+from serving.gateway.service import ModelInfo
+
+CompletionMessage = pb.CompleteRequest | pb.StreamCompleteRequest
+ConversationMessage = pb.ChatRequest | pb.StreamChatRequest
+GenerationMessage = CompletionMessage | ConversationMessage
+
+_SPEAKERS = {
+    ChatMessage.ROLE_SYSTEM: Speaker.SYSTEM,
+    ChatMessage.ROLE_USER: Speaker.USER,
+    ChatMessage.ROLE_MODEL: Speaker.MODEL,
+}
+_RENAMED = {"stop": "stop_sequences", "timeout_s": "timeout"}
+_FINISH_REASONS = {FinishReason.STOP: FINISH_REASON_STOP, FinishReason.LENGTH: FINISH_REASON_LENGTH}
+_ROLES = {Role.FIM: MODEL_ROLE_FIM, Role.CHAT: MODEL_ROLE_CHAT}
+_FIM_SUPPORT = {"native": FIM_SUPPORT_NATIVE, "prefix": FIM_SUPPORT_PREFIX, None: FIM_SUPPORT_NONE}
+
+
+def generation_request(message: GenerationMessage, request_id: str, session_id: str) -> CodeRequest:
+    """The request in the gateway's terms.
+
+    Args:
+      message: what the client sent.
+      request_id: found in the call, or made.
+      session_id: found in the call, or empty.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT with the message's field, for what the gateway's request cannot express.
+    """
+    if isinstance(message, ConversationMessage):
+        prompt: Prompt = _conversation(message.messages, "messages")
+    else:
+        prompt = _completion_input(message)
+    config = message.generation_config
+    return CodeRequest(
+        request_id=request_id,
+        prompt=prompt,
+        model=message.model or None,
+        max_tokens=config.max_tokens if config.HasField("max_tokens") else None,
+        sampling=_sampling(config),
+        stop=tuple(config.stop_sequences),
+        choices=config.choices if config.HasField("choices") else 1,
+        timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
+        session_id=session_id,
+    )
+
+
+def counting_request(message: pb.CountTokensRequest, request_id: str) -> CodeRequest:
+    """The request whose prompt is counted.
+
+    Raises:
+      ServingError: as for `generation_request`.
+    """
+    if message.HasField("chat"):
+        prompt: Prompt = _conversation(message.chat.messages, "chat.messages")
+    else:
+        prompt = _completion_input(message)
+    return CodeRequest(request_id=request_id, prompt=prompt, model=message.model or None)
+
+
+def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Prompt:
+    match message.WhichOneof("input"):
+        case "fim":
+            return _fim(message.fim)
+        case "prompt":
+            return TextPrompt(message.prompt)
+        case "token_ids":
+            return TokenPrompt(tuple(message.token_ids.ids))
+        case _:
+            kinds = ", ".join(field.name for field in message.DESCRIPTOR.oneofs_by_name["input"].fields)
+            raise ServingError(Reason.INVALID_ARGUMENT, f"input is not set. Set one of {kinds}.", field="input")
+
+
+def _fim(message: FimInput) -> FimPrompt:
+    files = tuple(ContextFile(file.path, file.text) for file in message.context_files)
+    return FimPrompt(prefix=message.prefix, suffix=message.suffix, path=message.path, context_files=files)
+
+
+def _conversation(messages: Iterable[ChatMessage], field: str) -> ChatPrompt:
+    turns = []
+    for position, message in enumerate(messages):
+        if message.role not in _SPEAKERS:
+            raise ServingError(
+                Reason.INVALID_ARGUMENT,
+                f"{field}[{position}].role is {message.role}. Set ROLE_SYSTEM, ROLE_USER or ROLE_MODEL.",
+                field=f"{field}[{position}].role",
+            )
+        turns.append(Message(_SPEAKERS[message.role], message.text))
+    return ChatPrompt(tuple(turns))
+
+
+def _sampling(config: GenerationConfig) -> SamplingParams:
+    names = ("temperature", "top_k", "top_p", "seed", "logprobs")
+    return SamplingParams(**{name: getattr(config, name) for name in names if config.HasField(name)})
+
+
+def _seconds(timeout: Duration) -> float:
+    seconds = timeout.seconds + timeout.nanos / 1e9
+    if timeout.seconds < 0 or not 0 <= timeout.nanos < 10**9 or seconds == 0:
+        raise ServingError(
+            Reason.INVALID_ARGUMENT,
+            f"timeout is {timeout.seconds} s and {timeout.nanos} ns. "
+            "Send a positive time with 0 to 999999999 ns, or none.",
+            field="timeout",
+        )
+    return seconds
+
+
+def field_path(field: str, message: object) -> str:
+    """Where a field of the gateway's request is in the client's message: `top_p` is `generation_config.top_p`.
+
+    Args:
+      field: a field of `CodeRequest`, or one that already is a path in the message.
+      message: what the client sent.
+    """
+    if not isinstance(message, ProtoMessage):
+        return field
+    own = message.DESCRIPTOR.fields_by_name
+    if field == "prompt":
+        return message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
+    field = _RENAMED.get(field, field)
+    first = re.split(r"[.\[]", field, maxsplit=1)[0]
+    if first in own:
+        return field
+    parents = (
+        name for name, parent in own.items() if parent.message_type and first in parent.message_type.fields_by_name
+    )
+    return ".".join((*itertools.islice(parents, 1), field))
+
+
+async def whole_choices(chunks: AsyncIterable[CodeChunk]) -> tuple[list[Choice], UsageMessage]:
+    """All choices of an answer, by index, and its token counts."""
+    pieces: dict[int, list[CodeChunk]] = {}
+    tokens = Usage()
+    async for chunk in chunks:
+        pieces.setdefault(chunk.index, []).append(chunk)
+        tokens = chunk.usage or tokens
+    return [choice(_joined(parts)) for _, parts in sorted(pieces.items())], usage(tokens)
+
+
+def _joined(parts: list[CodeChunk]) -> CodeChunk:
+    return CodeChunk(
+        index=parts[0].index,
+        text="".join(part.text for part in parts),
+        logprobs=tuple(token for part in parts for token in part.logprobs),
+        finish_reason=next((part.finish_reason for part in parts if part.finish_reason), None),
+    )
+
+
+def choice(chunk: CodeChunk) -> Choice:
+    """A piece of an answer, or one whole choice, as the client gets it."""
+    return Choice(
+        index=chunk.index,
+        text=chunk.text,
+        finish_reason=_FINISH_REASONS[chunk.finish_reason] if chunk.finish_reason else None,
+        logprobs=[_token_logprob(token) for token in chunk.logprobs],
+    )
+
+
+def _token_logprob(token: TokenLogprob) -> TokenLogprobMessage:
+    top = [_token_logprob(other) for other in token.top]
+    return TokenLogprobMessage(token=token.token, token_bytes=token.bytes, logprob=token.logprob, top=top)
+
+
+def usage(tokens: Usage) -> UsageMessage:
+    """The request's token counts as the client gets them."""
+    return UsageMessage(
+        prompt_tokens=tokens.prompt_tokens,
+        cached_tokens=tokens.cached_tokens,
+        completion_tokens=tokens.completion_tokens,
+    )
+
+
+def model(info: ModelInfo) -> Model:
+    """A model as the client gets it."""
+    return Model(
+        id=info.id,
+        aliases=info.aliases,
+        roles=[_ROLES[role] for role in info.roles],
+        fim_support=_FIM_SUPPORT[info.fim],
+        context_length=info.context_length,
+    )

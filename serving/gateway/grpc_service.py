@@ -1,0 +1,123 @@
+"""The gRPC wire: the methods of `codegemma.v1`, health and reflection, answered by the `CodeService`."""
+
+# gRPC calls the methods by the names in the .proto files.
+# ruff: noqa: N802
+
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+from dataclasses import replace
+
+from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
+
+from serving.errors import Reason, ServingError
+from serving.gateway import grpc_messages as messages
+from serving.gateway.grpc_errors import GrpcContext, answering, from_metadata
+from serving.gateway.grpc_standard import StandardServices
+from serving.gateway.request import CodeChunk
+from serving.gateway.service import CodeService
+
+
+class GrpcService(StandardServices):
+    """The method of each gRPC method's name: what Ray Serve, or any `grpc.aio` server, calls.
+
+    A failed call returns an empty message, which clients do not get to see; its status says what happened. A failed
+    stream sends the empty message: Ray Serve's own proxy learns the status of a stream from its last message only.
+    """
+
+    def __init__(self, service: CodeService) -> None:
+        super().__init__()
+        self._service = service
+
+    async def Complete(self, request: pb.CompleteRequest, grpc_context: GrpcContext) -> pb.CompleteResponse:
+        """Completes code."""
+        return await self._whole(request, grpc_context, pb.CompleteResponse)
+
+    async def StreamComplete(
+        self, request: pb.StreamCompleteRequest, grpc_context: GrpcContext
+    ) -> AsyncGenerator[pb.StreamCompleteResponse, None]:
+        """Completes code, as it is generated."""
+        async with aclosing(self._parts(request, grpc_context, pb.StreamCompleteResponse)) as parts:
+            async for part in parts:
+                yield part
+
+    async def Chat(self, request: pb.ChatRequest, grpc_context: GrpcContext) -> pb.ChatResponse:
+        """Answers a conversation."""
+        return await self._whole(request, grpc_context, pb.ChatResponse)
+
+    async def StreamChat(
+        self, request: pb.StreamChatRequest, grpc_context: GrpcContext
+    ) -> AsyncGenerator[pb.StreamChatResponse, None]:
+        """Answers a conversation, as the answer is generated."""
+        async with aclosing(self._parts(request, grpc_context, pb.StreamChatResponse)) as parts:
+            async for part in parts:
+                yield part
+
+    async def CountTokens(self, request: pb.CountTokensRequest, grpc_context: GrpcContext) -> pb.CountTokensResponse:
+        """Counts the tokens of a prompt."""
+        with answering(grpc_context, request) as request_id:
+            code_request = messages.counting_request(request, request_id)
+            model = self._service.model_for(code_request).id
+            return pb.CountTokensResponse(tokens=self._service.count_tokens(code_request), model=model)
+        return pb.CountTokensResponse()
+
+    async def ListModels(self, request: ListModelsRequest, grpc_context: GrpcContext) -> ListModelsResponse:
+        """Lists all models."""
+        with answering(grpc_context, request):
+            return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
+        return ListModelsResponse()
+
+    async def GetModel(self, request: GetModelRequest, grpc_context: GrpcContext) -> GetModelResponse:
+        """Describes one model."""
+        with answering(grpc_context, request):
+            if not request.model:
+                raise ServingError(Reason.INVALID_ARGUMENT, "model is empty. Name a model.", field="model")
+            return GetModelResponse(model=messages.model(self._service.model(request.model)))
+        return GetModelResponse()
+
+    async def _whole[R: (pb.CompleteResponse, pb.ChatResponse)](
+        self, message: messages.GenerationMessage, context: GrpcContext, response: type[R]
+    ) -> R:
+        with answering(context, message) as request_id:
+            request = messages.generation_request(message, request_id, _session_id(message, context))
+            model = self._service.model_for(request).id
+            async with aclosing(self._service.generate(request)) as chunks:
+                choices, usage = await messages.whole_choices(chunks)
+            return response(choices=choices, model=model, usage=usage, request_id=request_id)
+        return response()
+
+    async def _parts[R: (pb.StreamCompleteResponse, pb.StreamChatResponse)](
+        self, message: messages.GenerationMessage, context: GrpcContext, response: type[R]
+    ) -> AsyncGenerator[R, None]:
+        with answering(context, message) as request_id:
+            request = messages.generation_request(message, request_id, _session_id(message, context))
+            model = self._service.model_for(request).id
+            async with (
+                aclosing(self._service.generate(request)) as chunks,
+                aclosing(_with_usage_at_the_end(chunks)) as pieces,
+            ):
+                async for chunk in pieces:
+                    usage = messages.usage(chunk.usage) if chunk.usage else None
+                    choice = messages.choice(chunk)
+                    yield response(choice=choice, model=model, usage=usage, request_id=request_id)
+            return
+        yield response()
+
+
+def _session_id(message: messages.GenerationMessage, context: GrpcContext) -> str:
+    return message.session_id or from_metadata(context, "x-session-id", "session_id")
+
+
+async def _with_usage_at_the_end(chunks: AsyncIterable[CodeChunk]) -> AsyncGenerator[CodeChunk, None]:
+    """Joins the chunk that has only the usage to the one before it, which ends the last choice."""
+    end: CodeChunk | None = None
+    async for chunk in chunks:
+        if end and chunk.usage:
+            chunk = replace(end, usage=chunk.usage)
+        elif end:
+            yield end
+        end = chunk if chunk.finish_reason and not chunk.usage else None
+        if not end:
+            yield chunk
+    if end:
+        yield end

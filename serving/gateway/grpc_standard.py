@@ -1,0 +1,98 @@
+"""The services that every gRPC server is expected to have: health checks and reflection."""
+
+# gRPC calls the methods by the names in the .proto files.
+# ruff: noqa: N802
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from google.protobuf import descriptor_pool
+from google.protobuf.descriptor import FileDescriptor
+from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined] # the type stubs do not know List yet
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+    HealthListResponse,
+)
+from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
+
+from serving.gateway.grpc_errors import GrpcContext, answering, check_parsed
+
+_SERVICES = (
+    "codegemma.v1.CodeAssistService",
+    "codegemma.v1.ModelService",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1alpha.ServerReflection",
+)
+_HEALTH = {name: HealthCheckResponse.SERVING for name in ("", *_SERVICES)}
+"""A process that answers serves all of them; the empty name is the server as a whole."""
+
+
+class StandardServices:
+    """The methods of `grpc.health.v1.Health` and `grpc.reflection.v1alpha.ServerReflection`."""
+
+    def __init__(self) -> None:
+        # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
+        self._reflection: Any = reflection.aio.ReflectionServicer(_SERVICES, _pool())
+
+    async def Check(self, request: HealthCheckRequest, grpc_context: GrpcContext) -> HealthCheckResponse:
+        """Whether a service serves; NOT_FOUND if there is none of that name."""
+        with answering(grpc_context, request):
+            if request.service not in _HEALTH:
+                grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
+                grpc_context.set_details(f"There is no such service. Ask for one of {', '.join(_SERVICES)}, or none.")
+            return HealthCheckResponse(status=_HEALTH.get(request.service))
+        return HealthCheckResponse()
+
+    async def List(self, request: HealthListRequest, grpc_context: GrpcContext) -> HealthListResponse:
+        """Which services serve."""
+        with answering(grpc_context, request):
+            return HealthListResponse(
+                statuses={name: HealthCheckResponse(status=status) for name, status in _HEALTH.items()}
+            )
+        return HealthListResponse()
+
+    async def Watch(
+        self, request: HealthCheckRequest, grpc_context: GrpcContext
+    ) -> AsyncGenerator[HealthCheckResponse, None]:
+        """Whether a service serves, now and at every change: the stream is open for as long as this process serves."""
+        with answering(grpc_context, request):
+            yield HealthCheckResponse(status=_HEALTH.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN))
+            await asyncio.Event().wait()  # until the client or the server ends the call
+        yield HealthCheckResponse()
+
+    async def ServerReflectionInfo(
+        self, requests: AsyncIterable[ServerReflectionRequest], grpc_context: GrpcContext
+    ) -> AsyncGenerator[ServerReflectionResponse, None]:
+        """Describes this server's services to clients that do not have the .proto files."""
+        with answering(grpc_context, requests):
+            async with aclosing(self._reflection.ServerReflectionInfo(_parsed(requests), grpc_context)) as responses:
+                async for response in responses:
+                    yield response
+            return
+        yield ServerReflectionResponse()
+
+
+async def _parsed(requests: AsyncIterable[ServerReflectionRequest]) -> AsyncGenerator[ServerReflectionRequest, None]:
+    async for request in requests:
+        check_parsed(request)
+        yield request
+
+
+def _pool() -> descriptor_pool.DescriptorPool:
+    """Only our services' files and what they import: the process's own pool has Ray's internals too."""
+    everything = descriptor_pool.Default()
+    pool = descriptor_pool.DescriptorPool()
+
+    def add(file: FileDescriptor) -> None:
+        for dependency in file.dependencies:
+            add(dependency)
+        pool.AddSerializedFile(file.serialized_pb)
+
+    for service in _SERVICES:
+        add(everything.FindFileContainingSymbol(service))
+    return pool
