@@ -24,7 +24,7 @@ _TERMS = (
     "By using the model you accept them."
 )
 # Read by Ray Serve when it is imported and in every process that it starts.
-_SERVE_ENVIRONMENT = {
+SERVE_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # no load balancer in front that must notice first
@@ -72,7 +72,7 @@ def serve(
 
 def _run(file: ServeFile, console: Console) -> int:
     """Start, wait until interrupted. Returns an exit status if the service failed to start."""
-    os.environ.update({name: os.environ.get(name, value) for name, value in _SERVE_ENVIRONMENT.items()})
+    os.environ.update({name: os.environ.get(name, value) for name, value in SERVE_ENVIRONMENT.items()})
     with console.status("Starting Ray"):
         import ray
         from ray import serve as ray_serve

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 
-from ray.exceptions import RayActorError, RayError, TaskCancelledError
+from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
@@ -52,9 +52,10 @@ class HandleBackend:
             chunks.cancel()
 
     async def ready(self) -> bool:
-        """Whether a group of the model answers."""
+        """Whether every running group of the model answers, and there is one."""
         try:
             async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                return bool(await self._handle.ready.remote())
-        except (TimeoutError, RayError, RayServeException, TaskCancelledError):
+                # A broadcast, because ordinary calls would queue behind the generations of a busy group.
+                return bool(await self._handle.broadcast("stats").results_async())
+        except (TimeoutError, RayError, RayServeException):
             return False

@@ -1,0 +1,96 @@
+"""The leader of a replica group: the Ray Serve replica that owns a model, its engine and its devices."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+
+from serving.config import ModelConfig
+from serving.engine.engine import Engine, EngineStats, EngineUnavailable, QueueFull
+from serving.engine.loop import EngineThread
+from serving.engine.request import GenerationChunk, GenerationRequest
+from serving.engine.sequence import OnChunk
+from serving.errors import Reason, ServingError
+from serving.group.model import load_runner
+from serving.group.progress import Progress, report
+
+_RETRY_AFTER_S = 1.0
+
+
+class ReplicaGroup:
+    """One model, ready when constructed: weights loaded, every step compiled.
+
+    A Ray Serve deployment class; the Gateway calls `generate` through a handle.
+    """
+
+    def __init__(self, model: ModelConfig) -> None:
+        def on_progress(phase: str, done: int, total: int) -> None:
+            report(Progress(model.id, phase, done, total))
+
+        self._model = model
+        self._runner = load_runner(model, on_progress)
+        self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
+        self._thread = EngineThread(self._engine)
+        self._thread.start()
+        self._serial = itertools.count()
+        on_progress("ready", 1, 1)
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+        """Generate one sequence; a cancelled call is aborted in the engine, in whatever phase it is.
+
+        Yields the first token at once, and together what becomes available while a chunk is being sent.
+
+        Raises:
+          ServingError: CONTEXT_LENGTH_EXCEEDED, OVERLOADED or UNAVAILABLE.
+        """
+        # The client chose its request's id; the engine's must be its own.
+        request = replace(request, request_id=f"{request.request_id}/{next(self._serial)}")
+        loop = asyncio.get_running_loop()
+        chunks: asyncio.Queue[GenerationChunk] = asyncio.Queue()
+        self._submit(request, lambda chunk: loop.call_soon_threadsafe(chunks.put_nowait, chunk))
+        try:
+            finished = False
+            while not finished:
+                chunk = await chunks.get()
+                while not chunks.empty():
+                    chunk = _join(chunk, chunks.get_nowait())
+                finished = chunk.finish_reason is not None
+                yield chunk
+        finally:
+            self._engine.abort(request.request_id)
+
+    async def stats(self) -> EngineStats:
+        """Where the engine stands; also says that the group serves."""
+        return self._engine.stats()
+
+    async def recompilations(self) -> int:
+        """How many times a step was compiled after the group was ready; anything but 0 is a bug."""
+        return self._runner.recompilations
+
+    async def check_health(self) -> None:
+        """Called by Ray Serve, which replaces the replica when this keeps failing."""
+        if self._engine.failure is not None:
+            raise RuntimeError(f"the engine of {self._model.id} is out of service") from self._engine.failure
+
+    def __del__(self) -> None:
+        """Called by Ray Serve once requests have drained."""
+        if hasattr(self, "_thread"):  # not if construction failed
+            self._thread.stop(drain=False, timeout_s=10)
+
+    def _submit(self, request: GenerationRequest, deliver: OnChunk) -> None:
+        try:
+            self._engine.submit(request, deliver)
+        except ValueError as error:
+            raise ServingError(Reason.CONTEXT_LENGTH_EXCEEDED, str(error), "prompt") from None
+        except QueueFull as error:
+            raise ServingError(Reason.OVERLOADED, str(error), retry_after_s=_RETRY_AFTER_S) from None
+        except EngineUnavailable as error:
+            raise ServingError(Reason.UNAVAILABLE, str(error), retry_after_s=_RETRY_AFTER_S) from None
+
+
+def _join(first: GenerationChunk, second: GenerationChunk) -> GenerationChunk:
+    return replace(
+        second,
+        tokens=first.tokens + second.tokens,
+        cached_tokens=first.cached_tokens + second.cached_tokens,
+    )

@@ -1,0 +1,159 @@
+"""The clients that people use: OpenAI's library, the gRPC stubs, and gRPC with reflection alone."""
+
+import grpc
+import openai
+import pytest
+from codegemma.v1.code_assist_service_pb2 import (
+    ChatRequest,
+    CompleteRequest,
+    CountTokensRequest,
+    StreamChatRequest,
+    StreamCompleteRequest,
+)
+from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.generation_pb2 import FinishReason, GenerationConfig
+from codegemma.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
+from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+
+from tests.service.conftest import CHAT, FIM, Service
+
+_PREFIX, _SUFFIX = "def add(a, b):\n    ", "\n\nprint(add(1, 2))\n"
+_MESSAGES = [{"role": "user", "content": "What is a monad?"}]
+
+
+@pytest.fixture
+def client(service: Service) -> openai.OpenAI:
+    return openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+
+
+@pytest.fixture
+def async_client(service: Service) -> openai.AsyncOpenAI:
+    return openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+
+
+def test_openai_lists_models(client: openai.OpenAI) -> None:
+    assert [model.id for model in client.models.list()] == [FIM, CHAT]
+
+
+def test_openai_completes_in_the_middle(client: openai.OpenAI) -> None:
+    answer = client.completions.create(model=FIM, prompt=_PREFIX, suffix=_SUFFIX, max_tokens=12, temperature=0)
+    assert answer.choices[0].finish_reason in ("length", "stop")
+    assert answer.usage is not None
+    assert 0 < answer.usage.completion_tokens <= 12
+
+
+def test_openai_streams_the_text_of_the_whole_answer(client: openai.OpenAI) -> None:
+    request = {"model": FIM, "prompt": _PREFIX, "suffix": _SUFFIX, "max_tokens": 24, "temperature": 0}
+    whole = client.completions.create(**request)
+    parts = [chunk.choices[0].text for chunk in client.completions.create(**request, stream=True) if chunk.choices]
+    assert "".join(parts) == whole.choices[0].text
+    assert len(parts) > 1
+
+
+async def test_openai_async_streams_chat(async_client: openai.AsyncOpenAI) -> None:
+    request = {"model": CHAT, "messages": _MESSAGES, "max_tokens": 24, "temperature": 0}
+    whole = await async_client.chat.completions.create(**request)
+    stream = await async_client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True})
+    text, usage = "", None
+    async for chunk in stream:
+        text += chunk.choices[0].delta.content or "" if chunk.choices else ""
+        usage = chunk.usage or usage
+    assert text == whole.choices[0].message.content
+    assert usage is not None
+    assert usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_a_repeated_prompt_is_cached(client: openai.OpenAI) -> None:
+    prompt = "\n".join(f"cached_{n} = {n}" for n in range(60))
+    request = {"model": FIM, "prompt": prompt, "suffix": "\n", "max_tokens": 4, "temperature": 0}
+    first, second = client.completions.create(**request), client.completions.create(**request)
+    assert second.choices[0].text == first.choices[0].text
+    assert second.usage.prompt_tokens_details.cached_tokens > 0
+
+
+def test_both_protocols_answer_the_same(client: openai.OpenAI, channel: grpc.Channel) -> None:
+    by_http = client.completions.create(prompt=_PREFIX, suffix=_SUFFIX, model=FIM, max_tokens=16, seed=3, temperature=1)
+    by_grpc = CodeAssistServiceStub(channel).Complete(
+        CompleteRequest(
+            fim=FimInput(prefix=_PREFIX, suffix=_SUFFIX),
+            generation_config=GenerationConfig(max_tokens=16, seed=3, temperature=1),
+        )
+    )
+    assert by_grpc.choices[0].text == by_http.choices[0].text
+    assert by_grpc.usage.completion_tokens == by_http.usage.completion_tokens
+
+
+def test_grpc_streams_the_text_of_the_whole_answer(channel: grpc.Channel) -> None:
+    stub = CodeAssistServiceStub(channel)
+    fields = {
+        "fim": FimInput(prefix=_PREFIX, suffix=_SUFFIX),
+        "generation_config": GenerationConfig(max_tokens=24),
+    }
+    whole = stub.Complete(CompleteRequest(**fields))
+    parts = list(stub.StreamComplete(StreamCompleteRequest(**fields)))
+    assert "".join(part.choice.text for part in parts) == whole.choices[0].text
+    assert whole.choices[0].finish_reason != FinishReason.FINISH_REASON_UNSPECIFIED
+    assert parts[-1].usage == whole.usage or parts[-1].usage.completion_tokens == whole.usage.completion_tokens
+
+
+def test_grpc_chats(channel: grpc.Channel) -> None:
+    stub = CodeAssistServiceStub(channel)
+    fields = {
+        "messages": [ChatMessage(role=ChatMessage.ROLE_USER, text="What is a monad?")],
+        "generation_config": GenerationConfig(max_tokens=16),
+    }
+    whole = stub.Chat(ChatRequest(**fields))
+    streamed = "".join(part.choice.text for part in stub.StreamChat(StreamChatRequest(**fields)))
+    assert whole.model == CHAT
+    assert streamed == whole.choices[0].text
+
+
+def test_grpc_counts_tokens_as_usage_does(channel: grpc.Channel) -> None:
+    stub = CodeAssistServiceStub(channel)
+    fim = FimInput(prefix=_PREFIX, suffix=_SUFFIX)
+    answer = stub.Complete(CompleteRequest(fim=fim, generation_config=GenerationConfig(max_tokens=1)))
+    assert stub.CountTokens(CountTokensRequest(fim=fim)).tokens == answer.usage.prompt_tokens
+
+
+def test_grpc_describes_models(channel: grpc.Channel) -> None:
+    stub = ModelServiceStub(channel)
+    listed = stub.ListModels(ListModelsRequest()).models
+    assert [model.id for model in listed] == [FIM, CHAT]
+    assert stub.GetModel(GetModelRequest(model=FIM)).model == listed[0]
+
+
+@pytest.mark.parametrize("name", ["", "codegemma.v1.CodeAssistService", "codegemma.v1.ModelService"])
+def test_grpc_health_is_the_standard_one(channel: grpc.Channel, name: str) -> None:
+    assert HealthStub(channel).Check(HealthCheckRequest(service=name)).status == HealthCheckResponse.SERVING
+
+
+def test_grpc_reflection_alone_is_enough_to_call(channel: grpc.Channel) -> None:
+    database = ProtoReflectionDescriptorDatabase(channel)
+    assert {"codegemma.v1.CodeAssistService", "codegemma.v1.ModelService", "grpc.health.v1.Health"} <= set(
+        database.get_services()
+    )
+    pool = DescriptorPool(database)
+    method = pool.FindServiceByName("codegemma.v1.CodeAssistService").FindMethodByName("Complete")
+    request = GetMessageClass(method.input_type)()
+    request.fim.prefix, request.fim.suffix = _PREFIX, _SUFFIX
+    request.generation_config.max_tokens = 4
+    call = channel.unary_unary(
+        f"/{method.containing_service.full_name}/{method.name}",
+        request_serializer=type(request).SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    assert call(request).model == FIM
+
+
+def test_nothing_is_compiled_after_readiness(service: Service, client: openai.OpenAI) -> None:
+    for max_tokens in (1, 7, 33):
+        client.completions.create(
+            model=FIM, prompt=_PREFIX * max_tokens, suffix=_SUFFIX, max_tokens=max_tokens, logprobs=3, n=2, temperature=1
+        )
+    assert [service.recompilations(model) for model in (FIM, CHAT)] == [0, 0]

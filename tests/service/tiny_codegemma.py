@@ -1,0 +1,53 @@
+"""A Gemma 1 checkpoint with CodeGemma's vocabulary and random weights: every step takes milliseconds."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+TOKENIZER = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
+_VOCAB, _EMBED, _MLP, _LAYERS, _HEADS, _HEAD_DIM = 256_000, 32, 64, 2, 8, 16
+
+
+def write_tiny_codegemma(directory: Path) -> Path:
+    """Write a Hugging Face checkpoint with its tokenizer into `directory` and return it."""
+    draw = np.random.default_rng(0)
+
+    def matrix(*shape: int) -> np.ndarray:
+        return draw.standard_normal(shape, np.float32) * np.float32(shape[-1] ** -0.5)
+
+    tensors = {"model.embed_tokens.weight": matrix(_VOCAB, _EMBED), "model.norm.weight": np.zeros(_EMBED, np.float32)}
+    for layer in range(_LAYERS):
+        name = f"model.layers.{layer}"
+        tensors |= {
+            f"{name}.input_layernorm.weight": np.zeros(_EMBED, np.float32),
+            f"{name}.post_attention_layernorm.weight": np.zeros(_EMBED, np.float32),
+            f"{name}.self_attn.q_proj.weight": matrix(_HEADS * _HEAD_DIM, _EMBED),
+            f"{name}.self_attn.k_proj.weight": matrix(_HEAD_DIM, _EMBED),
+            f"{name}.self_attn.v_proj.weight": matrix(_HEAD_DIM, _EMBED),
+            f"{name}.self_attn.o_proj.weight": matrix(_EMBED, _HEADS * _HEAD_DIM),
+            f"{name}.mlp.gate_proj.weight": matrix(_MLP, _EMBED),
+            f"{name}.mlp.up_proj.weight": matrix(_MLP, _EMBED),
+            f"{name}.mlp.down_proj.weight": matrix(_EMBED, _MLP),
+        }
+    save_file(tensors, directory / "model.safetensors")
+    config = {
+        "model_type": "gemma",
+        "architectures": ["GemmaForCausalLM"],
+        "vocab_size": _VOCAB,
+        "hidden_size": _EMBED,
+        "intermediate_size": _MLP,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "num_key_value_heads": 1,
+        "head_dim": _HEAD_DIM,
+        "max_position_embeddings": 8192,
+        "rms_norm_eps": 1e-6,
+        "rope_theta": 10000.0,
+        "hidden_activation": "gelu_pytorch_tanh",
+    }
+    (directory / "config.json").write_text(json.dumps(config))
+    shutil.copy(TOKENIZER, directory / "tokenizer.model")
+    return directory
