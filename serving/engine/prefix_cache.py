@@ -1,0 +1,70 @@
+"""PrefixCache: finds pages that already hold the keys and values of a prompt's beginning."""
+
+from itertools import count
+from typing import NamedTuple
+
+_ROOT = 0
+"""Serial number of the empty prefix."""
+
+
+class _Entry(NamedTuple):
+    """A full page and what it holds; `parent` is the serial number of the entry for the page before it."""
+
+    serial: int
+    page: int
+    parent: int
+    token_ids: tuple[int, ...]
+
+
+class PrefixCache:
+    """An index of full pages by all the tokens up to their end.
+
+    A page is looked up by its own token ids and the entry of the page before it. The ids are compared, not just their
+    hash, and serial numbers are never used again: a page is found for exactly the tokens it was computed from.
+    """
+
+    def __init__(self, page_size: int) -> None:
+        self._page_size = page_size
+        self._serials = count(_ROOT + 1)
+        self._entries: dict[tuple[int, tuple[int, ...]], _Entry] = {}
+        self._by_page: dict[int, _Entry] = {}
+
+    def __contains__(self, page: int) -> bool:
+        """Whether a page is indexed."""
+        return page in self._by_page
+
+    def match(self, token_ids: list[int]) -> list[int]:
+        """The longest run of indexed pages, in order, that begins `token_ids` and leaves at least one of them over."""
+        pages: list[int] = []
+        parent, size = _ROOT, self._page_size
+        for start in range(0, (len(token_ids) - 1) // size * size, size):
+            entry = self._entries.get((parent, tuple(token_ids[start : start + size])))
+            if entry is None:
+                break
+            pages.append(entry.page)
+            parent = entry.serial
+        return pages
+
+    def add(self, page: int, token_ids: tuple[int, ...], *, after: int | None) -> int:
+        """Indexes a page whose contents are computed.
+
+        Args:
+          page: the page.
+          token_ids: the tokens of the whole page.
+          after: the indexed page with the tokens before these; None for a sequence's first page.
+
+        Returns:
+          The page indexed for these tokens: `page`, or the one that was there first.
+        """
+        parent = _ROOT if after is None else self._by_page[after].serial
+        entry = self._entries.get((parent, token_ids))
+        if entry is None:
+            entry = _Entry(next(self._serials), page, parent, token_ids)
+            self._entries[parent, token_ids] = self._by_page[page] = entry
+        return entry.page
+
+    def forget(self, page: int) -> None:
+        """Removes a page, indexed or not, whose contents are about to change."""
+        entry = self._by_page.pop(page, None)
+        if entry is not None:
+            del self._entries[entry.parent, entry.token_ids]
