@@ -16,12 +16,11 @@ serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=Y
 test: setup ## set up and run all the tests
 	$(BIN)/pytest
 
-lint: setup protos-check ## linter, format check, type checker, import contracts, gRPC contract
+lint: setup protos-check ## linter, format check, type checker, import contracts, protos-check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/buf lint protos
 
 format: setup ## let the linter and the formatter change what they can
 	$(BIN)/ruff check --fix .
@@ -30,7 +29,7 @@ format: setup ## let the linter and the formatter change what they can
 protos: setup ## rebuild the committed gRPC stubs
 	bash scripts/protos.sh
 
-protos-check: setup ## fail if the committed gRPC stubs are not those of the .proto files
+protos-check: setup ## lint the .proto files; fail if the committed gRPC stubs are not theirs
 	bash scripts/protos.sh --check
 
 oracle: setup ## compare the model with transformers on new random weights and prompts (needs Python 3.11)
