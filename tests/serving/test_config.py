@@ -1,0 +1,62 @@
+"""The configuration: the files we ship are valid, and mistakes are refused with the remedy."""
+
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from serving.cli.serve_file import ServeFileError, demo_file, read_serve_file
+from serving.config import ServingConfig
+
+_FILES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
+_MODEL = {"id": "m", "checkpoint": "/m", "roles": ["fim"]}
+
+
+@pytest.mark.parametrize("file", _FILES, ids=lambda path: path.name)
+def test_the_files_we_ship_are_valid(file: Path) -> None:
+    served = read_serve_file(file)
+    assert {role for model in served.config.models for role in model.roles} == {"fim", "chat"}
+
+
+def test_the_demo_is_one_of_them() -> None:
+    assert demo_file() in _FILES
+
+
+@pytest.mark.parametrize(
+    ("models", "message"),
+    [
+        ([], "at least 1 item"),
+        ([_MODEL | {"roles": []}], "roles"),
+        ([_MODEL | {"id": "a/b"}], "id"),
+        ([_MODEL | {"typo": 1}], "typo"),
+        ([_MODEL, _MODEL | {"roles": ["chat"]}], "m names more than one model"),
+        ([_MODEL, _MODEL | {"id": "n"}], "m, n all have the role 'fim'"),
+        ([_MODEL | {"limits": {"kv_tokens": 1024, "max_context": 2048}}], "kv_tokens=1024 is less than"),
+    ],
+)
+def test_a_mistake_is_named(models: list[dict[str, object]], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ServingConfig.model_validate({"models": models})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("applications: [", "not valid YAML"),
+        ("- 1", "expected a mapping"),
+        ("applications: []", "0 entries"),
+        ("controller_options: {}\napplications: []", "controller_options.*serve run"),
+        ("applications: [{import_path: other}]", "import_path is 'other'"),
+        ("applications: [{import_path: 'serving.app:build', args: {models: [{id: m}]}}]", "args.models.0.checkpoint"),
+    ],
+)
+def test_a_file_that_cannot_be_served_says_why(tmp_path: Path, text: str, message: str) -> None:
+    file = tmp_path / "serve.yaml"
+    file.write_text(text)
+    with pytest.raises(ServeFileError, match=f"(?s)serve.yaml.*{message}"):
+        read_serve_file(file)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ServeFileError, match="absent.yaml"):
+        read_serve_file(tmp_path / "absent.yaml")
