@@ -1,25 +1,27 @@
 """CodeService: from a request in text to an answer in text, whatever protocol carries them."""
 
+import asyncio
+import logging
+import uuid
 from collections.abc import AsyncGenerator, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from contextlib import aclosing
+from dataclasses import dataclass, replace
 
 from serving.config import GatewayConfig, ModelConfig
-from serving.engine.request import GenerationChunk, GenerationRequest
-from serving.gateway.request import CodeChunk, CodeRequest, Role
+from serving.engine.request import GenerationRequest
+from serving.errors import Reason, ServingError
+from serving.gateway.answer import Answer, TextFilter
+from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
+from serving.gateway.merge import merge
+from serving.gateway.prompts import FimMode, PromptRenderer
+from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Role, Usage
+from serving.gateway.routing import Router
+from serving.gateway.stops import StopTexts
+from serving.gateway.suffix_stop import SuffixStop
 from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.validation import MAX_SEED, check_request, in_wire_words, prompt_bytes, prompt_field
 
-
-class ModelBackend(Protocol):
-    """The replica groups of one model: tokens in, tokens out."""
-
-    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        """Generate one sequence; closing the generator aborts it.
-
-        Raises:
-          ServingError: the request was refused or the group failed.
-        """
-        ...
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +51,7 @@ class ModelInfo:
     id: str
     aliases: tuple[str, ...]
     roles: tuple[Role, ...]
-    fim: Literal["native", "prefix"] | None
+    fim: FimMode | None
     context_length: int
 
 
@@ -57,12 +59,23 @@ class CodeService:
     """Answers code requests from a set of models."""
 
     def __init__(self, models: Sequence[ServedModel], gateway_config: GatewayConfig) -> None:
+        """Raises ValueError if a model cannot do what its roles say."""
         self._models = tuple(models)
-        self._config = gateway_config
+        self._router = Router(models)
+        self._timeout_s = gateway_config.request_timeout_s
+        self._renderers = {
+            model.config.id: PromptRenderer(model.tokenizer, model.config.fim_format) for model in models
+        }
+        for model in models:
+            if Role.CHAT in model.config.roles and not self._renderers[model.config.id].serves_chat:
+                raise ValueError(
+                    f"models: {model.config.id} has the role 'chat', but its tokenizer has no turn tokens. "
+                    "Take the role away, or point `tokenizer` at the tokenizer of an instruction-tuned Gemma."
+                )
 
     def models(self) -> tuple[ModelInfo, ...]:
         """The models, in the order of the configuration."""
-        raise NotImplementedError
+        return tuple(map(self._info, self._models))
 
     def model(self, name: str) -> ModelInfo:
         """One model by id or alias.
@@ -70,15 +83,15 @@ class CodeService:
         Raises:
           ServingError: MODEL_NOT_FOUND.
         """
-        raise NotImplementedError
+        return self._info(self._router.named(name))
 
     def model_for(self, request: CodeRequest) -> ModelInfo:
-        """The model that answers this request: the one it names, or the one with the role of its prompt's shape.
+        """The model that answers a request.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND, ROLE_NOT_SERVED.
+          ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED.
         """
-        raise NotImplementedError
+        return self._info(self._router.route(request.model, request.prompt))
 
     def count_tokens(self, request: CodeRequest) -> int:
         """How many tokens the rendered prompt is, BOS included.
@@ -86,9 +99,12 @@ class CodeService:
         Raises:
           ServingError: a bad field; the prompt is longer than the context.
         """
-        raise NotImplementedError
+        try:
+            return len(self._render(self._router.route(request.model, request.prompt), request))
+        except ServingError as error:
+            raise in_wire_words(error, request) from error
 
-    def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
+    async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
         """Generate an answer; closing the generator aborts it and frees the engine.
 
         The last chunk of each choice has a finish reason; one last chunk has the usage and no text. A fault in
@@ -97,4 +113,106 @@ class CodeService:
         Raises:
           ServingError: anything that went wrong.
         """
-        raise NotImplementedError
+        timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
+        try:
+            model = self._router.route(request.model, request.prompt)
+            # In a thread: a long prompt takes a while, in which other requests go on.
+            prompt_ids = tuple(await asyncio.to_thread(self._render, model, request))
+            max_tokens = _max_tokens(model, request, len(prompt_ids))
+            choices = [
+                Choice(
+                    index,
+                    Answer(model.tokenizer, self._filters(model, request)),
+                    _generation_request(model, request, index, prompt_ids, max_tokens, timeout_s),
+                )
+                for index in range(request.choices)
+            ]
+            async with aclosing(merge([choice.chunks(model.backend) for choice in choices], timeout_s)) as chunks:
+                async for chunk in chunks:
+                    yield chunk
+        except ServingError as error:
+            raise in_wire_words(error, request) from error
+        except TimeoutError as error:
+            raise deadline_exceeded(timeout_s) from error
+        except Exception as error:
+            _log.exception("request %s failed", request.request_id)
+            raise ServingError(
+                Reason.INTERNAL, f"The server failed on request {request.request_id}; its log says more."
+            ) from error
+        yield CodeChunk(
+            usage=Usage(
+                prompt_tokens=len(prompt_ids),
+                completion_tokens=sum(choice.answer.tokens for choice in choices),
+                cached_tokens=min(choice.cached_tokens for choice in choices),
+            )
+        )
+
+    def _render(self, model: ServedModel, request: CodeRequest) -> list[int]:
+        """The ids of a prompt that fits the context, of a request whose fields are in range."""
+        check_request(request, model.tokenizer.vocab_size)
+        # Whoever sends megabytes is refused without tokenizing them.
+        at_least = prompt_bytes(request.prompt) // model.tokenizer.longest_piece
+        if at_least >= model.max_context:
+            raise _too_long(model, request, f"at least {at_least}")
+        ids = self._renderers[model.config.id].render(request.prompt)
+        if len(ids) >= model.max_context:
+            raise _too_long(model, request, str(len(ids)))
+        return ids
+
+    def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
+        filters: list[TextFilter] = [StopTexts(request.stop)]
+        if isinstance(request.prompt, FimPrompt) and self._renderers[model.config.id].fim_mode == "prefix":
+            filters.append(SuffixStop(request.prompt.prefix, request.prompt.suffix))
+        return filters
+
+    def _info(self, model: ServedModel) -> ModelInfo:
+        config = model.config
+        return ModelInfo(
+            id=config.id,
+            aliases=config.aliases,
+            roles=config.roles,
+            fim=self._renderers[config.id].fim_mode if Role.FIM in config.roles else None,
+            context_length=model.max_context,
+        )
+
+
+def _generation_request(
+    model: ServedModel,
+    request: CodeRequest,
+    index: int,
+    prompt_ids: tuple[int, ...],
+    max_tokens: int,
+    timeout_s: float,
+) -> GenerationRequest:
+    return GenerationRequest(
+        request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}-{index}",  # clients may repeat their ids
+        prompt_ids=prompt_ids,
+        max_tokens=max_tokens,
+        sampling=replace(request.sampling, seed=(request.sampling.seed + index) % (MAX_SEED + 1)),
+        stop_ids=model.tokenizer.terminator_ids,
+        timeout_s=timeout_s,
+    )
+
+
+def _max_tokens(model: ServedModel, request: CodeRequest, prompt_tokens: int) -> int:
+    room = model.max_context - prompt_tokens
+    if request.max_tokens is None:
+        return min(model.config.default_max_tokens, room)
+    if request.max_tokens > room:
+        raise ServingError(
+            Reason.CONTEXT_LENGTH_EXCEEDED,
+            f"max_tokens is {request.max_tokens}, and the prompt has {prompt_tokens} tokens; together they may be "
+            f"{model.max_context} with model {model.config.id!r}. Ask for at most {room}.",
+            "max_tokens",
+        )
+    return request.max_tokens
+
+
+def _too_long(model: ServedModel, request: CodeRequest, tokens: str) -> ServingError:
+    field = prompt_field(request.prompt)
+    return ServingError(
+        Reason.CONTEXT_LENGTH_EXCEEDED,
+        f"{field}: the prompt has {tokens} tokens; prompt and answer together may be {model.max_context} with model "
+        f"{model.config.id!r}. Shorten the prompt.",
+        field,
+    )

@@ -60,7 +60,7 @@ class Tokenizer(ABC):
         self.control_ids = frozenset(control.values())
         self.terminator_ids = frozenset(control[text] for text in TERMINATORS if text in control)
         self.longest_piece = max(map(len, self._pieces))
-        # A literal U+2581 must not come back as a space. Its bytes one by one are no text, so only byte tokens have them.
+        # A literal U+2581 must not come back as a space. Its bytes are no text one by one: only byte tokens have them.
         self._literal_space_ids = [self._pieces.index(bytes([byte])) for byte in _SPACE.encode()]
         self._sentinel_pattern = re.compile("(" + "|".join(re.escape(s) for s in SENTINELS if s in control) + ")")
 

@@ -1,0 +1,100 @@
+"""Answer: the visible text of one generation, from its tokens, as they come."""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from serving.engine.request import Token
+from serving.gateway.detokenizer import Detokenizer
+from serving.gateway.request import TokenLogprob
+from serving.gateway.tokenizer import Tokenizer
+
+
+class TextFilter(Protocol):
+    """Lets a growing text through, up to some point."""
+
+    stopped: bool
+
+    def feed(self, text: str) -> str:
+        """What can be shown after the text has grown by this much."""
+        ...
+
+    def flush(self) -> str:
+        """What was held back, now that the text grows no more."""
+        ...
+
+
+class Answer:
+    """Turns tokens into text and log probabilities that can be shown.
+
+    A token's log probability is shown when the whole of its text is, and never if none of it is.
+
+    Attributes:
+      stopped: a filter ended the text; no more tokens are wanted.
+      tokens: how many tokens were taken in.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, filters: Sequence[TextFilter]) -> None:
+        self.stopped = False
+        self.tokens = 0
+        self._tokenizer = tokenizer
+        self._detokenizer = Detokenizer(tokenizer)
+        self._filters = tuple(filters)
+        self._decoded = 0  # characters of text that the tokens have made
+        self._shown = 0  # of those, characters shown
+        self._unfinished: list[tuple[int, TokenLogprob]] = []  # (start, ...) of the tokens of an unfinished character
+        self._waiting: deque[tuple[int, int, TokenLogprob]] = deque()  # (start, end, ...) of tokens not shown yet
+
+    def feed(self, tokens: Iterable[Token]) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """What can be shown after these tokens; those after a stop are left alone."""
+        shown = ""
+        for token in tokens:
+            self.tokens += 1
+            start, text = self._decoded, self._detokenizer.feed(token.id)
+            self._decoded += len(text)
+            if token.logprob is not None:
+                self._unfinished.append((start, self._logprob(token, token.logprob)))
+            if not self._detokenizer.mid_character:
+                self._finish_tokens()
+            shown += self._filter(text, final=False)
+            if self.stopped:
+                break
+        return shown, self._shown_logprobs()
+
+    def flush(self) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """What is left to show at the end of the generation."""
+        text = self._detokenizer.flush()
+        self._decoded += len(text)
+        self._finish_tokens()
+        shown = self._filter(text, final=True)
+        return shown, self._shown_logprobs()
+
+    def _filter(self, text: str, *, final: bool) -> str:
+        for text_filter in self._filters:
+            text = text_filter.feed(text)
+            if (final or self.stopped) and not text_filter.stopped:
+                text += text_filter.flush()
+            self.stopped |= text_filter.stopped
+        self._shown += len(text)
+        return text
+
+    def _finish_tokens(self) -> None:
+        self._waiting.extend((start, self._decoded, logprob) for start, logprob in self._unfinished)
+        self._unfinished.clear()
+
+    def _shown_logprobs(self) -> tuple[TokenLogprob, ...]:
+        shown: list[TokenLogprob] = []
+        while self._waiting:
+            start, end, logprob = self._waiting[0]
+            if end > self._shown and not (self.stopped and start < self._shown):
+                break
+            shown.append(logprob)
+            self._waiting.popleft()
+        return tuple(shown)
+
+    def _logprob(self, token: Token, logprob: float) -> TokenLogprob:
+        return self._token_logprob(token.id, logprob, tuple(self._token_logprob(*top) for top in token.top))
+
+    def _token_logprob(self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+        data = self._tokenizer.id_bytes(token_id)
+        return TokenLogprob(data.decode(errors="replace"), data, logprob, top)

@@ -1,0 +1,91 @@
+"""Choice: one completion of a request, from the backend's tokens to chunks of text."""
+
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Protocol
+
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
+from serving.errors import Reason, ServingError
+from serving.gateway.answer import Answer
+from serving.gateway.request import CodeChunk
+
+_RETRY_AFTER_S = 1.0
+
+
+class ModelBackend(Protocol):
+    """The replica groups of one model: tokens in, tokens out."""
+
+    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+        """Generate one sequence; closing the generator aborts it.
+
+        Raises:
+          ServingError: the request was refused or the group failed.
+        """
+        ...
+
+
+class Choice:
+    """One of the completions of a request.
+
+    Attributes:
+      answer: its text so far.
+      cached_tokens: how many prompt tokens came from the prefix cache.
+    """
+
+    def __init__(self, index: int, answer: Answer, request: GenerationRequest) -> None:
+        self.answer = answer
+        self.cached_tokens = 0
+        self._index = index
+        self._request = request
+
+    async def chunks(self, backend: ModelBackend) -> AsyncGenerator[CodeChunk, None]:
+        """The completion as it is generated; the last chunk has the finish reason.
+
+        A stop text closes the backend's generation at once.
+
+        Raises:
+          ServingError: the generation failed, or ended for another reason than that it is complete.
+        """
+        finish_reason: FinishReason | None = None
+        async with aclosing(backend.generate(self._request)) as generation:
+            async for chunk in generation:
+                self.cached_tokens = max(self.cached_tokens, chunk.cached_tokens)
+                text, logprobs = self.answer.feed(chunk.tokens)
+                if self.answer.stopped:
+                    finish_reason = FinishReason.STOP
+                    break
+                if chunk.finish_reason:
+                    finish_reason = self._completed(chunk)
+                    break
+                if text or logprobs:
+                    yield CodeChunk(index=self._index, text=text, logprobs=logprobs)
+            else:
+                raise ServingError(Reason.INTERNAL, "The generation ended without saying why.")
+        if not self.answer.stopped:
+            last_text, last_logprobs = self.answer.flush()
+            text, logprobs = text + last_text, logprobs + last_logprobs
+            finish_reason = FinishReason.STOP if self.answer.stopped else finish_reason
+        yield CodeChunk(index=self._index, text=text, logprobs=logprobs, finish_reason=finish_reason)
+
+    def _completed(self, chunk: GenerationChunk) -> FinishReason:
+        match chunk.finish_reason:
+            case FinishReason.STOP | FinishReason.LENGTH as reason:
+                return reason
+            case FinishReason.DEADLINE:
+                raise deadline_exceeded(self._request.timeout_s)
+            case FinishReason.ABORTED:
+                raise ServingError(
+                    Reason.UNAVAILABLE,
+                    "The server gave up this generation, as it does when it shuts down. Try again.",
+                    retry_after_s=_RETRY_AFTER_S,
+                )
+            case _:
+                raise ServingError(Reason.INTERNAL, chunk.error or "The generation failed.")
+
+
+def deadline_exceeded(timeout_s: float | None) -> ServingError:
+    """The error of a request whose time is over."""
+    return ServingError(
+        Reason.DEADLINE_EXCEEDED,
+        f"The answer was not complete within {timeout_s:g} s. Allow more time or ask for fewer tokens.",
+    )

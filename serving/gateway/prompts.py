@@ -1,0 +1,166 @@
+"""PromptRenderer: from a prompt in text to the token ids that a model was trained to see.
+
+Formats: CodeGemma's prompt structure (https://ai.google.dev/gemma/docs/codegemma/prompt-structure), Gemma's
+(https://ai.google.dev/gemma/docs/core/prompt-structure). BOS stands once, at the front; nothing is put around
+sentinels; text from structured fields is encoded so that it cannot become a control token.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from serving.errors import Reason, ServingError
+from serving.gateway.request import (
+    ChatPrompt,
+    ContextFile,
+    FimPrompt,
+    Message,
+    Prompt,
+    Speaker,
+    TextPrompt,
+    TokenPrompt,
+)
+from serving.gateway.tokenizer import (
+    END_OF_TURN,
+    FILE_SEPARATOR,
+    FIM_MIDDLE,
+    FIM_PREFIX,
+    FIM_SUFFIX,
+    START_OF_TURN,
+    Tokenizer,
+)
+
+FimMode = Literal["native", "prefix"]
+
+
+@dataclass(frozen=True, slots=True)
+class _FimIds:
+    prefix: int
+    middle: int
+    suffix: int
+    separator: int
+
+
+@dataclass(frozen=True, slots=True)
+class _TurnIds:
+    start: int
+    end: int
+
+
+class PromptRenderer:
+    """Renders every shape of prompt for one model.
+
+    Attributes:
+      fim_mode: "native" if the vocabulary has the FIM tokens; "prefix" if the model can only continue the prefix.
+      serves_chat: whether the vocabulary has the turn tokens.
+    """
+
+    def __init__(self, tokenizer: Tokenizer, fim_format: Literal["psm", "spm"]) -> None:
+        self._tokenizer = tokenizer
+        self._fim_format = fim_format
+        self._fim = _lookup(tokenizer, _FimIds, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR)
+        self._turns = _lookup(tokenizer, _TurnIds, START_OF_TURN, END_OF_TURN)
+        self.fim_mode: FimMode = "native" if self._fim else "prefix"
+        self.serves_chat = self._turns is not None
+
+    def render(self, prompt: Prompt) -> list[int]:
+        """The token ids of a prompt, BOS included.
+
+        Raises:
+          ServingError: a conversation without the turns that the model knows, or ids out of the vocabulary.
+        """
+        match prompt:
+            case FimPrompt() if self._fim:
+                return [self._tokenizer.bos_id, *self._native_fim(prompt, self._fim)]
+            case FimPrompt():
+                return [self._tokenizer.bos_id, *self._prefix_fim(prompt)]
+            case TextPrompt(text):
+                return self._raw(text)
+            case TokenPrompt(ids):
+                return self._checked(ids)
+            case ChatPrompt(messages):
+                return [self._tokenizer.bos_id, *self._chat(messages)]
+
+    def _native_fim(self, prompt: FimPrompt, fim: _FimIds) -> list[int]:
+        encode = self._tokenizer.encode
+        ids: list[int] = []
+        for file in prompt.context_files:
+            ids += [*encode(_file_text(file)), fim.separator]
+        if prompt.context_files and prompt.path:
+            ids += encode(f"{prompt.path}\n")
+        before = [fim.prefix, *encode(prompt.prefix)]
+        after = [fim.suffix, *encode(prompt.suffix)]
+        ids += [*before, *after] if self._fim_format == "psm" else [*after, *before]
+        return [*ids, fim.middle]
+
+    def _prefix_fim(self, prompt: FimPrompt) -> list[int]:
+        files = "".join(f"{_file_text(file)}\n" for file in prompt.context_files)
+        path = f"{prompt.path}\n" if prompt.context_files and prompt.path else ""
+        return self._tokenizer.encode(files + path + prompt.prefix)
+
+    def _raw(self, text: str) -> list[int]:
+        bos = self._tokenizer.bos_id
+        ids = self._tokenizer.encode_with_sentinels(text) if self._fim else self._tokenizer.encode(text)
+        return [bos, *(token_id for token_id in ids if token_id != bos)]
+
+    def _checked(self, ids: Sequence[int]) -> list[int]:
+        vocab_size = self._tokenizer.vocab_size
+        for position, token_id in enumerate(ids):
+            if not 0 <= token_id < vocab_size:
+                field = f"prompt[{position}]"
+                raise ServingError(
+                    Reason.INVALID_ARGUMENT,
+                    f"{field} is {token_id}; this model's token ids are 0 to {vocab_size - 1}.",
+                    field=field,
+                )
+        return list(ids)
+
+    def _chat(self, messages: Sequence[Message]) -> list[int]:
+        assert self._turns is not None, "a model without turn tokens is not given the chat role"
+        encode, newline = self._tokenizer.encode, self._tokenizer.encode("\n")
+        ids: list[int] = []
+        for speaker, text in turns(messages):
+            ids += [self._turns.start, *encode(f"{speaker}\n{text}"), self._turns.end, *newline]
+        return [*ids, self._turns.start, *encode(f"{Speaker.MODEL}\n")]
+
+
+def turns(messages: Sequence[Message]) -> Iterator[tuple[Speaker, str]]:
+    """The turns of Gemma's chat template: the user's and the model's in alternation, the user's first and last.
+
+    Gemma has no turn for a system text: it goes before the first user's text, with a blank line between.
+
+    Raises:
+      ServingError: names the message that is out of turn.
+    """
+    system: list[str] = []
+    expected = Speaker.USER
+    for index, message in enumerate(messages):
+        field = f"messages[{index}].role"
+        if message.speaker is Speaker.SYSTEM:
+            if index != len(system):
+                raise ServingError(
+                    Reason.INVALID_ARGUMENT, f"{field}: system messages go before all others.", field=field
+                )
+            system.append(message.text.strip())
+            continue
+        if message.speaker is not expected:
+            raise ServingError(
+                Reason.INVALID_ARGUMENT,
+                f"{field}: a message of the {expected} is due here. The user and the model alternate, the user first.",
+                field=field,
+            )
+        text = message.text.strip()
+        yield message.speaker, "\n\n".join([*filter(None, system), text]) if index == len(system) else text
+        expected = Speaker.MODEL if expected is Speaker.USER else Speaker.USER
+    if expected is Speaker.USER:
+        raise ServingError(Reason.INVALID_ARGUMENT, "messages must end with a message of the user.", field="messages")
+
+
+def _file_text(file: ContextFile) -> str:
+    return f"{file.path}\n{file.text}"
+
+
+def _lookup[T](tokenizer: Tokenizer, kind: type[T], *texts: str) -> T | None:
+    """The ids of control tokens; None unless the vocabulary has them all."""
+    ids = [tokenizer.control_id(text) for text in texts]
+    return None if None in ids else kind(*ids)
