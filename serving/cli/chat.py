@@ -142,28 +142,28 @@ def _show(pieces: Generator[str]) -> bool:
 
 
 def _render(console: Console, pieces: Iterator[str]) -> None:
-    """A spinner until the first word, then the end of the answer as it grows, at last the whole of it."""
+    """A spinner until the first word, then the answer as it grows, at last the whole of it."""
     answer = Answer()
     try:
         with Live(answer, console=console, transient=True):
             for piece in pieces:
                 answer.text += piece
     finally:
-        console.print(Markdown(answer.text))
+        if answer.text:
+            console.print(Markdown(answer.text))
 
 
 class Answer:
-    """What is on the screen while an answer comes in: never more than fits."""
+    """What is on the screen while an answer comes in: its end, as much as fits, and a spinner below."""
 
     def __init__(self) -> None:
         self.text = ""
-        self._spinner = Spinner("dots", "thinking", style="dim")
+        self._spinner = Spinner("dots", style="cyan")
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if not self.text:
-            yield self._spinner
-            return
-        lines = console.render_lines(Markdown(self.text), options.update(height=None))
-        for line in lines[-(console.height - 1) :]:
-            yield from line
-            yield Segment.line()
+        if self.text:
+            lines = console.render_lines(Markdown(self.text), options.update(height=None))
+            for line in lines[-(console.height - 2) :]:
+                yield from line
+                yield Segment.line()
+        yield self._spinner

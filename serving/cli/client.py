@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 if TYPE_CHECKING:
+    from httpx2 import Response
     from openai import APIError, OpenAI
 
 CONNECT_TIMEOUT_S = 5.0
@@ -40,8 +41,19 @@ def connect(url: str, api_key: str) -> "OpenAI":
     """A client of the server at `url`. Nothing is sent yet, and nothing will be sent twice: a person waits."""
     import openai
 
-    timeout = openai.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
-    return openai.OpenAI(base_url=f"{url}/v1", api_key=api_key or "none", max_retries=0, timeout=timeout)
+    def check_kind(response: "Response") -> None:
+        kind = response.headers.get("content-type", "nothing")
+        if response.is_success and not kind.startswith(("application/json", "text/event-stream")):
+            message = f"{url} answered with {kind}, not as a server of this kind. Is --url right?"
+            raise openai.APIError(message, response.request, body=None)
+
+    return openai.OpenAI(
+        base_url=f"{url}/v1",
+        api_key=api_key or "none",
+        max_retries=0,
+        timeout=openai.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
+        http_client=openai.DefaultHttpxClient(event_hooks={"response": [check_kind]}),
+    )
 
 
 def explain(error: "APIError", url: str) -> str:
@@ -60,7 +72,7 @@ def explain(error: "APIError", url: str) -> str:
             return _one_line(message)
         case openai.APIStatusError(status_code=status):
             return f"{url} answered with HTTP status {status}, not as a server of this kind. Is --url right?"
-        case _:  # in the middle of a stream
+        case _:
             return _one_line(error.message)
 
 

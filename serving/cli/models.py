@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, connect, fail, server_errors
+from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, connect, server_errors
 
 FIM = {"native": "native", "prefix": "from the prefix", None: "-"}
 """How a model fills in the middle, in the words of `/v1/models` and of the table."""
@@ -21,10 +21,7 @@ def models(
     """List the models of a running server."""
     with server_errors(url):
         page = connect(url, api_key).models.list()
-    served = getattr(page, "data", None)
-    if not isinstance(served, list):
-        fail(f"{url} does not answer as a server of this kind. Check --url.")
-    entries = [model.model_dump() for model in served]
+    entries = [model.model_dump(exclude_unset=True) for model in page.data]
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
     else:

@@ -1,0 +1,90 @@
+"""A real HTTP gateway on loopback whose answers a test writes."""
+
+import asyncio
+import threading
+from collections.abc import AsyncGenerator, Iterator
+from typing import Literal
+
+import pytest
+import uvicorn
+
+from serving.config import GatewayConfig
+from serving.engine.request import FinishReason
+from serving.errors import Reason, ServingError
+from serving.gateway.http import build_http_app
+from serving.gateway.request import ChatPrompt, CodeChunk, CodeRequest, Role, Usage
+from serving.gateway.service import CodeService, ModelInfo
+
+
+class ScriptedService(CodeService):
+    """Answers every request with the same pieces, and remembers what it was asked.
+
+    Attributes:
+      pieces: the answer.
+      stays_open: whether the answer stays unfinished after its pieces, until the client goes away.
+      closed: set when an answer ended, in whatever way.
+    """
+
+    def __init__(self) -> None:
+        super().__init__([], GatewayConfig())
+        self.pieces: list[str] = ["n < 2:\n", "        return n"]
+        self.stays_open = False
+        self.asked: list[CodeRequest] = []
+        self.closed = threading.Event()
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        return (
+            _model("codegemma-2b", (Role.FIM,), "native", ("code", "gemma")),
+            _model("gemma-3-270m", (), "prefix"),
+            _model("codegemma-7b-it", (Role.CHAT,), None),
+        )
+
+    def model(self, name: str) -> ModelInfo:
+        for model in self.models():
+            if name in (model.id, *model.aliases):
+                return model
+        raise ServingError(Reason.MODEL_NOT_FOUND, f"model '{name}' is not served", field="model")
+
+    def model_for(self, request: CodeRequest) -> ModelInfo:
+        shape = "codegemma-7b-it" if isinstance(request.prompt, ChatPrompt) else "codegemma-2b"
+        return self.model(request.model or shape)
+
+    async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
+        self.model_for(request)
+        self.asked.append(request)
+        try:
+            for piece in self.pieces:
+                yield CodeChunk(text=piece)
+            if self.stays_open:
+                await asyncio.Event().wait()
+            yield CodeChunk(finish_reason=FinishReason.STOP)
+            yield CodeChunk(usage=Usage(prompt_tokens=1, completion_tokens=len(self.pieces)))
+        finally:
+            self.closed.set()
+
+
+def _model(
+    name: str, roles: tuple[Role, ...], fim: Literal["native", "prefix"] | None, aliases: tuple[str, ...] = ()
+) -> ModelInfo:
+    return ModelInfo(id=name, aliases=aliases, roles=roles, fim=fim, context_length=8192)
+
+
+@pytest.fixture
+def service() -> ScriptedService:
+    return ScriptedService()
+
+
+@pytest.fixture
+def url(service: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The gateway's address; the commands find it in their environment."""
+    app = build_http_app(lambda: service, GatewayConfig())
+    config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    (socket,) = [config.bind_socket()]
+    thread = threading.Thread(target=server.run, args=([socket],))
+    thread.start()
+    address = f"http://127.0.0.1:{socket.getsockname()[1]}"
+    monkeypatch.setenv("CODEGEMMA_URL", address)
+    yield address
+    server.should_exit = True
+    thread.join()

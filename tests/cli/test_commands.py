@@ -1,0 +1,131 @@
+"""The client commands against a real HTTP gateway, output not on a terminal."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from serving.cli.main import app
+from serving.engine.request import SamplingParams
+from serving.gateway.request import ChatPrompt, FimPrompt, Message, Speaker
+
+SOURCE = "def fib(n):\n    if \n\nprint(fib(10))\n"
+
+
+def run(*args: str, stdin: str = "") -> Result:
+    return CliRunner().invoke(app, args, input=stdin, catch_exceptions=False)
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "fib.py"
+    path.write_text(SOURCE)
+    return path
+
+
+def test_complete_prints_exactly_the_completion(service, url, source):
+    result = run("complete", f"{source}:2:8")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "n < 2:\n        return n", "")
+
+
+def test_complete_sends_the_code_before_and_after_the_place(service, url, source):
+    run("complete", f"{source}:2:8", "-n", "12", "-t", "0.5", "-m", "code")
+    (request,) = service.asked
+    assert isinstance(request.prompt, FimPrompt)
+    assert (request.prompt.prefix, request.prompt.suffix) == ("def fib(n):\n    if ", "\n\nprint(fib(10))\n")
+    assert (request.model, request.max_tokens, request.sampling.temperature) == ("code", 12, 0.5)
+
+
+def test_complete_shows_the_lines_around_with_their_numbers(service, url, source):
+    lines = [line.rstrip() for line in run("complete", f"{source}:2:8", "--show").stdout.splitlines()]
+    assert [line for line in lines if line] == [
+        "  1 def fib(n):",
+        "  2     if n < 2:",
+        "  3         return n",
+        "  4",
+        "  5 print(fib(10))",
+        "  6",
+    ]
+
+
+def test_models_lists_roles_fim_context_and_aliases(url):
+    header, *rows = [line.split("  ") for line in run("models").stdout.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in (header, *rows)]
+    assert cells == [
+        ["model", "roles", "fill-in-the-middle", "context", "aliases"],
+        ["codegemma-2b", "fim", "native", "8192", "code, gemma"],
+        ["gemma-3-270m", "-", "from the prefix", "8192", "-"],
+        ["codegemma-7b-it", "chat", "-", "8192", "-"],
+    ]
+
+
+def test_models_as_json_is_what_the_server_sent(url):
+    models = json.loads(run("models", "--json").stdout)
+    assert [model["id"] for model in models] == ["codegemma-2b", "gemma-3-270m", "codegemma-7b-it"]
+    assert models[0].items() >= {"roles": ["fim"], "fim": "native", "context_length": 8192}.items()
+
+
+def test_chat_answers_one_message(service, url):
+    service.pieces = ["Use ", "`sum`."]
+    result = run("chat", "Add numbers?", "--system", "Be short.")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "Use `sum`.\n", "")
+    (request,) = service.asked
+    assert isinstance(request.prompt, ChatPrompt)
+    assert request.prompt.messages == (
+        Message(Speaker.SYSTEM, "Be short."),
+        Message(Speaker.USER, "Add numbers?"),
+    )
+    assert request.sampling == SamplingParams(seed=request.sampling.seed)
+
+
+@pytest.mark.parametrize("args", [("chat",), ("chat", "-")])
+def test_chat_reads_the_message_from_a_pipe(service, url, args):
+    run(*args, stdin="Explain:\nx = 1\n")
+    (request,) = service.asked
+    assert request.prompt.messages == (Message(Speaker.USER, "Explain:\nx = 1\n"),)
+
+
+def test_without_a_server_every_command_says_how_to_start_one(source):
+    for args in (["models"], ["chat", "hello"], ["complete", f"{source}:1:1"]):
+        result = run(*args, "--url", "http://127.0.0.1:9")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr == (
+            "error: No answer from http://127.0.0.1:9: [Errno 111] Connection refused. Is the server running? "
+            "`codegemma serve` starts one, --url names another.\n"
+        )
+
+
+def test_what_the_server_refuses_is_said_in_one_line(service, url):
+    result = run("chat", "hello", "-m", "gpt-4")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "error: model 'gpt-4' is not served\n"
+
+
+def test_a_url_without_scheme_is_refused_before_anything_is_sent():
+    result = run("models", "--url", "localhost:8000")
+    assert result.exit_code == 2
+    assert "'localhost:8000' must begin with http:// or https://" in " ".join(result.stderr.split())
+
+
+def test_a_place_that_is_not_there_is_a_usage_error(source):
+    result = run("complete", f"{source}:99:1")
+    assert result.exit_code == 2
+    assert "99 is not among them" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "complete", "chat", "models"])
+def test_help_of_every_command_ends_with_examples(command):
+    text = run(command, "--help").stdout
+    assert f"codegemma {command}" in text.split("Examples")[1]
+
+
+def test_the_help_needs_neither_jax_nor_ray_nor_the_openai_client():
+    script = (
+        "import sys; from typer.testing import CliRunner; from serving.cli.main import app\n"
+        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
+        "print(sorted({'jax', 'ray', 'openai', 'fastapi'} & set(sys.modules)))"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
