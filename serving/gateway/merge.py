@@ -5,7 +5,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
 
-async def merge[T](sources: Sequence[AsyncGenerator[T, None]], timeout_s: float) -> AsyncGenerator[T, None]:
+async def merge[T](
+    sources: Sequence[AsyncGenerator[T, None]], timeout_s: float | None = None
+) -> AsyncGenerator[T, None]:
     """The items of all sources as they come.
 
     Each source runs, and is closed, in a task of its own. When this generator ends in whatever way (all items
@@ -38,7 +40,9 @@ class _Ended:
         self.error = error
 
 
-async def _pump[T](source: AsyncGenerator[T, None], items: "asyncio.Queue[T | _Ended]", timeout_s: float) -> None:
+async def _pump[T](
+    source: AsyncGenerator[T, None], items: "asyncio.Queue[T | _Ended]", timeout_s: float | None
+) -> None:
     ended = _Ended()
     try:
         async with asyncio.timeout(timeout_s), aclosing(source):

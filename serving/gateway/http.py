@@ -1,0 +1,138 @@
+"""The HTTP side of the Gateway: OpenAI's API over one `CodeService`."""
+
+import re
+import uuid
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.config import GatewayConfig
+from serving.errors import Reason, ServingError
+from serving.gateway.batch import generate_batch
+from serving.gateway.http_errors import install_error_handlers, json_response
+from serving.gateway.http_stream import ClientGoneError, EventStream, while_connected
+from serving.gateway.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
+from serving.gateway.openai_requests import chat_request, completion_requests
+from serving.gateway.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
+from serving.gateway.request import CodeRequest
+from serving.gateway.service import CodeService
+
+REQUEST_ID_HEADER = "x-request-id"
+SESSION_ID_HEADER = "x-session-id"
+_REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that is gone; nobody reads it but access logs."""
+
+
+def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig) -> FastAPI:
+    """The HTTP application.
+
+    Args:
+      get_service: gives the service, once requests come.
+      config: the limits of the gateway.
+    """
+    app = FastAPI(title="codegemma-serving", openapi_url=None, redirect_slashes=False)
+    app.add_middleware(_RequestId)
+    install_error_handlers(app)
+
+    @app.get("/health")
+    async def health() -> Response:
+        return json_response({"status": "ok"})
+
+    @app.get("/v1/models")
+    async def models() -> Response:
+        return json_response({"object": "list", "data": list(map(model_object, get_service().models()))})
+
+    @app.get("/v1/models/{name}")
+    async def model(name: str) -> Response:
+        return json_response(model_object(get_service().model(name)))
+
+    @app.post("/v1/completions")
+    async def completions(request: Request) -> Response:
+        body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
+        requests = completion_requests(body, request.state.request_id, _session_id(request))
+        writer = CompletionWriter(f"cmpl-{request.state.request_id}", get_service().model_for(requests[0]).id)
+        return await _respond(request, body, get_service(), requests, writer)
+
+    @app.post("/v1/chat/completions")
+    async def chat_completions(request: Request) -> Response:
+        body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
+        code_request = chat_request(body, request.state.request_id, _session_id(request))
+        writer = ChatWriter(f"chatcmpl-{request.state.request_id}", get_service().model_for(code_request).id)
+        return await _respond(request, body, get_service(), [code_request], writer)
+
+    return app
+
+
+async def _respond(
+    request: Request, body: GenerationBody, service: CodeService, requests: Sequence[CodeRequest], writer: Writer
+) -> Response:
+    try:
+        if body.stream:
+            events = _events(service, requests, writer, include_usage=body.stream_options.include_usage)
+            return await EventStream.begin(request, events)
+        return json_response(await while_connected(request.receive, _whole(service, requests, writer)))
+    except ClientGoneError:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+async def _whole(service: CodeService, requests: Sequence[CodeRequest], writer: Writer) -> dict[str, Any]:
+    async with aclosing(generate_batch(service, requests)) as chunks:
+        return await writer.whole(chunks)
+
+
+async def _events(
+    service: CodeService, requests: Sequence[CodeRequest], writer: Writer, *, include_usage: bool
+) -> AsyncGenerator[dict[str, Any], None]:
+    async with (
+        aclosing(generate_batch(service, requests)) as chunks,
+        aclosing(writer.events(chunks, include_usage=include_usage)) as events,
+    ):
+        async for event in events:
+            yield event
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
+    """The body, given up as soon as it is known to be longer than allowed."""
+    length = request.headers.get("content-length", "")
+    too_large = length.isdecimal() and int(length) > max_bytes
+    body = bytearray()
+    if not too_large:
+        async for part in request.stream():
+            body += part
+            if too_large := len(body) > max_bytes:
+                break
+    if too_large:
+        raise ServingError(
+            Reason.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the limit here. Send less context."
+        )
+    return bytes(body)
+
+
+def _session_id(request: Request) -> str:
+    return request.headers.get(SESSION_ID_HEADER, "")
+
+
+class _RequestId:
+    """Names each request, as its client did if it did, and says the name in the response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self._app(scope, receive, send)
+        named = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+        request_id = named if _REQUEST_ID.fullmatch(named) else uuid.uuid4().hex
+        scope.setdefault("state", {})["request_id"] = request_id
+
+        async def send_named(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
+            await send(message)
+
+        await self._app(scope, receive, send_named)
