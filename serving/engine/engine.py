@@ -225,8 +225,6 @@ class Engine:
         with self._changed:
             self.failure = error
             sequences = list(self._live.values())
-            self._submitted.clear()
-            self._aborted.clear()
         self._scheduler.reset()
         for sequence in sequences:
             sequence.state = SequenceState.FINISHED

@@ -62,6 +62,8 @@ def test_max_tokens_ends_the_generation_with_length_on_the_chunk_of_the_last_tok
     run_until_idle(engine)
     assert [len(chunk.tokens) for chunk in receiver.chunks] == [1, 1, 1]
     assert receiver.finish_reason is FinishReason.LENGTH
+    stats = engine.stats()
+    assert (stats.steps, stats.generated_tokens) == (3, 3)
 
 
 @pytest.mark.parametrize("num_pages", [4, 2])
@@ -147,6 +149,26 @@ def test_the_least_recently_used_prefix_is_evicted_first(runner: SimulatedRunner
     assert submit_and_run(engine, "young?", young).cached_tokens < 16
 
 
+def test_of_one_prompt_the_end_is_evicted_before_the_beginning(engine: Engine) -> None:
+    submit_and_run(engine, "a", [1] * 32)  # 8 of 16 pages
+    submit_and_run(engine, "b", [2] * 44)  # 11: the 8 that were never used, and 3 of a's
+    assert submit_and_run(engine, "a again", [1] * 32).cached_tokens == 5 * 4
+
+
+def test_a_request_that_waits_for_pages_starts_when_the_last_missing_one_is_freed() -> None:
+    limits = limits_of(page_size=4, num_pages=3, max_rows=4)
+    engine = Engine(SimulatedRunner(limits), max_queue=0)
+    short = submit(engine, request_of("short", (1,), max_tokens=2))
+    submit(engine, request_of("long", (2,), max_tokens=4))
+    waiting = submit(engine, request_of("waiting", range(8), max_tokens=1))
+    engine.step()
+    engine.step()
+    assert short.finished
+    assert not waiting.finished
+    engine.step()
+    assert waiting.finished
+
+
 def submit_and_run(engine: Engine, request_id: str, prompt: list[int]) -> Receiver:
     receiver = submit(engine, request_of(request_id, prompt, max_tokens=1))
     run_until_idle(engine)
@@ -159,7 +181,9 @@ def test_a_preempted_request_emits_each_token_once_and_reports_the_cache_of_its_
     requests = [request_of("old", (1, 2, 3), max_tokens=12), request_of("young", (4, 5, 6), max_tokens=12)]
     receivers = [submit(engine, request) for request in requests]
     run_until_idle(engine)
-    assert engine.stats().preemptions > 0
+    stats = engine.stats()
+    assert stats.preemptions > 0
+    assert (stats.prompt_tokens, stats.cached_tokens) == (6, 0), "what is computed again is not a cache hit"
     for request, receiver in zip(requests, receivers, strict=True):
         assert (receiver.token_ids, receiver.finish_reason) == expected_tokens(request, 16)
         assert receiver.cached_tokens == 0

@@ -135,7 +135,7 @@ class EngineMachine(RuleBasedStateMachine):
         pool = self.scheduler.pool
         assert [pool.users(page) for page in range(pool.total)] == [uses[page] for page in range(pool.total)]
         assert pool.free_pages == pool.total - len(uses)
-        assert all(not sequence.pages for sequence in self.scheduler.waiting)
+        assert all(not sequence.pages and sequence.computed == 0 for sequence in self.scheduler.waiting)
 
     @invariant()
     def requests_start_in_the_order_of_their_arrival(self) -> None:
