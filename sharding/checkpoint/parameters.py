@@ -75,18 +75,20 @@ def bind(
       CheckpointError: for a missing, a superfluous or a wrongly shaped tensor.
     """
     sources = {}
+    unused = dict(stored)
     for path, parameter in parameters(config).items():
         name = name_of(path)
-        tensor = stored.get(name)
+        tensor = unused.pop(name, None)
         if tensor is None:
             raise CheckpointError(f"{where}: tensor {name} (parameter {path}) is missing.")
         if tensor.shape != parameter.stored:
             raise CheckpointError(
-                f"{tensor.file}: tensor {name} has shape {tensor.shape}; the configuration asks for {parameter.stored}."
+                f"{tensor.file}: tensor {tensor.name} has shape {tensor.shape}; the configuration asks for "
+                f"{parameter.stored}."
             )
         sources[path] = TensorSource(stored=tensor, shape=parameter.shape, row_axes=parameter.row_axes)
-    extra = sorted(stored.keys() - {source.name for source in sources.values()})
-    if extra:
-        more = f" (and {len(extra) - 1} more)" if len(extra) > 1 else ""
-        raise CheckpointError(f"{stored[extra[0]].file}: tensor {extra[0]}{more} is not used by this model.")
+    if unused:
+        extra = unused[min(unused)]
+        more = f" (and {len(unused) - 1} more)" if len(unused) > 1 else ""
+        raise CheckpointError(f"{extra.file}: tensor {extra.name}{more} is not used by this model.")
     return sources

@@ -1,0 +1,86 @@
+"""Slices read from files are slices of the whole."""
+
+from math import prod
+from pathlib import Path
+
+import gguf
+import ml_dtypes
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sharding.checkpoint import source as source_module
+from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.source import Encoding, StoredTensor, TensorSource
+
+F32 = Encoding("F32", 1, 4, lambda raw: raw.view(np.float32))
+Q4_0 = Encoding("Q4_0", 32, 18, lambda raw: gguf.quants.dequantize(raw, gguf.GGMLQuantizationType.Q4_0))
+LAYOUTS = [
+    ((6, 4, 64), 2),  # queries
+    ((10, 3, 32), 1),  # attention output
+    ((9, 96), 1),
+    ((64,), 0),
+]
+OFFSET = 12
+
+
+def write(file: Path, shape: tuple[int, ...], row_axes: int, encoding: Encoding) -> tuple[TensorSource, np.ndarray]:
+    values = np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+    rows = values.reshape(prod(shape[:row_axes]), -1)
+    if encoding is Q4_0:
+        encoded = gguf.quants.quantize(rows, gguf.GGMLQuantizationType.Q4_0)
+        values = encoding.decode(encoded).reshape(shape)
+    else:
+        encoded = rows
+    file.write_bytes(bytes(OFFSET) + encoded.tobytes())
+    stored_shape = rows.shape if row_axes else shape
+    stored = StoredTensor(name="w", file=file, shape=stored_shape, offset=OFFSET, encoding=encoding)
+    return TensorSource(stored=stored, shape=shape, row_axes=row_axes), values
+
+
+@st.composite
+def indices(draw: st.DrawFn, shape: tuple[int, ...]) -> tuple[slice, ...]:
+    bounds = [sorted(draw(st.tuples(st.integers(0, size), st.integers(0, size)))) for size in shape]
+    whole = draw(st.tuples(*[st.booleans() for _ in shape]))
+    index = [slice(None) if all_ else slice(*bound) for bound, all_ in zip(bounds, whole, strict=True)]
+    return tuple(index[: draw(st.integers(0, len(shape)))])
+
+
+@pytest.mark.parametrize("encoding", [F32, Q4_0], ids=lambda encoding: encoding.name)
+@pytest.mark.parametrize(("shape", "row_axes"), LAYOUTS, ids=str)
+@given(data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_a_slice_equals_that_slice_of_the_whole(
+    tmp_path_factory: pytest.TempPathFactory,
+    shape: tuple[int, ...],
+    row_axes: int,
+    encoding: Encoding,
+    data: st.DataObject,
+) -> None:
+    tensor, values = write(tmp_path_factory.mktemp("source") / "file", shape, row_axes, encoding)
+    index = data.draw(indices(shape))
+    with pytest.MonkeyPatch.context() as patch:
+        # From one row at a time to all at once.
+        patch.setattr(source_module, "BLOCK_BYTES", data.draw(st.sampled_from([1, 1000, 2**20])))
+        read = tensor.read(index)
+    assert read.dtype == np.float32
+    np.testing.assert_array_equal(read, values[index], strict=True)
+
+
+def test_values_are_cast_to_the_type_asked_for(tmp_path: Path) -> None:
+    tensor, values = write(tmp_path / "file", (9, 96), 1, F32)
+    read = tensor.read((slice(2, 5),), ml_dtypes.bfloat16)
+    np.testing.assert_array_equal(read, values[2:5].astype(ml_dtypes.bfloat16), strict=True)
+
+
+def test_a_tensor_past_the_end_of_the_file_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(bytes(100))
+    with pytest.raises(CheckpointError, match=r"short: truncated: tensor w ends at byte 108, the file at byte 100"):
+        StoredTensor(name="w", file=tmp_path / "short", shape=(6, 4), offset=12, encoding=F32)
+
+
+def test_rows_that_are_no_whole_number_of_blocks_are_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(bytes(1000))
+    with pytest.raises(CheckpointError, match=r"tensor w of shape \(2, 40\) .* no multiple of 32"):
+        StoredTensor(name="w", file=tmp_path / "file", shape=(2, 40), offset=0, encoding=Q4_0)
