@@ -32,6 +32,9 @@ class HuggingFaceTokenizer(Tokenizer):
         super().__init__(pieces, control)
         spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] not in control]
         self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(spec))
+        for token in spec["added_tokens"]:
+            if self._tokenizer.token_to_id(token["content"]) != token["id"]:
+                raise ValueError(f"the added token {token['content']!r} has an id beside the vocabulary.")
 
     def _encode_text(self, text: str) -> list[int]:
         ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
