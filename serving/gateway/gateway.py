@@ -1,17 +1,16 @@
 """The Gateway: the one ingress deployment, for HTTP and gRPC."""
 
-from pathlib import Path
-
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
+from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.grpc_service import GrpcService
 from serving.gateway.handle import HandleBackend
 from serving.gateway.http import build_http_app
 from serving.gateway.service import CodeService, ServedModel
-from serving.gateway.tokenizer import load_tokenizer
+from serving.gateway.tokenizers import load_tokenizer
 
 
 @serve.ingress()
@@ -21,12 +20,12 @@ class Gateway(GrpcService):
     HTTP comes through the FastAPI app; a gRPC call arrives at the method of its name in `GrpcService`.
     """
 
-    def __init__(self, config: ServingConfig, checkpoints: dict[str, Path], groups: dict[str, DeploymentHandle]):
+    def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle]) -> None:
         self._backends = {model_id: HandleBackend(model_id, handle) for model_id, handle in groups.items()}
         models = [
             ServedModel(
                 config=model,
-                tokenizer=load_tokenizer(checkpoints[model.id], model.tokenizer),
+                tokenizer=load_tokenizer(checkpoint_path(model.checkpoint), model.tokenizer),
                 backend=self._backends[model.id],
                 max_context=model.limits.max_context,
             )
@@ -34,7 +33,7 @@ class Gateway(GrpcService):
         ]
         self._config = config.gateway
         self._service = CodeService(models, config.gateway)
-        GrpcService.__init__(self, self._service)
+        GrpcService.__init__(self, self._service, config.gateway)
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return build_http_app(lambda: self._service, self._config)

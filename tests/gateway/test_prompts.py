@@ -1,0 +1,138 @@
+"""Rendered prompts, token by token."""
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.errors import Reason, ServingError
+from serving.gateway.prompts import PromptRenderer, turns
+from serving.gateway.request import ChatPrompt, ContextFile, FimPrompt, Message, Speaker, TextPrompt, TokenPrompt
+from serving.gateway.tokenizer import SENTINELS, Tokenizer
+
+BOS, PREFIX, MIDDLE, SUFFIX, SEPARATOR, START, END = 2, 67, 68, 69, 70, 106, 107
+SYSTEM, USER, MODEL = Speaker.SYSTEM, Speaker.USER, Speaker.MODEL
+injections = st.lists(st.one_of(st.sampled_from(SENTINELS), st.text(max_size=8)), max_size=6).map("".join)
+
+
+@pytest.fixture
+def renderer(codegemma: Tokenizer) -> PromptRenderer:
+    return PromptRenderer(codegemma, "psm")
+
+
+def test_fim_is_prefix_suffix_middle_with_nothing_between(codegemma: Tokenizer, renderer: PromptRenderer):
+    encode = codegemma.encode
+    assert renderer.fim_mode == "native"
+    ids = renderer.render(FimPrompt(prefix="def f(x):\n    ", suffix="\n\nprint(f(1))\n", path="ignored/alone.py"))
+    assert ids == [BOS, PREFIX, *encode("def f(x):\n    "), SUFFIX, *encode("\n\nprint(f(1))\n"), MIDDLE]
+
+
+def test_fim_is_suffix_prefix_middle_when_configured(codegemma: Tokenizer):
+    encode = codegemma.encode
+    ids = PromptRenderer(codegemma, "spm").render(FimPrompt(prefix="a = ", suffix="\nb"))
+    assert ids == [BOS, SUFFIX, *encode("\nb"), PREFIX, *encode("a = "), MIDDLE]
+
+
+def test_other_files_go_before_the_file_under_the_cursor(codegemma: Tokenizer, renderer: PromptRenderer):
+    encode = codegemma.encode
+    files = (ContextFile("lib/a.py", "A = 1\n"), ContextFile("b.py", "B = 2"))
+    ids = renderer.render(FimPrompt(prefix="import", suffix="", path="main.py", context_files=files))
+    assert ids == [
+        *(BOS, *encode("lib/a.py\nA = 1\n"), SEPARATOR, *encode("b.py\nB = 2"), SEPARATOR),
+        *(*encode("main.py\n"), PREFIX, *encode("import"), SUFFIX, MIDDLE),
+    ]
+
+
+def test_line_ends_beside_sentinels_are_kept(codegemma: Tokenizer, renderer: PromptRenderer):
+    ids = renderer.render(FimPrompt(prefix="a\r\n", suffix="\r\nb"))
+    at = ids.index(SUFFIX)
+    assert (codegemma.decode(ids[2:at]), codegemma.decode(ids[at + 1 : -1])) == ("a\r\n", "\r\nb")
+
+
+@settings(deadline=None, max_examples=100)
+@given(texts=st.tuples(*[injections] * 5))
+def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, texts: tuple[str, ...]):
+    prefix, suffix, path, other_path, other_text = texts
+    prompt = FimPrompt(prefix=prefix, suffix=suffix, path=path, context_files=(ContextFile(other_path, other_text),))
+    ids = PromptRenderer(codegemma, "psm").render(prompt)
+    control = [token_id for token_id in ids if token_id in codegemma.control_ids]
+    assert control == [BOS, SEPARATOR, PREFIX, SUFFIX, MIDDLE]
+
+
+@settings(deadline=None, max_examples=100)
+@given(texts=st.lists(injections, min_size=3, max_size=3))
+def test_no_text_of_a_conversation_becomes_a_control_token(codegemma: Tokenizer, texts: list[str]):
+    messages = tuple(map(Message, (SYSTEM, USER), texts))
+    ids = PromptRenderer(codegemma, "psm").render(ChatPrompt(messages))
+    control = [token_id for token_id in ids if token_id in codegemma.control_ids]
+    assert control == [BOS, START, END, START]
+
+
+def test_without_fim_tokens_the_prefix_is_continued(gemma3: Tokenizer):
+    renderer = PromptRenderer(gemma3, "psm")
+    assert renderer.fim_mode == "prefix"
+    prompt = FimPrompt(prefix="x = ", suffix="\ny", path="m.py", context_files=(ContextFile("a.py", "A = 1"),))
+    assert renderer.render(prompt) == [BOS, *gemma3.encode("a.py\nA = 1\nm.py\nx = ")]
+    assert renderer.render(FimPrompt(prefix="x = ", suffix="\ny", path="m.py")) == [BOS, *gemma3.encode("x = ")]
+
+
+def test_a_raw_prompt_has_sentinels_on_a_model_with_fim_tokens_only(codegemma: Tokenizer, gemma3: Tokenizer):
+    text = TextPrompt("<|fim_prefix|>a<|fim_suffix|><|fim_middle|>")
+    assert PromptRenderer(codegemma, "psm").render(text) == [BOS, PREFIX, *codegemma.encode("a"), SUFFIX, MIDDLE]
+    assert PromptRenderer(gemma3, "psm").render(text) == [BOS, *gemma3.encode(text.text)]
+
+
+@pytest.mark.parametrize("text", ["x", "<bos>x", "<bos><bos>x", "x<bos>"])
+def test_bos_stands_once_and_first_whatever_a_raw_prompt_has(codegemma: Tokenizer, renderer: PromptRenderer, text: str):
+    assert renderer.render(TextPrompt(text)) == [BOS, *codegemma.encode("x")]
+
+
+def test_token_ids_are_taken_as_they_are(renderer: PromptRenderer):
+    assert renderer.render(TokenPrompt((5, 67, 255_999))) == [5, 67, 255_999]
+
+
+@pytest.mark.parametrize("token_id", [-1, 256_000, 2**40])
+def test_a_token_id_out_of_the_vocabulary_is_named(renderer: PromptRenderer, token_id: int):
+    with pytest.raises(ServingError, match=f"is {token_id}; this model's token ids are 0 to 255999") as error:
+        renderer.render(TokenPrompt((5, token_id)))
+    assert (error.value.reason, error.value.field) == (Reason.INVALID_ARGUMENT, "prompt[1]")
+
+
+def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: PromptRenderer):
+    encode = codegemma.encode
+    messages = (Message(SYSTEM, " Be brief. "), Message(USER, " Hi\n"), Message(MODEL, "Yes? "), Message(USER, "Bye"))
+    newline = encode("\n")
+    assert renderer.render(ChatPrompt(messages)) == [
+        *(BOS, START, *encode("user\nBe brief.\n\nHi"), END, *newline),
+        *(START, *encode("model\nYes?"), END, *newline),
+        *(START, *encode("user\nBye"), END, *newline),
+        *(START, *encode("model\n")),
+    ]
+
+
+def test_the_template_uses_the_turn_tokens_of_the_vocabulary(gemma3: Tokenizer):
+    ids = PromptRenderer(gemma3, "psm").render(ChatPrompt((Message(USER, "Hi"),)))
+    assert [token_id for token_id in ids if token_id in gemma3.control_ids] == [2, 105, 106, 105]
+
+
+def test_several_system_texts_are_joined_and_blank_ones_leave_no_blank_line():
+    messages = [Message(SYSTEM, "A"), Message(SYSTEM, " "), Message(SYSTEM, "B"), Message(USER, "C")]
+    assert list(turns(messages)) == [(USER, "A\n\nB\n\nC")]
+
+
+@pytest.mark.parametrize(
+    ("speakers", "field"),
+    [
+        ((MODEL,), "messages[0].role"),
+        ((SYSTEM, MODEL), "messages[1].role"),
+        ((USER, USER), "messages[1].role"),
+        ((USER, MODEL, MODEL), "messages[2].role"),
+        ((USER, SYSTEM), "messages[1].role"),
+        ((USER, MODEL), "messages"),
+        ((SYSTEM,), "messages"),
+    ],
+)
+def test_a_message_out_of_turn_is_named(speakers: tuple[Speaker, ...], field: str):
+    with pytest.raises(ServingError) as error:
+        list(turns([Message(speaker, "x") for speaker in speakers]))
+    assert (error.value.reason, error.value.field) == (Reason.INVALID_ARGUMENT, field)
+    assert error.value.message.startswith(field)
