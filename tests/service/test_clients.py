@@ -1,5 +1,7 @@
 """The clients that people use: OpenAI's library, the gRPC stubs, and gRPC with reflection alone."""
 
+from collections.abc import AsyncIterator, Iterator
+
 import grpc
 import openai
 import pytest
@@ -28,13 +30,15 @@ _MESSAGES = [{"role": "user", "content": "What is a monad?"}]
 
 
 @pytest.fixture
-def client(service: Service) -> openai.OpenAI:
-    return openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+def client(service: Service) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 @pytest.fixture
-def async_client(service: Service) -> openai.AsyncOpenAI:
-    return openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0)
+async def async_client(service: Service) -> AsyncIterator[openai.AsyncOpenAI]:
+    async with openai.AsyncOpenAI(base_url=f"{service.url}/v1", api_key="none", max_retries=0) as client:
+        yield client
 
 
 def test_openai_lists_models(client: openai.OpenAI) -> None:
