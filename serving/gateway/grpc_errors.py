@@ -13,7 +13,6 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from serving.errors import ERROR_DOMAIN, Reason, ServingError
-from serving.gateway.grpc_messages import field_path
 from serving.gateway.grpc_services import MalformedMessage
 
 REQUEST_ID_KEY = "x-request-id"
@@ -60,32 +59,24 @@ def answering(context: GrpcContext, message: object) -> Iterator[str]:
     Yields:
       The request id, which the client gets back in the trailing metadata; made here if the client sent none.
     """
-    named = getattr(message, "request_id", "") or from_metadata(context, REQUEST_ID_KEY, "request_id")
+    named = _client_request_id(context, message)
     request_id = named if _REQUEST_ID.fullmatch(named) else uuid.uuid4().hex
     context.set_trailing_metadata([(REQUEST_ID_KEY, request_id)])
     try:
-        check_parsed(message)
-        if named and named != request_id:
-            raise ServingError(
-                Reason.INVALID_ARGUMENT,
-                f"request_id has {len(named)} characters, and more than 128 or one that is a space, not printable or "
-                "not ASCII. Send 1 to 128 printable ASCII characters, or none.",
-                field="request_id",
-            )
         yield request_id
     except ServingError as error:
-        _report(context, error, request_id, field_path(error.field, message) if error.field else None)
+        _report(context, error, request_id)
     except Exception:
         _log.exception("Request %s failed.", request_id)
         explanation = f"The server failed on this request. Its log says more under the request id {request_id}."
         _report(context, ServingError(Reason.INTERNAL, explanation), request_id)
 
 
-def check_parsed(message: object) -> None:
-    """Refuses what could not be parsed as a message of the method's request type.
+def check_call(context: GrpcContext, message: object) -> None:
+    """Refuses what could not be parsed as the method's request type, and a request id that no answer can carry.
 
     Raises:
-      ServingError: MALFORMED_BODY.
+      ServingError: MALFORMED_BODY; INVALID_ARGUMENT.
     """
     if isinstance(message, MalformedMessage):
         raise ServingError(
@@ -93,28 +84,39 @@ def check_parsed(message: object) -> None:
             f"The request is not a message of the method's type: {message.fault}. "
             "Send one that was serialised from the .proto files of this server; strings have to be UTF-8.",
         )
+    named = _client_request_id(context, message)
+    if named and not _REQUEST_ID.fullmatch(named):
+        raise ServingError(
+            Reason.INVALID_ARGUMENT,
+            f"request_id has {len(named)} characters, and more than 128 or one that is a space, not printable or "
+            "not ASCII. Send 1 to 128 printable ASCII characters, or none.",
+            field="request_id",
+        )
 
 
-def _report(context: GrpcContext, error: ServingError, request_id: str, field: str | None = None) -> None:
-    status = rich_status(error, field)
+def _client_request_id(context: GrpcContext, message: object) -> str:
+    return getattr(message, "request_id", "") or from_metadata(context, REQUEST_ID_KEY, "request_id")
+
+
+def _report(context: GrpcContext, error: ServingError, request_id: str) -> None:
+    status = rich_status(error)
     context.set_code(error.wire.grpc_code)
     context.set_details(status.message)
     context.set_trailing_metadata([(REQUEST_ID_KEY, request_id), (_STATUS_KEY, status.SerializeToString())])
 
 
-def rich_status(error: ServingError, field: str | None) -> Status:
+def rich_status(error: ServingError) -> Status:
     """The error as google.rpc.Status: ErrorInfo always, BadRequest for a field at fault, RetryInfo for a retry.
 
     Args:
-      error: what went wrong.
-      field: the path of the field at fault in the request message.
+      error: `field` is a path in the request message.
     """
     code: int = error.wire.grpc_code.value[0]
     message = error.message.encode(errors="replace")[:_MAX_MESSAGE_BYTES].decode(errors="ignore")
     status = Status(code=code, message=message)
     status.details.add().Pack(ErrorInfo(reason=error.reason.upper(), domain=ERROR_DOMAIN))
-    if field and error.wire.grpc_code is grpc.StatusCode.INVALID_ARGUMENT:
-        violation = BadRequest.FieldViolation(field=field, description=message)
+    if error.field:
+        violation = BadRequest.FieldViolation(field=error.field, description=message)
         status.details.add().Pack(BadRequest(field_violations=[violation]))
     if error.wire.retryable:
         delay = Duration()

@@ -1,7 +1,5 @@
 """Between the messages of `codegemma.v1` and the gateway's own request and answer."""
 
-import itertools
-import re
 from collections.abc import AsyncIterable, Iterable
 
 from codegemma.v1 import code_assist_service_pb2 as pb
@@ -23,7 +21,6 @@ from codegemma.v1.model_pb2 import (
 )
 from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import Message as ProtoMessage
 
 from serving.engine.request import FinishReason, SamplingParams
 from serving.errors import Reason, ServingError
@@ -53,7 +50,11 @@ _SPEAKERS = {
     ChatMessage.ROLE_USER: Speaker.USER,
     ChatMessage.ROLE_MODEL: Speaker.MODEL,
 }
-_RENAMED = {"stop": "stop_sequences", "timeout_s": "timeout"}
+_SAMPLING_FIELDS = ("temperature", "top_k", "top_p", "seed", "logprobs")
+_WIRE_NAMES = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max_tokens", "choices")} | {
+    "stop": "generation_config.stop_sequences",
+    "timeout_s": "timeout",
+}
 _FINISH_REASONS = {FinishReason.STOP: FINISH_REASON_STOP, FinishReason.LENGTH: FINISH_REASON_LENGTH}
 _ROLES = {Role.FIM: MODEL_ROLE_FIM, Role.CHAT: MODEL_ROLE_CHAT}
 _FIM_SUPPORT = {"native": FIM_SUPPORT_NATIVE, "prefix": FIM_SUPPORT_PREFIX, None: FIM_SUPPORT_NONE}
@@ -85,6 +86,7 @@ def generation_request(message: GenerationMessage, request_id: str, session_id: 
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
         session_id=session_id,
+        wire_names=_WIRE_NAMES | _prompt_names(prompt),
     )
 
 
@@ -98,7 +100,18 @@ def counting_request(message: pb.CountTokensRequest, request_id: str) -> CodeReq
         prompt: Prompt = _conversation(message.chat.messages, "chat.messages")
     else:
         prompt = _completion_input(message)
-    return CodeRequest(request_id=request_id, prompt=prompt, model=message.model or None)
+    names = _prompt_names(prompt) | {"messages": "chat.messages"}
+    return CodeRequest(request_id=request_id, prompt=prompt, model=message.model or None, wire_names=names)
+
+
+def _prompt_names(prompt: Prompt) -> dict[str, str]:
+    match prompt:
+        case FimPrompt():
+            return {name: f"fim.{name}" for name in ("prefix", "suffix", "path", "context_files")}
+        case TokenPrompt():
+            return {"prompt": "token_ids"}
+        case _:
+            return {}
 
 
 def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Prompt:
@@ -133,8 +146,7 @@ def _conversation(messages: Iterable[ChatMessage], field: str) -> ChatPrompt:
 
 
 def _sampling(config: GenerationConfig) -> SamplingParams:
-    names = ("temperature", "top_k", "top_p", "seed", "logprobs")
-    return SamplingParams(**{name: getattr(config, name) for name in names if config.HasField(name)})
+    return SamplingParams(**{name: getattr(config, name) for name in _SAMPLING_FIELDS if config.HasField(name)})
 
 
 def _seconds(timeout: Duration) -> float:
@@ -147,28 +159,6 @@ def _seconds(timeout: Duration) -> float:
             field="timeout",
         )
     return seconds
-
-
-def field_path(field: str, message: object) -> str:
-    """Where a field of the gateway's request is in the client's message: `top_p` is `generation_config.top_p`.
-
-    Args:
-      field: a field of `CodeRequest`, or one that already is a path in the message.
-      message: what the client sent.
-    """
-    if not isinstance(message, ProtoMessage):
-        return field
-    own = message.DESCRIPTOR.fields_by_name
-    if field == "prompt":
-        return message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
-    field = _RENAMED.get(field, field)
-    first = re.split(r"[.\[]", field, maxsplit=1)[0]
-    if first in own:
-        return field
-    parents = (
-        name for name, parent in own.items() if parent.message_type and first in parent.message_type.fields_by_name
-    )
-    return ".".join((*itertools.islice(parents, 1), field))
 
 
 async def whole_choices(chunks: AsyncIterable[CodeChunk]) -> tuple[list[Choice], UsageMessage]:

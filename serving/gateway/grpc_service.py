@@ -3,18 +3,21 @@
 # gRPC calls the methods by the names in the .proto files.
 # ruff: noqa: N802
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import aclosing
 from dataclasses import replace
 
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
+from google.protobuf.message import Message
 
+from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway import grpc_messages as messages
-from serving.gateway.grpc_errors import GrpcContext, answering, from_metadata
+from serving.gateway.grpc_errors import GrpcContext, answering, check_call, from_metadata
 from serving.gateway.grpc_standard import StandardServices
-from serving.gateway.request import CodeChunk
+from serving.gateway.request import CodeChunk, CodeRequest
 from serving.gateway.service import CodeService
 
 
@@ -25,9 +28,10 @@ class GrpcService(StandardServices):
     stream sends the empty message: Ray Serve's own proxy learns the status of a stream from its last message only.
     """
 
-    def __init__(self, service: CodeService) -> None:
+    def __init__(self, service: CodeService, config: GatewayConfig) -> None:
         super().__init__()
         self._service = service
+        self._config = config
 
     async def Complete(self, request: pb.CompleteRequest, grpc_context: GrpcContext) -> pb.CompleteResponse:
         """Completes code."""
@@ -56,20 +60,25 @@ class GrpcService(StandardServices):
     async def CountTokens(self, request: pb.CountTokensRequest, grpc_context: GrpcContext) -> pb.CountTokensResponse:
         """Counts the tokens of a prompt."""
         with answering(grpc_context, request) as request_id:
+            self._check(request, grpc_context)
             code_request = messages.counting_request(request, request_id)
             model = self._service.model_for(code_request).id
-            return pb.CountTokensResponse(tokens=self._service.count_tokens(code_request), model=model)
+            # In a thread: a long prompt takes a while, in which other requests go on.
+            tokens = await asyncio.to_thread(self._service.count_tokens, code_request)
+            return pb.CountTokensResponse(tokens=tokens, model=model)
         return pb.CountTokensResponse()
 
     async def ListModels(self, request: ListModelsRequest, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context, request):
+            check_call(grpc_context, request)
             return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
         return ListModelsResponse()
 
     async def GetModel(self, request: GetModelRequest, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
         with answering(grpc_context, request):
+            check_call(grpc_context, request)
             if not request.model:
                 raise ServingError(Reason.INVALID_ARGUMENT, "model is empty. Name a model.", field="model")
             return GetModelResponse(model=messages.model(self._service.model(request.model)))
@@ -79,7 +88,7 @@ class GrpcService(StandardServices):
         self, message: messages.GenerationMessage, context: GrpcContext, response: type[R]
     ) -> R:
         with answering(context, message) as request_id:
-            request = messages.generation_request(message, request_id, _session_id(message, context))
+            request = self._generation_request(message, request_id, context)
             model = self._service.model_for(request).id
             async with aclosing(self._service.generate(request)) as chunks:
                 choices, usage = await messages.whole_choices(chunks)
@@ -90,7 +99,7 @@ class GrpcService(StandardServices):
         self, message: messages.GenerationMessage, context: GrpcContext, response: type[R]
     ) -> AsyncGenerator[R, None]:
         with answering(context, message) as request_id:
-            request = messages.generation_request(message, request_id, _session_id(message, context))
+            request = self._generation_request(message, request_id, context)
             model = self._service.model_for(request).id
             async with (
                 aclosing(self._service.generate(request)) as chunks,
@@ -103,9 +112,20 @@ class GrpcService(StandardServices):
             return
         yield response()
 
+    def _generation_request(
+        self, message: messages.GenerationMessage, request_id: str, context: GrpcContext
+    ) -> CodeRequest:
+        self._check(message, context)
+        session_id = message.session_id or from_metadata(context, "x-session-id", "session_id")
+        return messages.generation_request(message, request_id, session_id)
 
-def _session_id(message: messages.GenerationMessage, context: GrpcContext) -> str:
-    return message.session_id or from_metadata(context, "x-session-id", "session_id")
+    def _check(self, message: Message, context: GrpcContext) -> None:
+        check_call(context, message)
+        size, limit = message.ByteSize(), self._config.max_body_bytes
+        if size > limit:
+            raise ServingError(
+                Reason.BODY_TOO_LARGE, f"The request has {size} bytes; the limit is {limit}. Send less of the files."
+            )
 
 
 async def _with_usage_at_the_end(chunks: AsyncIterable[CodeChunk]) -> AsyncGenerator[CodeChunk, None]:

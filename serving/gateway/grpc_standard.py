@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined] # the type
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from serving.gateway.grpc_errors import GrpcContext, answering, check_parsed
+from serving.gateway.grpc_errors import GrpcContext, answering, check_call
 
 _SERVICES = (
     "codegemma.v1.CodeAssistService",
@@ -42,6 +42,7 @@ class StandardServices:
     async def Check(self, request: HealthCheckRequest, grpc_context: GrpcContext) -> HealthCheckResponse:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
         with answering(grpc_context, request):
+            check_call(grpc_context, request)
             if request.service not in _HEALTH:
                 grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
                 grpc_context.set_details(f"There is no such service. Ask for one of {', '.join(_SERVICES)}, or none.")
@@ -51,6 +52,7 @@ class StandardServices:
     async def List(self, request: HealthListRequest, grpc_context: GrpcContext) -> HealthListResponse:
         """Which services serve."""
         with answering(grpc_context, request):
+            check_call(grpc_context, request)
             return HealthListResponse(
                 statuses={name: HealthCheckResponse(status=status) for name, status in _HEALTH.items()}
             )
@@ -61,6 +63,7 @@ class StandardServices:
     ) -> AsyncGenerator[HealthCheckResponse, None]:
         """Whether a service serves, now and at every change: the stream is open for as long as this process serves."""
         with answering(grpc_context, request):
+            check_call(grpc_context, request)
             yield HealthCheckResponse(status=_HEALTH.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN))
             await asyncio.Event().wait()  # until the client or the server ends the call
         yield HealthCheckResponse()
@@ -70,16 +73,20 @@ class StandardServices:
     ) -> AsyncGenerator[ServerReflectionResponse, None]:
         """Describes this server's services to clients that do not have the .proto files."""
         with answering(grpc_context, requests):
-            async with aclosing(self._reflection.ServerReflectionInfo(_parsed(requests), grpc_context)) as responses:
+            async with aclosing(
+                self._reflection.ServerReflectionInfo(_checked(requests, grpc_context), grpc_context)
+            ) as responses:
                 async for response in responses:
                     yield response
             return
         yield ServerReflectionResponse()
 
 
-async def _parsed(requests: AsyncIterable[ServerReflectionRequest]) -> AsyncGenerator[ServerReflectionRequest, None]:
+async def _checked(
+    requests: AsyncIterable[ServerReflectionRequest], context: GrpcContext
+) -> AsyncGenerator[ServerReflectionRequest, None]:
     async for request in requests:
-        check_parsed(request)
+        check_call(context, request)
         yield request
 
 

@@ -51,7 +51,7 @@ CASES = {
         _http(prompt=_TOO_LONG),
         (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt"),
         _grpc(FimInput(prefix=_TOO_LONG, suffix="b")),
-        (Reason.CONTEXT_LENGTH_EXCEEDED, "fim"),
+        (Reason.CONTEXT_LENGTH_EXCEEDED, "fim.prefix"),
     ),
     "empty prompt": Case(
         _http(prompt="", suffix=None),
@@ -68,8 +68,8 @@ CASES = {
     "wrong type": Case(
         _http(max_tokens="many"),
         (Reason.INVALID_ARGUMENT, "max_tokens"),
-        b"\x08\x01",  # field 1, `model`, as a number
-        (Reason.MALFORMED_BODY, ""),
+        b"\x18\x01",  # field 3, `prompt`, as a number: protobuf skips it as a field that it does not know
+        (Reason.INVALID_ARGUMENT, "input"),
     ),
     "negative parameter": Case(
         _http(temperature=-1),
@@ -163,4 +163,4 @@ def _check_message(message: str, field: str) -> None:
     assert message.endswith("."), "a sentence for people"
     assert "Traceback" not in message
     assert ".py" not in message
-    assert field.split(".")[-1] in message or field == "fim"
+    assert field.split(".")[-1] in message

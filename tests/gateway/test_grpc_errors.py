@@ -1,0 +1,174 @@
+"""Errors over gRPC: code, message and details, and what never leaves the process."""
+
+import grpc
+import pytest
+from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.prompt_pb2 import ChatMessage
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from grpc_status import rpc_status
+
+from serving.errors import WIRE_ERRORS, Reason, ServingError
+from tests.gateway.grpc_server import failure, fields_at_fault, grpc_server
+from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
+
+USER = ChatMessage(role=ChatMessage.ROLE_USER, text="hi")
+CALLS = {
+    "Complete": lambda code: code.Complete(pb.CompleteRequest(prompt="p")),
+    "StreamComplete": lambda code: code.StreamComplete(pb.StreamCompleteRequest(prompt="p")),
+    "Chat": lambda code: code.Chat(pb.ChatRequest(messages=[USER])),
+    "StreamChat": lambda code: code.StreamChat(pb.StreamChatRequest(messages=[USER])),
+}
+
+
+@pytest.fixture
+def backend(codegemma):
+    return ScriptedBackend(codegemma, "done")
+
+
+@pytest.fixture
+def service(backend):
+    return one_model_service(backend)
+
+
+@pytest.fixture
+async def channel(service):
+    async with grpc_server(service) as target, grpc.aio.insecure_channel(target) as channel:
+        yield channel
+
+
+@pytest.fixture
+def code(channel):
+    return CodeAssistServiceStub(channel)
+
+
+@pytest.mark.parametrize(
+    ("request_fields", "field"),
+    [
+        ({"generation_config": {"temperature": -1}}, "generation_config.temperature"),
+        ({"generation_config": {"top_p": float("nan")}}, "generation_config.top_p"),
+        ({"generation_config": {"seed": -(2**63)}}, "generation_config.seed"),
+        ({"generation_config": {"max_tokens": 0}}, "generation_config.max_tokens"),
+        ({"generation_config": {"choices": 2**31 - 1}}, "generation_config.choices"),
+        ({"generation_config": {"stop_sequences": ["a", ""]}}, "generation_config.stop_sequences[1]"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": "word " * 600}, "prompt"),
+        ({"fim": {}}, "fim.prefix"),
+        ({"token_ids": {}}, "token_ids"),
+        ({"timeout": {"seconds": -1}}, "timeout"),
+    ],
+)
+async def test_a_field_out_of_range_is_refused_by_its_path_in_the_message(backend, code, request_fields, field):
+    call = code.StreamComplete(pb.StreamCompleteRequest(**({"prompt": "p"} | request_fields)))
+    error, details = await failure(call)
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert fields_at_fault(details) == [field]
+    assert field in error.details()
+    assert not backend.requests
+
+
+@pytest.mark.parametrize("reason", Reason)
+@pytest.mark.parametrize("method", CALLS)
+async def test_a_serving_error_becomes_its_code_with_details(backend, code, method, reason):
+    backend.error = ServingError(reason, "temperature is -1; send 0 or more.", "temperature", retry_after_s=2.5)
+    error, details = await failure(CALLS[method](code))
+    assert error.code() is WIRE_ERRORS[reason].grpc_code
+    assert error.details() == "generation_config.temperature is -1; send 0 or more."
+    assert (details[ErrorInfo].reason, details[ErrorInfo].domain) == (reason.name, "codegemma.v1")
+    [violation] = details[BadRequest].field_violations
+    assert violation.field == "generation_config.temperature"
+    assert violation.description == error.details()
+    assert (RetryInfo in details) == WIRE_ERRORS[reason].retryable
+    if RetryInfo in details:
+        assert details[RetryInfo].retry_delay == Duration(seconds=2, nanos=500_000_000)
+
+
+async def test_an_error_in_the_middle_of_a_stream_follows_the_text_so_far(backend, code):
+    backend.text = "so far"
+    backend.error = ServingError(Reason.UNAVAILABLE, "The group was lost. Try again.")
+    texts = []
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for part in code.StreamComplete(pb.StreamCompleteRequest(prompt="p")):
+            texts.append(part.choice.text)
+    assert "".join(texts) == "so far"
+    assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
+    assert rpc_status.from_call(raised.value).message == "The group was lost. Try again."
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_logged(
+    service, code, method, caplog, monkeypatch
+):
+    def broken(request):
+        raise RuntimeError("secret of /srv/app.py")
+
+    monkeypatch.setattr(service, "model_for", broken)
+    error, details = await failure(CALLS[method](code))
+    assert error.code() is grpc.StatusCode.INTERNAL
+    assert details[ErrorInfo].reason == "INTERNAL"
+    assert "secret" not in repr(error)
+    request_id = dict(error.trailing_metadata())["x-request-id"]
+    assert request_id in error.details()
+    [record] = [record for record in caplog.records if record.name == "serving.gateway.grpc_errors"]
+    assert request_id in record.getMessage()
+    assert "secret" in str(record.exc_info[1])
+
+
+@pytest.mark.parametrize("text", ["x" * 1_000_000, "\U0001f600" * 1_000_000], ids=["ascii", "emoji"])
+async def test_a_long_message_is_cut_so_that_it_fits_the_metadata(backend, code, text):
+    backend.error = ServingError(Reason.MODEL_NOT_FOUND, text, field="model")
+    error, _ = await failure(code.Complete(pb.CompleteRequest(prompt="p")))
+    assert error.code() is grpc.StatusCode.NOT_FOUND
+    assert len(error.details().encode()) == 1024
+    assert text.startswith(error.details())
+
+
+async def test_a_message_over_the_limit_is_refused(backend, code):
+    prompt = "a" * 100_000
+    calls = (
+        code.Complete(pb.CompleteRequest(prompt=prompt)),
+        code.StreamComplete(pb.StreamCompleteRequest(prompt=prompt)),
+        code.CountTokens(pb.CountTokensRequest(prompt=prompt)),
+    )
+    for call in calls:
+        error, details = await failure(call)
+        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert details[ErrorInfo].reason == "BODY_TOO_LARGE"
+        assert "100000" in error.details(), "the limit"
+    assert not backend.requests
+
+
+@pytest.mark.parametrize("bad", ["two words", "é", "line\nbreak", "x" * 129])
+async def test_a_request_id_that_metadata_cannot_carry_is_refused(backend, code, bad):
+    error, details = await failure(code.Complete(pb.CompleteRequest(prompt="p", request_id=bad)))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert fields_at_fault(details) == ["request_id"]
+    assert not backend.requests
+
+
+MALFORMED = {
+    "not protobuf": b"\xff\xff\xff\x01",
+    "truncated": b"\x0a\x05abc",  # five bytes announced for field 1, `model`
+    "invalid UTF-8": b"\x0a\x02\xff\xfe",  # in field 1, `model`
+}
+METHODS = ["CodeAssistService/Complete", "CodeAssistService/CountTokens", "ModelService/GetModel"]
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+@pytest.mark.parametrize("method", METHODS)
+async def test_bytes_that_are_not_a_message_are_refused_and_the_server_goes_on(channel, code, method, name):
+    call = channel.unary_unary(f"/codegemma.v1.{method}", response_deserializer=bytes)
+    error, details = await failure(call(MALFORMED[name]))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details[ErrorInfo].reason == "MALFORMED_BODY"
+    assert BadRequest not in details
+    assert (await code.Complete(pb.CompleteRequest(prompt="p"))).choices
+
+
+@pytest.mark.parametrize("name", MALFORMED)
+async def test_a_stream_refuses_bytes_that_are_not_a_message(channel, name):
+    call = channel.unary_stream("/codegemma.v1.CodeAssistService/StreamChat", response_deserializer=bytes)
+    error, details = await failure(call(MALFORMED[name]))
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert details[ErrorInfo].reason == "MALFORMED_BODY"

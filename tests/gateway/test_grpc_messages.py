@@ -1,0 +1,282 @@
+"""Conversions between `codegemma.v1` and the gateway's own request and answer."""
+
+import math
+from dataclasses import replace
+
+import pytest
+from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1 import generation_pb2 as generation
+from codegemma.v1 import model_pb2, prompt_pb2
+from google.protobuf.duration_pb2 import Duration
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.engine.request import FinishReason, SamplingParams
+from serving.errors import Reason, ServingError
+from serving.gateway import grpc_messages as messages
+from serving.gateway.request import (
+    ChatPrompt,
+    CodeChunk,
+    CodeRequest,
+    ContextFile,
+    FimPrompt,
+    Message,
+    Role,
+    Speaker,
+    TextPrompt,
+    TokenLogprob,
+    TokenPrompt,
+    Usage,
+)
+from serving.gateway.service import ModelInfo
+
+quick = settings(deadline=None, max_examples=100)
+
+texts = st.text(max_size=20)
+int32s = st.integers(-(2**31), 2**31 - 1)
+float32s = st.floats(width=32)
+fim_prompts = st.builds(
+    FimPrompt,
+    prefix=texts,
+    suffix=texts,
+    path=texts,
+    context_files=st.lists(st.builds(ContextFile, texts, texts), max_size=3).map(tuple),
+)
+text_prompts = st.builds(TextPrompt, texts)
+token_prompts = st.builds(TokenPrompt, st.lists(int32s, max_size=5).map(tuple))
+chat_prompts = st.builds(
+    ChatPrompt, st.lists(st.builds(Message, st.sampled_from(Speaker), texts), max_size=3).map(tuple)
+)
+# What the wire can carry, valid or not: the service, not the conversion, decides on ranges.
+configs = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_tokens": int32s,
+        "temperature": float32s,
+        "top_k": int32s,
+        "top_p": float32s,
+        "seed": st.integers(-(2**63), 2**63 - 1),
+        "logprobs": int32s,
+        "choices": int32s,
+        "stop_sequences": st.lists(texts, min_size=1, max_size=3),
+    },
+)
+ROLES = {
+    Speaker.SYSTEM: prompt_pb2.ChatMessage.ROLE_SYSTEM,
+    Speaker.USER: prompt_pb2.ChatMessage.ROLE_USER,
+    Speaker.MODEL: prompt_pb2.ChatMessage.ROLE_MODEL,
+}
+
+
+def input_of(prompt):
+    """The fields of a message that say this prompt."""
+    match prompt:
+        case FimPrompt():
+            files = [prompt_pb2.ContextFile(path=file.path, text=file.text) for file in prompt.context_files]
+            fim = prompt_pb2.FimInput(prefix=prompt.prefix, suffix=prompt.suffix, path=prompt.path, context_files=files)
+            return {"fim": fim}
+        case TextPrompt():
+            return {"prompt": prompt.text}
+        case TokenPrompt():
+            return {"token_ids": prompt_pb2.TokenIds(ids=prompt.ids)}
+        case ChatPrompt():
+            turns = [prompt_pb2.ChatMessage(role=ROLES[turn.speaker], text=turn.text) for turn in prompt.messages]
+            return {"messages": turns}
+
+
+def sent(message):
+    """The message as it arrives at the server."""
+    return type(message).FromString(message.SerializeToString())
+
+
+@quick
+@given(st.one_of(fim_prompts, text_prompts, token_prompts, chat_prompts), configs, texts, texts, st.booleans())
+def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, model, session_id, stream):
+    kinds = {True: (pb.StreamChatRequest, pb.StreamCompleteRequest), False: (pb.ChatRequest, pb.CompleteRequest)}
+    chat, complete = kinds[stream]
+    message = (chat if isinstance(prompt, ChatPrompt) else complete)(
+        model=model, generation_config=generation.GenerationConfig(**config), **input_of(prompt)
+    )
+
+    request = messages.generation_request(sent(message), "id-1", session_id)
+
+    sampled = {name: config[name] for name in ("temperature", "top_k", "top_p", "seed", "logprobs") if name in config}
+    expected = CodeRequest(
+        request_id="id-1",
+        prompt=prompt,
+        model=model or None,
+        max_tokens=config.get("max_tokens"),
+        sampling=SamplingParams(**sampled),
+        stop=tuple(config.get("stop_sequences", ())),
+        choices=config.get("choices", 1),
+        session_id=session_id,
+    )
+    # repr, for NaN differs from itself
+    assert repr(replace(request, wire_names={})) == repr(expected)
+
+
+def test_an_empty_configuration_takes_the_defaults_of_the_request():
+    request = messages.generation_request(pb.CompleteRequest(prompt="x"), "id-1", "")
+    assert replace(request, wire_names={}) == CodeRequest(request_id="id-1", prompt=TextPrompt("x"))
+
+
+def test_zero_is_not_the_same_as_not_set():
+    config = generation.GenerationConfig(max_tokens=0, logprobs=0, choices=0, top_p=0)
+    request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)), "id-1", "")
+    assert (request.max_tokens, request.sampling.logprobs, request.choices, request.sampling.top_p) == (0, 0, 0, 0)
+
+
+@quick
+@given(st.one_of(fim_prompts, text_prompts, token_prompts, chat_prompts))
+def test_counting_takes_every_kind_of_prompt(prompt):
+    fields = input_of(prompt)
+    if "messages" in fields:
+        fields = {"chat": prompt_pb2.ChatInput(messages=fields["messages"])}
+    request = messages.counting_request(sent(pb.CountTokensRequest(model="m", **fields)), "id-1")
+    assert replace(request, wire_names={}) == CodeRequest(request_id="id-1", prompt=prompt, model="m")
+
+
+@quick
+@given(st.integers(0, 10**6), st.integers(0, 10**9 - 1))
+def test_a_timeout_is_its_seconds(seconds, nanos):
+    message = pb.ChatRequest(timeout=Duration(seconds=seconds, nanos=nanos))
+    if seconds == nanos == 0:
+        with pytest.raises(ServingError, match="positive"):
+            messages.generation_request(message, "id-1", "")
+    else:
+        timeout_s = messages.generation_request(message, "id-1", "").timeout_s
+        assert timeout_s is not None and math.isclose(timeout_s, seconds + nanos * 1e-9, rel_tol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (pb.CompleteRequest(), "input"),
+        (pb.StreamCompleteRequest(model="m"), "input"),
+        (pb.CountTokensRequest(), "input"),
+        (pb.CompleteRequest(prompt="x", timeout=Duration(seconds=-1)), "timeout"),
+        (pb.CompleteRequest(prompt="x", timeout=Duration(nanos=-1)), "timeout"),
+        (pb.CompleteRequest(prompt="x", timeout=Duration(nanos=10**9)), "timeout"),
+        (pb.ChatRequest(messages=[prompt_pb2.ChatMessage(text="hi")]), "messages[0].role"),
+        (
+            pb.StreamChatRequest(
+                messages=[
+                    prompt_pb2.ChatMessage(role=prompt_pb2.ChatMessage.ROLE_USER),
+                    prompt_pb2.ChatMessage(role=99),
+                ]
+            ),
+            "messages[1].role",
+        ),
+        (pb.CountTokensRequest(chat={"messages": [{"text": "hi"}]}), "chat.messages[0].role"),
+    ],
+)
+def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message, field):
+    with pytest.raises(ServingError) as refusal:
+        if isinstance(message, pb.CountTokensRequest):
+            messages.counting_request(message, "id-1")
+        else:
+            messages.generation_request(message, "id-1", "")
+    assert refusal.value.reason is Reason.INVALID_ARGUMENT
+    assert refusal.value.field == field
+
+
+FIELDS = ["max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "logprobs", "choices", "timeout_s", "model"]
+PROMPT_FIELDS = {
+    "fim": ["prefix", "suffix", "path", "context_files"],
+    "prompt": ["prompt"],
+    "token_ids": ["prompt"],
+    "messages": ["messages"],
+    "chat": ["messages"],
+}
+MESSAGES = [
+    *(kind(**{name: {}}) for kind in (pb.CompleteRequest, pb.CountTokensRequest) for name in ("fim", "token_ids")),
+    *(kind(prompt="") for kind in (pb.StreamCompleteRequest, pb.CountTokensRequest)),
+    pb.ChatRequest(messages=[prompt_pb2.ChatMessage(role=prompt_pb2.ChatMessage.ROLE_USER)]),
+    pb.CountTokensRequest(chat={}),
+]
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=repr)
+def test_errors_name_fields_that_are_in_the_message(message):
+    """Each name is walked down the message's descriptors, from the request's field to the message's."""
+    counting = isinstance(message, pb.CountTokensRequest)
+    kind = message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
+    request = (
+        messages.counting_request(message, "id-1") if counting else messages.generation_request(message, "id-1", "")
+    )
+    for field in [*PROMPT_FIELDS[kind], *(["model"] if counting else FIELDS)]:
+        descriptor, path = message.DESCRIPTOR, request.wire_names.get(field, field)
+        assert path.split(".")[0] in {kind, "generation_config", "timeout", "model"}
+        for name in path.split("."):
+            found = descriptor.fields_by_name[name]
+            descriptor = found.message_type
+
+
+token_logprobs = st.builds(
+    TokenLogprob,
+    texts,
+    st.binary(max_size=4),
+    float32s.filter(lambda value: not math.isnan(value)),
+    st.lists(st.builds(TokenLogprob, texts, st.binary(max_size=4), st.just(-0.5)), max_size=2).map(tuple),
+)
+
+
+@quick
+@given(
+    int32s, texts, st.sampled_from([None, FinishReason.STOP, FinishReason.LENGTH]), st.lists(token_logprobs, max_size=2)
+)
+def test_a_choice_carries_all_of_its_chunk(index, text, finish_reason, logprobs):
+    chunk = CodeChunk(index=index, text=text, finish_reason=finish_reason, logprobs=tuple(logprobs))
+    choice = sent(messages.choice(chunk))
+
+    def read(token):
+        return TokenLogprob(token.token, token.token_bytes, token.logprob, tuple(read(other) for other in token.top))
+
+    reasons = {
+        0: None,
+        generation.FINISH_REASON_STOP: FinishReason.STOP,
+        generation.FINISH_REASON_LENGTH: FinishReason.LENGTH,
+    }
+    assert chunk == CodeChunk(
+        index=choice.index,
+        text=choice.text,
+        finish_reason=reasons[choice.finish_reason],
+        logprobs=tuple(read(token) for token in choice.logprobs),
+    )
+
+
+@quick
+@given(st.lists(st.tuples(st.integers(0, 3), texts), max_size=20))
+async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
+    indices = sorted({index for index, _ in pieces} | {0})
+
+    async def chunks():
+        for index, text in pieces:
+            yield CodeChunk(index=index, text=text, logprobs=(TokenLogprob(text, text.encode(), -1.0),))
+        for index in reversed(indices):
+            yield CodeChunk(index=index, finish_reason=FinishReason.STOP)
+        yield CodeChunk(usage=Usage(5, 7, 3))
+
+    choices, usage = await messages.whole_choices(chunks())
+
+    texts_of = {index: [text for i, text in pieces if i == index] for index in indices}
+    assert {choice.index: choice.text for choice in choices} == {i: "".join(parts) for i, parts in texts_of.items()}
+    assert {c.index: [token.token for token in c.logprobs] for c in choices} == texts_of
+    assert {choice.finish_reason for choice in choices} == {generation.FINISH_REASON_STOP}
+    assert [choice.index for choice in choices] == indices
+    assert usage == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
+
+
+@pytest.mark.parametrize(
+    ("fim", "support"),
+    [
+        ("native", model_pb2.FIM_SUPPORT_NATIVE),
+        ("prefix", model_pb2.FIM_SUPPORT_PREFIX),
+        (None, model_pb2.FIM_SUPPORT_NONE),
+    ],
+)
+def test_a_model_carries_all_of_its_description(fim, support):
+    info = ModelInfo(id="m", aliases=("n",), roles=(Role.CHAT, Role.FIM), fim=fim, context_length=8192)
+    roles = [model_pb2.MODEL_ROLE_CHAT, model_pb2.MODEL_ROLE_FIM]
+    expected = model_pb2.Model(id="m", aliases=["n"], roles=roles, fim_support=support, context_length=8192)
+    assert messages.model(info) == expected

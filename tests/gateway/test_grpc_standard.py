@@ -1,0 +1,119 @@
+"""Health checks and reflection, as the clients of others use them."""
+
+import asyncio
+
+import grpc
+import pytest
+from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message_factory import GetMessageClass
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
+
+from tests.gateway.grpc_server import grpc_server
+from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
+
+SERVICES = [
+    "codegemma.v1.CodeAssistService",
+    "codegemma.v1.ModelService",
+    "grpc.health.v1.Health",
+    "grpc.reflection.v1alpha.ServerReflection",
+]
+
+
+@pytest.fixture
+async def target(codegemma):
+    async with grpc_server(one_model_service(ScriptedBackend(codegemma, "return a + b"))) as target:
+        yield target
+
+
+@pytest.fixture
+async def channel(target):
+    async with grpc.aio.insecure_channel(target) as channel:
+        yield channel
+
+
+@pytest.mark.parametrize("name", ["", *SERVICES])
+async def test_every_service_and_the_server_as_a_whole_serve(channel, name):
+    answer = await HealthStub(channel).Check(HealthCheckRequest(service=name))
+    assert answer.status == HealthCheckResponse.SERVING
+
+
+async def test_checking_a_service_that_is_not_there_is_not_found(channel):
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await HealthStub(channel).Check(HealthCheckRequest(service="codegemma.v2.Nothing"))
+    assert raised.value.code() is grpc.StatusCode.NOT_FOUND
+
+
+async def test_health_lists_every_service(channel):
+    statuses = (await HealthStub(channel).List(HealthListRequest())).statuses
+    assert sorted(statuses) == ["", *SERVICES]
+    assert {answer.status for answer in statuses.values()} == {HealthCheckResponse.SERVING}
+
+
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("", HealthCheckResponse.SERVING), ("codegemma.v2.Nothing", HealthCheckResponse.SERVICE_UNKNOWN)],
+)
+async def test_watching_tells_the_status_and_stays_open_until_the_client_leaves(channel, name, status):
+    call = HealthStub(channel).Watch(HealthCheckRequest(service=name))
+    assert (await call.read()).status == status
+    assert not call.done()
+    call.cancel()
+    assert await call.code() is grpc.StatusCode.CANCELLED
+
+
+def call_by_reflection_alone(target):
+    """What a client does that has no .proto file: all it knows is the names of a service and of a method."""
+    with grpc.insecure_channel(target) as channel:
+        database = ProtoReflectionDescriptorDatabase(channel)
+        assert sorted(database.get_services()) == SERVICES
+        service = DescriptorPool(database).FindServiceByName("codegemma.v1.CodeAssistService")
+        method = service.FindMethodByName("Complete")
+        request = GetMessageClass(method.input_type)()
+        request.fim.prefix = "def add(a, b):"
+        request.timeout.seconds = 5
+        complete = channel.unary_unary(
+            f"/{service.full_name}/{method.name}",
+            request_serializer=lambda message: message.SerializeToString(),
+            response_deserializer=GetMessageClass(method.output_type).FromString,
+        )
+        return complete(request)
+
+
+async def test_a_client_that_knows_nothing_but_reflection_can_complete(target):
+    answer = await asyncio.to_thread(call_by_reflection_alone, target)
+    assert [choice.text for choice in answer.choices] == ["return a + b"]
+    assert answer.model == "codegemma-test"
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_each_listed_service_is_described(channel, service):
+    call = ServerReflectionStub(channel).ServerReflectionInfo()
+    await call.write(ServerReflectionRequest(file_containing_symbol=service))
+    answer = await call.read()
+    await call.done_writing()
+    assert answer.file_descriptor_response.file_descriptor_proto
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_reflection_tells_nothing_of_files_that_clients_do_not_need(channel):
+    call = ServerReflectionStub(channel).ServerReflectionInfo()
+    await call.write(ServerReflectionRequest(file_containing_symbol="google.rpc.ErrorInfo"))
+    answer = await call.read()
+    await call.done_writing()
+    assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    assert await call.code() is grpc.StatusCode.OK
+
+
+async def test_a_malformed_reflection_request_ends_the_stream_with_invalid_argument(channel):
+    call = channel.stream_stream(
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", response_deserializer=bytes
+    )()
+    await call.write(b"\xff\xff\xff\x01")
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for _ in call:
+            pass
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
