@@ -53,15 +53,15 @@ class Router[M: _Configured]:
         if name:
             model = self.named(name)
             if not any(role in model.config.roles for role in roles):
-                raise self._not_served(f"The model {model.config.id!r} does", roles[0])
+                raise self._not_served(f"The model {model.config.id!r} does not serve", roles[0])
             return model
         for role in roles:
             if role in self._by_role:
                 return self._by_role[role]
-        raise self._not_served("No model here does", roles[0])
+        raise self._not_served("No model here serves", roles[0])
 
-    def _not_served(self, who: str, role: Role) -> ServingError:
+    def _not_served(self, fault: str, role: Role) -> ServingError:
         work = "fill-in-the-middle (a prompt with a suffix)" if role is Role.FIM else "chat"
         serving = self._by_role.get(role)
         remedy = f"Ask {serving.config.id!r}." if serving else f"The operator can give a model the role '{role}'."
-        return ServingError(Reason.ROLE_NOT_SERVED, f"{who} not serve {work}. {remedy}", field="model")
+        return ServingError(Reason.ROLE_NOT_SERVED, f"{fault} {work}. {remedy}", field="model")

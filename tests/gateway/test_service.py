@@ -1,0 +1,368 @@
+"""CodeService over a scripted backend: routing, validation, choices, stops, failures, closing."""
+
+import asyncio
+from contextlib import aclosing
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from serving.config import GatewayConfig
+from serving.engine.request import FinishReason, GenerationChunk, SamplingParams
+from serving.errors import Reason, ServingError
+from serving.gateway.request import (
+    ChatPrompt,
+    CodeChunk,
+    CodeRequest,
+    FimPrompt,
+    Message,
+    Prompt,
+    Role,
+    Speaker,
+    TextPrompt,
+    TokenPrompt,
+    Usage,
+)
+from serving.gateway.service import CodeService
+from serving.gateway.tokenizer import Tokenizer
+from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
+
+FIM_PROMPT = FimPrompt(prefix="def f():\n    ", suffix="\n")
+CHAT_PROMPT = ChatPrompt((Message(Speaker.USER, "Hi"),))
+TEXT_PROMPT = TextPrompt("def f")
+TOKEN_PROMPT = TokenPrompt((2, 1645))
+
+
+@pytest.fixture
+def backend(codegemma: Tokenizer) -> ScriptedBackend:
+    return ScriptedBackend(codegemma, "return 1\n")
+
+
+def code_request(prompt: Prompt = TEXT_PROMPT, **fields: Any) -> CodeRequest:
+    return CodeRequest(request_id="r", prompt=prompt, **fields)
+
+
+async def answer(service: CodeService, request: CodeRequest) -> list[CodeChunk]:
+    async with aclosing(service.generate(request)) as chunks:
+        return [chunk async for chunk in chunks]
+
+
+async def text_of(service: CodeService, request: CodeRequest) -> str:
+    return "".join(chunk.text for chunk in await answer(service, request))
+
+
+async def refusal(service: CodeService, request: CodeRequest) -> ServingError:
+    with pytest.raises(ServingError) as error:
+        await answer(service, request)
+    return error.value
+
+
+def two_models(fim: ScriptedBackend, chat: ScriptedBackend) -> CodeService:
+    models = [served_model(fim, "codegemma-2b", Role.FIM, aliases=("small",)), served_model(chat, "it", Role.CHAT)]
+    return CodeService(models, GatewayConfig())
+
+
+@pytest.mark.parametrize(
+    ("prompt", "model"),
+    [(FIM_PROMPT, "codegemma-2b"), (CHAT_PROMPT, "it"), (TEXT_PROMPT, "codegemma-2b"), (TOKEN_PROMPT, "codegemma-2b")],
+)
+@pytest.mark.parametrize("name", [None, ""])
+def test_without_a_name_the_shape_of_the_prompt_chooses_the_model(
+    backend: ScriptedBackend, prompt: Prompt, model: str, name: str | None
+):
+    assert two_models(backend, backend).model_for(code_request(prompt, model=name)).id == model
+
+
+def test_a_name_or_an_alias_chooses_the_model(backend: ScriptedBackend):
+    service = two_models(backend, backend)
+    assert service.model_for(code_request(TEXT_PROMPT, model="it")).id == "it"
+    assert service.model_for(code_request(FIM_PROMPT, model="small")).id == "codegemma-2b"
+
+
+def test_text_goes_to_the_chat_model_where_there_is_no_other(backend: ScriptedBackend):
+    service = CodeService([served_model(backend, "it", Role.CHAT)], GatewayConfig())
+    assert service.model_for(code_request(TEXT_PROMPT)).id == "it"
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "reason", "message"),
+    [
+        (FIM_PROMPT, "it", Reason.ROLE_NOT_SERVED, "'it' does not serve fill-in-the-middle.*Ask 'codegemma-2b'"),
+        (CHAT_PROMPT, "small", Reason.ROLE_NOT_SERVED, "'codegemma-2b' does not serve chat. Ask 'it'"),
+        (TEXT_PROMPT, "gpt", Reason.MODEL_NOT_FOUND, "no model 'gpt' here. There is: codegemma-2b, it"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_an_error_that_says_which_can(
+    backend: ScriptedBackend, prompt: Prompt, name: str, reason: Reason, message: str
+):
+    with pytest.raises(ServingError, match=message) as error:
+        two_models(backend, backend).model_for(code_request(prompt, model=name))
+    assert (error.value.reason, error.value.field) == (reason, "model")
+
+
+def test_fim_is_refused_where_no_model_serves_it(backend: ScriptedBackend):
+    service = CodeService([served_model(backend, "it", Role.CHAT)], GatewayConfig())
+    with pytest.raises(ServingError, match="No model here serves") as error:
+        service.model_for(code_request(FIM_PROMPT))
+    assert error.value.reason is Reason.ROLE_NOT_SERVED
+
+
+def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer):
+    fim, base, chat = ScriptedBackend(codegemma), ScriptedBackend(gemma3), ScriptedBackend(codegemma)
+    assert [info.fim for info in two_models(fim, chat).models()] == ["native", None]
+    info = CodeService([served_model(base, "gemma-3-270m", Role.FIM, Role.CHAT)], GatewayConfig()).model("gemma-3-270m")
+    assert (info.fim, info.roles, info.context_length) == ("prefix", (Role.FIM, Role.CHAT), MAX_CONTEXT)
+
+
+async def test_an_answer_is_text_then_a_finish_reason_then_the_usage(backend: ScriptedBackend):
+    backend.end = replace(backend.end, cached_tokens=2)
+    chunks = await answer(one_model_service(backend), code_request(FIM_PROMPT))
+    assert "".join(chunk.text for chunk in chunks) == "return 1\n"
+    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == [FinishReason.STOP]
+    [request] = backend.requests
+    tokens = len(backend.tokenizer.encode("return 1\n"))
+    assert [chunk.usage for chunk in chunks if chunk.usage] == [Usage(len(request.prompt_ids), tokens, 2)]
+    assert chunks[-1].usage and not chunks[-1].text
+
+
+async def test_the_backend_gets_the_rendered_prompt_and_the_terminators(backend: ScriptedBackend):
+    service = one_model_service(backend, request_timeout_s=20)
+    sampling = SamplingParams(temperature=0.5, top_k=3, top_p=0.5, seed=7)
+    await answer(service, code_request(TokenPrompt((2, 9)), max_tokens=3, sampling=sampling, timeout_s=5))
+    [request] = backend.requests
+    assert (request.prompt_ids, request.max_tokens, request.sampling) == ((2, 9), 3, sampling)
+    assert request.stop_ids == backend.tokenizer.terminator_ids
+    assert request.timeout_s == 5
+
+
+async def test_a_request_cannot_take_longer_than_the_configured_limit(backend: ScriptedBackend):
+    service = one_model_service(backend, request_timeout_s=20)
+    await answer(service, code_request(timeout_s=1000))
+    await answer(service, code_request())
+    assert [request.timeout_s for request in backend.requests] == [20, 20]
+
+
+async def test_choices_are_independent_and_their_seeds_count_up(backend: ScriptedBackend):
+    request = code_request(choices=3, sampling=SamplingParams(temperature=1, seed=2**32 - 2))
+    chunks = await answer(one_model_service(backend), request)
+    texts = ["".join(chunk.text for chunk in chunks if chunk.index == index) for index in range(3)]
+    assert texts == ["return 1\n"] * 3
+    assert sorted(request.sampling.seed for request in backend.requests) == [0, 2**32 - 2, 2**32 - 1]
+    assert len({request.request_id for request in backend.requests}) == 3
+    assert chunks[-1].usage and chunks[-1].usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+
+
+async def test_requests_of_one_id_are_apart_in_the_backend(backend: ScriptedBackend):
+    service = one_model_service(backend)
+    await asyncio.gather(*(answer(service, code_request()) for _ in range(3)))
+    assert len({request.request_id for request in backend.requests}) == 3
+
+
+@pytest.mark.parametrize("together", [1, 2, 100])
+async def test_a_stop_text_ends_the_answer_and_closes_the_generation(backend: ScriptedBackend, together: int):
+    backend.text, backend.together = "one two\nthree four", together
+    backend.pause_at = len(backend.tokenizer.encode("one two\nthree"))  # and nothing after it, for ever
+    chunks = await answer(one_model_service(backend), code_request(stop=("thr", "\nth")))
+    assert "".join(chunk.text for chunk in chunks) == "one two"
+    assert chunks[-2].finish_reason is FinishReason.STOP
+    assert backend.running == 0
+
+
+async def test_an_answer_cut_by_its_length_says_so_and_shows_what_was_held_back(backend: ScriptedBackend):
+    backend.text = "one two three"
+    chunks = await answer(one_model_service(backend), code_request(max_tokens=2, stop=(" two!",)))
+    assert "".join(chunk.text for chunk in chunks) == "one two"
+    assert chunks[-2].finish_reason is FinishReason.LENGTH
+
+
+async def test_without_fim_tokens_an_answer_ends_where_the_suffix_begins(gemma3: Tokenizer):
+    backend = ScriptedBackend(gemma3, "total = 1\n    return total\n\ndef g():")
+    prompt = FimPrompt(prefix="def f():\n    ", suffix="\n    return total\n")
+    assert await text_of(one_model_service(backend), code_request(prompt)) == "total = 1"
+    assert await text_of(one_model_service(backend), code_request(TextPrompt("def f():\n    "))) == backend.text
+
+
+async def test_with_fim_tokens_the_model_decides_where_the_answer_ends(backend: ScriptedBackend):
+    backend.text = "total = 1\n    return total\n"
+    prompt = FimPrompt(prefix="def f():\n    ", suffix="\n    return total\n")
+    assert await text_of(one_model_service(backend), code_request(prompt)) == backend.text
+
+
+async def test_log_probabilities_come_with_their_tokens(backend: ScriptedBackend):
+    request = code_request(sampling=SamplingParams(logprobs=2))
+    chunks = await answer(one_model_service(backend), request)
+    logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    assert "".join(logprob.token for logprob in logprobs) == "return 1\n"
+    assert {len(logprob.top) for logprob in logprobs} == {2}
+    assert all(logprob.top[0] == replace(logprob, top=()) for logprob in logprobs)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"sampling": SamplingParams(temperature=-0.1)}, "temperature"),
+        ({"sampling": SamplingParams(temperature=2.1)}, "temperature"),
+        ({"sampling": SamplingParams(temperature=float("nan"))}, "temperature"),
+        ({"sampling": SamplingParams(top_p=0)}, "top_p"),
+        ({"sampling": SamplingParams(top_p=1.1)}, "top_p"),
+        ({"sampling": SamplingParams(top_k=-1)}, "top_k"),
+        ({"sampling": SamplingParams(top_k=256_001)}, "top_k"),
+        ({"sampling": SamplingParams(seed=-1)}, "seed"),
+        ({"sampling": SamplingParams(seed=2**32)}, "seed"),
+        ({"sampling": SamplingParams(logprobs=-1)}, "logprobs"),
+        ({"sampling": SamplingParams(logprobs=21)}, "logprobs"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": -5}, "max_tokens"),
+        ({"choices": 0}, "choices"),
+        ({"choices": 9}, "choices"),
+        ({"timeout_s": 0.0}, "timeout_s"),
+        ({"timeout_s": float("inf")}, "timeout_s"),
+        ({"stop": ("x",) * 17}, "stop"),
+        ({"stop": ("x", "")}, "stop[1]"),
+        ({"prompt": TextPrompt("")}, "prompt"),
+        ({"prompt": TokenPrompt(())}, "prompt"),
+        ({"prompt": TokenPrompt((2, 256_000))}, "prompt[1]"),
+        ({"prompt": FimPrompt(prefix="", suffix="")}, "prefix"),
+        ({"prompt": ChatPrompt(())}, "messages"),
+        ({"prompt": ChatPrompt((Message(Speaker.MODEL, "x"),))}, "messages[0].role"),
+    ],
+)
+async def test_a_field_out_of_range_is_named_and_nothing_is_generated(
+    backend: ScriptedBackend, fields: dict[str, Any], field: str
+):
+    error = await refusal(one_model_service(backend), replace(code_request(), **fields))
+    assert (error.reason, error.field) == (Reason.INVALID_ARGUMENT, field)
+    assert error.message.startswith(field)
+    assert not backend.requests
+
+
+async def test_the_limits_themselves_are_allowed(backend: ScriptedBackend):
+    for sampling in (
+        SamplingParams(temperature=2, top_p=1, top_k=256_000, seed=2**32 - 1, logprobs=20),
+        SamplingParams(temperature=0, top_p=1e-6, top_k=0, seed=0, logprobs=0),
+    ):
+        request = code_request(sampling=sampling, choices=8, stop=("x",) * 16, max_tokens=1)
+        assert len(await answer(one_model_service(backend), request)) >= 9
+
+
+async def test_a_fault_is_told_in_the_words_of_the_wire(backend: ScriptedBackend):
+    names = {"choices": "n", "prompt": "prompt[4]"}
+    error = await refusal(one_model_service(backend), code_request(choices=9, wire_names=names))
+    assert (error.field, error.message) == ("n", "n is 9; allowed is 1 to 8.")
+    error = await refusal(one_model_service(backend), code_request(TokenPrompt((2, -1)), wire_names=names))
+    assert error.field == "prompt[4][1]"
+    assert error.message.startswith("prompt[4][1] is -1")
+
+
+@pytest.mark.parametrize(
+    "prompt", [TextPrompt(" a" * MAX_CONTEXT), TextPrompt("long " * 10**6), TokenPrompt((2,) * 512)]
+)
+async def test_a_prompt_as_long_as_the_context_is_refused_with_the_limit(backend: ScriptedBackend, prompt: Prompt):
+    service = one_model_service(backend)
+    error = await refusal(service, code_request(prompt))
+    assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt")
+    assert f"may be {MAX_CONTEXT}" in error.message
+    with pytest.raises(ServingError, match="the prompt has"):
+        service.count_tokens(code_request(prompt))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "field"),
+    [
+        (FimPrompt(prefix="", suffix=" b" * MAX_CONTEXT), "prefix"),
+        (ChatPrompt((Message(Speaker.USER, " a" * MAX_CONTEXT),)), "messages"),
+    ],
+)
+async def test_a_structured_prompt_that_is_too_long_is_named(backend: ScriptedBackend, prompt: Prompt, field: str):
+    error = await refusal(one_model_service(backend), code_request(prompt))
+    assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, field)
+
+
+async def test_max_tokens_have_to_fit_beside_the_prompt_but_the_default_gives_way(backend: ScriptedBackend):
+    service = one_model_service(backend)
+    prompt = TokenPrompt((2,) * (MAX_CONTEXT - 10))
+    error = await refusal(service, code_request(prompt, max_tokens=11))
+    assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, "max_tokens")
+    assert "max_tokens is 11, and the prompt has 502 tokens" in error.message
+    await answer(service, code_request(prompt, max_tokens=10))
+    await answer(service, code_request(prompt))
+    await answer(service, code_request(TEXT_PROMPT))
+    assert [request.max_tokens for request in backend.requests] == [10, 10, MAX_CONTEXT // 4]
+
+
+def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBackend):
+    service = one_model_service(backend)
+    assert service.count_tokens(code_request(TokenPrompt((2, 5, 6)))) == 3
+    assert service.count_tokens(code_request(FimPrompt(prefix="a", suffix="b"))) == 6
+
+
+@pytest.mark.parametrize(
+    ("end", "reason"),
+    [
+        (GenerationChunk(finish_reason=FinishReason.DEADLINE), Reason.DEADLINE_EXCEEDED),
+        (GenerationChunk(finish_reason=FinishReason.ABORTED), Reason.UNAVAILABLE),
+        (GenerationChunk(finish_reason=FinishReason.ERROR, error="Out of pages."), Reason.INTERNAL),
+        (GenerationChunk(), Reason.INTERNAL),
+    ],
+)
+async def test_a_generation_that_is_not_complete_is_an_error(
+    backend: ScriptedBackend, end: GenerationChunk, reason: Reason
+):
+    backend.end = end
+    assert (await refusal(one_model_service(backend), code_request())).reason is reason
+
+
+async def test_what_a_backend_refuses_reaches_the_client_as_it_is(backend: ScriptedBackend):
+    backend.error = ServingError(Reason.OVERLOADED, "Too many requests.", retry_after_s=3)
+    error = await refusal(one_model_service(backend), code_request(choices=2))
+    assert (error.reason, error.message, error.retry_after_s) == (Reason.OVERLOADED, "Too many requests.", 3)
+    assert backend.running == 0
+
+
+async def test_an_unexpected_failure_tells_the_client_nothing_of_the_inside(
+    backend: ScriptedBackend, caplog: pytest.LogCaptureFixture
+):
+    backend.error = RuntimeError("secret path")
+    error = await refusal(one_model_service(backend), code_request())
+    assert error.reason is Reason.INTERNAL
+    assert "secret" not in error.message
+    assert "request r failed" in caplog.text
+
+
+async def test_a_backend_that_hangs_is_given_up_when_the_time_is_over(backend: ScriptedBackend):
+    backend.pause_at = 1
+    error = await refusal(one_model_service(backend), code_request(timeout_s=0.05))
+    assert error.reason is Reason.DEADLINE_EXCEEDED
+    assert backend.running == 0
+
+
+@pytest.mark.parametrize("choices", [1, 4])
+@pytest.mark.parametrize("pause_at", [0, 1])
+async def test_cancelling_the_consumer_frees_the_backend_wherever_it_waits(
+    backend: ScriptedBackend, choices: int, pause_at: int
+):
+    backend.pause_at = pause_at
+    consumer = asyncio.create_task(answer(one_model_service(backend), code_request(choices=choices)))
+    await backend.paused.wait()
+    consumer.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await consumer
+    assert backend.running == 0
+
+
+async def test_closing_the_answer_frees_the_backend(backend: ScriptedBackend):
+    backend.pause_at = 2
+    chunks = one_model_service(backend).generate(code_request(choices=3))
+    await anext(chunks)
+    await chunks.aclose()
+    assert backend.running == 0
+
+
+def test_a_chat_model_needs_turn_tokens(backend: ScriptedBackend):
+    class BareTokenizer(Tokenizer):
+        def _encode_text(self, text: str) -> list[int]:
+            return [1 + byte for byte in text.encode()]
+
+    backend.tokenizer = BareTokenizer([b"", *(bytes([byte]) for byte in range(256))], {"<bos>": 0})
+    with pytest.raises(ValueError, match="'chat', but its tokenizer has no turn tokens"):
+        one_model_service(backend)
