@@ -10,7 +10,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from serving.errors import WIRE_ERRORS, Reason, ServingError
-from tests.gateway.grpc_server import failure, fields_at_fault, grpc_server
+from serving.gateway.grpc_service import GrpcService
+from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 USER = ChatMessage(role=ChatMessage.ROLE_USER, text="hi")
@@ -94,6 +95,31 @@ async def test_an_error_in_the_middle_of_a_stream_follows_the_text_so_far(backen
     assert "".join(texts) == "so far"
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
     assert rpc_status.from_call(raised.value).message == "The group was lost. Try again."
+
+
+async def test_a_failed_stream_has_its_status_before_its_last_message(service, backend):
+    """Ray Serve's proxy gets the call's context with each message, and what is set after the last one is lost."""
+
+    class Context:
+        code = None
+
+        def invocation_metadata(self):
+            return ()
+
+        def set_code(self, code):
+            self.code = code
+
+        def set_details(self, details):
+            pass
+
+        def set_trailing_metadata(self, trailing_metadata):
+            pass
+
+    backend.error = ServingError(Reason.UNAVAILABLE, "The group was lost. Try again.")
+    context = Context()
+    stream = GrpcService(service, CONFIG).StreamComplete(pb.StreamCompleteRequest(prompt="p"), context)
+    codes = [(part.choice.text, context.code) async for part in stream]
+    assert codes == [("done", None), ("", grpc.StatusCode.UNAVAILABLE)]
 
 
 @pytest.mark.parametrize("method", CALLS)
