@@ -32,7 +32,7 @@ protos: setup ## rebuild the committed gRPC stubs
 protos-check: setup ## lint the .proto files; fail if the committed gRPC stubs are not theirs
 	bash scripts/protos.sh --check
 
-oracle: setup ## compare the model with transformers on new random weights and prompts (needs Python 3.11)
+oracle: setup ## compare the model with transformers on new weights and prompts (needs Python 3.11; SEED=N repeats one)
 	@sh scripts/oracle.sh
 
 LOCK = $(BIN)/uv pip compile --quiet pyproject.toml --extra demo --extra dev --universal --python-version 3.12 \

@@ -19,10 +19,9 @@ from serving.cli.client import (
     ModelOption,
     TemperatureOption,
     UrlOption,
-    connect,
+    connected,
     explain,
     say_error,
-    server_errors,
 )
 
 if TYPE_CHECKING:
@@ -48,14 +47,13 @@ def chat(
 
     In a conversation Ctrl-C stops the answer and Ctrl-D leaves.
     """
-    conversation = Conversation(connect(url, api_key), model, max_tokens, temperature, system)
     if message == "-" or (message is None and not sys.stdin.isatty()):
         message = sys.stdin.read()
-    if message is None:
-        _converse(conversation, url)
-        return
-    with server_errors(url):
-        if not _show(conversation.ask(message)):
+    with connected(url, api_key) as client:
+        conversation = Conversation(client, model, max_tokens, temperature, system)
+        if message is None:
+            _converse(conversation, url)
+        elif not _show(conversation.ask(message)):
             raise typer.Exit(INTERRUPTED)
 
 

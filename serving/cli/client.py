@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -37,8 +37,12 @@ TemperatureOption = Annotated[
 DEFAULT_URL = "http://127.0.0.1:8000"
 
 
-def connect(url: str, api_key: str) -> "OpenAI":
-    """A client of the server at `url`. Nothing is sent yet, and nothing will be sent twice: a person waits."""
+@contextmanager
+def connected(url: str, api_key: str) -> Iterator["OpenAI"]:
+    """A client of the server at `url`; ends the command with one line when the server fails to answer.
+
+    Nothing is sent twice: a person waits.
+    """
     import openai
 
     def check_kind(response: "Response") -> None:
@@ -47,13 +51,19 @@ def connect(url: str, api_key: str) -> "OpenAI":
             message = f"{url} answered with {kind}, not as a server of this kind. Is --url right?"
             raise openai.APIError(message, response.request, body=None)
 
-    return openai.OpenAI(
+    client = openai.OpenAI(
         base_url=f"{url}/v1",
         api_key=api_key or "none",
         max_retries=0,
         timeout=openai.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         http_client=openai.DefaultHttpxClient(event_hooks={"response": [check_kind]}),
     )
+    try:
+        with client:
+            yield client
+    except openai.APIError as error:
+        say_error(explain(error, url))
+        raise typer.Exit(1) from None
 
 
 def explain(error: "APIError", url: str) -> str:
@@ -83,20 +93,3 @@ def _one_line(text: str) -> str:
 def say_error(message: str) -> None:
     """Prints one line on standard error."""
     Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)
-
-
-def fail(message: str) -> NoReturn:
-    """Ends the command with one line on standard error."""
-    say_error(message)
-    raise typer.Exit(1)
-
-
-@contextmanager
-def server_errors(url: str) -> Iterator[None]:
-    """Ends the command with one line when the server cannot be reached or refuses."""
-    import openai
-
-    try:
-        yield
-    except openai.APIError as error:
-        fail(explain(error, url))

@@ -3,11 +3,11 @@
 import io
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -21,9 +21,11 @@ from serving.cli.client import (
     ModelOption,
     TemperatureOption,
     UrlOption,
-    connect,
-    server_errors,
+    connected,
 )
+
+if TYPE_CHECKING:
+    from openai import OpenAI
 
 SHOWN_LINES = 5
 """Lines before and after the completion that `--show` prints."""
@@ -55,8 +57,7 @@ def complete(
     Without --show exactly the completion is printed, so that another program can insert it.
     """
     cursor = parse_place(place)
-    with server_errors(url):
-        pieces = _ask(cursor, url, api_key, model, max_tokens, temperature)
+    with connected(url, api_key) as client, closing(_ask(client, cursor, model, max_tokens, temperature)) as pieces:
         if show:
             _show(cursor, pieces)
         else:
@@ -105,11 +106,9 @@ def split_at(text: str, line: int, column: int) -> tuple[str, str]:
     return text[:offset], text[offset:]
 
 
-def _ask(
-    cursor: Cursor, url: str, api_key: str, model: str, max_tokens: int | None, temperature: float
-) -> Iterator[str]:
+def _ask(client: "OpenAI", cursor: Cursor, model: str, max_tokens: int | None, temperature: float) -> Generator[str]:
     """The completion, piece by piece; closing the iterator closes the connection, which ends the server's work."""
-    stream = connect(url, api_key).completions.create(
+    stream = client.completions.create(
         model=model,
         prompt=cursor.prefix,
         suffix=cursor.suffix,

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, connect, server_errors
+from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, connected
 
 FIM = {"native": "native", "prefix": "from the prefix", None: "-"}
 """How a model fills in the middle, in the words of `/v1/models` and of the table."""
@@ -19,9 +19,8 @@ def models(
     as_json: Annotated[bool, typer.Option("--json", help="Print what the server sent, as JSON.")] = False,
 ) -> None:
     """List the models of a running server."""
-    with server_errors(url):
-        page = connect(url, api_key).models.list()
-    entries = [model.model_dump(exclude_unset=True) for model in page.data]
+    with connected(url, api_key) as client:
+        entries = [model.model_dump(exclude_unset=True) for model in client.models.list()]
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
     else:

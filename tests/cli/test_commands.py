@@ -107,7 +107,7 @@ def test_what_the_server_refuses_is_said_in_one_line(service, url):
 def test_a_url_without_scheme_is_refused_before_anything_is_sent():
     result = run("models", "--url", "localhost:8000")
     assert result.exit_code == 2
-    assert "'localhost:8000' must begin with http:// or https://" in " ".join(result.stderr.split())
+    assert "'localhost:8000' must begin with http:// or https://" in " ".join(result.stderr.replace("│", "").split())
 
 
 def test_a_place_that_is_not_there_is_a_usage_error(source):

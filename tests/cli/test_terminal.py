@@ -11,6 +11,8 @@ import pytest
 from serving.gateway.request import Message, Speaker
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
+PROMPT = b">"
+pytestmark = pytest.mark.timeout(60)
 # The new session takes its standard input as controlling terminal, so that Ctrl-C becomes a signal.
 RUN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from serving.cli.main import app; app()"
 
@@ -63,13 +65,13 @@ def terminal(url: str) -> Iterator[Callable[..., Terminal]]:
 def test_a_conversation_remembers_its_turns_and_ends_with_ctrl_d(service, terminal):
     service.pieces = ["Use ", "**sum**."]
     chat = terminal("chat")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     chat.press(b"Add numbers?\n")
     chat.read_until(b"sum")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     chat.press(b"Why?\n")
     chat.read_until(b"sum")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     chat.press(CTRL_D)
     assert chat.process.wait() == 0
     assert [request.prompt.messages for request in service.asked] == [
@@ -85,13 +87,13 @@ def test_a_conversation_remembers_its_turns_and_ends_with_ctrl_d(service, termin
 def test_ctrl_c_stops_the_answer_at_the_server_too_and_the_conversation_goes_on(service, terminal):
     service.stays_open = True
     chat = terminal("chat")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     chat.press(b"Count for ever\n")
     chat.read_until(b"return")
     assert not service.closed.is_set()
     chat.press(CTRL_C)
     chat.read_until(b"stopped")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     assert service.closed.wait(timeout=30)
     chat.press(CTRL_D)
     assert chat.process.wait() == 0
@@ -109,10 +111,10 @@ def test_ctrl_c_ends_a_single_answer_with_the_exit_code_of_an_interrupt(service,
 
 def test_a_refused_question_does_not_end_the_conversation(service, terminal):
     chat = terminal("chat", "--model", "gpt-4")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     chat.press(b"hello\n")
     chat.read_until(b"error: model 'gpt-4' is not served")
-    chat.read_until(b"> ")
+    chat.read_until(PROMPT)
     chat.press(CTRL_D)
     assert chat.process.wait() == 0
 
@@ -121,4 +123,4 @@ def test_the_completion_is_marked_among_the_lines_around_it(service, terminal, t
     (tmp_path / "fib.py").write_text("def fib(n):\n    if \n")
     complete = terminal("complete", f"{tmp_path}/fib.py:2:8", "--show")
     shown = complete.read_until(b"return")
-    assert b"\x1b[48;5;22m" in shown  # dark green behind what was filled in
+    assert b"48;5;22m" in shown  # dark green behind what was filled in
