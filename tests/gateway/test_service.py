@@ -33,11 +33,6 @@ TEXT_PROMPT = TextPrompt("def f")
 TOKEN_PROMPT = TokenPrompt((2, 1645))
 
 
-@pytest.fixture
-def backend(codegemma: Tokenizer) -> ScriptedBackend:
-    return ScriptedBackend(codegemma, "return 1\n")
-
-
 def code_request(prompt: Prompt = TEXT_PROMPT, **fields: Any) -> CodeRequest:
     return CodeRequest(request_id="r", prompt=prompt, **fields)
 

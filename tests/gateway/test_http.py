@@ -1,0 +1,287 @@
+"""OpenAI's API as JSON on the wire."""
+
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from serving.engine.request import FinishReason, GenerationChunk
+from serving.errors import Reason, ServingError
+from serving.gateway.openai_requests import completion_requests
+from serving.gateway.openai_schema import CompletionBody
+from tests.gateway.scripted_backend import ScriptedBackend
+
+USER = [{"role": "user", "content": "Hi"}]
+
+
+def events(response: httpx.Response) -> list[Any]:
+    """The data of a stream's events; `[DONE]` as it is."""
+    assert response.headers["content-type"].startswith("text/event-stream")
+    *records, end = response.text.split("\n\n")
+    assert end == ""
+    data = [record.removeprefix("data: ") for record in records]
+    return [item if item == "[DONE]" else json.loads(item) for item in data]
+
+
+async def test_a_completion_has_the_fields_of_openais(client: httpx.AsyncClient, backend: ScriptedBackend):
+    backend.end = GenerationChunk(finish_reason=FinishReason.STOP, cached_tokens=1)
+    response = await client.post(
+        "/v1/completions", json={"prompt": "def f", "model": "default"}, headers={"x-request-id": "abc"}
+    )
+    body = response.json()
+    created = body.pop("created")
+    tokens = len(backend.tokenizer.encode("return 1\n"))
+    assert (response.status_code, type(created)) == (200, int)
+    assert body == {
+        "id": "cmpl-abc",
+        "object": "text_completion",
+        "model": "codegemma-test",
+        "choices": [{"index": 0, "text": "return 1\n", "logprobs": None, "finish_reason": "stop"}],
+        "usage": {
+            "prompt_tokens": 3,
+            "completion_tokens": tokens,
+            "total_tokens": 3 + tokens,
+            "prompt_tokens_details": {"cached_tokens": 1},
+        },
+    }
+
+
+async def test_a_chat_completion_has_the_fields_of_openais(client: httpx.AsyncClient):
+    body = (await client.post("/v1/chat/completions", json={"messages": USER})).json()
+    assert body["object"] == "chat.completion"
+    assert body["choices"] == [
+        {
+            "index": 0,
+            "message": {"role": "assistant", "content": "return 1\n", "refusal": None},
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+    ]
+
+
+async def test_json_is_compact_as_some_editors_need_it(client: httpx.AsyncClient):
+    response = await client.post("/v1/completions", json={"prompt": "x"})
+    assert '"text":"return 1\\n","logprobs":null' in response.text
+    assert response.headers["content-type"] == "application/json"
+
+
+async def test_a_stream_ends_with_the_usage_if_asked_for_and_done(client: httpx.AsyncClient, backend: ScriptedBackend):
+    asked = {"prompt": "x", "stream": True, "stream_options": {"include_usage": True}}
+    *pieces, usage, done = events(await client.post("/v1/completions", json=asked))
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == "return 1\n"
+    assert [piece["choices"][0]["finish_reason"] for piece in pieces][-1] == "stop"
+    assert {piece["usage"] for piece in pieces} == {None}
+    assert (usage["choices"], usage["usage"]["prompt_tokens"], done) == ([], 2, "[DONE]")
+    *pieces, done = events(await client.post("/v1/completions", json={"prompt": "x", "stream": True}))
+    assert done == "[DONE]"
+    assert not any("usage" in piece for piece in pieces)
+
+
+async def test_a_chat_stream_names_the_role_once_for_each_choice(client: httpx.AsyncClient):
+    *pieces, _ = events(await client.post("/v1/chat/completions", json={"messages": USER, "stream": True, "n": 2}))
+    for index in (0, 1):
+        deltas = [piece["choices"][0]["delta"] for piece in pieces if piece["choices"][0]["index"] == index]
+        assert [delta.get("role") for delta in deltas] == ["assistant"] + [None] * (len(deltas) - 1)
+        assert "".join(delta["content"] for delta in deltas) == "return 1\n"
+    assert {piece["object"] for piece in pieces} == {"chat.completion.chunk"}
+
+
+async def test_a_suffix_asks_for_fill_in_the_middle(client: httpx.AsyncClient, backend: ScriptedBackend):
+    await client.post("/v1/completions", json={"prompt": "a = ", "suffix": "\n"})
+    encode = backend.tokenizer.encode
+    assert backend.requests[0].prompt_ids == (2, 67, *encode("a = "), 69, *encode("\n"), 68)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "ids"),
+    [
+        ("<|fim_prefix|>", [(2, 67)]),
+        (["<|fim_prefix|>", "<|fim_suffix|>"], [(2, 67), (2, 69)]),
+        ([2, 5, 6], [(2, 5, 6)]),
+        ([[2, 5], [2, 6]], [(2, 5), (2, 6)]),
+    ],
+)
+async def test_a_prompt_is_text_or_ids_or_a_list_of_either(
+    client: httpx.AsyncClient, backend: ScriptedBackend, prompt: object, ids: list[tuple[int, ...]]
+):
+    body = (await client.post("/v1/completions", json={"prompt": prompt})).json()
+    assert sorted(request.prompt_ids for request in backend.requests) == ids
+    assert [choice["index"] for choice in body["choices"]] == list(range(len(ids)))
+
+
+async def test_choices_of_several_prompts_are_in_openais_order(client: httpx.AsyncClient, backend: ScriptedBackend):
+    backend.echoes = True
+    body = (await client.post("/v1/completions", json={"prompt": ["a", "b c"], "n": 2, "seed": 1})).json()
+    assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
+    assert [choice["text"] for choice in body["choices"]] == ["a", "a", "b c", "b c"]
+    assert body["usage"]["prompt_tokens"] == 2 + 3
+    seeds = sorted((len(request.prompt_ids), request.sampling.seed) for request in backend.requests)
+    assert seeds == [(2, 1), (2, 2), (3, 1), (3, 2)]
+
+
+async def test_log_probabilities_of_a_completion(client: httpx.AsyncClient, backend: ScriptedBackend):
+    body = (await client.post("/v1/completions", json={"prompt": "x", "logprobs": 2})).json()
+    logprobs = body["choices"][0]["logprobs"]
+    assert "".join(logprobs["tokens"]) == "return 1\n"
+    assert logprobs["text_offset"] == [0, 6, 7, 8]
+    assert logprobs["token_logprobs"] == [-0.25] * 4
+    assert list(logprobs["top_logprobs"][0].values()) == [-0.25, -1.5]
+
+
+async def test_text_offsets_go_on_through_a_stream(client: httpx.AsyncClient):
+    *pieces, _ = events(await client.post("/v1/completions", json={"prompt": "x", "logprobs": 0, "stream": True}))
+    found = [piece["choices"][0]["logprobs"] for piece in pieces]
+    assert [offset for logprobs in found if logprobs for offset in logprobs["text_offset"]] == [0, 6, 7, 8]
+
+
+async def test_log_probabilities_of_a_chat(client: httpx.AsyncClient):
+    asked = {"messages": USER, "logprobs": True, "top_logprobs": 1}
+    body = (await client.post("/v1/chat/completions", json=asked)).json()
+    first = body["choices"][0]["logprobs"]["content"][0]
+    token = {"token": "return", "logprob": -0.25, "bytes": list(b"return")}
+    assert first == {**token, "top_logprobs": [token]}
+
+
+async def test_system_and_developer_texts_and_text_parts_are_understood(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+):
+    parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
+    messages = [
+        {"role": "system", "content": "S"},
+        {"role": "developer", "content": "D", "name": "x"},
+        {"role": "user", "content": parts},
+    ]
+    await client.post("/v1/chat/completions", json={"messages": messages})
+    assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "user\nS\n\nD\n\nab\nmodel\n"
+
+
+async def test_sampling_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend):
+    sampling = {"temperature": 1, "top_p": 0.5, "top_k": 3, "seed": 7}
+    await client.post("/v1/completions", json={"prompt": "x", "max_tokens": 5, "timeout": 7, **sampling})
+    [request] = backend.requests
+    assert (request.max_tokens, request.timeout_s) == (5, 7)
+    found = request.sampling
+    assert (found.temperature, found.top_p, found.top_k, found.seed) == (1.0, 0.5, 3, 7)
+
+
+async def test_without_a_seed_every_request_draws_its_own(client: httpx.AsyncClient, backend: ScriptedBackend):
+    for _ in range(3):
+        await client.post("/v1/completions", json={"prompt": "x", "temperature": 1})
+    assert len({request.sampling.seed for request in backend.requests}) > 1
+
+
+async def test_a_chat_takes_either_name_for_its_token_limit(client: httpx.AsyncClient, backend: ScriptedBackend):
+    for limits in ({"max_tokens": 2}, {"max_completion_tokens": 3}, {"max_tokens": 2, "max_completion_tokens": 3}):
+        body = (await client.post("/v1/chat/completions", json={"messages": USER, **limits})).json()
+        assert body["choices"][0]["finish_reason"] == "length"
+    assert [request.max_tokens for request in backend.requests] == [2, 3, 3]
+
+
+async def test_null_stands_for_a_field_that_is_not_there(client: httpx.AsyncClient):
+    fields = "model suffix max_tokens temperature top_p top_k n seed stop stream logprobs stream_options timeout user"
+    nothing = dict.fromkeys(f"{fields} echo best_of logit_bias presence_penalty tools".split())
+    assert (await client.post("/v1/completions", json={"prompt": "x", **nothing})).status_code == 200
+    assert (await client.post("/v1/chat/completions", json={"messages": USER, **nothing})).status_code == 200
+
+
+async def test_unknown_fields_and_neutral_values_are_accepted(client: httpx.AsyncClient):
+    neutral = {
+        "store": True,
+        "metadata": {"a": "b"},
+        "cache_prompt": True,
+        "best_of": 1,
+        "echo": False,
+        "frequency_penalty": 0,
+        "logit_bias": {},
+        "presence_penalty": 0.0,
+        "response_format": {"type": "text"},
+        "tool_choice": "auto",
+        "tools": [],
+    }
+    assert (await client.post("/v1/completions", json={"prompt": "x", **neutral})).status_code == 200
+    assert (await client.post("/v1/chat/completions", json={"messages": USER, **neutral})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"echo": True},
+        {"best_of": 2},
+        {"logit_bias": {"5": 1}},
+        {"presence_penalty": 0.5},
+        {"frequency_penalty": -1},
+        {"tools": [{"type": "function"}]},
+        {"functions": [{}]},
+        {"response_format": {"type": "json_object"}},
+        {"repeat_penalty": 1.1},
+        {"min_p": 0.1},
+    ],
+)
+@pytest.mark.parametrize("path", ["completions", "chat/completions"])
+async def test_unsupported_fields_that_would_change_the_answer_are_refused_by_name(
+    client: httpx.AsyncClient, backend: ScriptedBackend, field: dict[str, object], path: str
+):
+    [name] = field
+    response = await client.post(f"/v1/{path}", json={"prompt": "x", "messages": USER, **field})
+    error = response.json()["error"]
+    assert (response.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", name)
+    assert name in error["message"]
+    assert not backend.requests
+
+
+async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient):
+    entry = {
+        "id": "codegemma-test",
+        "object": "model",
+        "created": 0,
+        "owned_by": "codegemma-serving",
+        "aliases": ["default"],
+        "roles": ["fim", "chat"],
+        "fim": "native",
+        "context_length": 512,
+    }
+    assert (await client.get("/v1/models")).json() == {"object": "list", "data": [entry]}
+    assert (await client.get("/v1/models/default")).json() == entry
+    assert (await client.get("/health")).json() == {"status": "ok"}
+
+
+def test_the_session_is_the_header_or_else_the_user():
+    body = CompletionBody(prompt="x", user="ann")
+    assert [completion_requests(body, "r", header)[0].session_id for header in ("", "file")] == ["ann", "file"]
+
+
+async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient):
+    named = await client.get("/health", headers={"x-request-id": "mine"})
+    strange = await client.get("/nowhere", headers={"x-request-id": "a b"})
+    assert named.headers["x-request-id"] == "mine"
+    assert len(strange.headers["x-request-id"]) == 32
+
+
+async def test_overload_is_told_with_a_time_to_try_again(client: httpx.AsyncClient, backend: ScriptedBackend):
+    backend.text, backend.error = "", ServingError(Reason.OVERLOADED, "Too many.", retry_after_s=1.2)
+    for stream in (False, True):
+        response = await client.post("/v1/completions", json={"prompt": "x", "stream": stream})
+        assert (response.status_code, response.headers["retry-after"]) == (429, "2")
+        assert response.json() == {
+            "error": {"message": "Too many.", "type": "rate_limit_error", "param": None, "code": "overloaded"}
+        }
+
+
+async def test_a_failure_after_the_first_event_is_the_last_event(client: httpx.AsyncClient, backend: ScriptedBackend):
+    backend.error = ServingError(Reason.UNAVAILABLE, "Gone.")
+    response = await client.post("/v1/completions", json={"prompt": "x", "stream": True})
+    *pieces, failure = events(response)
+    assert response.status_code == 200
+    assert "".join(piece["choices"][0]["text"] for piece in pieces) == "return 1\n"
+    assert failure["error"]["code"] == "unavailable"
+
+
+async def test_an_unexpected_failure_is_a_500_without_a_stack_trace(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+):
+    backend.error = RuntimeError("secret")
+    response = await client.post("/v1/completions", json={"prompt": "x"})
+    assert (response.status_code, response.json()["error"]["code"]) == (500, "internal")
+    assert "secret" not in response.text
+    assert "Traceback" not in response.text

@@ -1,0 +1,212 @@
+"""What clients get wrong over HTTP: each fault has its status, its code and the field; the server goes on."""
+
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+
+from serving.config import GatewayConfig
+from serving.gateway.http import build_http_app
+from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend
+
+USER = {"role": "user", "content": "Hi"}
+IMAGE = {"type": "image_url", "image_url": {"url": "data:"}}
+
+
+async def fault(client: httpx.AsyncClient, path: str, body: Any) -> tuple[int, str, str | None]:
+    """The status, code and field of a refused request."""
+    response = await client.post(f"/v1/{path}", json=body)
+    error = response.json()["error"]
+    assert error["message"]
+    assert error["type"] == "invalid_request_error"
+    return response.status_code, error["code"], error["param"]
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "prompt"),
+        ({"prompt": ""}, "prompt"),
+        ({"prompt": []}, "prompt"),
+        ({"prompt": None}, "prompt"),
+        ({"prompt": 5}, "prompt"),
+        ({"prompt": {"a": 1}}, "prompt"),
+        ({"prompt": ["a", 1]}, "prompt"),
+        ({"prompt": [True]}, "prompt"),
+        ({"prompt": [1.5]}, "prompt"),
+        ({"prompt": ["a", ""]}, "prompt[1]"),
+        ({"prompt": ["a"] * 65}, "prompt"),
+        ({"prompt": [2, 256_000]}, "prompt[1]"),
+        ({"prompt": [[2], [2, -1]]}, "prompt[1][1]"),
+        ({"prompt": "", "suffix": ""}, "prompt"),
+        ({"prompt": [1, 2], "suffix": "x"}, "suffix"),
+        ({"prompt": "x", "suffix": 1}, "suffix"),
+        ({"prompt": "x", "model": 1}, "model"),
+        ({"prompt": "x", "max_tokens": "5"}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": True}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": 1.5}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": -1}, "max_tokens"),
+        ({"prompt": "x", "temperature": "hot"}, "temperature"),
+        ({"prompt": "x", "temperature": -1}, "temperature"),
+        ({"prompt": "x", "temperature": 1e30}, "temperature"),
+        ({"prompt": "x", "top_p": 0}, "top_p"),
+        ({"prompt": "x", "top_k": -1}, "top_k"),
+        ({"prompt": "x", "n": 0}, "n"),
+        ({"prompt": "x", "n": 10**30}, "n"),
+        ({"prompt": "x", "seed": -1}, "seed"),
+        ({"prompt": "x", "seed": 2**32}, "seed"),
+        ({"prompt": "x", "logprobs": 21}, "logprobs"),
+        ({"prompt": "x", "stop": 5}, "stop"),
+        ({"prompt": "x", "stop": ["a", 5]}, "stop[1]"),
+        ({"prompt": "x", "stop": ""}, "stop[0]"),
+        ({"prompt": "x", "stop": ["a"] * 17}, "stop"),
+        ({"prompt": "x", "stream": "yes"}, "stream"),
+        ({"prompt": "x", "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"prompt": "x", "timeout": 0}, "timeout"),
+    ],
+)
+async def test_a_bad_field_of_a_completion_is_named(
+    client: httpx.AsyncClient, backend: ScriptedBackend, body: dict[str, object], field: str
+):
+    assert await fault(client, "completions", body) == (400, "invalid_argument", field)
+    if body.get("stream") is None:
+        assert await fault(client, "completions", {**body, "stream": True}) == (400, "invalid_argument", field)
+    assert backend.running == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({}, "messages"),
+        ({"messages": []}, "messages"),
+        ({"messages": "Hi"}, "messages"),
+        ({"messages": ["Hi"]}, "messages[0]"),
+        ({"messages": [{"content": "Hi"}]}, "messages[0].role"),
+        ({"messages": [{"role": "user"}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
+        ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
+        ({"messages": [USER, {"role": "tool", "content": "x"}]}, "messages[1].role"),
+        ({"messages": [USER, USER]}, "messages[1].role"),
+        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role"),
+        ({"messages": [USER, {"role": "assistant", "content": "x"}]}, "messages"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, IMAGE]}]},
+            "messages[0].content[1].type",
+        ),
+        ({"messages": [USER], "max_completion_tokens": 0}, "max_completion_tokens"),
+        ({"messages": [USER], "max_tokens": 0}, "max_tokens"),
+        ({"messages": [USER], "logprobs": 1}, "logprobs"),
+        ({"messages": [USER], "top_logprobs": 1}, "top_logprobs"),
+        ({"messages": [USER], "logprobs": True, "top_logprobs": 21}, "top_logprobs"),
+    ],
+)
+async def test_a_bad_field_of_a_chat_is_named(
+    client: httpx.AsyncClient, backend: ScriptedBackend, body: dict[str, object], field: str
+):
+    assert (await fault(client, "chat/completions", body))[::2] == (400, field)
+    assert not backend.requests
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        ("completions", {"prompt": " a" * MAX_CONTEXT}, "prompt"),
+        ("completions", {"prompt": " a" * MAX_CONTEXT, "suffix": "b"}, "prompt"),
+        ("completions", {"prompt": [2] * MAX_CONTEXT}, "prompt"),
+        ("completions", {"prompt": "x", "max_tokens": MAX_CONTEXT}, "max_tokens"),
+        ("completions", {"prompt": "x", "max_tokens": 10**30}, "max_tokens"),
+        ("chat/completions", {"messages": [{"role": "user", "content": " a" * MAX_CONTEXT}]}, "messages"),
+    ],
+)
+async def test_what_does_not_fit_the_context_is_refused(
+    client: httpx.AsyncClient, path: str, body: dict[str, object], field: str
+):
+    assert await fault(client, path, body) == (400, "context_length_exceeded", field)
+
+
+async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient):
+    assert await fault(client, "completions", {"prompt": "x", "model": "gpt"}) == (404, "model_not_found", "model")
+    response = await client.get("/v1/models/gpt")
+    assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"nonsense",
+        b'{"prompt": NaN}',
+        b'"text"',
+        b"[]",
+        b"[" * 10_000,
+        b'{"prompt": "\xff"}',
+        b'{"prompt": "\\ud800"}',
+    ],
+)
+@pytest.mark.parametrize("path", ["completions", "chat/completions"])
+async def test_a_body_that_is_not_a_json_object_in_utf8_is_malformed(client: httpx.AsyncClient, path: str, body: bytes):
+    response = await client.post(f"/v1/{path}", content=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed_body")
+
+
+async def test_an_unknown_path_or_method_has_an_error_body_too(client: httpx.AsyncClient):
+    unknown = await client.post("/v1/embeddings", json={})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "route_not_found")
+    wrong = await client.get("/v1/completions")
+    assert (wrong.status_code, wrong.json()["error"]["code"]) == (405, "method_not_allowed")
+    assert wrong.headers["allow"] == "POST"
+
+
+async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace():
+    def no_service() -> Any:
+        raise RuntimeError("secret")
+
+    transport = httpx.ASGITransport(build_http_app(no_service, GatewayConfig()), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        response = await client.get("/v1/models")
+    assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
+    assert "secret" not in response.text
+
+
+class EndlessBody:
+    """An ASGI connection whose request body does not end; counts the bytes that were read."""
+
+    def __init__(self, headers: list[tuple[bytes, bytes]]) -> None:
+        self.scope = {
+            "type": "http",
+            "method": "POST",
+            "path": "/v1/completions",
+            "query_string": b"",
+            "headers": headers,
+        }
+        self.read = 0
+        self.status = 0
+
+    async def receive(self) -> dict[str, Any]:
+        self.read += 2**20
+        return {"type": "http.request", "body": bytes(2**20), "more_body": True}
+
+    async def send(self, message: Any) -> None:
+        self.status = message.get("status", self.status)
+
+
+async def test_a_body_that_says_it_is_huge_is_refused_unread(http_app: FastAPI):
+    connection = EndlessBody([(b"content-length", b"1000000000000")])
+    await http_app(connection.scope, connection.receive, connection.send)
+    assert (connection.status, connection.read) == (413, 0)
+
+
+async def test_a_body_that_turns_out_huge_is_read_no_further(http_app: FastAPI):
+    connection = EndlessBody([])
+    await http_app(connection.scope, connection.receive, connection.send)
+    assert (connection.status, connection.read) == (413, 65 * 2**20)
+
+
+async def test_a_body_of_20_megabytes_gets_its_answer_from_a_real_server(server: str):
+    async with httpx.AsyncClient(base_url=server) as client:
+        response = await client.post("/v1/completions", content=b'{"prompt": "' + b"x" * 20 * 2**20 + b'"}')
+        assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")
+        assert (await client.post("/v1/completions", json={"prompt": "x"})).status_code == 200
