@@ -136,8 +136,9 @@ class Bucket:
             dtype, offset = self._layout.fields[name][:2]
             words = lax.slice(buffer, (offset // 4,), ((offset + dtype.itemsize) // 4,))
             fields[name] = lax.bitcast_convert_type(words, dtype.base).reshape(dtype.shape)
-        take = {kind: [fields[name] for name in kind._fields] for kind in (Ragged, Draw)}
-        return Step(fields["token_ids"], Ragged(*take[Ragged]), Draw(*take[Draw]))
+        token_ids, kv_lens = fields.pop("token_ids"), fields.pop("kv_lens")
+        ragged = Ragged(fields.pop("page_table"), kv_lens, fields.pop("cu_q_lens"))
+        return Step(token_ids, ragged, Draw(positions=kv_lens, **fields))
 
 
 def make_buckets(max_rows: int, max_step_tokens: int, max_pages: int, min_rows: int = 1) -> list[Bucket]:

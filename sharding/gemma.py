@@ -7,6 +7,8 @@ Activations have the dtype of the parameters; norms, rotations and softmax are c
 
 import math
 from collections.abc import Mapping
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,31 @@ from jax.typing import DTypeLike
 from sharding.attention import Attention, Ragged
 from sharding.config import GemmaConfig
 from sharding.partition import named_sharding
+
+
+class Rotation(NamedTuple):
+    """Rotary position embedding (arXiv 2104.09864), pairing element i with i + D / 2; in float32.
+
+    Attributes:
+      cos: [T, 1, D / 2].
+      sin: [T, 1, D / 2].
+    """
+
+    cos: jax.Array
+    sin: jax.Array
+
+    @classmethod
+    def at(cls, positions: jax.Array, head_dim: int, theta: float, scale: float = 1.0) -> "Rotation":
+        """The rotation at `positions / scale`, int32 [T], with base `theta`."""
+        half = head_dim // 2
+        frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
+        angles = (positions.astype(jnp.float32) / scale)[:, None, None] * frequencies
+        return cls(jnp.cos(angles), jnp.sin(angles))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Rotates [T, heads, D]."""
+        a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
+        return jnp.concatenate([a * self.cos - b * self.sin, b * self.cos + a * self.sin], axis=-1).astype(x.dtype)
 
 
 class Gemma(nnx.Module):
@@ -35,16 +62,25 @@ class Gemma(nnx.Module):
     ) -> tuple[jax.Array, list[jax.Array]]:
         """Runs a step: token ids [T] to the final hidden states [T, E], and the new cache."""
         x = self.embedder.encode(token_ids)
-        positions = ragged.positions(token_ids.shape[0])
+        rotations = self._rotations(ragged.positions(token_ids.shape[0]))
         new_cache = []
         for layer, layer_cache in zip(self.layers, cache, strict=True):
-            x, layer_cache = layer(x, positions, layer_cache, ragged, attention)
+            x, layer_cache = layer(x, rotations[layer.window is not None], layer_cache, ragged, attention)
             new_cache.append(layer_cache)
         return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps), new_cache
 
     def logits(self, x: jax.Array) -> jax.Array:
         """Returns the logits of the next token for hidden states [B, E]: float32 [B, V]."""
         return self.embedder.decode(x)
+
+    def _rotations(self, positions: jax.Array) -> tuple[Rotation, Rotation]:
+        """The rotations of global and of local layers."""
+        config = self.config
+        rotations = (
+            Rotation.at(positions, config.head_dim, config.rope_theta, config.rope_scale),
+            Rotation.at(positions, config.head_dim, config.local_rope_theta),
+        )
+        return lax.optimization_barrier(rotations)  # or XLA computes sines and cosines again in every layer
 
 
 class Embedder(nnx.Module):
@@ -68,6 +104,7 @@ class Layer(nnx.Module):
 
     def __init__(self, config: GemmaConfig, window: int | None, dtype: DTypeLike) -> None:
         self.config = config
+        self.window = window
         self.pre_attention_norm = _parameter(config, dtype, "E")
         self.attention = AttentionLayer(config, window, dtype)
         self.pre_mlp_norm = _parameter(config, dtype, "E")
@@ -77,11 +114,11 @@ class Layer(nnx.Module):
             self.post_mlp_norm = _parameter(config, dtype, "E")
 
     def __call__(
-        self, x: jax.Array, positions: jax.Array, cache: jax.Array, ragged: Ragged, attention: Attention
+        self, x: jax.Array, rotation: Rotation, cache: jax.Array, ragged: Ragged, attention: Attention
     ) -> tuple[jax.Array, jax.Array]:
         """[T, E] -> [T, E], and the new cache of this layer."""
         eps = self.config.rms_norm_eps
-        y, cache = self.attention(rms_norm(x, self.pre_attention_norm[...], eps), positions, cache, ragged, attention)
+        y, cache = self.attention(rms_norm(x, self.pre_attention_norm[...], eps), rotation, cache, ragged, attention)
         x += rms_norm(y, self.post_attention_norm[...], eps) if self.config.post_norms else y
         y = self.mlp(rms_norm(x, self.pre_mlp_norm[...], eps))
         x += rms_norm(y, self.post_mlp_norm[...], eps) if self.config.post_norms else y
@@ -103,7 +140,7 @@ class AttentionLayer(nnx.Module):
             self.k_norm = _parameter(config, dtype, "D")
 
     def __call__(
-        self, x: jax.Array, positions: jax.Array, cache: jax.Array, ragged: Ragged, attention: Attention
+        self, x: jax.Array, rotation: Rotation, cache: jax.Array, ragged: Ragged, attention: Attention
     ) -> tuple[jax.Array, jax.Array]:
         """[T, E] -> [T, E], and the new cache of this layer."""
         config = self.config
@@ -111,11 +148,7 @@ class AttentionLayer(nnx.Module):
         if config.qk_norm:
             q = rms_norm(q, self.q_norm[...], config.rms_norm_eps)
             k = rms_norm(k, self.k_norm[...], config.rms_norm_eps)
-        if self.window is None:
-            q, k = (rotate(y, positions, config.rope_theta, config.rope_scale) for y in (q, k))
-        else:
-            q, k = (rotate(y, positions, config.local_rope_theta) for y in (q, k))
-        out, cache = attention(q, k, v, cache, ragged, scale=config.query_scale, window=self.window)
+        out, cache = attention(rotation(q), rotation(k), v, cache, ragged, scale=config.query_scale, window=self.window)
         return project(self.o[...], out), cache
 
 
@@ -158,16 +191,6 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
     return (y * (1 + weight.astype(jnp.float32))).astype(x.dtype)
 
 
-def rotate(x: jax.Array, positions: jax.Array, theta: float, scale: float = 1.0) -> jax.Array:
-    """Rotary position embedding (arXiv 2104.09864) of [T, heads, D], pairing element i with i + D / 2."""
-    half = x.shape[-1] // 2
-    frequencies = theta ** (-jnp.arange(half, dtype=jnp.float32) / half)
-    angles = (positions.astype(jnp.float32) / scale)[:, None, None] * frequencies
-    sin, cos = jnp.sin(angles), jnp.cos(angles)
-    a, b = jnp.split(x.astype(jnp.float32), 2, axis=-1)
-    return jnp.concatenate([a * cos - b * sin, b * cos + a * sin], axis=-1).astype(x.dtype)
-
-
 def _parameter(config: GemmaConfig, dtype: DTypeLike, axes: str) -> nnx.Param[jax.Array]:
     """A parameter of zeros; `axes` names each axis by its letter, see `sharding`."""
     sizes = {
@@ -204,13 +227,15 @@ def random_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, seed: i
     """Returns parameters drawn so that activations keep their scale; for tests and benchmarks."""
     parameters = {}
     for index, (path, spec) in enumerate(abstract_parameters(config, mesh, dtype).items()):
-        deviation = spec.shape[-1] ** -0.5 if len(spec.shape) > 1 else 0.1
-        draw = jax.jit(
-            lambda key, spec=spec, deviation=deviation: deviation * jax.random.normal(key, spec.shape, spec.dtype),
-            out_shardings=spec.sharding,
-        )
-        parameters[path] = draw(jax.random.fold_in(jax.random.key(seed), index))
+        scale = spec.shape[-1] ** -0.5 if len(spec.shape) > 1 else 0.1
+        parameters[path] = _random(jax.random.key(seed, impl="rbg"), index, scale, spec)
     return parameters
+
+
+@partial(jax.jit, static_argnames="spec")
+def _random(key: jax.Array, index: int, scale: float, spec: jax.ShapeDtypeStruct) -> jax.Array:
+    values = (scale * jax.random.normal(jax.random.fold_in(key, index), spec.shape)).astype(spec.dtype)
+    return lax.with_sharding_constraint(values, spec.sharding)
 
 
 def _flat_state(config: GemmaConfig, dtype: DTypeLike) -> tuple[nnx.GraphDef[Gemma], dict[str, nnx.Param[jax.Array]]]:

@@ -10,15 +10,15 @@ from typing import Protocol
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh
 
 from sharding.attention import Attention, attention_for, over_mesh
-from sharding.batch import Bucket, Row, SamplingParams, Step, make_buckets
+from sharding.batch import Bucket, Row, SamplingParams, make_buckets
 from sharding.cache import new_cache
 from sharding.config import GemmaConfig
 from sharding.gemma import build
-from sharding.partition import check_tensor_parallel
-from sharding.sampling import Drawn, sample
+from sharding.partition import check_tensor_parallel, named_sharding
+from sharding.sampling import Draw, Drawn, sample
 
 MAX_LOGPROBS = 20
 """Most alternatives reported for a token."""
@@ -106,17 +106,24 @@ class ModelRunner[L: Limits]:
             max_pages=-(-limits.max_context // limits.page_size),
             min_rows=2 if platform == "cpu" and dtype == jnp.bfloat16 else 1,  # XLA: 10 times slower for one row
         )
-        self._executables: dict[Bucket, jax.stages.Compiled] = {}
-        self._jitted_logits = jax.jit(self._logits, static_argnums=0, donate_argnums=2)
+        self._forward_steps: dict[Bucket, jax.stages.Compiled] = {}
+        self._samplers: dict[int, jax.stages.Compiled] = {}
         jax.monitoring.register_event_duration_secs_listener(_count_compilation)
 
     def compile(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Compiles every bucket; calls `on_progress(done, total)` after each."""
-        replicated = NamedSharding(self._mesh, PartitionSpec())
+        sharding = partial(named_sharding, config=self._config, mesh=self._mesh)
+        replicated = sharding(())
+        shardings = sharding(("B", "V")), replicated, self._cache[0].sharding
         for done, bucket in enumerate(self._buckets, start=1):
             packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=replicated)
-            step = jax.jit(partial(self._step, bucket), donate_argnums=1)
-            self._executables[bucket] = step.lower(self._parameters, self._cache, packed).compile()
+            forward = jax.jit(partial(self._forward, bucket), out_shardings=shardings, donate_argnums=1)
+            forward_step = forward.lower(self._parameters, self._cache, packed).compile()
+            self._forward_steps[bucket] = forward_step
+            if bucket.rows not in self._samplers:
+                logits, draw, _ = forward_step.out_info
+                sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=replicated)
+                self._samplers[bucket.rows] = sampler.lower(logits, draw).compile()
             on_progress(done, len(self._buckets))
 
     def step(self, rows: Sequence[Row]) -> list[SampledToken | None]:
@@ -127,20 +134,22 @@ class ModelRunner[L: Limits]:
           FloatingPointError: the model's output is not a number.
         """
         compilations = _compilations()
-        bucket = self._bucket(rows)
-        drawn, self._cache = self._executables[bucket](self._parameters, self._cache, bucket.pack(rows))
-        tokens = self._tokens(rows, drawn)
+        logits, draw = self._run(rows)
+        if all(row.sampling is None for row in rows):
+            tokens: list[SampledToken | None] = [None] * len(rows)
+        else:
+            tokens = self._tokens(rows, self._samplers[len(logits)](logits, draw))
         self.recompilations += _compilations() - compilations
         return tokens
 
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
-        """Runs one step and returns the logits after each row's last token: float32 [len(rows), V].
+        """Runs one step and returns the logits after each row's last token: float32 [len(rows), V]."""
+        return np.asarray(self._run(rows)[0])[: len(rows)]
 
-        For evaluation: it compiles on first use.
-        """
+    def _run(self, rows: Sequence[Row]) -> tuple[jax.Array, Draw]:
         bucket = self._bucket(rows)
-        logits, self._cache = self._jitted_logits(bucket, self._parameters, self._cache, bucket.pack(rows))
-        return np.asarray(logits)[: len(rows)]
+        logits, draw, self._cache = self._forward_steps[bucket](self._parameters, self._cache, bucket.pack(rows))
+        return logits, draw
 
     def _bucket(self, rows: Sequence[Row]) -> Bucket:
         num_tokens = sum(len(row.token_ids) for row in rows)
@@ -156,25 +165,13 @@ class ModelRunner[L: Limits]:
             if (bucket.tokens == bucket.rows) == decode and bucket.tokens >= num_tokens
         )
 
-    def _step(
-        self, bucket: Bucket, parameters: dict[str, jax.Array], cache: list[jax.Array], packed: jax.Array
-    ) -> tuple[Drawn, list[jax.Array]]:
-        logits, step, cache = self._forward(bucket, parameters, cache, packed)
-        return sample(logits, step.draw, step.ragged.kv_lens, MAX_LOGPROBS), cache
-
-    def _logits(
-        self, bucket: Bucket, parameters: dict[str, jax.Array], cache: list[jax.Array], packed: jax.Array
-    ) -> tuple[jax.Array, list[jax.Array]]:
-        logits, _, cache = self._forward(bucket, parameters, cache, packed)
-        return logits, cache
-
     def _forward(
         self, bucket: Bucket, parameters: dict[str, jax.Array], cache: list[jax.Array], packed: jax.Array
-    ) -> tuple[jax.Array, Step, list[jax.Array]]:
+    ) -> tuple[jax.Array, Draw, list[jax.Array]]:
         step = bucket.unpack(packed)
         model = build(self._config, parameters)
         x, cache = model(step.token_ids, cache, step.ragged, self._attention)
-        return model.logits(x[step.ragged.cu_q_lens[1:] - 1]), step, cache
+        return model.logits(x[step.ragged.cu_q_lens[1:] - 1]), step.draw, cache
 
     def _tokens(self, rows: Sequence[Row], drawn: Drawn) -> list[SampledToken | None]:
         wanted = [row.sampling for row in rows]

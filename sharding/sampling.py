@@ -9,9 +9,10 @@ from jax import lax
 
 
 class Draw(NamedTuple):
-    """How to draw each row's token.
+    """How to draw each row's token. A draw depends on the row's logits and on its parameters here, nothing else.
 
     Attributes:
+      positions: int32 [B], of the tokens to draw in their sequences.
       temperature: float32 [B]; 0 is greedy.
       top_k: int32 [B]; 0 keeps all.
       top_p: float32 [B]; 1 keeps all.
@@ -19,6 +20,7 @@ class Draw(NamedTuple):
       wants_logprobs: int32 [B]; not 0 where log probabilities are asked for.
     """
 
+    positions: jax.Array
     temperature: jax.Array
     top_k: jax.Array
     top_p: jax.Array
@@ -42,18 +44,16 @@ class Drawn(NamedTuple):
     top_logprobs: jax.Array
 
 
-def sample(logits: jax.Array, draw: Draw, positions: jax.Array, max_logprobs: int) -> Drawn:
+def sample(logits: jax.Array, draw: Draw, max_logprobs: int) -> Drawn:
     """Draws one token per row.
 
     Args:
       logits: float32 [B, V].
       draw: how.
-      positions: int32 [B], of the tokens drawn in their sequences. A draw depends on the row's logits, parameters,
-        seed and position alone.
       max_logprobs: L, how many of the most likely tokens to report.
     """
     greedy = _argmax(logits)
-    drawn = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda *_: greedy, logits, draw, positions)
+    drawn = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda *_: greedy, logits, draw)
     token_ids = jnp.where(draw.temperature > 0, drawn, greedy)
 
     def logprobs() -> Drawn:
@@ -79,7 +79,7 @@ def _argmax(x: jax.Array) -> jax.Array:
     return jnp.where(x == x.max(-1, keepdims=True), indices, vocab_size).min(-1)
 
 
-def _draw(logits: jax.Array, draw: Draw, positions: jax.Array) -> jax.Array:
+def _draw(logits: jax.Array, draw: Draw) -> jax.Array:
     """Draws by the Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax."""
     logits = logits / jnp.where(draw.temperature > 0, draw.temperature, 1)[:, None]
     logits = lax.cond(jnp.any(draw.top_k > 0), _keep_top_k, lambda x, _: x, logits, draw.top_k)
@@ -88,7 +88,7 @@ def _draw(logits: jax.Array, draw: Draw, positions: jax.Array) -> jax.Array:
     def noise(seed: jax.Array, position: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(jax.random.key(seed), position), logits.shape[1:])
 
-    return _argmax(logits + jax.vmap(noise)(draw.seed, positions))
+    return _argmax(logits + jax.vmap(noise)(draw.seed, draw.positions))
 
 
 def _keep_top_k(logits: jax.Array, k: jax.Array) -> jax.Array:
@@ -98,7 +98,7 @@ def _keep_top_k(logits: jax.Array, k: jax.Array) -> jax.Array:
 
 
 def _keep_top_p(logits: jax.Array, p: jax.Array) -> jax.Array:
-    """Keeps the smallest set of [B, V] with probability p or more, and those equal to its smallest; all where p is 1."""
+    """Keeps the smallest set of [B, V] with probability p, and those equal to its smallest; all where p is 1."""
     probabilities = jax.nn.softmax(logits, axis=-1)
     return _keep_largest(logits, lambda kept: (jnp.where(kept, probabilities, 0).sum(-1) >= p) & (p < 1))
 

@@ -101,9 +101,7 @@ class _Softmax(NamedTuple):
     def empty(cls, *shape: int) -> "_Softmax":
         return cls(jnp.full(shape[:-1], _MASKED), jnp.zeros(shape[:-1]), jnp.zeros(shape))
 
-    def add(
-        self, scores: jax.Array, visible: jax.Array, weigh_values: Callable[[jax.Array], jax.Array]
-    ) -> "_Softmax":
+    def add(self, scores: jax.Array, visible: jax.Array, weigh_values: Callable[[jax.Array], jax.Array]) -> "_Softmax":
         """Adds a block: scores [..., S], a mask that broadcasts to it, weights [..., S] -> sum of values [..., D]."""
         scores = jnp.where(visible, scores, _MASKED)
         maximum = jnp.maximum(self.maximum, scores.max(-1))
@@ -119,7 +117,7 @@ class _Softmax(NamedTuple):
 
 
 def _einsum(equation: str, a: jax.Array, b: jax.Array) -> jax.Array:
-    """A product with both operands in the dtype of `b` and the sum in float32; nothing of float32 is rounded."""
+    """A product of operands in the dtype of `b`, summed in float32."""
     return jnp.einsum(
         equation, a.astype(b.dtype), b, precision=lax.Precision.HIGHEST, preferred_element_type=jnp.float32
     )
@@ -134,11 +132,12 @@ def _attend_single(q: jax.Array, kv: _BlockedCache, lens: jax.Array, window: int
     def step(block: jax.Array, softmax: _Softmax) -> _Softmax:
         k, v, positions = kv.read(block)
         visible = (positions >= oldest[:, None]) & (positions < lens[:, None])
-        return softmax.add(
-            _einsum("bkgd,bskd->bkgs", q, k), visible[:, None, None], lambda weights: _einsum("bkgs,bskd->bkgd", weights, v)
-        )
+        scores = _einsum("bskd,bkgd->bksg", k, q)  # keys first: on CPUs the other order copies them transposed
+        scores = jnp.swapaxes(scores, -1, -2)
+        return softmax.add(scores, visible[:, None, None], lambda weights: _einsum("bkgs,bskd->bkgd", weights, v))
 
-    return lax.fori_loop(first, _ceil_divide(longest, kv.block_size), step, _Softmax.empty(*q.shape)).result().astype(q.dtype)
+    softmax = lax.fori_loop(first, _ceil_divide(longest, kv.block_size), step, _Softmax.empty(*q.shape))
+    return softmax.result().astype(q.dtype)
 
 
 def _attend_several(q: jax.Array, kv: _BlockedCache, ragged: Ragged, window: int | None) -> jax.Array:
@@ -165,9 +164,8 @@ def _attend_several(q: jax.Array, kv: _BlockedCache, ragged: Ragged, window: int
         def step(block: jax.Array, softmax: _Softmax) -> _Softmax:
             k, v, positions = row_kv.read(block)
             visible = (positions >= oldest) & (positions <= newest)
-            return softmax.add(
-                _einsum("qkgd,skd->kgqs", queries, k[0]), visible, lambda weights: _einsum("kgqs,skd->kgqd", weights, v[0])
-            )
+            scores = _einsum("qkgd,skd->kgqs", queries, k[0])
+            return softmax.add(scores, visible, lambda weights: _einsum("kgqs,skd->kgqd", weights, v[0]))
 
         first, end = oldest[0, 0] // kv.block_size, _ceil_divide(start + count, kv.block_size)
         softmax = lax.fori_loop(first, end, step, _Softmax.empty(kv_heads, group, _QUERY_BLOCK, head_dim))
