@@ -20,17 +20,15 @@ def build(args: dict[str, object]) -> Application:
     config = ServingConfig.model_validate(args)
     groups = {model.id: _group(model) for model in config.models}
     gateway = serve.deployment(
-        Gateway,
         name="Gateway",
         num_replicas=config.gateway.replicas,
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
     )
-    return gateway.bind(config, groups)
+    return gateway(Gateway).bind(config, groups)
 
 
 def _group(model: ModelConfig) -> Application:
     deployment = serve.deployment(
-        ReplicaGroup,
         name=model.id,
         num_replicas=model.replicas,
         # Ray Serve never moves work once it is assigned: what a group cannot start waits in front of it instead.
@@ -39,4 +37,4 @@ def _group(model: ModelConfig) -> Application:
         health_check_period_s=1.0,
         ray_actor_options=dict(model.ray_actor_options),
     )
-    return deployment.bind(model)
+    return deployment(ReplicaGroup).bind(model)

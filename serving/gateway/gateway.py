@@ -1,5 +1,7 @@
 """The Gateway: the one ingress deployment, for HTTP and gRPC."""
 
+from typing import Any
+
 from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
@@ -20,7 +22,7 @@ class Gateway(GrpcService):
     HTTP comes through the FastAPI app; a gRPC call arrives at the method of its name in `GrpcService`.
     """
 
-    def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle]) -> None:
+    def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]]) -> None:
         self._backends = {model_id: HandleBackend(model_id, handle) for model_id, handle in groups.items()}
         models = [
             ServedModel(

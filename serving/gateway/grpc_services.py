@@ -11,9 +11,6 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
-_Deserializer = Callable[[bytes], object]
-
-
 @dataclass(frozen=True, slots=True)
 class MalformedMessage:
     """Arrives at a method in place of a request that is not a message of its type."""
@@ -21,7 +18,7 @@ class MalformedMessage:
     fault: str
 
 
-def add_services(servicer: object, server: grpc.Server) -> None:
+def add_services(servicer: Any, server: grpc.Server) -> None:
     """Register every service of this server.
 
     A message that cannot be parsed reaches the method as `MalformedMessage`: gRPC itself would answer UNKNOWN with
@@ -46,15 +43,15 @@ class _TolerantRegistry:
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:
         """Nothing: the same handlers come by `add_registered_method_handlers`, which names their service."""
 
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, grpc.RpcMethodHandler]) -> None:
+    def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         tolerant = {
-            name: handler._replace(request_deserializer=_tolerant(handler.request_deserializer))  # type: ignore[attr-defined]
+            name: handler._replace(request_deserializer=_tolerant(handler.request_deserializer))
             for name, handler in handlers.items()
         }
         self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, tolerant),))
 
 
-def _tolerant(parse: _Deserializer) -> _Deserializer:
+def _tolerant(parse: Callable[[bytes], object]) -> Callable[[bytes], object]:
     def parse_or_explain(data: bytes) -> object:
         try:
             return parse(data)

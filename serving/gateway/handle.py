@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from typing import Any
 
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
@@ -17,7 +18,7 @@ _HEALTH_TIMEOUT_S = 2.0
 class HandleBackend:
     """Implements `serving.gateway.service.ModelBackend` over the deployment of one model."""
 
-    def __init__(self, model: str, handle: DeploymentHandle) -> None:
+    def __init__(self, model: str, handle: DeploymentHandle[Any]) -> None:
         self._model = model
         self._handle = handle
         self._stream = handle.options(stream=True)
@@ -29,7 +30,7 @@ class HandleBackend:
           ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
             the group itself refused.
         """
-        chunks = self._stream.generate.remote(request)
+        chunks: Any = self._stream.generate.remote(request)  # a response generator, with `stream=True`
         try:
             async for chunk in chunks:
                 yield chunk

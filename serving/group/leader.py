@@ -1,7 +1,6 @@
 """The leader of a replica group: the Ray Serve replica that owns a model, its engine and its devices."""
 
 import asyncio
-import itertools
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -32,7 +31,6 @@ class ReplicaGroup:
         self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
         self._thread = EngineThread(self._engine)
         self._thread.start()
-        self._serial = itertools.count()
         on_progress("ready", 1, 1)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
@@ -43,11 +41,13 @@ class ReplicaGroup:
         Raises:
           ServingError: CONTEXT_LENGTH_EXCEEDED, OVERLOADED or UNAVAILABLE.
         """
-        # The client chose its request's id; the engine's must be its own.
-        request = replace(request, request_id=f"{request.request_id}/{next(self._serial)}")
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[GenerationChunk] = asyncio.Queue()
-        self._submit(request, lambda chunk: loop.call_soon_threadsafe(chunks.put_nowait, chunk))
+
+        def deliver(chunk: GenerationChunk) -> None:
+            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+
+        self._submit(request, deliver)
         try:
             finished = False
             while not finished:

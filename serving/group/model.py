@@ -6,6 +6,7 @@ from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
 from serving.engine.runner import RunnerLimits
+from serving.group.local_runner import LocalRunner
 from sharding.checkpoint import load, open_checkpoint
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
@@ -17,7 +18,7 @@ OnProgress = Callable[[str, int, int], None]
 _MIB = 1 << 20
 
 
-def load_runner(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[RunnerLimits]:
+def load_runner(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     """Load the weights over the group's devices and compile every step.
 
     Raises:
@@ -52,4 +53,4 @@ def load_runner(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runn
     )
     use_compilation_cache(cache_dir("compiled"))
     runner.compile(lambda done, total: on_progress("compiling steps", done, total))
-    return runner
+    return LocalRunner(runner)

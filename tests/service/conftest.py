@@ -11,14 +11,14 @@ from serving.cli.serve import SERVE_ENVIRONMENT
 
 os.environ.update(SERVE_ENVIRONMENT)
 
-import grpc  # noqa: E402
-import pytest  # noqa: E402
-import ray  # noqa: E402
-from ray import serve  # noqa: E402
+import grpc
+import pytest
+import ray
+from ray import serve
 
-from serving.app import build  # noqa: E402
-from serving.engine.engine import EngineStats  # noqa: E402
-from tests.service.tiny_codegemma import write_tiny_codegemma  # noqa: E402
+from serving.app import build
+from serving.engine.engine import EngineStats
+from tests.service.tiny_codegemma import write_tiny_codegemma
 
 FIM = "codegemma-tiny"
 CHAT = "codegemma-tiny-it"

@@ -79,9 +79,9 @@ CASES = {
     ),
     "huge parameter": Case(
         _http(max_tokens=10**9),
-        (Reason.INVALID_ARGUMENT, "max_tokens"),
+        (Reason.CONTEXT_LENGTH_EXCEEDED, "max_tokens"),
         _grpc(max_tokens=10**9),
-        (Reason.INVALID_ARGUMENT, "generation_config.max_tokens"),
+        (Reason.CONTEXT_LENGTH_EXCEEDED, "generation_config.max_tokens"),
     ),
     "unknown model": Case(
         _http(model="gpt-5"),

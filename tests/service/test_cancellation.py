@@ -3,7 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import grpc
 import httpx
@@ -18,15 +19,15 @@ from tests.service.conftest import FIM, Service
 
 _TRIALS = 200
 _CONCURRENT = 8  # twice the rows of the model: half of the requests are cancelled while they are queued
-_MAX_TOKENS = 3000  # would run for many seconds each if it were not cancelled
+_MAX_TOKENS = 2500  # would run for many seconds each if it were not cancelled
 _SHORT = "def add(a, b):\n    "
-_LONG = "\n".join(f"value_{n} = compute({n})" for n in range(300))  # dozens of prefill steps
+_LONG = "\n".join(f"value_{n} = compute({n})" for n in range(90))  # many prefill steps
 
 Cancel = Callable[[Service, str, float], Awaitable[None]]
 
 
 async def _http_stream(service: Service, prefix: str, after_s: float) -> None:
-    async with httpx.AsyncClient(base_url=service.url) as client:
+    async with _connected(service) as client:
         body = {"model": FIM, "prompt": prefix, "suffix": "\n", "max_tokens": _MAX_TOKENS, "stream": True}
 
         async def read() -> None:
@@ -39,7 +40,7 @@ async def _http_stream(service: Service, prefix: str, after_s: float) -> None:
 
 
 async def _http_unary(service: Service, prefix: str, after_s: float) -> None:
-    async with httpx.AsyncClient(base_url=service.url, timeout=None) as client:
+    async with _connected(service) as client:
         body = {"model": FIM, "prompt": prefix, "suffix": "\n", "max_tokens": _MAX_TOKENS}
         await _run_for(client.post("/v1/completions", json=body), after_s)
 
@@ -67,6 +68,13 @@ async def _grpc_unary(service: Service, prefix: str, after_s: float) -> None:
             await CodeAssistServiceStub(channel).Complete(request)
 
         await _run_for(call(), after_s)
+
+
+@asynccontextmanager
+async def _connected(service: Service) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=service.url, timeout=None) as client:
+        await client.get("/v1/models")  # so that it is requests that are cancelled, not connecting
+        yield client
 
 
 async def _run_for(work: Awaitable[object], seconds: float) -> None:

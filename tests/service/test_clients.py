@@ -157,7 +157,6 @@ def test_grpc_reflection_alone_is_enough_to_call(channel: grpc.Channel) -> None:
 
 def test_nothing_is_compiled_after_readiness(service: Service, client: openai.OpenAI) -> None:
     for max_tokens in (1, 7, 33):
-        client.completions.create(
-            model=FIM, prompt=_PREFIX * max_tokens, suffix=_SUFFIX, max_tokens=max_tokens, logprobs=3, n=2, temperature=1
-        )
+        sampled = {"max_tokens": max_tokens, "logprobs": 3, "n": 2, "temperature": 1}
+        client.completions.create(model=FIM, prompt=_PREFIX * max_tokens, suffix=_SUFFIX, **sampled)
     assert [service.recompilations(model) for model in (FIM, CHAT)] == [0, 0]

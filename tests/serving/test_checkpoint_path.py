@@ -33,7 +33,7 @@ def test_a_path_is_taken_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_missing_path_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="absent.gguf"):
+    with pytest.raises(FileNotFoundError, match=r"absent\.gguf"):
         checkpoint_path(str(tmp_path / "absent.gguf"))
 
 

@@ -58,5 +58,5 @@ def test_a_file_that_cannot_be_served_says_why(tmp_path: Path, text: str, messag
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ServeFileError, match="absent.yaml"):
+    with pytest.raises(ServeFileError, match=r"absent\.yaml"):
         read_serve_file(tmp_path / "absent.yaml")
