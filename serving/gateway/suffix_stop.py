@@ -87,8 +87,8 @@ class SuffixStop:
         self._held = ""
         before, after = prefix.rsplit("\n", 1)[-1], suffix.split("\n", 1)[0]
         inside_line = bool(before.strip() and after.strip())
-        # Is the cursor before or inside the indentation of a line of the suffix? Then what is missing of that
-        # indentation at the end of a line break is for the generated text to bring, the break too.
+        # With the cursor in the indentation of the suffix's first line, the line break before that line, and as much
+        # of its indentation as the prefix has, are for the generated text to bring; otherwise the suffix has them.
         self._shares_indent = bool(after.strip()) and not inside_line
         self._suffix_indent = after[: len(after) - len(after.lstrip())]
         self._anchor = _Anchor.of(before + suffix if self._shares_indent else suffix, inside_line=inside_line)

@@ -6,7 +6,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 
 def tokenizer_json(model: ModelProto) -> str:
-    """What Hugging Face's converter writes for a Gemma model: its runs of white space are both merges and added tokens."""
+    """What Hugging Face's converter writes for a Gemma model: runs of white space are merges and added tokens."""
     kinds = ModelProto.SentencePiece
     vocabulary = {piece.piece: token_id for token_id, piece in enumerate(model.pieces)}
     runs = {
