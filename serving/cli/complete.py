@@ -94,9 +94,7 @@ def split_at(text: str, line: int, column: int) -> tuple[str, str]:
     Raises:
       ValueError: when there is no such line or column; says which there are.
     """
-    lines = list(io.StringIO(text, newline=""))
-    if not lines or lines[-1].endswith(("\n", "\r")):
-        lines.append("")  # where the cursor stands after the last line break
+    lines = _lines(text)
     if not 1 <= line <= len(lines):
         raise ValueError(f"has lines 1 to {len(lines)}, and {line} is not among them")
     width = len(lines[line - 1].rstrip("\r\n"))
@@ -104,6 +102,12 @@ def split_at(text: str, line: int, column: int) -> tuple[str, str]:
         raise ValueError(f"has columns 1 to {width + 1} in line {line}, and {column} is not among them")
     offset = sum(map(len, lines[: line - 1])) + column - 1
     return text[:offset], text[offset:]
+
+
+def _lines(text: str) -> list[str]:
+    """The lines with their ends; after a last line break there is one more, empty line."""
+    lines = list(io.StringIO(text, newline=""))
+    return lines if lines and not lines[-1].endswith(("\n", "\r")) else [*lines, ""]
 
 
 def _ask(client: "OpenAI", cursor: Cursor, model: str, max_tokens: int | None, temperature: float) -> Generator[str]:
@@ -135,20 +139,17 @@ def _write(pieces: Iterator[str]) -> None:
 def _show(cursor: Cursor, pieces: Iterator[str]) -> None:
     console = Console()
     text = ""
-    with Live(console=console, auto_refresh=False, vertical_overflow="visible") as live:
+    with Live(_in_context(cursor, ""), console=console, auto_refresh=False, vertical_overflow="visible") as live:
         for piece in pieces:
             text += piece
             live.update(_in_context(cursor, text), refresh=console.is_terminal)
-        live.update(_in_context(cursor, text))
 
 
 def _in_context(cursor: Cursor, completion: str) -> Syntax:
     """The completion, marked, between the lines around it."""
-    before = cursor.prefix.splitlines(keepends=True)
-    if not before or before[-1].endswith(("\n", "\r")):
-        before.append("")
+    before = _lines(cursor.prefix)
     above = "".join(before[-SHOWN_LINES - 1 :])
-    below = "".join(cursor.suffix.splitlines(keepends=True)[: SHOWN_LINES + 1])
+    below = "".join(_lines(cursor.suffix)[: SHOWN_LINES + 1])
     shown = Syntax(
         above + completion + below,
         lexer=Syntax.guess_lexer(str(cursor.path), cursor.prefix),

@@ -1,6 +1,8 @@
 """The client commands against a real HTTP gateway, output not on a terminal."""
 
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -89,11 +91,12 @@ def test_chat_reads_the_message_from_a_pipe(service, url, args):
 
 
 def test_without_a_server_every_command_says_how_to_start_one(source):
+    refused = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
     for args in (["models"], ["chat", "hello"], ["complete", f"{source}:1:1"]):
         result = run(*args, "--url", "http://127.0.0.1:9")
         assert (result.exit_code, result.stdout) == (1, "")
         assert result.stderr == (
-            "error: No answer from http://127.0.0.1:9: [Errno 111] Connection refused. Is the server running? "
+            f"error: No answer from http://127.0.0.1:9: {refused}. Is the server running? "
             "`codegemma serve` starts one, --url names another.\n"
         )
 

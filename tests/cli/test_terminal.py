@@ -12,7 +12,7 @@ from serving.gateway.request import Message, Speaker
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 PROMPT = b">"
-pytestmark = pytest.mark.timeout(60)
+pytestmark = pytest.mark.timeout(120)
 # The new session takes its standard input as controlling terminal, so that Ctrl-C becomes a signal.
 RUN = "import fcntl, termios; fcntl.ioctl(0, termios.TIOCSCTTY, 0); from serving.cli.main import app; app()"
 
