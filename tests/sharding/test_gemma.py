@@ -1,0 +1,79 @@
+"""The model against a dense one in NumPy, and its parameters."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from sharding.config import GemmaConfig
+from sharding.gemma import Gemma, abstract_parameters, build, rms_norm
+from sharding.mesh import make_mesh
+from tests.sharding.small_models import (
+    LOCAL,
+    MHA,
+    MQA,
+    dense_logits,
+    host_parameters,
+    make_runner,
+    relative_error,
+    row,
+    sharded_parameters,
+)
+
+TOKENS = [int(token) for token in np.random.default_rng(0).integers(0, 128, 30)]
+PAGES = [9, 3, 17, 4]
+
+
+@pytest.mark.parametrize("config", [MQA, MHA, LOCAL], ids=["mqa", "mha", "local"])
+def test_logits_equal_those_of_a_dense_model(config: GemmaConfig) -> None:
+    expected = dense_logits(config, host_parameters(config), TOKENS)
+    runner = make_runner(config)
+    for length in (1, 8, 17, 30):
+        (logits,) = runner.logits([row(TOKENS[:length], 0, PAGES)])
+        assert relative_error(logits, expected[length - 1]) < 1e-5, length
+
+
+@pytest.mark.parametrize("config", [MQA, MHA, LOCAL], ids=["mqa", "mha", "local"])
+def test_decoding_token_by_token_equals_a_dense_model(config: GemmaConfig) -> None:
+    expected = dense_logits(config, host_parameters(config), TOKENS)
+    runner = make_runner(config)
+    for position, token in enumerate(TOKENS):
+        (logits,) = runner.logits([row([token], position, PAGES)])
+        assert relative_error(logits, expected[position]) < 1e-5, position
+
+
+def test_the_embedding_scale_is_rounded_to_the_dtype() -> None:
+    config = GemmaConfig(
+        vocab_size=4,
+        embed_dim=3072,
+        mlp_dim=8,
+        num_layers=1,
+        num_heads=1,
+        num_kv_heads=1,
+        head_dim=8,
+        query_scale=1.0,
+    )
+    model = Gemma(config, jnp.bfloat16)
+    model.embedder.weight[...] = jnp.ones((4, 3072), jnp.bfloat16)
+    assert float(model.embedder.encode(jnp.array([1]))[0, 0]) == 55.5  # sqrt(3072) is 55.43
+
+
+def test_a_norm_in_bfloat16_is_rounded_once_at_the_end() -> None:
+    x = np.random.default_rng(0).normal(size=(4, 64)).astype(np.float32)
+    weight = np.random.default_rng(1).normal(size=64).astype(np.float32)
+    x16, weight16 = jnp.asarray(x, jnp.bfloat16), jnp.asarray(weight, jnp.bfloat16)
+    exact = rms_norm(x16.astype(jnp.float32), weight16.astype(jnp.float32), 1e-6)
+    assert (rms_norm(x16, weight16, 1e-6) == exact.astype(jnp.bfloat16)).all()
+
+
+def test_parameters_that_do_not_fit_are_named() -> None:
+    parameters = sharded_parameters(MQA, 1)
+    parameters["layers.9.mlp.up"] = parameters.pop("layers.1.mlp.up")
+    with pytest.raises(ValueError, match=r"layers\.1\.mlp\.up.*layers\.9\.mlp\.up"):
+        build(MQA, parameters)
+
+
+def test_optional_norms_are_parameters_of_gemma_3_only() -> None:
+    mesh = make_mesh(1)
+    extra = set(abstract_parameters(LOCAL, mesh, jnp.float32)) - set(abstract_parameters(MQA, mesh, jnp.float32))
+    names = {"attention.q_norm", "attention.k_norm", "post_attention_norm", "post_mlp_norm"}
+    assert extra == {f"layers.{layer}.{name}" for layer in range(2) for name in names}

@@ -1,0 +1,53 @@
+"""Which parameter is split how, and which degrees of parallelism are refused."""
+
+from dataclasses import replace
+
+import jax.numpy as jnp
+import pytest
+from jax.sharding import PartitionSpec as P
+
+from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B
+from sharding.gemma import abstract_parameters
+from sharding.mesh import make_mesh
+from sharding.partition import check_tensor_parallel, heads_per_device
+from tests.sharding.small_models import MHA, MQA
+
+
+@pytest.mark.parametrize("config", [CODEGEMMA_2B, CODEGEMMA_7B], ids=["2b", "7b"])
+@pytest.mark.parametrize("devices", [1, 2, 4, 8])
+def test_codegemma_spans_up_to_eight_devices(config, devices) -> None:
+    check_tensor_parallel(config, devices)
+
+
+def test_a_degree_that_does_not_divide_is_refused_with_the_arithmetic() -> None:
+    with pytest.raises(ValueError, match=r"tensor_parallel=3.*heads 8 = 3 x 2 \+ 2.*Choose one of 1, 2, 4, 8"):
+        check_tensor_parallel(CODEGEMMA_2B, 3)
+
+
+def test_kv_heads_that_no_device_would_hold_whole_are_refused() -> None:
+    config = replace(CODEGEMMA_2B, num_heads=12, num_kv_heads=6)
+    with pytest.raises(ValueError, match=r"KV heads 6: neither of 6 and 4"):
+        check_tensor_parallel(config, 4)
+
+
+def test_more_devices_than_there_are_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"tensor_parallel=16, but JAX sees 8 cpu device"):
+        make_mesh(16)
+
+
+def test_heads_mlp_and_vocabulary_are_split() -> None:
+    specs = {path: spec.sharding.spec for path, spec in abstract_parameters(MHA, make_mesh(4), jnp.float32).items()}
+    assert specs["embedder.weight"] == P("tensor", None)
+    assert specs["layers.0.attention.q"] == P("tensor", None, None)
+    assert specs["layers.0.attention.k"] == P("tensor", None, None)
+    assert specs["layers.0.attention.o"] == P(None, "tensor", None)
+    assert specs["layers.0.mlp.gate"] == P("tensor", None)
+    assert specs["layers.0.mlp.down"] == P(None, "tensor")
+    assert specs["layers.0.pre_mlp_norm"] == P(None)
+
+
+def test_too_few_kv_heads_are_replicated() -> None:
+    specs = abstract_parameters(MQA, make_mesh(4), jnp.float32)
+    assert specs["layers.0.attention.k"].sharding.spec == P(None, None, None)
+    assert heads_per_device(MQA, 4) == (2, 1)
+    assert heads_per_device(replace(MQA, num_kv_heads=4), 2) == (4, 2)
