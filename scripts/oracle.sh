@@ -13,7 +13,7 @@ if [ "$(cat $stamp 2>/dev/null)" != "$state" ] || ! .venv-oracle/bin/python -c '
         exit 1
     }
     "$python" -m venv --clear .venv-oracle
-    .venv-oracle/bin/python -m pip install --disable-pip-version-check -r $requirements
+    .venv-oracle/bin/python -m pip install --disable-pip-version-check --no-compile -r $requirements
     echo "$state" >$stamp
 fi
 

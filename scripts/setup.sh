@@ -28,8 +28,9 @@ if ! works; then
 fi
 
 rm -f $stamp
+# Compiling every module to bytecode would take a third of the time; Python does it for those that are used.
 echo "Installing $(grep -c == "$lock") packages of $lock into .venv: some minutes the first time"
-.venv/bin/python -m pip install --disable-pip-version-check --require-hashes -r "$lock"
+.venv/bin/python -m pip install --disable-pip-version-check --no-compile --require-hashes -r "$lock"
 # The build backend is in the lock too, so nothing unpinned is fetched for it.
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 echo "$state" >$stamp
