@@ -219,8 +219,13 @@ def build(config: GemmaConfig, parameters: Mapping[str, jax.Array]) -> Gemma:
     graph, state = _flat_state(config, parameters["embedder.weight"].dtype)
     if missing := sorted(state.keys() ^ parameters.keys()):
         raise ValueError(f"parameters do not fit the model: {', '.join(missing)} is missing or unknown.")
-    filled = [(tuple(path.split(".")), variable.replace(parameters[path])) for path, variable in state.items()]
+    filled = [(_path(name), variable.replace(parameters[name])) for name, variable in state.items()]
     return nnx.merge(graph, nnx.from_flat_state(filled))
+
+
+def _path(name: str) -> tuple[str | int, ...]:
+    """The path that nnx knows a parameter by. Layers by number: as text, the tenth would sort before the second."""
+    return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
 
 
 def random_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, seed: int = 0) -> dict[str, jax.Array]:

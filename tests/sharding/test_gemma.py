@@ -1,5 +1,7 @@
 """The model against a dense one in NumPy, and its parameters."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -77,3 +79,14 @@ def test_optional_norms_are_parameters_of_gemma_3_only() -> None:
     extra = set(abstract_parameters(LOCAL, mesh, jnp.float32)) - set(abstract_parameters(MQA, mesh, jnp.float32))
     names = {"attention.q_norm", "attention.k_norm", "post_attention_norm", "post_mlp_norm"}
     assert extra == {f"layers.{layer}.{name}" for layer in range(2) for name in names}
+
+
+def test_more_than_ten_layers_keep_their_order() -> None:
+    config = replace(MQA, num_layers=12)
+    abstract = abstract_parameters(config, make_mesh(1), jnp.float32)
+    parameters = {
+        path: jnp.full(parameter.shape, int(path.split(".")[1]) if path.startswith("layers.") else -1, jnp.float32)
+        for path, parameter in abstract.items()
+    }
+    layers = build(config, parameters).layers
+    assert [float(layer.pre_mlp_norm[...][0]) for layer in layers] == list(range(12))
