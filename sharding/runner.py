@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Protocol
 
@@ -108,7 +108,7 @@ class ModelRunner[L: Limits]:
         )
         self._forward_steps: dict[Bucket, jax.stages.Compiled] = {}
         self._samplers: dict[int, jax.stages.Compiled] = {}
-        jax.monitoring.register_event_duration_secs_listener(_count_compilation)
+        _watch_compilations()
 
     def compile(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
         """Compiles every bucket; calls `on_progress(done, total)` after each."""
@@ -205,6 +205,11 @@ _compiled = threading.local()
 def _compilations() -> int:
     """How many programs this thread has compiled so far."""
     return getattr(_compiled, "count", 0)
+
+
+@cache
+def _watch_compilations() -> None:
+    jax.monitoring.register_event_duration_secs_listener(_count_compilation)
 
 
 def _count_compilation(event: str, duration_secs: float, **_: object) -> None:

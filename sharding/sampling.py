@@ -82,8 +82,8 @@ def _argmax(x: jax.Array) -> jax.Array:
 def _draw(logits: jax.Array, draw: Draw) -> jax.Array:
     """Draws by the Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax."""
     logits = logits / jnp.where(draw.temperature > 0, draw.temperature, 1)[:, None]
-    logits = lax.cond(jnp.any(draw.top_k > 0), _keep_top_k, lambda x, _: x, logits, draw.top_k)
-    logits = lax.cond(jnp.any(draw.top_p < 1), _keep_top_p, lambda x, _: x, logits, draw.top_p)
+    logits = lax.cond(jnp.any(draw.top_k > 0), keep_top_k, lambda x, _: x, logits, draw.top_k)
+    logits = lax.cond(jnp.any(draw.top_p < 1), keep_top_p, lambda x, _: x, logits, draw.top_p)
 
     def noise(seed: jax.Array, position: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(jax.random.key(seed), position), logits.shape[1:])
@@ -91,13 +91,13 @@ def _draw(logits: jax.Array, draw: Draw) -> jax.Array:
     return _argmax(logits + jax.vmap(noise)(draw.seed, draw.positions))
 
 
-def _keep_top_k(logits: jax.Array, k: jax.Array) -> jax.Array:
+def keep_top_k(logits: jax.Array, k: jax.Array) -> jax.Array:
     """Keeps the k largest of [B, V] and those equal to the k-th; all where k is 0."""
     k = jnp.where(k > 0, k, logits.shape[-1])
     return _keep_largest(logits, lambda kept: kept.sum(-1) >= k)
 
 
-def _keep_top_p(logits: jax.Array, p: jax.Array) -> jax.Array:
+def keep_top_p(logits: jax.Array, p: jax.Array) -> jax.Array:
     """Keeps the smallest set of [B, V] with probability p, and those equal to its smallest; all where p is 1."""
     probabilities = jax.nn.softmax(logits, axis=-1)
     return _keep_largest(logits, lambda kept: (jnp.where(kept, probabilities, 0).sum(-1) >= p) & (p < 1))
