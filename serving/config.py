@@ -1,11 +1,17 @@
 """ServingConfig: everything an operator sets, as the `args` of a Ray Serve config file."""
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serving.gateway.request import Role
+
+class Role(StrEnum):
+    """What a model is asked to do; each model lists the roles that it serves."""
+
+    FIM = "fim"
+    CHAT = "chat"
 
 
 class _Strict(BaseModel):
@@ -91,6 +97,6 @@ class ServingConfig(_Strict):
             if len(serving) > 1:
                 raise ValueError(
                     f"models: {', '.join(serving)} all have the role '{role}'. Leave it with one of them; "
-                    "the others can still be asked for by name."
+                    "there is no rule yet that chooses among several."
                 )
         return self

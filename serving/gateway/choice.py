@@ -23,6 +23,10 @@ class ModelBackend(Protocol):
         """
         ...
 
+    async def ready(self) -> bool:
+        """Whether some group answers now."""
+        ...
+
 
 class Choice:
     """One of the completions of a request.

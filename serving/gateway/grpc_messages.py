@@ -22,6 +22,7 @@ from codegemma.v1.model_pb2 import (
 from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
 from google.protobuf.duration_pb2 import Duration
 
+from serving.config import Role
 from serving.engine.request import FinishReason, SamplingParams
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
@@ -32,7 +33,6 @@ from serving.gateway.request import (
     FimPrompt,
     Message,
     Prompt,
-    Role,
     Speaker,
     TextPrompt,
     TokenLogprob,

@@ -29,7 +29,7 @@ class GrpcService(StandardServices):
     """
 
     def __init__(self, service: CodeService, config: GatewayConfig) -> None:
-        super().__init__()
+        super().__init__(self._is_ready)
         self._service = service
         self._config = config
 
@@ -118,6 +118,9 @@ class GrpcService(StandardServices):
         self._check(message, context)
         session_id = message.session_id or from_metadata(context, "x-session-id", "session_id")
         return messages.generation_request(message, request_id, session_id)
+
+    async def _is_ready(self) -> bool:
+        return not await self._service.unready_models()
 
     def _check(self, message: Message, context: GrpcContext) -> None:
         check_call(context, message)

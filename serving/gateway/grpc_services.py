@@ -11,6 +11,7 @@ from google.protobuf.message import DecodeError
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
+
 @dataclass(frozen=True, slots=True)
 class MalformedMessage:
     """Arrives at a method in place of a request that is not a message of its type."""

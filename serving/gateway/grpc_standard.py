@@ -4,7 +4,7 @@
 # ruff: noqa: N802
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
 
@@ -28,14 +28,17 @@ _SERVICES = (
     "grpc.health.v1.Health",
     "grpc.reflection.v1alpha.ServerReflection",
 )
-_HEALTH = {name: HealthCheckResponse.SERVING for name in ("", *_SERVICES)}
-"""A process that answers serves all of them; the empty name is the server as a whole."""
+_HEALTH_NAMES = ("", *_SERVICES)
+"""What can be asked about; the empty name is the server as a whole."""
+_WATCH_PERIOD_S = 1.0
 
 
 class StandardServices:
     """The methods of `grpc.health.v1.Health` and `grpc.reflection.v1alpha.ServerReflection`."""
 
-    def __init__(self) -> None:
+    def __init__(self, is_ready: Callable[[], Awaitable[bool]]) -> None:
+        """`is_ready` says whether requests can be answered now."""
+        self._is_ready = is_ready
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
         self._reflection: Any = reflection.aio.ReflectionServicer(_SERVICES, _pool())
 
@@ -43,29 +46,33 @@ class StandardServices:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
         with answering(grpc_context, request):
             check_call(grpc_context, request)
-            if request.service not in _HEALTH:
+            if request.service not in _HEALTH_NAMES:
                 grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
                 grpc_context.set_details(f"There is no such service. Ask for one of {', '.join(_SERVICES)}, or none.")
-            return HealthCheckResponse(status=_HEALTH.get(request.service))
+                return HealthCheckResponse()
+            return await self._health(request.service)
         return HealthCheckResponse()
 
     async def List(self, request: HealthListRequest, grpc_context: GrpcContext) -> HealthListResponse:
         """Which services serve."""
         with answering(grpc_context, request):
             check_call(grpc_context, request)
-            return HealthListResponse(
-                statuses={name: HealthCheckResponse(status=status) for name, status in _HEALTH.items()}
-            )
+            return HealthListResponse(statuses={name: await self._health(name) for name in _HEALTH_NAMES})
         return HealthListResponse()
 
     async def Watch(
         self, request: HealthCheckRequest, grpc_context: GrpcContext
     ) -> AsyncGenerator[HealthCheckResponse, None]:
-        """Whether a service serves, now and at every change: the stream is open for as long as this process serves."""
+        """Whether a service serves, now and at every change, until the client or the server ends the call."""
         with answering(grpc_context, request):
             check_call(grpc_context, request)
-            yield HealthCheckResponse(status=_HEALTH.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN))
-            await asyncio.Event().wait()  # until the client or the server ends the call
+            last: HealthCheckResponse | None = None
+            while True:
+                health = await self._health(request.service)
+                if health != last:
+                    yield health
+                last = health
+                await asyncio.sleep(_WATCH_PERIOD_S)
         yield HealthCheckResponse()
 
     async def ServerReflectionInfo(
@@ -80,6 +87,12 @@ class StandardServices:
                     yield response
             return
         yield ServerReflectionResponse()
+
+    async def _health(self, service: str) -> HealthCheckResponse:
+        if service not in _HEALTH_NAMES:
+            return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
+        is_ready = await self._is_ready()
+        return HealthCheckResponse(status=HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING)
 
 
 async def _checked(

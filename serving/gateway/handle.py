@@ -16,7 +16,7 @@ _HEALTH_TIMEOUT_S = 2.0
 
 
 class HandleBackend:
-    """Implements `serving.gateway.service.ModelBackend` over the deployment of one model."""
+    """Implements `serving.gateway.choice.ModelBackend` over the deployment of one model."""
 
     def __init__(self, model: str, handle: DeploymentHandle[Any]) -> None:
         self._model = model
@@ -53,7 +53,7 @@ class HandleBackend:
             chunks.cancel()
 
     async def ready(self) -> bool:
-        """Whether every running group of the model answers, and there is one."""
+        """Whether some group of the model answers now."""
         try:
             async with asyncio.timeout(_HEALTH_TIMEOUT_S):
                 # A broadcast, because ordinary calls would queue behind the generations of a busy group.

@@ -7,8 +7,8 @@ from contextlib import aclosing
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
-from starlette.datastructures import Headers, MutableHeaders
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.datastructures import Headers
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
@@ -42,6 +42,10 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
 
     @app.get("/health")
     async def health() -> Response:
+        if unready := await get_service().unready_models():
+            raise ServingError(
+                Reason.UNAVAILABLE, f"No replica group answers for {', '.join(unready)}. It may be starting; try again."
+            )
         return json_response({"status": "ok"})
 
     @app.get("/v1/models")
@@ -127,21 +131,14 @@ def _session_id(request: Request) -> str:
 
 
 class _RequestId:
-    """Names each request, as its client did if it did, and says the name in the response."""
+    """Names each request, as its client did if it did. Ray Serve says the name in the response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self._app(scope, receive, send)
-        named = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-        request_id = named if _REQUEST_ID.fullmatch(named) else uuid.uuid4().hex
-        scope.setdefault("state", {})["request_id"] = request_id
-
-        async def send_named(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)[REQUEST_ID_HEADER] = request_id
-            await send(message)
-
-        await self._app(scope, receive, send_named)
+        if scope["type"] == "http":
+            named = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
+            request_id = named if _REQUEST_ID.fullmatch(named) else uuid.uuid4().hex
+            scope.setdefault("state", {})["request_id"] = request_id
+        await self._app(scope, receive, send)

@@ -7,13 +7,6 @@ from enum import StrEnum
 from serving.engine.request import FinishReason, SamplingParams
 
 
-class Role(StrEnum):
-    """What a model is asked to do; each model in the configuration lists the roles that it serves."""
-
-    FIM = "fim"
-    CHAT = "chat"
-
-
 @dataclass(frozen=True, slots=True)
 class ContextFile:
     """Another file of the repository, given to the model before the file under the cursor."""

@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from serving.config import ModelConfig
+from serving.config import ModelConfig, Role
 from serving.errors import Reason, ServingError
-from serving.gateway.request import ChatPrompt, FimPrompt, Prompt, Role
+from serving.gateway.request import ChatPrompt, FimPrompt, Prompt
 
 
 class _Configured(Protocol):

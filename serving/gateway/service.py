@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from serving.config import GatewayConfig, ModelConfig
+from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.answer import Answer, TextFilter
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
 from serving.gateway.prompts import FimMode, PromptRenderer
-from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Role, Usage
+from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
 from serving.gateway.stops import StopTexts
 from serving.gateway.suffix_stop import SuffixStop
@@ -84,6 +84,11 @@ class CodeService:
           ServingError: MODEL_NOT_FOUND.
         """
         return self._info(self._router.named(name))
+
+    async def unready_models(self) -> tuple[str, ...]:
+        """The ids of the models that no group answers for now; with none of them the service is ready."""
+        ready = await asyncio.gather(*(model.backend.ready() for model in self._models))
+        return tuple(model.config.id for model, is_ready in zip(self._models, ready, strict=True) if not is_ready)
 
     def model_for(self, request: CodeRequest) -> ModelInfo:
         """The model that answers a request.

@@ -8,11 +8,11 @@ from typing import Literal
 import pytest
 import uvicorn
 
-from serving.config import GatewayConfig
+from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason
 from serving.errors import Reason, ServingError
 from serving.gateway.http import build_http_app
-from serving.gateway.request import ChatPrompt, CodeChunk, CodeRequest, Role, Usage
+from serving.gateway.request import ChatPrompt, CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService, ModelInfo
 
 

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterable
 
-from serving.config import GatewayConfig, ModelConfig
+from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Token
-from serving.gateway.request import Role
 from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.tokenizer import Tokenizer
 
@@ -22,6 +21,7 @@ class ScriptedBackend:
       pause_at: generate this many tokens and then nothing, for ever; None generates to the end.
       error: raised instead of the end.
       end: the last chunk of a complete generation.
+      answers: what `ready` says.
       requests: all that came.
       running: requests whose generation is neither complete nor closed.
       paused: set when a request came to `pause_at`.
@@ -36,6 +36,7 @@ class ScriptedBackend:
         self.pause_at: int | None = None
         self.error: Exception | None = None
         self.end = GenerationChunk(finish_reason=FinishReason.STOP, cached_tokens=0)
+        self.answers = True
         self.requests: list[GenerationRequest] = []
         self.running = 0
         self.paused = asyncio.Event()
@@ -61,6 +62,9 @@ class ScriptedBackend:
             self.running -= 1
             if not self.running:
                 self.idle.set()
+
+    async def ready(self) -> bool:
+        return self.answers
 
 
 def _tokens(ids: Iterable[int], request: GenerationRequest) -> Iterable[Token]:

@@ -11,6 +11,7 @@ from google.protobuf.duration_pb2 import Duration
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.config import Role
 from serving.engine.request import FinishReason, SamplingParams
 from serving.errors import Reason, ServingError
 from serving.gateway import grpc_messages as messages
@@ -21,7 +22,6 @@ from serving.gateway.request import (
     ContextFile,
     FimPrompt,
     Message,
-    Role,
     Speaker,
     TextPrompt,
     TokenLogprob,

@@ -24,9 +24,10 @@ from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo
 
+from serving.config import Role
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.gateway.grpc_service import GrpcService
-from serving.gateway.request import FimPrompt, Role
+from serving.gateway.request import FimPrompt
 from serving.gateway.service import CodeService
 from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, served_model

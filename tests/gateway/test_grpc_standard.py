@@ -41,6 +41,14 @@ async def test_every_service_and_the_server_as_a_whole_serve(channel, name):
     assert answer.status == HealthCheckResponse.SERVING
 
 
+async def test_nothing_serves_while_no_group_answers(codegemma):
+    backend = ScriptedBackend(codegemma)
+    backend.answers = False
+    async with grpc_server(one_model_service(backend)) as target, grpc.aio.insecure_channel(target) as channel:
+        answer = await HealthStub(channel).Check(HealthCheckRequest())
+    assert answer.status == HealthCheckResponse.NOT_SERVING
+
+
 async def test_checking_a_service_that_is_not_there_is_not_found(channel):
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await HealthStub(channel).Check(HealthCheckRequest(service="codegemma.v2.Nothing"))

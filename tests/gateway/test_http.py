@@ -1,6 +1,7 @@
 """OpenAI's API as JSON on the wire."""
 
 import json
+import re
 from typing import Any
 
 import httpx
@@ -246,16 +247,26 @@ async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient):
     assert (await client.get("/health")).json() == {"status": "ok"}
 
 
+async def test_health_names_the_models_that_no_group_answers_for(client: httpx.AsyncClient, backend: ScriptedBackend):
+    backend.answers = False
+    answer = await client.get("/health")
+    assert answer.status_code == 503
+    assert answer.headers["retry-after"]
+    assert "codegemma-test" in answer.json()["error"]["message"]
+
+
 def test_the_session_is_the_header_or_else_the_user():
     body = CompletionBody(prompt="x", user="ann")
     assert [completion_requests(body, "r", header)[0].session_id for header in ("", "file")] == ["ann", "file"]
 
 
-async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient):
-    named = await client.get("/health", headers={"x-request-id": "mine"})
-    strange = await client.get("/nowhere", headers={"x-request-id": "a b"})
-    assert named.headers["x-request-id"] == "mine"
-    assert len(strange.headers["x-request-id"]) == 32
+async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient, backend: ScriptedBackend):
+    answers = [
+        await client.post("/v1/completions", json={"prompt": "x"}, headers={"x-request-id": name})
+        for name in ("mine", "a b")
+    ]
+    assert answers[0].json()["id"] == "cmpl-mine"
+    assert re.fullmatch("cmpl-[0-9a-f]{32}", answers[1].json()["id"])
 
 
 async def test_overload_is_told_with_a_time_to_try_again(client: httpx.AsyncClient, backend: ScriptedBackend):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from serving.config import GatewayConfig
+from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, SamplingParams
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
@@ -17,7 +17,6 @@ from serving.gateway.request import (
     FimPrompt,
     Message,
     Prompt,
-    Role,
     Speaker,
     TextPrompt,
     TokenPrompt,

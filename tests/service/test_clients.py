@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 
 import grpc
+import httpx
 import openai
 import pytest
 from codegemma.v1.code_assist_service_pb2 import (
@@ -153,6 +154,18 @@ def test_grpc_reflection_alone_is_enough_to_call(channel: grpc.Channel) -> None:
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
     assert call(request).model == FIM
+
+
+def test_a_request_gets_its_name_back_once(service: Service, channel: grpc.Channel) -> None:
+    answer = httpx.get(f"{service.url}/v1/models", headers={"x-request-id": "mine"})
+    _, call = ModelServiceStub(channel).ListModels.with_call(ListModelsRequest(), metadata=[("x-request-id", "mine")])
+    assert answer.headers.get_list("x-request-id") == ["mine"]
+    assert [value for key, value in call.trailing_metadata() if key == "x-request-id"] == ["mine"]
+
+
+def test_both_protocols_say_that_the_service_is_ready(service: Service, channel: grpc.Channel) -> None:
+    assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
+    assert HealthStub(channel).Check(HealthCheckRequest()).status == HealthCheckResponse.SERVING
 
 
 def test_nothing_is_compiled_after_readiness(service: Service, client: openai.OpenAI) -> None:
