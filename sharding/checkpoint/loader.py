@@ -51,7 +51,7 @@ def _load_one(source: TensorSource, parameter: jax.ShapeDtypeStruct) -> jax.Arra
     sharding = parameter.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
     array: jax.Array = jax.make_array_from_callback(parameter.shape, sharding, read, dtype=parameter.dtype)
     # Wait for the copy, or the slices of several parameters would be in host memory at once.
-    jax.block_until_ready(array)  # type: ignore[no-untyped-call]
+    jax.block_until_ready(array)
     return array
 
 
