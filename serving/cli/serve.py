@@ -18,20 +18,12 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
+from serving.ray_environment import RAY_ENVIRONMENT
 
 _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
     "By using the model you accept them."
 )
-# Read by Ray Serve when it is imported and in every process that it starts.
-SERVE_ENVIRONMENT = {
-    "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
-    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # no load balancer in front that must notice first
-    "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a machine busy compiling is slow to start a proxy, not broken
-    "RAY_SERVE_LOG_TO_STDERR": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 _LOGS = "/tmp/ray/session_latest/logs/serve"
 _POLL_S = 0.2
 _EXAMPLES = r"""
@@ -93,11 +85,12 @@ def serve(
 
 def _run(file: ServeFile, console: Console) -> int:
     """Start, wait until interrupted. Returns an exit status if the service failed to start."""
-    os.environ.update({name: os.environ.get(name, value) for name, value in SERVE_ENVIRONMENT.items()})
+    os.environ.update(RAY_ENVIRONMENT | os.environ)
     with console.status("Starting Ray"):
         import ray
         from ray import serve as ray_serve
 
+        logging.getLogger("ray.serve").setLevel(logging.WARNING)
         ray.init(
             num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
             include_dashboard=False,

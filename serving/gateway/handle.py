@@ -43,14 +43,21 @@ class HandleBackend:
                 retry_after_s=_RETRY_AFTER_S,
             ) from None
         except (RayActorError, DeploymentUnavailableError) as error:
-            raise ServingError(
-                Reason.UNAVAILABLE,
-                f"model {self._model!r} lost the replica group that served this request. Try again.",
-                retry_after_s=_RETRY_AFTER_S,
-            ) from error
+            raise self._lost() from error
+        except asyncio.CancelledError as error:
+            if (task := asyncio.current_task()) and task.cancelling():
+                raise
+            raise self._lost() from error  # cancelled by the group's end, or by Ray Serve for a client that is gone
         finally:
             # Not only for a client that went away: without this a cancelled stream may run on in the group.
             chunks.cancel()
+
+    def _lost(self) -> ServingError:
+        return ServingError(
+            Reason.UNAVAILABLE,
+            f"model {self._model!r} lost the replica group that served this request. Try again.",
+            retry_after_s=_RETRY_AFTER_S,
+        )
 
     async def ready(self) -> bool:
         """Whether some group of the model answers now."""

@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-# Read by Ray Serve when it is first imported; the same as `codegemma serve` sets.
-from serving.cli.serve import SERVE_ENVIRONMENT
+from serving.ray_environment import RAY_ENVIRONMENT
 
-os.environ.update(SERVE_ENVIRONMENT)
+os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 
 import grpc
 import pytest

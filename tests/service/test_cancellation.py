@@ -87,7 +87,7 @@ async def _run_for(work: Awaitable[object], seconds: float) -> None:
         await task
 
 
-@pytest.mark.parametrize("cancel", [_http_stream, _http_unary, _grpc_stream, _grpc_unary])
+@pytest.mark.parametrize("cancel", [_http_unary, _http_stream, _grpc_stream, _grpc_unary])
 async def test_cancelled_requests_leave_nothing_behind(service: Service, cancel: Cancel) -> None:
     before = await asyncio.to_thread(service.stats, FIM)
     choose = random.Random(cancel.__name__)
