@@ -3,6 +3,7 @@
 One buffer is one transfer to the device per step, whatever the number of arrays.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -87,22 +88,24 @@ class Bucket:
     rows: int
     pages: int
 
+    @property
+    def _fields(self) -> list[tuple[str, type[np.generic], tuple[int, ...]]]:
+        per_row = (self.rows,)
+        return [
+            ("token_ids", np.int32, (self.tokens,)),
+            ("page_table", np.int32, (self.rows, self.pages)),
+            ("kv_lens", np.int32, per_row),
+            ("cu_q_lens", np.int32, (self.rows + 1,)),
+            ("temperature", np.float32, per_row),
+            ("top_k", np.int32, per_row),
+            ("top_p", np.float32, per_row),
+            ("seed", np.uint32, per_row),
+            ("wants_logprobs", np.int32, per_row),
+        ]
+
     @cached_property
     def _layout(self) -> np.dtype[np.void]:
-        per_row = (self.rows,)
-        return np.dtype(
-            [
-                ("token_ids", np.int32, (self.tokens,)),
-                ("page_table", np.int32, (self.rows, self.pages)),
-                ("kv_lens", np.int32, per_row),
-                ("cu_q_lens", np.int32, (self.rows + 1,)),
-                ("temperature", np.float32, per_row),
-                ("top_k", np.int32, per_row),
-                ("top_p", np.float32, per_row),
-                ("seed", np.uint32, per_row),
-                ("wants_logprobs", np.int32, per_row),
-            ]
-        )
+        return np.dtype(self._fields)
 
     @property
     def packed_size(self) -> int:
@@ -131,11 +134,11 @@ class Bucket:
 
     def unpack(self, buffer: jax.Array) -> Step:
         """The inverse of `pack`, on the device."""
-        fields = {}
-        for name in self._layout.names or ():
-            dtype, offset = self._layout.fields[name][:2]
-            words = lax.slice(buffer, (offset // 4,), ((offset + dtype.itemsize) // 4,))
-            fields[name] = lax.bitcast_convert_type(words, dtype.base).reshape(dtype.shape)
+        fields, start = {}, 0
+        for name, dtype, shape in self._fields:
+            end = start + math.prod(shape)
+            fields[name] = lax.bitcast_convert_type(buffer[start:end], dtype).reshape(shape)
+            start = end
         token_ids, kv_lens = fields.pop("token_ids"), fields.pop("kv_lens")
         ragged = Ragged(fields.pop("page_table"), kv_lens, fields.pop("cu_q_lens"))
         return Step(token_ids, ragged, Draw(positions=kv_lens, **fields))

@@ -76,11 +76,11 @@ class Gemma(nnx.Module):
     def _rotations(self, positions: jax.Array) -> tuple[Rotation, Rotation]:
         """The rotations of global and of local layers."""
         config = self.config
-        rotations = (
-            Rotation.at(positions, config.head_dim, config.rope_theta, config.rope_scale),
-            Rotation.at(positions, config.head_dim, config.local_rope_theta),
-        )
-        return lax.optimization_barrier(rotations)  # or XLA computes sines and cosines again in every layer
+        global_rotation = Rotation.at(positions, config.head_dim, config.rope_theta, config.rope_scale)
+        local_rotation = Rotation.at(positions, config.head_dim, config.local_rope_theta)
+        # Without the barrier, XLA computes sines and cosines again in every layer.
+        rotations: tuple[Rotation, Rotation] = lax.optimization_barrier((global_rotation, local_rotation))
+        return rotations
 
 
 class Embedder(nnx.Module):
@@ -240,8 +240,9 @@ def random_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, seed: i
 
 @partial(jax.jit, static_argnames="spec")
 def _random(key: jax.Array, index: int, scale: float, spec: jax.ShapeDtypeStruct) -> jax.Array:
-    values = (scale * jax.random.normal(jax.random.fold_in(key, index), spec.shape)).astype(spec.dtype)
-    return lax.with_sharding_constraint(values, spec.sharding)
+    values = scale * jax.random.normal(jax.random.fold_in(key, index), spec.shape)
+    constrained: jax.Array = lax.with_sharding_constraint(values.astype(spec.dtype), spec.sharding)
+    return constrained
 
 
 def _flat_state(config: GemmaConfig, dtype: DTypeLike) -> tuple[nnx.GraphDef[Gemma], dict[str, nnx.Param[jax.Array]]]:

@@ -66,7 +66,8 @@ def sample(logits: jax.Array, draw: Draw, max_logprobs: int) -> Drawn:
         shape = (*token_ids.shape, max_logprobs)
         return Drawn(token_ids, jnp.zeros(shape[0]), jnp.zeros(shape, jnp.int32), jnp.zeros(shape))
 
-    return lax.cond(jnp.any(draw.wants_logprobs != 0), logprobs, nothing)
+    result: Drawn = lax.cond(jnp.any(draw.wants_logprobs != 0), logprobs, nothing)
+    return result
 
 
 def _argmax(x: jax.Array) -> jax.Array:

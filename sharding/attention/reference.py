@@ -136,7 +136,7 @@ def _attend_single(q: jax.Array, kv: _BlockedCache, lens: jax.Array, window: int
         scores = jnp.swapaxes(scores, -1, -2)
         return softmax.add(scores, visible[:, None, None], lambda weights: _einsum("bkgs,bskd->bkgd", weights, v))
 
-    softmax = lax.fori_loop(first, _ceil_divide(longest, kv.block_size), step, _Softmax.empty(*q.shape))
+    softmax: _Softmax = lax.fori_loop(first, _ceil_divide(longest, kv.block_size), step, _Softmax.empty(*q.shape))
     return softmax.result().astype(q.dtype)
 
 
@@ -174,7 +174,8 @@ def _attend_several(q: jax.Array, kv: _BlockedCache, ragged: Ragged, window: int
         result = jnp.where(mine, result, lax.dynamic_slice_in_dim(out, token, _QUERY_BLOCK))
         return lax.dynamic_update_slice_in_dim(out, result, token, 0)
 
-    return lax.fori_loop(0, ends[-1], work, jnp.zeros_like(padded_q))[:num_tokens]
+    out: jax.Array = lax.fori_loop(0, ends[-1], work, jnp.zeros_like(padded_q))
+    return out[:num_tokens]
 
 
 def _ceil_divide(a: jax.Array, b: int) -> jax.Array:
