@@ -1,7 +1,6 @@
 """The real Gemma 3 in transformers: weights and tokenizer from a GGUF file, and prompts for it."""
 
 import random
-import sysconfig
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,19 +27,7 @@ _NAMES = {
     "ffn_down": "mlp.down_proj",
     "post_ffw_norm": "post_feedforward_layernorm",
 }
-_STDLIB_FILES = (
-    "argparse",
-    "ast",
-    "csv",
-    "difflib",
-    "heapq",
-    "inspect",
-    "ipaddress",
-    "json/decoder",
-    "shutil",
-    "statistics",
-)
-_SHORT_LENGTHS, _LONG_LENGTHS = (40, 90), (600, 650, 700, 800, 1000)
+_SHORT_LENGTHS, _LONG_LENGTHS, _LONG_EACH = (40, 90), (600, 1000), 2
 """Of prompts, in tokens with BOS. The long ones pass the sliding window of 512."""
 
 
@@ -87,20 +74,22 @@ def load_model(path: Path) -> tuple[Gemma3ForCausalLM, spm.SentencePieceProcesso
 
 
 def prompts(tokenizer: spm.SentencePieceProcessor, seed: int) -> list[list[Prompt]]:
-    """Batches of prompts of equal length, chosen by the seed: short from the corpus, long from Python's library."""
+    """Batches of prompts of equal length, chosen by the seed: parts of one piece of the corpus, or of several."""
     rng = random.Random(seed)
     names = rng.sample(sorted(PIECES), len(PIECES))
     short = [
         [_cut(tokenizer, rng, name, PIECES[name], length) for name in names[number :: len(_SHORT_LENGTHS)]]
         for number, length in enumerate(_SHORT_LENGTHS)
     ]
-    library = Path(sysconfig.get_path("stdlib"))
-    files = rng.sample(_STDLIB_FILES, len(_LONG_LENGTHS))
     long = [
-        [_cut(tokenizer, rng, f"stdlib-{file}", (library / f"{file}.py").read_text(encoding="utf-8"), length)]
-        for file, length in zip(files, _LONG_LENGTHS, strict=True)
+        [_cut(tokenizer, rng, "several", _joined(rng.sample(names, len(names))), length) for _ in range(_LONG_EACH)]
+        for length in _LONG_LENGTHS
     ]
     return short + long
+
+
+def _joined(names: list[str]) -> str:
+    return "\n".join(PIECES[name] for name in names)
 
 
 def _cut(tokenizer: spm.SentencePieceProcessor, rng: random.Random, name: str, text: str, length: int) -> Prompt:
