@@ -1,7 +1,9 @@
 """ModelRunner: executes step plans with a fixed set of compiled shapes."""
 
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -111,20 +113,25 @@ class ModelRunner[L: Limits]:
         _watch_compilations()
 
     def compile(self, on_progress: Callable[[int, int], None] = lambda done, total: None) -> None:
-        """Compiles every bucket; calls `on_progress(done, total)` after each."""
-        sharding = partial(named_sharding, config=self._config, mesh=self._mesh)
-        replicated = sharding(())
-        shardings = sharding(("B", "V")), replicated, self._cache[0].sharding
-        for done, bucket in enumerate(self._buckets, start=1):
-            packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=replicated)
-            forward = jax.jit(partial(self._forward, bucket), out_shardings=shardings, donate_argnums=1)
-            forward_step = forward.lower(self._parameters, self._cache, packed).compile()
-            self._forward_steps[bucket] = forward_step
+        """Compiles every bucket, several at a time; calls `on_progress(done, total)` after each."""
+        replicated = named_sharding((), config=self._config, mesh=self._mesh)
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            compiling = {pool.submit(self._compile_forward, bucket): bucket for bucket in self._buckets}
+            for done, forward_step in enumerate(as_completed(compiling), start=1):
+                self._forward_steps[compiling[forward_step]] = forward_step.result()
+                on_progress(done, len(self._buckets))
+        for bucket, forward_step in self._forward_steps.items():
             if bucket.rows not in self._samplers:
                 logits, draw, _ = forward_step.out_info
                 sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=replicated)
                 self._samplers[bucket.rows] = sampler.lower(logits, draw).compile()
-            on_progress(done, len(self._buckets))
+
+    def _compile_forward(self, bucket: Bucket) -> jax.stages.Compiled:
+        sharding = partial(named_sharding, config=self._config, mesh=self._mesh)
+        packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
+        shardings = sharding(("B", "V")), sharding(()), self._cache[0].sharding
+        forward = jax.jit(partial(self._forward, bucket), out_shardings=shardings, donate_argnums=1)
+        return forward.lower(self._parameters, self._cache, packed).compile()
 
     def step(self, rows: Sequence[Row]) -> list[SampledToken | None]:
         """Runs one step: a token for each row with `sampling`, None for the others, in the order of `rows`.
@@ -158,7 +165,7 @@ class ModelRunner[L: Limits]:
                 f"rows: {len(rows)} rows with {num_tokens} tokens, but this runner takes 1 to {self.limits.max_rows} "
                 f"rows with at most {self.limits.max_step_tokens} tokens in a step."
             )
-        decode = num_tokens == len(rows)
+        decode = all(len(row.token_ids) == 1 for row in rows)
         return next(
             bucket
             for bucket in self._buckets

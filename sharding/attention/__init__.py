@@ -1,5 +1,7 @@
 """Attention over the paged KV cache: one protocol, one implementation per kind of device."""
 
+from functools import partial
+
 import jax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
@@ -29,6 +31,7 @@ def over_mesh(attention: Attention, config: GemmaConfig, mesh: Mesh) -> Attentio
     heads = partition_spec(("T", "N", "D"), config, mesh)
     kv_heads = partition_spec(("T", "K", "D"), config, mesh)
 
+    @partial(jax.jit, static_argnames=("scale", "window"))  # traced once for all layers alike, not for each
     def attend(
         q: jax.Array,
         k: jax.Array,

@@ -14,6 +14,7 @@ class Ragged(NamedTuple):
 
     Row b owns tokens `cu_q_lens[b]` to `cu_q_lens[b + 1]`, the last ones of the `kv_lens[b]` tokens that its sequence
     has once this step is done. Unused rows have no tokens and length 0; tokens from `cu_q_lens[-1]` on are padding.
+    T == B is a decode step: row b has the one token b, or none.
 
     Attributes:
       page_table: int32 [B, pages_per_sequence]; the pages of each row's sequence, in order.

@@ -9,7 +9,9 @@ import pytest
 from sharding.config import GemmaConfig
 from sharding.gemma import Gemma, abstract_parameters, build, rms_norm
 from sharding.mesh import make_mesh
+from sharding.runner import ModelRunner
 from tests.sharding.small_models import (
+    LIMITS,
     LOCAL,
     MHA,
     MQA,
@@ -41,6 +43,17 @@ def test_decoding_token_by_token_equals_a_dense_model(config: GemmaConfig) -> No
     for position, token in enumerate(TOKENS):
         (logits,) = runner.logits([row([token], position, PAGES)])
         assert relative_error(logits, expected[position]) < 1e-5, position
+
+
+def test_bfloat16_stays_close_to_a_dense_model_with_the_same_weights() -> None:
+    parameters = {path: value.astype(jnp.bfloat16) for path, value in sharded_parameters(LOCAL, 1).items()}
+    rounded = {path: np.asarray(value.astype(jnp.float32)) for path, value in parameters.items()}
+    expected = dense_logits(LOCAL, rounded, TOKENS)
+    runner = ModelRunner(parameters, LOCAL, make_mesh(1), replace(LIMITS, max_rows=2, max_step_tokens=16))
+    runner.compile()
+    for start, end in ((0, 16), (16, 28), (28, 29), (29, 30)):
+        (logits,) = runner.logits([row(TOKENS[start:end], start, PAGES)])
+        assert relative_error(logits, expected[end - 1]) < 0.02  # bfloat16 has steps of 0.004 to 0.008
 
 
 def test_the_embedding_scale_is_rounded_to_the_dtype() -> None:
