@@ -117,8 +117,8 @@ class ModelRunner[L: Limits]:
         replicated = named_sharding((), config=self._config, mesh=self._mesh)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             compiling = {pool.submit(self._compile_forward, bucket): bucket for bucket in self._buckets}
-            for done, forward_step in enumerate(as_completed(compiling), start=1):
-                self._forward_steps[compiling[forward_step]] = forward_step.result()
+            for done, compiled in enumerate(as_completed(compiling), start=1):
+                self._forward_steps[compiling[compiled]] = compiled.result()
                 on_progress(done, len(self._buckets))
         for bucket, forward_step in self._forward_steps.items():
             if bucket.rows not in self._samplers:
