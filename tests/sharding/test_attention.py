@@ -128,7 +128,6 @@ def test_a_row_has_bitwise_the_same_output_alone_and_in_a_batch(case: Case, data
 @pytest.mark.parametrize("heads", [(8, 1), (4, 4)], ids=["mqa", "mha"])
 @pytest.mark.parametrize("window", [None, 20])
 def test_tokamax_agrees(lens: list[tuple[int, int]], heads: tuple[int, int], window: int | None) -> None:
-    pytest.importorskip("tokamax")
     from sharding.attention.tpu import TokamaxAttention
 
     num_tokens = 4 if all(new == 1 for new, _ in lens) else 96
