@@ -14,7 +14,7 @@ from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.batch import generate_batch
 from serving.gateway.http_errors import install_error_handlers, json_response
-from serving.gateway.http_stream import ClientGoneError, EventStream, while_connected
+from serving.gateway.http_stream import EventStream, while_connected
 from serving.gateway.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
 from serving.gateway.openai_requests import chat_request, completion_requests
 from serving.gateway.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
@@ -25,8 +25,6 @@ REQUEST_ID_HEADER = "x-request-id"
 SESSION_ID_HEADER = "x-session-id"
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _MAX_DISCARDED_BYTES = 64 * 2**20
-_CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that is gone; nobody reads it but access logs."""
 
 
 def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig) -> FastAPI:
@@ -76,13 +74,10 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
 async def _respond(
     request: Request, body: GenerationBody, service: CodeService, requests: Sequence[CodeRequest], writer: Writer
 ) -> Response:
-    try:
-        if body.stream:
-            events = _events(service, requests, writer, include_usage=body.stream_options.include_usage)
-            return await EventStream.begin(request, events)
-        return json_response(await while_connected(request.receive, _whole(service, requests, writer)))
-    except ClientGoneError:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+    if body.stream:
+        events = _events(service, requests, writer, include_usage=body.stream_options.include_usage)
+        return await EventStream.begin(request, events)
+    return json_response(await while_connected(request.receive, _whole(service, requests, writer)))
 
 
 async def _whole(service: CodeService, requests: Sequence[CodeRequest], writer: Writer) -> dict[str, Any]:

@@ -7,12 +7,19 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from serving.errors import Reason, ServingError
 
 _RETRY_AFTER_S = 1.0
+_CLIENT_CLOSED_REQUEST = 499
+"""nginx's status for a client that is gone; nobody reads it but access logs."""
 
 _log = logging.getLogger(__name__)
+
+
+class ClientGoneError(Exception):
+    """The client closed the connection before the answer was complete."""
 
 
 def json_response(content: object, status: int = HTTPStatus.OK, headers: dict[str, str] | None = None) -> Response:
@@ -53,6 +60,11 @@ def install_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(ServingError)
     async def serving_error(request: Request, error: ServingError) -> Response:
         return error_response(error)
+
+    @app.exception_handler(ClientGoneError)
+    @app.exception_handler(ClientDisconnect)  # while the body was read
+    async def client_gone(request: Request, error: Exception) -> Response:
+        return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
     @app.exception_handler(HTTPException)
     async def routing_error(request: Request, error: HTTPException) -> Response:

@@ -9,11 +9,7 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import ServingError
-from serving.gateway.http_errors import compact_json, error_body
-
-
-class ClientGoneError(Exception):
-    """The client closed the connection before the answer was complete."""
+from serving.gateway.http_errors import ClientGoneError, compact_json, error_body
 
 
 async def while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -5,6 +5,8 @@ import json
 
 import httpx
 import pytest
+from fastapi import FastAPI
+from starlette.types import Message
 
 from tests.gateway.scripted_backend import ScriptedBackend
 
@@ -51,3 +53,20 @@ async def test_a_stop_text_frees_the_backend_before_the_answer_is_read(server: s
         response = await client.post("/v1/completions", json={"prompt": "x", "stop": "return"})
     assert response.json()["choices"][0]["text"] == ""
     assert backend.running == 0
+
+
+async def test_a_client_that_leaves_while_it_sends_is_no_failure(http_app: FastAPI, caplog: pytest.LogCaptureFixture):
+    """As a server tells it to the app: a part of the body, and then that the client is gone."""
+    received = iter([{"type": "http.request", "body": b'{"prompt"', "more_body": True}, {"type": "http.disconnect"}])
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return next(received)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {"type": "http", "method": "POST", "path": "/v1/completions", "headers": [], "query_string": b""}
+    await http_app(scope, receive, send)
+    assert sent[0]["status"] == 499
+    assert not caplog.records
