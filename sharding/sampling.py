@@ -110,7 +110,7 @@ def _keep_largest(logits: jax.Array, enough: Callable[[jax.Array], jax.Array]) -
     The threshold is found by bisection, bit by bit in an order-preserving integer view of the floats: exact, and
     without sorting V values.
     """
-    bits = lax.bitcast_convert_type(logits, jnp.uint32)
+    bits = jnp.where(logits == 0, jnp.uint32(0), lax.bitcast_convert_type(logits, jnp.uint32))  # -0 equals 0
     sign = jnp.uint32(1 << 31)
     ordered = jnp.where(bits & sign, ~bits, bits | sign)
 

@@ -60,6 +60,11 @@ def test_top_k_then_top_p_keep_what_sorting_keeps(seed: int, top_k: int, top_p: 
     assert (by_both[0][np.isfinite(by_both[0])] == logits[np.isfinite(by_both[0])]).all()
 
 
+def test_zeros_of_both_signs_are_a_tie() -> None:
+    logits = jnp.array([[-1.0, 0.0, -0.0, 2.0]])
+    assert jnp.isfinite(keep_top_k(logits, jnp.array([2]))).tolist() == [[False, True, True, True]]
+
+
 def test_every_token_that_is_kept_is_drawn_and_no_other() -> None:
     logits = np.array([1.0, 3.0, 2.0, 3.0, 0.5, 2.0, -1.0, -2.0] + [-9.0] * (VOCAB - 8))
 
