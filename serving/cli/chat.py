@@ -106,7 +106,7 @@ def _converse(conversation: Conversation, url: str) -> None:
     console.print("Ctrl-C stops an answer, Ctrl-D leaves.", style="dim")
     while True:
         try:
-            message = console.input("[bold cyan]>[/] ")
+            message = input("> ")  # not console.input: keys typed at a prompt that readline did not print are lost
         except KeyboardInterrupt:
             console.print()
             continue

@@ -2,11 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import suppress
 from typing import Any
 
+from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
+from ray.serve.schema import ReplicaState
 
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import Reason, ServingError
@@ -22,6 +25,7 @@ class HandleBackend:
         self._model = model
         self._handle = handle
         self._stream = handle.options(stream=True)
+        self._aborting: set[asyncio.Task[None]] = set()  # asyncio itself keeps tasks weakly only
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
         """Generate one sequence on some group of the model; closing the generator aborts it there.
@@ -30,9 +34,11 @@ class HandleBackend:
           ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
             the group itself refused.
         """
+        finished = False
         chunks: Any = self._stream.generate.remote(request)  # a response generator, with `stream=True`
         try:
             async for chunk in chunks:
+                finished = chunk.finish_reason is not None
                 yield chunk
         except ServingError as error:  # Ray raises a subclass of its own; make it plain again
             raise ServingError(error.reason, error.message, error.field, error.retry_after_s) from None
@@ -51,6 +57,8 @@ class HandleBackend:
         finally:
             # Not only for a client that went away: without this a cancelled stream may run on in the group.
             chunks.cancel()
+            if not finished:
+                self._abort(request.request_id)
 
     def _lost(self) -> ServingError:
         return ServingError(
@@ -60,10 +68,24 @@ class HandleBackend:
         )
 
     async def ready(self) -> bool:
-        """Whether some group of the model answers now."""
+        """Whether Ray Serve knows of a healthy group of the model.
+
+        Groups are not asked themselves: a call to one whose rows are all taken would wait for a row.
+        """
         try:
             async with asyncio.timeout(_HEALTH_TIMEOUT_S):
-                # A broadcast, because ordinary calls would queue behind the generations of a busy group.
-                return bool(await self._handle.broadcast("stats").results_async())
+                status = await asyncio.to_thread(serve.status)
         except (TimeoutError, RayError, RayServeException):
             return False
+        deployment = status.applications[serve.get_replica_context().app_name].deployments[self._model]
+        return deployment.replica_states.get(ReplicaState.RUNNING, 0) > 0
+
+    def _abort(self, request_id: str) -> None:
+        """Say it once more: a cancellation that meets a busy replica is sometimes lost (seen: 1 in 200)."""
+        task = asyncio.create_task(self._broadcast_abort(request_id))
+        self._aborting.add(task)
+        task.add_done_callback(self._aborting.discard)
+
+    async def _broadcast_abort(self, request_id: str) -> None:
+        with suppress(RayError, RayServeException, asyncio.CancelledError):
+            await self._handle.broadcast("abort", request_id).results_async()

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 
 class StopTexts:
-    """A filter that lets a growing text through up to the first occurrence of a stop text.
+    """A filter that lets a growing text through up to the stop text that is complete first.
 
     What could turn out to be the beginning of a stop text is held back until that is known.
 
@@ -20,10 +20,10 @@ class StopTexts:
     def feed(self, text: str) -> str:
         """What can be shown after the text has grown by this much."""
         self._held += text
-        found = [position for stop in self._stops if (position := self._held.find(stop)) >= 0]
+        found = [(start + len(stop), start) for stop in self._stops if (start := self._held.find(stop)) >= 0]
         if found:
             self.stopped = True
-            return self._release(min(found))
+            return self._release(min(found)[1])
         return self._release(len(self._held) - max((self._overlap(stop) for stop in self._stops), default=0))
 
     def flush(self) -> str:

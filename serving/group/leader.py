@@ -1,6 +1,7 @@
 """The leader of a replica group: the Ray Serve replica that owns a model, its engine and its devices."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
@@ -14,6 +15,8 @@ from serving.group.model import load_runner
 from serving.group.progress import Progress, report
 
 _RETRY_AFTER_S = 1.0
+_REMEMBERED_ABORTS = 256
+"""More than can be on their way to a group at the same time."""
 
 
 class ReplicaGroup:
@@ -31,6 +34,7 @@ class ReplicaGroup:
         self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
         self._thread = EngineThread(self._engine)
         self._thread.start()
+        self._aborted: deque[str] = deque(maxlen=_REMEMBERED_ABORTS)
         on_progress("ready", 1, 1)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
@@ -41,6 +45,8 @@ class ReplicaGroup:
         Raises:
           ServingError: CONTEXT_LENGTH_EXCEEDED, OVERLOADED or UNAVAILABLE.
         """
+        if request.request_id in self._aborted:
+            return
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[GenerationChunk] = asyncio.Queue()
 
@@ -59,8 +65,13 @@ class ReplicaGroup:
         finally:
             self._engine.abort(request.request_id)
 
+    async def abort(self, request_id: str) -> None:
+        """End a request whose caller is gone; also one that has not arrived yet."""
+        self._aborted.append(request_id)
+        self._engine.abort(request_id)
+
     async def stats(self) -> EngineStats:
-        """Where the engine stands; also says that the group serves."""
+        """Where the engine stands."""
         return self._engine.stats()
 
     async def recompilations(self) -> int:

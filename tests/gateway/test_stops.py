@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.gateway.answer import TextFilter
@@ -32,12 +32,13 @@ def cut_texts(draw: st.DrawFn, texts: st.SearchStrategy[str] = letters) -> tuple
 
 
 @settings(deadline=None, max_examples=500)
+@example(cut=("aa\na", ["aa\n", "a"]), stops=["\n", "a\na"])
 @given(cut=cut_texts(), stops=st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3))
-def test_a_text_ends_before_its_first_stop_text(cut: tuple[str, list[str]], stops: list[str]):
+def test_a_text_ends_before_the_stop_text_that_is_complete_first(cut: tuple[str, list[str]], stops: list[str]):
     text, pieces = cut
-    ends = [text.find(stop) for stop in stops if stop in text]
+    ends = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
     text_filter = StopTexts(stops)
-    assert "".join(filtered(text_filter, pieces)) == (text[: min(ends)] if ends else text)
+    assert "".join(filtered(text_filter, pieces)) == (text[: min(ends)[1]] if ends else text)
     assert text_filter.stopped == bool(ends)
 
 

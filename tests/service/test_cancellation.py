@@ -107,7 +107,7 @@ async def test_cancelled_requests_leave_nothing_behind(service: Service, cancel:
 
 def _idle(service: Service) -> EngineStats:
     """Wait until the engine holds no request; far sooner than a request that runs on would end."""
-    give_up = time.monotonic() + 10
+    give_up = time.monotonic() + 15
     while (stats := service.stats(FIM)).running + stats.queued:
         assert time.monotonic() < give_up, f"still running: {stats}"
     return stats
