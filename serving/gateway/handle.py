@@ -9,7 +9,6 @@ from ray import serve
 from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
-from ray.serve.schema import ReplicaState
 
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import Reason, ServingError
@@ -78,7 +77,7 @@ class HandleBackend:
         except (TimeoutError, RayError, RayServeException):
             return False
         deployment = status.applications[serve.get_replica_context().app_name].deployments[self._model]
-        return deployment.replica_states.get(ReplicaState.RUNNING, 0) > 0
+        return any(state.value == "RUNNING" and count for state, count in deployment.replica_states.items())
 
     def _abort(self, request_id: str) -> None:
         """Say it once more: a cancellation that meets a busy replica is sometimes lost (seen: 1 in 200)."""
