@@ -77,7 +77,7 @@ class HandleBackend:
         except (TimeoutError, RayError, RayServeException):
             return False
         deployment = status.applications[serve.get_replica_context().app_name].deployments[self._model]
-        return any(state.value == "RUNNING" and count for state, count in deployment.replica_states.items())
+        return any(state == "RUNNING" and count for state, count in deployment.replica_states.items())
 
     def _abort(self, request_id: str) -> None:
         """Say it once more: a cancellation that meets a busy replica is sometimes lost (seen: 1 in 200)."""
