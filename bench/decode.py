@@ -26,6 +26,7 @@ from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.steps import compile_steps
 
 LIMITS = Limits(page_size=32, num_pages=64, max_rows=8, max_step_tokens=16, max_context=256)
 CONTEXT, REPEATS, ROUNDS = 64, 8, 3
@@ -82,8 +83,7 @@ def main() -> None:
         name = jnp.dtype(dtype).name
         parameters = load(checkpoint, abstract_parameters(checkpoint.config, mesh, dtype))
         weights[name] = sum(value.nbytes for value in parameters.values())
-        runner = ModelRunner(parameters, checkpoint.config, mesh, LIMITS)
-        runner.compile()
+        runner = ModelRunner(parameters, compile_steps(checkpoint.config, mesh, dtype, LIMITS))
         for batch in (1, 8):
             measured[name, batch] = partial(decode_seconds, runner, batch, CONTEXT, REPEATS)
 

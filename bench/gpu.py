@@ -14,9 +14,10 @@ import numpy as np
 
 from bench.measure import Limits, Row, best_seconds, decode_seconds, markdown
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
-from sharding.gemma import abstract_parameters, random_parameters
+from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.steps import compile_steps
 
 PAGE_SIZE = 64
 CONTEXT = 1000
@@ -34,8 +35,6 @@ def make_runner(
 ) -> ModelRunner[Limits]:
     """A runner on one device that holds `max_rows` sequences of `CONTEXT` tokens."""
     mesh = make_mesh(1, [device])
-    specs = abstract_parameters(config, mesh, parameters["embedder.weight"].dtype)
-    parameters = {path: jax.device_put(value, specs[path].sharding) for path, value in parameters.items()}
     pages = -(-(CONTEXT + 1) // PAGE_SIZE)
     limits = Limits(
         page_size=PAGE_SIZE,
@@ -44,9 +43,9 @@ def make_runner(
         max_step_tokens=64,
         max_context=pages * PAGE_SIZE,
     )
-    runner = ModelRunner(parameters, config, mesh, limits)
-    runner.compile()
-    return runner
+    steps = compile_steps(config, mesh, parameters["embedder.weight"].dtype, limits)
+    on_device = {path: jax.device_put(value, steps.parameters[path].sharding) for path, value in parameters.items()}
+    return ModelRunner(on_device, steps)
 
 
 def logits(runner: ModelRunner[Limits]) -> np.ndarray:

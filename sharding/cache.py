@@ -4,9 +4,12 @@ It is the layout of `tokamax.ops.ragged_paged_attention`. A page holds `page_siz
 sequence; which page holds which is the caller's business and comes with every step as a page table.
 """
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.typing import DTypeLike
 
 from sharding.attention.protocol import Ragged
 from sharding.config import GemmaConfig
@@ -16,16 +19,23 @@ from sharding.partition import heads_per_device
 CACHE_SPEC = PartitionSpec(None, None, TENSOR, None)
 
 
-def new_cache(config: GemmaConfig, mesh: Mesh, dtype: jnp.dtype, num_pages: int, page_size: int) -> list[jax.Array]:
-    """Returns an empty cache: for each layer `[P, page_size, 2 * K, D]`, split over the devices by KV head.
+def abstract_cache(
+    config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, num_pages: int, page_size: int
+) -> list[jax.ShapeDtypeStruct]:
+    """Returns shape, dtype and sharding of each layer's cache.
 
+    It is `[P, page_size, 2 * K, D]`, split over the devices by KV head.
     With fewer KV heads than devices, the axis has one KV head for each device; see `sharding.partition`.
     """
     devices = mesh.shape[TENSOR]
     kv_heads = heads_per_device(config, devices)[1] * devices
     shape = (num_pages, page_size, 2 * kv_heads, config.head_dim)
-    allocate = jax.jit(lambda: jnp.zeros(shape, dtype), out_shardings=NamedSharding(mesh, CACHE_SPEC))
-    return [allocate() for _ in range(config.num_layers)]
+    return [jax.ShapeDtypeStruct(shape, dtype, sharding=NamedSharding(mesh, CACHE_SPEC))] * config.num_layers
+
+
+def new_cache(abstract: Sequence[jax.ShapeDtypeStruct]) -> list[jax.Array]:
+    """Returns an empty cache as `abstract_cache` describes it."""
+    return [jnp.zeros(layer.shape, layer.dtype, device=layer.sharding) for layer in abstract]
 
 
 def write_kv(cache: jax.Array, k: jax.Array, v: jax.Array, ragged: Ragged) -> jax.Array:

@@ -7,8 +7,8 @@ Activations have the dtype of the parameters; norms, rotations and softmax are c
 
 import math
 from collections.abc import Mapping
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +65,8 @@ class Gemma(nnx.Module):
         rotations = self._rotations(ragged.positions(token_ids.shape[0]))
         new_cache = []
         for layer, layer_cache in zip(self.layers, cache, strict=True):
-            x, layer_cache = layer(x, rotations[layer.window is not None], layer_cache, ragged, attention)
+            rotation = rotations[layer.window is not None]
+            x, layer_cache = _run_layer(*nnx.split(layer), x, rotation, layer_cache, ragged, attention)
             new_cache.append(layer_cache)
         return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps), new_cache
 
@@ -123,6 +124,20 @@ class Layer(nnx.Module):
         y = self.mlp(rms_norm(x, self.pre_mlp_norm[...], eps))
         x += rms_norm(y, self.post_mlp_norm[...], eps) if self.config.post_norms else y
         return x, cache
+
+
+@partial(jax.jit, static_argnames=("graph", "attention"))  # traced once for all layers alike, not for each
+def _run_layer(
+    graph: nnx.GraphDef[Layer],
+    state: nnx.State[Any, Any],
+    x: jax.Array,
+    rotation: Rotation,
+    cache: jax.Array,
+    ragged: Ragged,
+    attention: Attention,
+) -> tuple[jax.Array, jax.Array]:
+    layer: Layer = nnx.merge(graph, state)
+    return layer(x, rotation, cache, ragged, attention)
 
 
 class AttentionLayer(nnx.Module):
@@ -211,7 +226,7 @@ def abstract_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> di
         path: jax.ShapeDtypeStruct(
             parameter.shape, parameter.dtype, sharding=named_sharding(parameter.axes, config, mesh)
         )
-        for path, parameter in _flat_state(config, dtype)[1].items()
+        for path, parameter in _flat_state(config, jnp.dtype(dtype))[1].items()
     }
 
 
@@ -245,6 +260,7 @@ def _random(key: jax.Array, index: int, scale: float, spec: jax.ShapeDtypeStruct
     return constrained
 
 
-def _flat_state(config: GemmaConfig, dtype: DTypeLike) -> tuple[nnx.GraphDef[Gemma], dict[str, nnx.Param[jax.Array]]]:
+@cache
+def _flat_state(config: GemmaConfig, dtype: jnp.dtype) -> tuple[nnx.GraphDef[Gemma], dict[str, nnx.Param[jax.Array]]]:
     graph, state = nnx.split(nnx.eval_shape(lambda: Gemma(config, dtype)))
     return graph, {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}

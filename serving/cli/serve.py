@@ -8,6 +8,7 @@ import sys
 import threading
 from contextlib import suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -15,7 +16,7 @@ from typing import Annotated
 import httpx
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.ray_environment import RAY_ENVIRONMENT
@@ -90,6 +91,9 @@ def _run(file: ServeFile, console: Console) -> int:
         import ray
         from ray import serve as ray_serve
 
+        # Ray waits for its processes for seconds; what is needed next is imported meanwhile.
+        importing = threading.Thread(target=import_module, args=("serving.app",))
+        importing.start()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         ray.init(
             num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
@@ -102,6 +106,7 @@ def _run(file: ServeFile, console: Console) -> int:
             grpc_options=dict(file.grpc_options),
             logging_config=dict(file.logging_config),
         )
+        importing.join()
     failure = _deploy(file, console)
     if failure is not None:
         console.print(f"[red]error:[/] the service did not start.\n{failure}\nLogs: {_LOGS}", highlight=False)
@@ -136,21 +141,18 @@ def _deploy(file: ServeFile, console: Console) -> str | None:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console) as bars:
-        tasks = {model.id: bars.add_task(f"{model.id}: starting", total=None) for model in file.config.models}
-        phases: dict[str, str] = {}
+        starting = bars.add_task("starting replicas", total=None)
+        phases: dict[str, TaskID] = {}
         while deploying.is_alive():
             deploying.join(_POLL_S)
             for progress in read():
-                if phases.get(progress.model) != progress.phase:
-                    phases[progress.model] = progress.phase
+                phase = f"{progress.model}: {progress.phase}"
+                if phase not in phases:
+                    bars.update(starting, visible=False)
+                    phases[phase] = bars.add_task(phase)
                     if not console.is_terminal:
-                        console.print(f"{progress.model}: {progress.phase}")
-                bars.update(
-                    tasks[progress.model],
-                    description=f"{progress.model}: {progress.phase}",
-                    completed=progress.done,
-                    total=progress.total,
-                )
+                        console.print(phase)
+                bars.update(phases[phase], completed=progress.done, total=progress.total)
     return outcome[0] if outcome else None
 
 

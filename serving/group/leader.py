@@ -11,7 +11,6 @@ from serving.engine.loop import EngineThread
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.engine.sequence import OnChunk
 from serving.errors import Reason, ServingError
-from serving.group.model import load_runner
 from serving.group.progress import Progress, report
 
 _RETRY_AFTER_S = 1.0
@@ -26,6 +25,8 @@ class ReplicaGroup:
     """
 
     def __init__(self, model: ModelConfig) -> None:
+        from serving.group.model import load_runner  # JAX: only where a model runs, not where the service is deployed
+
         def on_progress(phase: str, done: int, total: int) -> None:
             report(Progress(model.id, phase, done, total))
 

@@ -1,6 +1,7 @@
 """From a model's configuration to a runner that is ready to step."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
@@ -10,7 +11,8 @@ from serving.group.local_runner import LocalRunner
 from sharding.checkpoint import load, open_checkpoint
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
-from sharding.runner import ModelRunner, use_compilation_cache
+from sharding.runner import ModelRunner
+from sharding.steps import compile_steps, use_compilation_cache
 
 OnProgress = Callable[[str, int, int], None]
 """Told the phase, and how much of it is done of how much."""
@@ -34,23 +36,25 @@ def load_runner(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
             f"{checkpoint.config.max_context} positions. Lower it to that at most."
         )
     mesh = make_mesh(model.tensor_parallel)
-    parameters = load(
-        checkpoint,
-        abstract_parameters(checkpoint.config, mesh, model.dtype),
-        lambda _, done, total: on_progress("reading weights (MiB)", done // _MIB, total // _MIB),
-    )
-    runner = ModelRunner(
-        parameters,
-        checkpoint.config,
-        mesh,
-        RunnerLimits(
-            page_size=limits.page_size,
-            num_pages=limits.kv_tokens // limits.page_size,
-            max_rows=limits.max_rows,
-            max_step_tokens=limits.max_step_tokens,
-            max_context=limits.max_context,
-        ),
-    )
     use_compilation_cache(cache_dir("compiled"))
-    runner.compile(lambda done, total: on_progress("compiling steps", done, total))
-    return LocalRunner(runner)
+    with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it
+        loading = pool.submit(
+            load,
+            checkpoint,
+            abstract_parameters(checkpoint.config, mesh, model.dtype),
+            lambda _, done, total: on_progress("reading weights (MiB)", done // _MIB, total // _MIB),
+        )
+        steps = compile_steps(
+            checkpoint.config,
+            mesh,
+            model.dtype,
+            RunnerLimits(
+                page_size=limits.page_size,
+                num_pages=limits.kv_tokens // limits.page_size,
+                max_rows=limits.max_rows,
+                max_step_tokens=limits.max_step_tokens,
+                max_context=limits.max_context,
+            ),
+            on_progress=lambda done, total: on_progress("compiling steps", done, total),
+        )
+    return LocalRunner(ModelRunner(loading.result(), steps))

@@ -19,12 +19,13 @@ class Progress:
 
 
 def report(progress: Progress) -> None:
-    """Replace what is known of the model's start-up. Kept in the cluster's own key-value store."""
-    internal_kv._internal_kv_put(progress.model, dumps(asdict(progress)), overwrite=True, namespace=_NAMESPACE)
+    """Replace what is known of this phase. Kept in the cluster's own key-value store."""
+    key = f"{progress.model}: {progress.phase}"
+    internal_kv._internal_kv_put(key, dumps(asdict(progress)), overwrite=True, namespace=_NAMESPACE)
 
 
 def read() -> list[Progress]:
-    """The latest report of each model that is starting or has started."""
+    """The latest report of each phase of the models that are starting or have started."""
     names = internal_kv._internal_kv_list(b"", namespace=_NAMESPACE)
     values = [internal_kv._internal_kv_get(name, namespace=_NAMESPACE) for name in names]
     return [Progress(**loads(value)) for value in values if value]

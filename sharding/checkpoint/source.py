@@ -1,6 +1,8 @@
 """TensorSource: one parameter in a checkpoint file, read slice by slice."""
 
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -11,8 +13,10 @@ import numpy.typing as npt
 
 from sharding.checkpoint.errors import CheckpointError
 
-BLOCK_BYTES = 8 * 2**20
-"""Decoded bytes held at a time while reading: what reading costs in memory besides its result."""
+BLOCK_BYTES = 2 * 2**20
+"""Decoded bytes that a thread holds at a time while reading: what reading costs in memory besides its result."""
+
+_DECODERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="decode")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +118,8 @@ class TensorSource:
         if out.size == 0:
             return out
         step = max(1, BLOCK_BYTES // (4 * max(width, 1)))
-        for start in range(rows.start, rows.stop, step):
+
+        def decode(start: int) -> None:
             stop = min(start + step, rows.stop)
             # Mapped anew for every block, so that pages of the file do not add up in this process's memory.
             raw = np.memmap(
@@ -122,6 +127,9 @@ class TensorSource:
             )
             numbers = encoding.decode(np.ascontiguousarray(raw[:, wanted]))
             out[start - rows.start : stop - rows.start] = numbers[:, skip : skip + width]
+
+        for _ in _DECODERS.map(decode, range(rows.start, rows.stop, step)):
+            pass  # the first error is raised here
         return out
 
 

@@ -14,6 +14,7 @@ from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters, random_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.steps import compile_steps
 
 MQA = GemmaConfig(
     vocab_size=128,
@@ -59,9 +60,7 @@ def make_runner(
 ) -> ModelRunner[RunnerLimits]:
     """A compiled runner; tests share it, so each writes every page it reads."""
     mesh = make_mesh(tensor_parallel)
-    runner = ModelRunner(sharded_parameters(config, tensor_parallel), config, mesh, limits)
-    runner.compile()
-    return runner
+    return ModelRunner(sharded_parameters(config, tensor_parallel), compile_steps(config, mesh, jnp.float32, limits))
 
 
 def sharded_parameters(config: GemmaConfig, tensor_parallel: int) -> dict[str, jax.Array]:

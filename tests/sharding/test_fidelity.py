@@ -22,6 +22,7 @@ from sharding.checkpoint import load, open_checkpoint
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.steps import compile_steps
 from tests.oracle.random_checkpoint import write_checkpoint
 
 EXPECTED_FILE = Path(os.environ.get("ORACLE_FILE", Path(__file__).parents[1] / "oracle" / "expected.json"))
@@ -54,7 +55,7 @@ def make_runner(path: Path, devices: int, *, max_rows: int, max_step_tokens: int
         max_step_tokens=max_step_tokens,
         max_context=max_context,
     )
-    return ModelRunner(parameters, checkpoint.config, mesh, limits)
+    return ModelRunner(parameters, compile_steps(checkpoint.config, mesh, jnp.float32, limits))
 
 
 class Sequences:
@@ -114,7 +115,6 @@ def test_random_models_have_the_oracles_tokens_and_logits(
     case = expected()["random"][name]
     write_checkpoint(tmp_path, name, case["seed"])
     runner = make_runner(tmp_path, devices, max_rows=2, max_step_tokens=16, max_context=96)
-    runner.compile()
 
     theirs = [row["tokens"] for row in case["cases"]]
     ours: list[list[int]] = []
@@ -146,7 +146,6 @@ def test_the_real_model_has_the_oracles_tokens(capsys: pytest.CaptureFixture[str
     assert sum(len(case["prompt"]) > 512 for case in cases) >= 3, "too few prompts past the sliding window"
     max_rows = 16
     runner = make_runner(path, 1, max_rows=max_rows, max_step_tokens=128, max_context=1088)
-    runner.compile()
 
     # Every batch gets its share of the long prompts, whose chunks then run beside other rows' generation.
     by_length = sorted(cases, key=lambda case: len(case["prompt"]))

@@ -10,6 +10,7 @@ from sharding.config import GemmaConfig
 from sharding.gemma import Gemma, abstract_parameters, build, rms_norm
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.steps import compile_steps
 from tests.sharding.small_models import (
     LIMITS,
     LOCAL,
@@ -49,8 +50,8 @@ def test_bfloat16_stays_close_to_a_dense_model_with_the_same_weights() -> None:
     parameters = {path: value.astype(jnp.bfloat16) for path, value in sharded_parameters(LOCAL, 1).items()}
     rounded = {path: np.asarray(value.astype(jnp.float32)) for path, value in parameters.items()}
     expected = dense_logits(LOCAL, rounded, TOKENS)
-    runner = ModelRunner(parameters, LOCAL, make_mesh(1), replace(LIMITS, max_rows=2, max_step_tokens=16))
-    runner.compile()
+    limits = replace(LIMITS, max_rows=2, max_step_tokens=16)
+    runner = ModelRunner(parameters, compile_steps(LOCAL, make_mesh(1), jnp.bfloat16, limits))
     for start, end in ((0, 16), (16, 28), (28, 29), (29, 30)):
         (logits,) = runner.logits([row(TOKENS[start:end], start, PAGES)])
         assert relative_error(logits, expected[end - 1]) < 0.02  # bfloat16 has steps of 0.004 to 0.008

@@ -112,7 +112,7 @@ def test_a_compilation_in_a_step_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
     runner = make_runner(LOCAL, limits=ONE_ROW)
     uncompiled = jax.jit(lambda logits, draw: sample(logits, draw, 2))
     monkeypatch.setattr(runner, "recompilations", 0)
-    monkeypatch.setitem(runner._samplers, 1, uncompiled)
+    monkeypatch.setitem(runner.steps.samplers, 1, uncompiled)
     for _ in range(2):
         runner.step([row(PROMPTS[0][:3], 0, [0])])
         assert runner.recompilations == 1

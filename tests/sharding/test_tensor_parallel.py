@@ -54,7 +54,7 @@ def test_a_random_draw_does_not_depend_on_the_number_of_devices() -> None:
 
 @pytest.mark.parametrize("config", [MQA, MHA], ids=["mqa", "mha"])
 def test_devices_exchange_two_sums_per_layer_and_one_for_the_embeddings(config: GemmaConfig) -> None:
-    for compiled in make_runner(config, 8, ONE_ROW)._forward_steps.values():
+    for compiled in make_runner(config, 8, ONE_ROW).steps.forward.values():
         collectives = re.findall(
             r" (all-reduce|all-gather|all-to-all|collective-permute)(?:-start)?\(", compiled.as_text()
         )

@@ -1,0 +1,171 @@
+"""CompiledSteps: one executable for each bucket of tokens and rows, made without any weights."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.typing import DTypeLike
+
+from sharding.attention import Attention, attention_for, over_mesh
+from sharding.batch import Bucket, Row, make_buckets
+from sharding.cache import abstract_cache
+from sharding.config import GemmaConfig
+from sharding.gemma import abstract_parameters, build
+from sharding.partition import check_tensor_parallel, named_sharding
+from sharding.sampling import Draw, sample
+
+MAX_LOGPROBS = 20
+"""Most alternatives reported for a token."""
+
+
+class Limits(Protocol):
+    """The sizes a runner is compiled for; `serving.engine.runner.RunnerLimits` is one.
+
+    Attributes:
+      page_size: tokens in one KV page.
+      num_pages: P, pages of the KV cache.
+      max_rows: sequences in one step.
+      max_step_tokens: tokens in one step, over all rows.
+      max_context: tokens in one sequence.
+    """
+
+    @property
+    def page_size(self) -> int: ...
+    @property
+    def num_pages(self) -> int: ...
+    @property
+    def max_rows(self) -> int: ...
+    @property
+    def max_step_tokens(self) -> int: ...
+    @property
+    def max_context(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompiledSteps[L: Limits]:
+    """Everything that a `ModelRunner` executes, for one shape of model, mesh and limits; made by `compile_steps`.
+
+    Attributes:
+      limits: the sizes they were compiled for.
+      vocab_size: V of the model.
+      parameters: by path: the shape, dtype and sharding that each parameter must have.
+      cache: the same of each layer's KV cache.
+      forward: by bucket, smallest first: parameters, cache, packed step -> logits [B, V], draw, new cache.
+      samplers: by the rows of a bucket: logits [B, V], draw -> drawn.
+    """
+
+    limits: L
+    vocab_size: int
+    parameters: dict[str, jax.ShapeDtypeStruct]
+    cache: list[jax.ShapeDtypeStruct]
+    forward: dict[Bucket, jax.stages.Compiled]
+    samplers: dict[int, jax.stages.Compiled]
+
+    def bucket_for(self, rows: Sequence[Row]) -> Bucket:
+        """Returns the smallest shape that holds the rows.
+
+        Raises:
+          ValueError: there are more rows or tokens than `limits` allows.
+        """
+        num_tokens = sum(len(row.token_ids) for row in rows)
+        if not 0 < len(rows) <= self.limits.max_rows or num_tokens > self.limits.max_step_tokens:
+            raise ValueError(
+                f"rows: {len(rows)} rows with {num_tokens} tokens, but this runner takes 1 to {self.limits.max_rows} "
+                f"rows with at most {self.limits.max_step_tokens} tokens in a step."
+            )
+        decode = all(len(row.token_ids) == 1 for row in rows)
+        return next(
+            bucket
+            for bucket in self.forward
+            if (bucket.tokens == bucket.rows) == decode and bucket.tokens >= num_tokens
+        )
+
+
+def compile_steps[L: Limits](
+    config: GemmaConfig,
+    mesh: Mesh,
+    dtype: DTypeLike,
+    limits: L,
+    attention: Attention | None = None,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> CompiledSteps[L]:
+    """Compiles every bucket, several at a time.
+
+    Args:
+      config: the shape of the model.
+      mesh: the devices.
+      dtype: of parameters, activations and KV cache.
+      limits: the sizes to compile for.
+      attention: by default the best one for the devices.
+      on_progress: called as `on_progress(done, total)` after each.
+
+    Raises:
+      ValueError: the mesh does not divide the model.
+    """
+    check_tensor_parallel(config, mesh.size)
+    platform = mesh.devices.flat[0].platform
+    spanning = over_mesh(attention or attention_for(platform), config, mesh)
+    parameters = abstract_parameters(config, mesh, dtype)
+    cache = abstract_cache(config, mesh, dtype, limits.num_pages, limits.page_size)
+    sharding = partial(named_sharding, config=config, mesh=mesh)
+    buckets = make_buckets(
+        limits.max_rows,
+        limits.max_step_tokens,
+        max_pages=-(-limits.max_context // limits.page_size),
+        min_rows=2 if platform == "cpu" and dtype == jnp.bfloat16 else 1,  # XLA: 10 times slower for one row
+    )
+
+    def compile_forward(bucket: Bucket) -> jax.stages.Compiled:
+        packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
+        out_shardings = sharding(("B", "V")), sharding(()), cache[0].sharding
+        forward = jax.jit(partial(_forward, config, spanning, bucket), out_shardings=out_shardings, donate_argnums=1)
+        return forward.lower(parameters, cache, packed).compile()
+
+    forward: dict[Bucket, jax.stages.Compiled] = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        compiling = {pool.submit(compile_forward, bucket): bucket for bucket in buckets}
+        for done, compiled in enumerate(as_completed(compiling), start=1):
+            forward[compiling[compiled]] = compiled.result()
+            on_progress(done, len(buckets))
+    samplers: dict[int, jax.stages.Compiled] = {}
+    for bucket in buckets:
+        if bucket.rows not in samplers:
+            logits, draw, _ = forward[bucket].out_info
+            sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
+            samplers[bucket.rows] = sampler.lower(logits, draw).compile()
+    return CompiledSteps(
+        limits=limits,
+        vocab_size=config.vocab_size,
+        parameters=parameters,
+        cache=cache,
+        forward={bucket: forward[bucket] for bucket in buckets},
+        samplers=samplers,
+    )
+
+
+def _forward(
+    config: GemmaConfig,
+    attention: Attention,
+    bucket: Bucket,
+    parameters: dict[str, jax.Array],
+    cache: list[jax.Array],
+    packed: jax.Array,
+) -> tuple[jax.Array, Draw, list[jax.Array]]:
+    step = bucket.unpack(packed)
+    model = build(config, parameters)
+    x, cache = model(step.token_ids, cache, step.ragged, attention)
+    return model.logits(x[step.ragged.cu_q_lens[1:] - 1]), step.draw, cache
+
+
+def use_compilation_cache(directory: Path) -> None:
+    """Keeps compiled executables in `directory`, so that the next process starts faster. Call it before compiling."""
+    jax.config.update("jax_compilation_cache_dir", str(directory))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)
