@@ -122,24 +122,28 @@ def compile_steps[L: Limits](
         min_rows=2 if platform == "cpu" and dtype == jnp.bfloat16 else 1,  # XLA: 10 times slower for one row
     )
 
-    def compile_forward(bucket: Bucket) -> jax.stages.Compiled:
+    def compile_forward(bucket: Bucket) -> tuple[jax.stages.Compiled, jax.stages.Compiled | None]:
         packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
         out_shardings = sharding(("B", "V")), sharding(()), cache[0].sharding
         forward = jax.jit(partial(_forward, config, spanning, bucket), out_shardings=out_shardings, donate_argnums=1)
-        return forward.lower(parameters, cache, packed).compile()
+        compiled = forward.lower(parameters, cache, packed).compile()
+        if bucket.tokens != bucket.rows:  # those have as many rows as the largest of the others
+            return compiled, None
+        logits, draw, _ = compiled.out_info
+        sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
+        return compiled, sampler.lower(logits, draw).compile()
 
     forward: dict[Bucket, jax.stages.Compiled] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        compiling = {pool.submit(compile_forward, bucket): bucket for bucket in buckets}
-        for done, compiled in enumerate(as_completed(compiling), start=1):
-            forward[compiling[compiled]] = compiled.result()
-            on_progress(done, len(buckets))
     samplers: dict[int, jax.stages.Compiled] = {}
-    for bucket in buckets:
-        if bucket.rows not in samplers:
-            logits, draw, _ = forward[bucket].out_info
-            sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
-            samplers[bucket.rows] = sampler.lower(logits, draw).compile()
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # The largest first: they take longest, and nobody likes to wait for the last one alone.
+        compiling = {pool.submit(compile_forward, bucket): bucket for bucket in reversed(buckets)}
+        for done, compiled in enumerate(as_completed(compiling), start=1):
+            bucket = compiling[compiled]
+            forward[bucket], sampler = compiled.result()
+            if sampler is not None:
+                samplers[bucket.rows] = sampler
+            on_progress(done, len(buckets))
     return CompiledSteps(
         limits=limits,
         vocab_size=config.vocab_size,

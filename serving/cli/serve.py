@@ -89,7 +89,6 @@ def _run(file: ServeFile, console: Console) -> int:
     os.environ.update(RAY_ENVIRONMENT | os.environ)
     with console.status("Starting Ray"):
         import ray
-        from ray import serve as ray_serve
 
         # Ray waits for its processes for seconds; what is needed next is imported meanwhile.
         importing = threading.Thread(target=import_module, args=("serving.app",))
@@ -101,12 +100,15 @@ def _run(file: ServeFile, console: Console) -> int:
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
+        signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own
+        importing.join()
+        from ray import serve as ray_serve
+
         ray_serve.start(
             http_options=dict(file.http_options),
             grpc_options=dict(file.grpc_options),
             logging_config=dict(file.logging_config),
         )
-        importing.join()
     failure = _deploy(file, console)
     if failure is not None:
         console.print(f"[red]error:[/] the service did not start.\n{failure}\nLogs: {_LOGS}", highlight=False)

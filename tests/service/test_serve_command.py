@@ -36,40 +36,64 @@ class Started:
     output: str
 
 
+class Server:
+    """`codegemma serve` with ports of its own: another cluster may run beside it."""
+
+    def __init__(self) -> None:
+        self.mark = uuid.uuid4().hex
+        self.http_port = free_port()
+        ports = {
+            "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+            "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
+            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
+            "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
+            "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": "41900",
+        }
+        environment = {**os.environ, **ports, _MARK: self.mark, "XLA_FLAGS": ""}
+        environment.pop("RAY_ADDRESS", None)
+        command = [str(_COMMAND), "serve", "--http-port", str(self.http_port), "--grpc-port", str(free_port())]
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def output_until(self, text: str) -> str:
+        """What it prints up to a line with this text."""
+        output = ""
+        for line in self.process.stdout:
+            output += line
+            if text in line:
+                return output
+        pytest.fail(f"it ended before it printed {text!r}:\n{output}")
+
+    def ends_well_by(self, signal_number: signal.Signals) -> None:
+        """A signal ends it with status 0, and no process stays behind."""
+        self.process.send_signal(signal_number)
+        output, _ = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, output
+        assert _processes_with(self.mark) == []
+
+
 @pytest.fixture(scope="module")
 def started() -> Iterator[Started]:
-    """The service; in the end Ctrl-C has to end it with status 0 and leave no process behind."""
-    mark = uuid.uuid4().hex
-    http_port, grpc_port = free_port(), free_port()
-    ports = {  # another cluster may run beside this one
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
-        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
-        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
-        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": "41900",
-    }
-    environment = {**os.environ, **ports, _MARK: mark, "XLA_FLAGS": ""}
-    environment.pop("RAY_ADDRESS", None)
-    command = [str(_COMMAND), "serve", "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
-    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as run:
-        try:
-            lines = []
-            for line in run.stdout:
-                lines.append(line)
-                if "Ctrl-C drains" in line:
-                    break
-            else:
-                pytest.fail(f"it ended without being ready:\n{''.join(lines)}")
-            yield Started(f"http://127.0.0.1:{http_port}", "".join(lines))
-            # A test of its own would end the service for those that come after it.
-            run.send_signal(signal.SIGINT)
-            output, _ = run.communicate(timeout=120)
-            assert run.returncode == 0, output
-            assert _processes_with(mark) == []
-        finally:
-            if run.poll() is None:
-                run.kill()
+    with Server() as server:
+        output = server.output_until("Ctrl-C drains")
+        yield Started(f"http://127.0.0.1:{server.http_port}", output)
+        server.ends_well_by(signal.SIGINT)  # a test of its own would end the service for those that come after it
+
+
+def test_a_service_manager_can_stop_it_while_it_starts() -> None:
+    with Server() as server:
+        server.output_until("opening the checkpoint")
+        server.ends_well_by(signal.SIGTERM)
 
 
 def test_the_real_model_completes_real_code(started: Started) -> None:
