@@ -6,8 +6,8 @@ from typing import Protocol
 
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import Reason, ServingError
-from serving.gateway.answer import Answer
 from serving.gateway.request import CodeChunk
+from serving.gateway.text.answer import Answer
 
 _RETRY_AFTER_S = 1.0
 

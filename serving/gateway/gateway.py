@@ -8,11 +8,11 @@ from ray.serve.handle import DeploymentHandle
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
-from serving.gateway.grpc_service import GrpcService
+from serving.gateway.grpc.service import GrpcService
 from serving.gateway.handle import HandleBackend
-from serving.gateway.http import build_http_app
+from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService, ServedModel
-from serving.gateway.tokenizers import load_tokenizer
+from serving.gateway.text.tokenizers import load_tokenizer
 
 
 @serve.ingress()

@@ -10,15 +10,15 @@ from dataclasses import dataclass, replace
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
-from serving.gateway.answer import Answer, TextFilter
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
-from serving.gateway.prompts import FimMode, PromptRenderer
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
-from serving.gateway.stops import StopTexts
-from serving.gateway.suffix_stop import SuffixStop
-from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.prompts import FimMode, PromptRenderer
+from serving.gateway.text.stops import StopTexts
+from serving.gateway.text.suffix_stop import SuffixStop
+from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import MAX_SEED, check_request, in_wire_words, prompt_bytes, prompt_field
 
 _log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ import uvicorn
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason
 from serving.errors import Reason, ServingError
-from serving.gateway.http import build_http_app
+from serving.gateway.http.app import build_http_app
 from serving.gateway.request import ChatPrompt, CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService, ModelInfo
 

@@ -12,9 +12,9 @@ from fastapi import FastAPI
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import GatewayConfig
-from serving.gateway.http import build_http_app
-from serving.gateway.tokenizer import Tokenizer
-from serving.gateway.tokenizers import load_tokenizer
+from serving.gateway.http.app import build_http_app
+from serving.gateway.text.tokenizer import Tokenizer
+from serving.gateway.text.tokenizers import load_tokenizer
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 CODEGEMMA_MODEL = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"

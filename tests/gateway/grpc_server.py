@@ -10,8 +10,8 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from serving.config import GatewayConfig
-from serving.gateway.grpc_service import GrpcService
-from serving.gateway.grpc_services import add_services
+from serving.gateway.grpc.service import GrpcService
+from serving.gateway.grpc.servicers import add_services
 from serving.gateway.service import CodeService
 
 CONFIG = GatewayConfig(max_body_bytes=100_000)

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Iterable
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Token
 from serving.gateway.service import CodeService, ServedModel
-from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.text.tokenizer import Tokenizer
 
 MAX_CONTEXT = 512
 

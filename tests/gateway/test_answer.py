@@ -6,10 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.engine.request import Token
-from serving.gateway.answer import Answer
-from serving.gateway.detokenizer import Detokenizer
-from serving.gateway.stops import StopTexts
-from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.text.answer import Answer
+from serving.gateway.text.detokenizer import Detokenizer
+from serving.gateway.text.stops import StopTexts
+from serving.gateway.text.tokenizer import Tokenizer
 
 characters = st.sampled_from(["a", "b", " ", "\n", "é", "日", "😀", "\x00", "▁", "return", "🫨"])
 texts = st.lists(characters, max_size=15).map("".join)

@@ -10,7 +10,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
 from serving.errors import WIRE_ERRORS, Reason, ServingError
-from serving.gateway.grpc_service import GrpcService
+from serving.gateway.grpc.service import GrpcService
 from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
@@ -136,7 +136,7 @@ async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_log
     assert "secret" not in repr(error)
     request_id = dict(error.trailing_metadata())["x-request-id"]
     assert request_id in error.details()
-    [record] = [record for record in caplog.records if record.name == "serving.gateway.grpc_errors"]
+    [record] = [record for record in caplog.records if record.name == "serving.gateway.grpc.errors"]
     assert request_id in record.getMessage()
     assert "secret" in str(record.exc_info[1])
 

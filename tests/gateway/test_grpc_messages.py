@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from serving.config import Role
 from serving.engine.request import FinishReason, SamplingParams
 from serving.errors import Reason, ServingError
-from serving.gateway import grpc_messages as messages
+from serving.gateway.grpc import messages
 from serving.gateway.request import (
     ChatPrompt,
     CodeChunk,

@@ -26,7 +26,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from serving.config import Role
 from serving.engine.request import FinishReason, GenerationChunk
-from serving.gateway.grpc_service import GrpcService
+from serving.gateway.grpc.service import GrpcService
 from serving.gateway.request import FimPrompt
 from serving.gateway.service import CodeService
 from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server

@@ -9,8 +9,8 @@ import pytest
 
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
-from serving.gateway.openai_requests import completion_requests
-from serving.gateway.openai_schema import CompletionBody
+from serving.gateway.http.openai_requests import completion_requests
+from serving.gateway.http.openai_schema import CompletionBody
 from tests.gateway.scripted_backend import ScriptedBackend
 
 USER = [{"role": "user", "content": "Hi"}]

@@ -7,7 +7,7 @@ import pytest
 from fastapi import FastAPI
 
 from serving.config import GatewayConfig
-from serving.gateway.http import build_http_app
+from serving.gateway.http.app import build_http_app
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend
 
 USER = {"role": "user", "content": "Hi"}

@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import Reason, ServingError
-from serving.gateway.prompts import PromptRenderer, turns
 from serving.gateway.request import ChatPrompt, ContextFile, FimPrompt, Message, Speaker, TextPrompt, TokenPrompt
-from serving.gateway.tokenizer import SENTINELS, Tokenizer
+from serving.gateway.text.prompts import PromptRenderer, turns
+from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 
 BOS, PREFIX, MIDDLE, SUFFIX, SEPARATOR, START, END = 2, 67, 68, 69, 70, 106, 107
 SYSTEM, USER, MODEL = Speaker.SYSTEM, Speaker.USER, Speaker.MODEL

@@ -23,7 +23,7 @@ from serving.gateway.request import (
     Usage,
 )
 from serving.gateway.service import CodeService
-from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.text.tokenizer import Tokenizer
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
 
 FIM_PROMPT = FimPrompt(prefix="def f():\n    ", suffix="\n")

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serving.gateway.answer import TextFilter
-from serving.gateway.stops import StopTexts
-from serving.gateway.suffix_stop import SuffixStop
+from serving.gateway.text.answer import TextFilter
+from serving.gateway.text.stops import StopTexts
+from serving.gateway.text.suffix_stop import SuffixStop
 
 letters = st.text(alphabet="ab\n", max_size=30)
 

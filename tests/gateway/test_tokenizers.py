@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-from serving.gateway.tokenizer import SENTINELS, Tokenizer
-from serving.gateway.tokenizers import load_tokenizer
+from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
+from serving.gateway.text.tokenizers import load_tokenizer
 from tests.gateway.conftest import CODEGEMMA_MODEL
 from tests.gateway.tokenizer_json import tokenizer_json
 

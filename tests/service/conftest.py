@@ -58,7 +58,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
             http_options={"host": "127.0.0.1", "port": http_port},
             grpc_options={
                 "port": grpc_port,
-                "grpc_servicer_functions": ["serving.gateway.grpc_services.add_services"],
+                "grpc_servicer_functions": ["serving.gateway.grpc.servicers.add_services"],
                 "enable_reflection": False,
             },
         )

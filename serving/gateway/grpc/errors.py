@@ -13,7 +13,7 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from serving.errors import ERROR_DOMAIN, Reason, ServingError
-from serving.gateway.grpc_services import MalformedMessage
+from serving.gateway.grpc.servicers import MalformedMessage
 
 REQUEST_ID_KEY = "x-request-id"
 """The metadata that carries the request id, to the server and back."""

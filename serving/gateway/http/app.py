@@ -13,11 +13,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.batch import generate_batch
-from serving.gateway.http_errors import install_error_handlers, json_response
-from serving.gateway.http_stream import EventStream, while_connected
-from serving.gateway.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
-from serving.gateway.openai_requests import chat_request, completion_requests
-from serving.gateway.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
+from serving.gateway.http.errors import install_error_handlers, json_response
+from serving.gateway.http.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
+from serving.gateway.http.openai_requests import chat_request, completion_requests
+from serving.gateway.http.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
+from serving.gateway.http.stream import EventStream, while_connected
 from serving.gateway.request import CodeRequest
 from serving.gateway.service import CodeService
 

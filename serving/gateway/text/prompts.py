@@ -20,7 +20,7 @@ from serving.gateway.request import (
     TextPrompt,
     TokenPrompt,
 )
-from serving.gateway.tokenizer import (
+from serving.gateway.text.tokenizer import (
     END_OF_TURN,
     FILE_SEPARATOR,
     FIM_MIDDLE,

@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined] # the type
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from serving.gateway.grpc_errors import GrpcContext, answering, check_call
+from serving.gateway.grpc.errors import GrpcContext, answering, check_call
 
 _SERVICES = (
     "codegemma.v1.CodeAssistService",

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from serving.gateway.tokenizer import Tokenizer
-from serving.gateway.tokenizers.gguf import load_gguf
-from serving.gateway.tokenizers.huggingface import load_tokenizer_json
-from serving.gateway.tokenizers.sentencepiece import load_sentencepiece
+from serving.gateway.text.tokenizer import Tokenizer
+from serving.gateway.text.tokenizers.gguf import load_gguf
+from serving.gateway.text.tokenizers.huggingface import load_tokenizer_json
+from serving.gateway.text.tokenizers.sentencepiece import load_sentencepiece
 
 _LOADERS = {".model": load_sentencepiece, ".json": load_tokenizer_json, ".gguf": load_gguf}
 _NAMES_IN_CHECKPOINTS = ("tokenizer.model", "tokenizer.json")

@@ -7,7 +7,7 @@ from typing import Any
 
 import tokenizers
 
-from serving.gateway.tokenizer import SENTINELS, Tokenizer, is_text_piece, piece_bytes
+from serving.gateway.text.tokenizer import SENTINELS, Tokenizer, is_text_piece, piece_bytes
 
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 
-from serving.gateway.tokenizers.sentencepiece import SentencePieceTokenizer
+from serving.gateway.text.tokenizers.sentencepiece import SentencePieceTokenizer
 
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """GGUF value type -> struct format."""

@@ -14,9 +14,9 @@ from google.protobuf.message import Message
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
-from serving.gateway import grpc_messages as messages
-from serving.gateway.grpc_errors import GrpcContext, answering, check_call, from_metadata
-from serving.gateway.grpc_standard import StandardServices
+from serving.gateway.grpc import messages
+from serving.gateway.grpc.errors import GrpcContext, answering, check_call, from_metadata
+from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import CodeChunk, CodeRequest
 from serving.gateway.service import CodeService
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from serving.engine.request import SamplingParams
 from serving.errors import Reason, ServingError
-from serving.gateway.openai_schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
+from serving.gateway.http.openai_schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
 from serving.gateway.request import (
     ChatPrompt,
     CodeRequest,

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from serving.engine.request import Token
-from serving.gateway.detokenizer import Detokenizer
 from serving.gateway.request import TokenLogprob
-from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.text.detokenizer import Detokenizer
+from serving.gateway.text.tokenizer import Tokenizer
 
 
 class TextFilter(Protocol):

@@ -2,7 +2,7 @@
 
 import codecs
 
-from serving.gateway.tokenizer import Tokenizer
+from serving.gateway.text.tokenizer import Tokenizer
 
 
 class Detokenizer:

@@ -9,7 +9,7 @@ from fastapi import Request, Response
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import ServingError
-from serving.gateway.http_errors import ClientGoneError, compact_json, error_body
+from serving.gateway.http.errors import ClientGoneError, compact_json, error_body
 
 
 async def while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> T:

@@ -6,7 +6,7 @@ from google.protobuf.message import DecodeError
 from sentencepiece import SentencePieceProcessor
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
-from serving.gateway.tokenizer import Tokenizer, is_text_piece, piece_bytes
+from serving.gateway.text.tokenizer import Tokenizer, is_text_piece, piece_bytes
 
 _Piece = ModelProto.SentencePiece
 

@@ -1,0 +1,1 @@
+"""The gRPC side of the Gateway: `codegemma.v1`, health and reflection."""
