@@ -23,6 +23,7 @@ class Reason(StrEnum):
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
+    SUPERSEDED = "superseded"
     INTERNAL = "internal"
 
 
@@ -59,6 +60,7 @@ WIRE_ERRORS: dict[Reason, WireError] = {
     Reason.OVERLOADED: WireError(429, "rate_limit_error", grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
     Reason.UNAVAILABLE: WireError(503, _SERVER, grpc.StatusCode.UNAVAILABLE, retryable=True),
     Reason.DEADLINE_EXCEEDED: WireError(504, _SERVER, grpc.StatusCode.DEADLINE_EXCEEDED),
+    Reason.SUPERSEDED: WireError(409, _BAD_REQUEST, grpc.StatusCode.ABORTED),
     Reason.INTERNAL: WireError(500, _SERVER, grpc.StatusCode.INTERNAL),
 }
 

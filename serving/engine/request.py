@@ -1,7 +1,7 @@
 """What the engine is asked for and what it answers: token ids, never text."""
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 
 MAX_LOGPROBS = 20
 """Most alternatives a request may ask for at each position; the width the runner computes."""
@@ -28,6 +28,15 @@ class SamplingParams:
     logprobs: int | None = None
 
 
+class Priority(IntEnum):
+    """Who waits for a generation; a smaller one goes first."""
+
+    URGENT = 0
+    """A completion at the cursor: worthless once the next key is pressed."""
+    NORMAL = 1
+    """An answer that is read as it comes."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
     """One sequence to generate.
@@ -37,7 +46,11 @@ class GenerationRequest:
       prompt_ids: the rendered prompt, BOS included; at least one id.
       max_tokens: generate at most this many tokens; at least one.
       stop_ids: generation ends at any of these, which are never emitted.
-      timeout_s: seconds from submission after which the result is worthless; None waits for ever.
+      timeout_s: seconds after which the result is worthless, from `sent_at`, or from submission without it; None
+        waits for ever.
+      sent_at: Unix time at which the gateway took the request, so that waiting before the engine counts.
+      priority: urgent ones go before all others.
+      session_id: of several urgent requests with the same one, the newest by `sent_at` ends the others; empty: none.
     """
 
     request_id: str
@@ -46,6 +59,9 @@ class GenerationRequest:
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop_ids: frozenset[int] = frozenset()
     timeout_s: float | None = None
+    sent_at: float | None = None
+    priority: Priority = Priority.NORMAL
+    session_id: str = ""
 
 
 class FinishReason(StrEnum):
@@ -54,6 +70,7 @@ class FinishReason(StrEnum):
     STOP = "stop"
     LENGTH = "length"
     ABORTED = "aborted"
+    SUPERSEDED = "superseded"
     DEADLINE = "deadline"
     ERROR = "error"
 
