@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.autoscaling.config import AutoscalingConfig
+
 
 class Role(StrEnum):
     """What a model is asked to do; each model lists the roles that it serves."""
@@ -61,6 +63,8 @@ class ModelConfig(_Strict):
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
     """Devices that one replica group spans."""
     replicas: Annotated[int, Field(ge=1)] = 1
+    """Replica groups, always that many; with `autoscaling` they follow the queued work instead."""
+    autoscaling: AutoscalingConfig | None = None
     fim_format: Literal["psm", "spm"] = "psm"
     """The order of a fill-in-the-middle prompt: prefix-suffix-middle or suffix-prefix-middle."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
@@ -68,6 +72,24 @@ class ModelConfig(_Strict):
     limits: LimitsConfig = LimitsConfig()
     ray_actor_options: dict[str, object] = {}
     """Passed to Ray for the group's actor: CPUs, GPUs, custom resources."""
+
+    @model_validator(mode="after")
+    def _one_way_to_scale(self) -> "ModelConfig":
+        if self.autoscaling is None:
+            return self
+        if self.replicas != 1:
+            raise ValueError(
+                f"replicas={self.replicas} is set and so is autoscaling, which decides that number. "
+                "Remove replicas, or set autoscaling.min_replicas."
+            )
+        target = self.autoscaling.target_queued_per_replica
+        if target >= self.limits.max_queue:
+            raise ValueError(
+                f"autoscaling.target_queued_per_replica={target:g} is not below limits.max_queue="
+                f"{self.limits.max_queue}: requests would be refused before a group is added. "
+                "Lower the target or raise max_queue."
+            )
+        return self
 
 
 class GatewayConfig(_Strict):
