@@ -1,12 +1,22 @@
 """Scheduler: which sequences have a row in the next step, how much of each is computed, and on which pages."""
 
-from collections import deque
+from bisect import insort
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from serving.engine.pages import PagePool
 from serving.engine.prefix_cache import PrefixCache
+from serving.engine.request import Priority
 from serving.engine.runner import RunnerLimits, StepRow
 from serving.engine.sequence import Sequence, SequenceState
+
+AGEING_STEPS = 8
+"""Steps without progress after which NORMAL sequences go before URGENT ones, for one step.
+
+A prompt of a completion takes fewer steps than this, so at most one of them is lost to ageing; and under a permanent
+flood of completions an answer that is being read stalls for eight steps, a fraction of a second, and NORMAL work keeps
+an eighth of the steps.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,75 +28,127 @@ class StepPlan:
 
 
 class Scheduler:
-    """Continuous batching with chunked prefill, first come, first served.
+    """Continuous batching with chunked prefill, by class.
 
-    Sequences start in the order of their arrival, and the last to arrive is the first to be preempted, so every
-    running sequence arrived before every waiting one, and `running` and `waiting` are both in order of arrival. The
-    oldest sequence can take the pages of all others and fits into the pool alone, so every step makes progress.
+    A running sequence has pages; each step deals out rows and tokens anew. URGENT sequences get them first; within a
+    class the running ones, in the order of their arrival and with a token set aside for each that decodes; then the
+    waiting ones, by deadline. Who gets no row is paused: it keeps its pages and loses nothing. What follows from that:
+
+    - An URGENT sequence starts in the first step after its arrival, whatever NORMAL ones are running: they cannot keep
+      rows, tokens or pages from it. Only URGENT ones ahead of it can, and ageing, for one step.
+    - Ageing: once a running NORMAL sequence (the first waiting one, if none is running) has made no progress for
+      `AGEING_STEPS` steps, NORMAL goes first in one step, at most one in `AGEING_STEPS`. All that decode have a row in
+      it: at most `max_rows` of a class are running, because one starts only when all running ones have a row. So a
+      decoding sequence makes progress at least every `AGEING_STEPS` steps while it keeps its pages, and so does the
+      oldest prefill.
+    - When pages run short, a running sequence takes those of the ones behind it: NORMAL before URGENT, of a class the
+      last to arrive first. A waiting one takes those of a lower class only. The preempted wait again, and compute again
+      what the prefix cache has lost. Ageing takes no pages from URGENT ones.
+    - None starts past one that waits, so pages that are freed go to the first in line.
+    - Every step makes progress, and everything ends: of the most urgent class present, the oldest running sequence
+      loses its pages to none, can take all others', and fits into the pool alone; so does the first that waits, if
+      none is running. It advances in every step that ageing does not give to others.
 
     Attributes:
-      preemptions: sequences that lost their pages to an older one, so far.
+      waiting: sequences without pages, of each class in the order in which they start.
+      running: sequences with pages, by class, then by arrival.
+      preemptions: sequences that lost their pages to another one, so far.
       prompt_tokens: in the prompts of the sequences that were started, so far.
       cached_tokens: how many of those the prefix cache held.
     """
 
     def __init__(self, limits: RunnerLimits) -> None:
         self._limits = limits
-        # With at least one token a step for every row, a running prefill is never starved by decodes.
+        # With at least one token a step for every row, a running prefill is never starved by decodes of its class.
         self.max_rows = min(limits.max_rows, limits.max_step_tokens)
         self.preemptions = 0
         self.prompt_tokens = 0
         self.cached_tokens = 0
+        self._step = 0
+        self._last_turn = 0  # the last step in which NORMAL went first
         self.reset()
 
     def reset(self) -> None:
         """Forgets every sequence, page and prefix."""
-        self.waiting: deque[Sequence] = deque()
+        self.waiting: dict[Priority, list[Sequence]] = {priority: [] for priority in Priority}
         self.running: list[Sequence] = []
         self.pool = PagePool(self._limits.num_pages)
         self._cache = PrefixCache(self._limits.page_size)
-        self._blocked: tuple[Sequence, int] | None = None  # which sequence last found too few free pages, and how many
+        self._blocked: tuple[Sequence, int] | None = None  # which sequence last found too few pages, and how many
+
+    def __iter__(self) -> Iterator[Sequence]:
+        """All sequences, running and waiting."""
+        yield from self.running
+        for waiting in self.waiting.values():
+            yield from waiting
 
     def add(self, sequence: Sequence) -> None:
         """Queues a new sequence."""
-        self.waiting.append(sequence)
+        sequence.last_step = self._step
+        self._wait(sequence)
 
     def remove(self, sequence: Sequence) -> None:
         """Takes out a sequence, waiting or running, and frees its pages."""
         if sequence.state is SequenceState.RUNNING:
             self.running.remove(sequence)
         else:
-            self.waiting.remove(sequence)
+            self.waiting[sequence.priority].remove(sequence)
         self._release(sequence, SequenceState.FINISHED)
 
     def schedule(self) -> StepPlan:
-        """Plans the next step: a token for every decode, and prompts as far as the token budget goes.
+        """Plans the next step.
 
         The plan is empty only when there is no sequence.
         """
+        self._step += 1
         plan = StepPlan()
-        budget = self._limits.max_step_tokens - sum(sequence.uncomputed == 1 for sequence in self.running)
-        index = 0
-        while index < len(self.running):  # preemption takes sequences from the end
-            sequence = self.running[index]
-            if sequence.uncomputed == 1:
-                if self._cover(sequence):
-                    self._plan_row(plan, sequence, 1)
-            elif budget > 0:
+        budget = self._limits.max_step_tokens
+        may_start = True
+        for priority in self._order():
+            budget = self._go_on(plan, priority, budget)
+            waiting = self.waiting[priority]
+            while may_start and waiting and budget and len(plan.rows) < self.max_rows and self._start(plan, waiting[0]):
+                sequence = waiting.pop(0)
+                insort(self.running, sequence, key=_seniority)
                 budget -= self._plan_row(plan, sequence, budget)
-            index += 1
-        while self.waiting and len(self.running) < self.max_rows and budget > 0 and self._start(self.waiting[0]):
-            self.running.append(self.waiting.popleft())
-            budget -= self._plan_row(plan, self.running[-1], budget)
+            may_start = may_start and not waiting
         return plan
 
     def complete(self, plan: StepPlan) -> None:
         """Records that a step was computed. Only now may other sequences use what it wrote."""
         for sequence, row in zip(plan.sequences, plan.rows, strict=True):
+            sequence.last_step = self._step
             first_page = sequence.computed // self._limits.page_size
             sequence.computed += len(row.token_ids)
             for index in range(first_page, sequence.computed // self._limits.page_size):
                 self._index_page(sequence, index)
+
+    def _order(self) -> list[Priority]:
+        """The classes in the order in which they are served in this step."""
+        running = [sequence for sequence in self.running if sequence.priority is Priority.NORMAL]
+        first_in_line = running or self.waiting[Priority.NORMAL][:1]
+        due = self._step - AGEING_STEPS
+        if self._last_turn <= due and any(sequence.last_step <= due for sequence in first_in_line):
+            self._last_turn = self._step
+            return [Priority.NORMAL, Priority.URGENT]
+        return [Priority.URGENT, Priority.NORMAL]
+
+    def _go_on(self, plan: StepPlan, priority: Priority, budget: int) -> int:
+        """Plans the running sequences of a class; returns what is left of the token budget."""
+        running = [sequence for sequence in self.running if sequence.priority is priority]
+        set_aside = sum(sequence.uncomputed == 1 for sequence in running)
+        for sequence in running:
+            if len(plan.rows) == self.max_rows or budget == 0:
+                break
+            if sequence.state is not SequenceState.RUNNING:
+                continue  # one ahead of it in this step took its pages
+            if sequence.uncomputed == 1:
+                set_aside -= 1
+                if self._cover(plan, sequence):
+                    budget -= self._plan_row(plan, sequence, 1)
+            elif budget > set_aside:
+                budget -= self._plan_row(plan, sequence, budget - set_aside)
+        return budget
 
     def _plan_row(self, plan: StepPlan, sequence: Sequence, budget: int) -> int:
         """Adds as much of a sequence as the budget allows; returns the number of tokens."""
@@ -102,20 +164,21 @@ class Scheduler:
         plan.rows.append(row)
         return end - start
 
-    def _start(self, sequence: Sequence) -> bool:
-        """Gives a waiting sequence pages for all its tokens, cached ones first; False when too few pages are free."""
-        free_pages = self.pool.free_pages
-        if self._blocked is not None and sequence is self._blocked[0] and free_pages <= self._blocked[1]:
+    def _start(self, plan: StepPlan, sequence: Sequence) -> bool:
+        """Gives a waiting sequence pages for all its tokens, cached ones first; False when there are too few."""
+        victims = [other for other in self._behind(plan, sequence) if other.priority > sequence.priority]
+        available = self.pool.free_pages + sum(len(victim.pages) for victim in victims)
+        if self._blocked is not None and sequence is self._blocked[0] and available <= self._blocked[1]:
             return False  # a long prompt is not matched again in every step
         pages = self._cache.match(sequence.token_ids)
         for page in pages:
             self.pool.share(page)
         cached = len(pages)
         missing = self._pages_for(len(sequence.token_ids)) - cached
-        if self.pool.free_pages < missing:
+        if not self._make_room(missing, victims):
             for page in reversed(pages):
                 self.pool.free(page, keep=True)
-            self._blocked = (sequence, free_pages)
+            self._blocked = (sequence, available)
             return False
         self._blocked = None
         pages.extend(self._allocate() for _ in range(missing))
@@ -128,19 +191,33 @@ class Scheduler:
             self.cached_tokens += sequence.cached_tokens
         return True
 
-    def _cover(self, sequence: Sequence) -> bool:
-        """Makes the pages of a running sequence cover its newest token; False when it is itself preempted for that."""
-        if len(sequence.pages) == self._pages_for(len(sequence.token_ids)):
-            return True
-        while self.pool.free_pages == 0:
-            victim = self.running.pop()
-            self._release(victim, SequenceState.WAITING)
-            self.waiting.appendleft(victim)
-            self.preemptions += 1
-            if victim is sequence:
+    def _cover(self, plan: StepPlan, sequence: Sequence) -> bool:
+        """Makes the pages of a running sequence cover its newest token; False when there is none for it."""
+        if len(sequence.pages) < self._pages_for(len(sequence.token_ids)):
+            if not self._make_room(1, self._behind(plan, sequence)):
                 return False
-        sequence.pages.append(self._allocate())
+            sequence.pages.append(self._allocate())
         return True
+
+    def _behind(self, plan: StepPlan, sequence: Sequence) -> list[Sequence]:
+        """The running sequences whose pages a sequence may need: those after it that have no row in this step."""
+        seniority = _seniority(sequence)
+        return [other for other in self.running if _seniority(other) > seniority and other not in plan.sequences]
+
+    def _make_room(self, pages: int, victims: list[Sequence]) -> bool:
+        """Preempts from the last victim on until so many pages are free; none when all of them are not enough."""
+        if self.pool.free_pages + sum(len(victim.pages) for victim in victims) < pages:
+            return False
+        while self.pool.free_pages < pages and victims:
+            victim = victims.pop()
+            self.running.remove(victim)
+            self._release(victim, SequenceState.WAITING)
+            self._wait(victim)
+            self.preemptions += 1
+        return self.pool.free_pages >= pages
+
+    def _wait(self, sequence: Sequence) -> None:
+        insort(self.waiting[sequence.priority], sequence, key=lambda other: other.rank)
 
     def _index_page(self, sequence: Sequence, index: int) -> None:
         """Offers a sequence's page to others; when another holds the same tokens, the sequence goes on with that one.
@@ -171,3 +248,7 @@ class Scheduler:
 
     def _pages_for(self, tokens: int) -> int:
         return -(-tokens // self._limits.page_size)
+
+
+def _seniority(sequence: Sequence) -> tuple[Priority, int]:
+    return (sequence.priority, sequence.arrival)

@@ -1,20 +1,23 @@
 """Sequence: the state of one request while the engine generates for it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
-from serving.engine.request import GenerationChunk, GenerationRequest
+from serving.engine.request import GenerationChunk, GenerationRequest, Priority
 
 OnChunk = Callable[[GenerationChunk], None]
-"""Receives the chunks of one request, in order, in the thread that runs the steps. It must return at once."""
+"""Receives the chunks of one request, in order and never two at once. It must return at once."""
 
 
 class SequenceState(Enum):
     """Where a sequence is between submission and its last chunk."""
 
     WAITING = auto()
+    """Without pages: not started, or preempted."""
     RUNNING = auto()
+    """With pages. It is paused in a step in which others take all rows or tokens."""
     FINISHED = auto()
 
 
@@ -28,25 +31,47 @@ class Sequence:
 
     Attributes:
       max_length: ends with `FinishReason.LENGTH` at this many tokens, prompt included.
+      arrival: counts the sequences of an engine.
+      sent_at: Unix time at which the request was sent.
       deadline: on the engine's clock; None for no deadline.
       token_ids: the prompt and what was generated after it.
       computed: how many of `token_ids`, from the first, have their keys and values in `pages`.
-      pages: in order of position; with a row, they cover all of `token_ids` but a token sampled since the last step.
-      cached_tokens: prompt tokens found in the prefix cache; None before the sequence first has a row.
+      pages: in order of position; while running, they cover all of `token_ids` but a token sampled since it last had
+        a row.
+      cached_tokens: prompt tokens found in the prefix cache; None before the sequence first has pages.
+      last_step: the scheduler's number of the step that computed something of it last, or before which it came.
     """
 
     request: GenerationRequest
     on_chunk: OnChunk
     max_length: int
+    arrival: int
+    sent_at: float
     deadline: float | None = None
     state: SequenceState = SequenceState.WAITING
     token_ids: list[int] = field(init=False)
     computed: int = 0
     pages: list[int] = field(default_factory=list)
     cached_tokens: int | None = None
+    last_step: int = 0
 
     def __post_init__(self) -> None:
         self.token_ids = list(self.request.prompt_ids)
+
+    @property
+    def priority(self) -> Priority:
+        """The class of the request."""
+        return self.request.priority
+
+    @property
+    def rank(self) -> tuple[float, int]:
+        """Sorts the waiting sequences of one class: by deadline, then by arrival."""
+        return (math.inf if self.deadline is None else self.deadline, self.arrival)
+
+    @property
+    def prompt_left(self) -> int:
+        """Prompt tokens to compute."""
+        return max(0, len(self.request.prompt_ids) - self.computed)
 
     @property
     def uncomputed(self) -> int:

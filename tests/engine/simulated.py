@@ -5,13 +5,17 @@ transformer, what is stored for a token depends on all tokens before it and on i
 depends on everything stored for its sequence, on the seed and on the position.
 """
 
+import threading
 from collections.abc import Callable, Sequence
 
 from serving.engine.engine import Engine
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, SamplingParams, Token
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority, SamplingParams, Token
 from serving.engine.runner import RunnerLimits, StepRow
 
 VOCABULARY = 11
+
+TIMEOUT_S = 30.0
+"""For what happens at once in another thread; reached only when something hangs."""
 
 
 def _stored(context: Sequence[int], token_id: int) -> int:
@@ -126,6 +130,34 @@ class Receiver:
         return self.chunks[0].cached_tokens
 
 
+class Awaited(Receiver):
+    """A receiver that other threads can wait for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = threading.Event()
+        self.last = threading.Event()
+
+    def __call__(self, chunk: GenerationChunk) -> None:
+        super().__call__(chunk)
+        self.first.set()
+        if self.finished:
+            self.last.set()
+
+
+class Gate:
+    """Holds a step until it is opened, and tells when one has come to it."""
+
+    def __init__(self, runner: SimulatedRunner) -> None:
+        self.reached = threading.Event()
+        self.open = threading.Event()
+        runner.before_step = self._pass
+
+    def _pass(self) -> None:
+        self.reached.set()
+        assert self.open.wait(TIMEOUT_S)
+
+
 def limits_of(
     *,
     page_size: int = 4,
@@ -151,6 +183,9 @@ def request_of(
     seed: int = 0,
     stop_ids: frozenset[int] = frozenset(),
     timeout_s: float | None = None,
+    sent_at: float | None = None,
+    priority: Priority = Priority.NORMAL,
+    session_id: str = "",
 ) -> GenerationRequest:
     return GenerationRequest(
         request_id=request_id,
@@ -159,6 +194,9 @@ def request_of(
         sampling=SamplingParams(temperature=1.0, seed=seed),
         stop_ids=stop_ids,
         timeout_s=timeout_s,
+        sent_at=sent_at,
+        priority=priority,
+        session_id=session_id,
     )
 
 

@@ -1,14 +1,17 @@
 """Whatever the sizes and whatever else happens, a request gets the tokens it would get alone, and nothing leaks."""
 
 from collections import Counter
+from collections.abc import Iterable
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from serving.engine.engine import Engine
-from serving.engine.request import FinishReason, GenerationRequest
+from serving.engine.engine import DeadlineUnreachable, Engine
+from serving.engine.request import FinishReason, GenerationRequest, Priority
 from serving.engine.runner import RunnerLimits
+from serving.engine.scheduler import AGEING_STEPS
+from serving.engine.sequence import SequenceState
 from tests.engine.simulated import (
     VOCABULARY,
     FakeClock,
@@ -33,8 +36,8 @@ SHARED_PREFIXES = st.sampled_from([(), (1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 9,
 
 
 @st.composite
-def requests(draw: st.DrawFn, request_id: str, limits: RunnerLimits, max_timeout_s: int = 0) -> GenerationRequest:
-    """A request that the engine takes, often with the same beginning as others."""
+def requests(draw: st.DrawFn, request_id: str, limits: RunnerLimits, now: float | None = None) -> GenerationRequest:
+    """A request that can run, often with the same beginning as others; with `now`, of a session and in a hurry."""
     prompt = [*draw(SHARED_PREFIXES), *draw(st.lists(st.integers(0, 3), min_size=1, max_size=12))]
     return request_of(
         request_id,
@@ -42,7 +45,10 @@ def requests(draw: st.DrawFn, request_id: str, limits: RunnerLimits, max_timeout
         max_tokens=draw(st.integers(1, 24)),
         seed=draw(st.integers(0, 1)),
         stop_ids=draw(st.frozensets(st.integers(0, VOCABULARY - 1), max_size=1)),
-        timeout_s=draw(st.none() | st.integers(1, max_timeout_s)) if max_timeout_s else None,
+        priority=draw(st.sampled_from(Priority)),
+        timeout_s=None if now is None else draw(st.none() | st.integers(1, 60)),
+        sent_at=None if now is None else draw(st.none() | st.integers(0, 3).map(lambda seconds: now - seconds)),
+        session_id="" if now is None else draw(st.sampled_from(["", "one", "two"])),
     )
 
 
@@ -50,9 +56,13 @@ def max_length(limits: RunnerLimits) -> int:
     return min(limits.max_context, limits.num_pages * limits.page_size)
 
 
-def most_steps(request: GenerationRequest) -> int:
-    """The oldest request advances by at least a token in every step, so this many suffice once it is the oldest."""
-    return len(request.prompt_ids) + request.max_tokens
+def most_steps(batch: Iterable[GenerationRequest]) -> int:
+    """Steps that suffice for all.
+
+    The first in line advances by at least a token in every step but those of ageing; each request is first in line at
+    most once from the beginning, and once more after an older one came in between.
+    """
+    return 2 * AGEING_STEPS + sum(3 * (len(request.prompt_ids) + request.max_tokens) for request in batch)
 
 
 @given(data=st.data(), limits=LIMITS, rounds=st.integers(1, 2))
@@ -64,7 +74,7 @@ def test_tokens_are_those_of_the_request_alone_for_any_sizes_and_any_batch_and_w
     engine = Engine(SimulatedRunner(limits), max_queue=len(batch))
     for _ in range(rounds):
         receivers = [submit(engine, request) for request in batch]
-        run_until_idle(engine, max_steps=sum(map(most_steps, batch)) + 1)
+        run_until_idle(engine, max_steps=most_steps(batch))
         for request, receiver in zip(batch, receivers, strict=True):
             assert (receiver.token_ids, receiver.finish_reason) == expected_tokens(request, max_length(limits))
             assert receiver.cached_tokens < len(request.prompt_ids)
@@ -72,7 +82,7 @@ def test_tokens_are_those_of_the_request_alone_for_any_sizes_and_any_batch_and_w
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Requests come, are aborted and run out of time in any order, between steps and in the middle of one."""
+    """Requests of all classes come, end and run out of time in any order, between steps and in the middle of one."""
 
     live = Bundle("live")
 
@@ -81,18 +91,32 @@ class EngineMachine(RuleBasedStateMachine):
         self.limits = limits
         self.clock = FakeClock()
         self.runner = SimulatedRunner(limits)
-        self.engine = Engine(self.runner, clock=self.clock, max_queue=1000)
+        self.runner.before_step = self.tick
+        self.engine = Engine(self.runner, clock=self.clock, wall_clock=self.clock, max_queue=1000)
         self.scheduler = self.engine._scheduler
         self.requests: dict[str, GenerationRequest] = {}
         self.receivers: dict[str, Receiver] = {}
+        self.newest: dict[str, float] = {}
+
+    def tick(self) -> None:
+        self.clock.now += 0.25
 
     @rule(target=live, data=st.data(), count=st.integers(1, 3))
     def submit(self, data: st.DataObject, count: int) -> object:
-        names = [f"r{len(self.requests) + i}" for i in range(count)]
-        for name in names:
-            self.requests[name] = data.draw(requests(name, self.limits, max_timeout_s=60))
-            self.receivers[name] = submit(self.engine, self.requests[name])
-        return multiple(*names)
+        taken = []
+        for _ in range(count):
+            request = data.draw(requests(f"r{len(self.requests)}", self.limits, self.clock.now))
+            sent_at = self.clock.now if request.sent_at is None else request.sent_at
+            if request.priority is Priority.URGENT:
+                self.newest[request.session_id] = max(sent_at, self.newest.get(request.session_id, 0))
+            try:
+                self.receivers[request.request_id] = submit(self.engine, request)
+            except DeadlineUnreachable:
+                assert request.timeout_s is not None
+            else:
+                self.requests[request.request_id] = request
+                taken.append(request.request_id)
+        return multiple(*taken)
 
     @rule(name=consumes(live))
     def abort(self, name: str) -> None:
@@ -102,7 +126,7 @@ class EngineMachine(RuleBasedStateMachine):
     def abort_in_the_middle_of_a_step(self, name: str) -> None:
         self.runner.before_step = lambda: self.engine.abort(name)
         self.step()
-        self.runner.before_step = lambda: None
+        self.runner.before_step = self.tick
         assert self.receivers[name].finished or self.engine.step()
         assert self.receivers[name].finished
 
@@ -110,22 +134,24 @@ class EngineMachine(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.clock.now += seconds
 
-    @rule(count=st.integers(1, 6))
+    @rule(count=st.integers(1, 20))
     def steps(self, count: int) -> None:
         for _ in range(count):
             self.step()
 
     def step(self) -> None:
         before, steps = self.engine.stats(), len(self.runner.steps)
-        known = [*self.scheduler.running, *self.scheduler.waiting]
-        computed = {sequence.request.request_id: sequence.computed for sequence in known}
+        running = [(sequence, sequence.computed) for sequence in self.scheduler.running]
+        urgent_before = before.queued_urgent + sum(sequence.priority is Priority.URGENT for sequence, _ in running)
         assert self.engine.step() == (before.queued + before.running > 0)
-        for sequence in known:  # the oldest first
-            name = sequence.request.request_id
-            if self.receivers[name].finish_reason not in (FinishReason.ABORTED, FinishReason.DEADLINE):
-                assert len(self.runner.steps) == steps + 1
-                assert self.receivers[name].finished or sequence.computed > computed[name], "the oldest always advances"
-                break
+        ended = (FinishReason.ABORTED, FinishReason.SUPERSEDED, FinishReason.DEADLINE)
+        running = [each for each in running if self.receivers[each[0].request.request_id].finish_reason not in ended]
+        if running or any(self.scheduler):
+            assert len(self.runner.steps) == steps + 1, "no step is empty while there is a sequence"
+        first_is_served = self.scheduler._last_turn < self.scheduler._step
+        if running and first_is_served and (running[0][0].priority is Priority.URGENT or not urgent_before):
+            first, computed = running[0]
+            assert first.state is SequenceState.FINISHED or first.computed > computed, "the first in line advances"
 
     @invariant()
     def every_use_of_a_page_is_counted(self) -> None:
@@ -135,23 +161,36 @@ class EngineMachine(RuleBasedStateMachine):
         pool = self.scheduler.pool
         assert [pool.users(page) for page in range(pool.total)] == [uses[page] for page in range(pool.total)]
         assert pool.free_pages == pool.total - len(uses)
-        assert all(not sequence.pages and sequence.computed == 0 for sequence in self.scheduler.waiting)
+        for waiting in self.scheduler.waiting.values():
+            assert all(not sequence.pages and sequence.computed == 0 for sequence in waiting)
 
     @invariant()
-    def requests_start_in_the_order_of_their_arrival(self) -> None:
+    def no_more_of_a_class_are_running_than_there_are_rows(self) -> None:
         if hasattr(self, "scheduler"):
-            order = [sequence.request.request_id for sequence in (*self.scheduler.running, *self.scheduler.waiting)]
-            assert order == [name for name in self.requests if name in order]
+            running = Counter(sequence.priority for sequence in self.scheduler.running)
+            assert all(number <= self.scheduler.max_rows for number in running.values())
+
+    @invariant()
+    def the_urgent_requests_of_a_session_that_live_are_choices_of_one(self) -> None:
+        if hasattr(self, "scheduler"):
+            sent: dict[str, set[float]] = {}
+            for sequence in self.scheduler:
+                if sequence.priority is Priority.URGENT and sequence.request.session_id:
+                    sent.setdefault(sequence.request.session_id, set()).add(sequence.sent_at)
+            assert all(len(times) == 1 for times in sent.values())
 
     def teardown(self) -> None:
         if not hasattr(self, "engine"):
             return
-        run_until_idle(self.engine, max_steps=sum(map(most_steps, self.requests.values())) + 1)
+        run_until_idle(self.engine, max_steps=most_steps(self.requests.values()))
         for name, request in self.requests.items():
             receiver = self.receivers[name]
             tokens, reason = expected_tokens(request, max_length(self.limits))
             assert [chunk.finish_reason is not None for chunk in receiver.chunks].count(True) == 1
-            if receiver.finish_reason in (FinishReason.ABORTED, FinishReason.DEADLINE):
+            if receiver.finish_reason is FinishReason.SUPERSEDED:
+                assert request.priority is Priority.URGENT and request.session_id
+                assert request.sent_at is None or request.sent_at < self.newest[request.session_id]
+            if receiver.finish_reason in (FinishReason.ABORTED, FinishReason.SUPERSEDED, FinishReason.DEADLINE):
                 assert receiver.token_ids == tokens[: len(receiver.token_ids)]
             else:
                 assert (receiver.token_ids, receiver.finish_reason) == (tokens, reason)

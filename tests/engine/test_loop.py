@@ -4,39 +4,8 @@ import pytest
 
 from serving.engine.engine import Engine, EngineUnavailable
 from serving.engine.loop import EngineThread
-from serving.engine.request import FinishReason, GenerationChunk
-from tests.engine.simulated import Receiver, SimulatedRunner, expected_tokens, limits_of, request_of
-
-TIMEOUT_S = 30.0
-"""For what happens at once; reached only when something hangs."""
-
-
-class Awaited(Receiver):
-    """A receiver that other threads can wait for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.first = threading.Event()
-        self.last = threading.Event()
-
-    def __call__(self, chunk: GenerationChunk) -> None:
-        super().__call__(chunk)
-        self.first.set()
-        if self.finished:
-            self.last.set()
-
-
-class Gate:
-    """Holds a step until it is opened, and tells when one has come to it."""
-
-    def __init__(self, runner: SimulatedRunner) -> None:
-        self.reached = threading.Event()
-        self.open = threading.Event()
-        runner.before_step = self._pass
-
-    def _pass(self) -> None:
-        self.reached.set()
-        assert self.open.wait(TIMEOUT_S)
+from serving.engine.request import FinishReason
+from tests.engine.simulated import TIMEOUT_S, Awaited, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
 
 
 @pytest.fixture

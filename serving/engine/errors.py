@@ -1,0 +1,13 @@
+"""Why an engine refuses a request that another replica, or a later moment, may take."""
+
+
+class QueueFull(Exception):  # noqa: N818 - like asyncio.QueueFull
+    """All rows and all places in the queue are taken."""
+
+
+class EngineUnavailable(Exception):  # noqa: N818 - a state of the replica, like QueueFull
+    """The engine failed or is stopping; this replica takes no more requests."""
+
+
+class DeadlineUnreachable(Exception):  # noqa: N818 - a state of the queue, like QueueFull
+    """The first token would come after the deadline of the request."""

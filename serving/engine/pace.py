@@ -1,0 +1,25 @@
+"""Pace: how long a step takes at present."""
+
+_WINDOW = 64
+"""Steps over which the mean forgets: about a second or two, so that it follows the load but not a single step."""
+
+_FIRST_STEPS = 4
+"""Steps before there is a mean: the very first may be slow, and one refused on their account is refused wrongly."""
+
+
+class Pace:
+    """A running mean of the seconds of recent steps. One thread adds, any may read."""
+
+    def __init__(self) -> None:
+        self._steps = 0
+        self._mean_s = 0.0
+
+    def add(self, seconds: float) -> None:
+        """Counts one step: the plain mean at first, an exponential one from `_WINDOW` steps on."""
+        self._steps += 1
+        self._mean_s += (seconds - self._mean_s) / min(self._steps, _WINDOW)
+
+    @property
+    def step_s(self) -> float | None:
+        """Mean seconds of a step; None until a few were counted."""
+        return self._mean_s if self._steps >= _FIRST_STEPS else None
