@@ -1,0 +1,239 @@
+"""The step-plan channel of a replica group: the leader sends each step's plan to every host over TCP.
+
+The leader connects to each host, and proves itself with the group's token. From then on a frame goes each way per step:
+
+    leader -> host   PLAN    the rows of the step
+    host -> leader   ANSWER  compilations so far; from the first host also the tokens
+                     ERROR   what went wrong in the step, as text; the last frame of a connection
+
+A step is over when every host has answered, so no host can fall behind. A frame is its length, its kind, its body.
+"""
+
+import hmac
+import select
+import socket
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+from typing import Protocol
+
+from serving.engine.request import Token
+from serving.engine.runner import StepRow
+from serving.group.messages import decode_plan, decode_tokens, encode_plan, encode_tokens
+
+TOKEN_BYTES = 32
+"""Length of a group's token, by which a host knows its leader."""
+
+_HEAD = Struct("<IB")
+_COMPILATIONS = Struct("<I")
+_STRANGER_S = 1.0
+"""Whoever connects to a host must show the token within this time."""
+
+type Address = tuple[str, int]
+
+
+class _Kind(IntEnum):
+    READY = 0
+    PLAN = 1
+    ANSWER = 2
+    ERROR = 3
+
+
+class HostFailed(Exception):  # noqa: N818 - an event in a group, like Ray's ActorDied
+    """A host broke off, fell silent or failed in a step; names the host. The group's KV cache is in doubt."""
+
+
+class StepRunner(Protocol):
+    """What a host runs its steps on; `serving.group.local_runner.LocalRunner` is one."""
+
+    @property
+    def recompilations(self) -> int: ...
+
+    def step(self, rows: Sequence[StepRow]) -> list[Token | None]: ...
+
+
+class LeaderChannel:
+    """The leader's end: runs steps on all hosts. After a failure it is closed.
+
+    Attributes:
+      recompilations: of all hosts, as of the last step.
+    """
+
+    def __init__(self, hosts: Sequence[Address], token: bytes, timeout_s: float) -> None:
+        """Connects to every host.
+
+        Args:
+          hosts: where each listens; the first one answers with the tokens.
+          token: the group's.
+          timeout_s: seconds within which all hosts must answer.
+
+        Raises:
+          HostFailed: a host cannot be reached, or does not take this leader.
+        """
+        self.recompilations = 0
+        self._timeout_s = timeout_s
+        self._peers: dict[int, _Peer] = {}
+        self._poll = select.poll()
+        try:
+            for rank, address in enumerate(hosts):
+                self._connect(f"host {rank} ({address[0]}:{address[1]})", address, token)
+        except BaseException:
+            self.close()
+            raise
+
+    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+        """Runs one step on every host: a token for each row with `sampling`, None for the others.
+
+        Raises:
+          HostFailed: a host failed, or did not answer in time.
+        """
+        try:
+            return self._step(rows)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Breaks off; every host then stops following."""
+        for peer in self._peers.values():
+            peer.connection.close()
+        self._peers.clear()
+
+    def _connect(self, name: str, address: Address, token: bytes) -> None:
+        try:
+            connection = socket.create_connection(address, self._timeout_s)
+            self._peers[connection.fileno()] = _Peer(name, connection)
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            connection.sendall(token)
+            _receive(connection)
+        except OSError as error:
+            raise HostFailed(f"{name} does not take this leader: {error}") from error
+        self._poll.register(connection, select.POLLIN)
+
+    def _step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+        if not self._peers:
+            raise HostFailed("the channel to the hosts is closed")
+        deadline = time.monotonic() + self._timeout_s
+        plan = _frame(_Kind.PLAN, encode_plan(rows))
+        for peer in self._peers.values():
+            try:
+                peer.connection.sendall(plan)
+            except OSError as error:
+                raise HostFailed(f"{peer.name} takes no plan: {error}") from error
+        answers: dict[int, bytes] = {}
+        while len(answers) < len(self._peers):
+            ready = self._poll.poll(max(0.0, deadline - time.monotonic()) * 1e3)
+            if not ready:
+                silent = ", ".join(peer.name for fd, peer in self._peers.items() if fd not in answers)
+                raise HostFailed(f"{silent}: no answer to a step for {self._timeout_s:g} s")
+            for fd, _ in ready:
+                answers[fd] = self._peers[fd].answer()
+        self.recompilations = sum(_COMPILATIONS.unpack_from(answer)[0] for answer in answers.values())
+        first = next(iter(self._peers))
+        return decode_tokens(answers[first][_COMPILATIONS.size :])
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    """A host, as its leader sees it."""
+
+    name: str
+    connection: socket.socket
+
+    def answer(self) -> bytes:
+        try:
+            kind, body = _receive(self.connection)
+        except OSError as error:
+            raise HostFailed(f"{self.name} broke off: {error}") from error
+        if kind is _Kind.ERROR:
+            raise HostFailed(f"{self.name} failed in a step: {body.decode()}")
+        return body
+
+
+class HostChannel:
+    """A host's end: listens for the leader, then follows its plans."""
+
+    def __init__(self, ip: str, token: bytes) -> None:
+        """Listens on a free port of `ip`; `token` is the group's."""
+        self._token = token
+        self._listener = socket.create_server((ip, 0))
+
+    @property
+    def address(self) -> Address:
+        """Where the leader connects."""
+        ip, port = self._listener.getsockname()[:2]
+        return ip, port
+
+    def follow(self, runner: StepRunner, *, answers_tokens: bool) -> None:
+        """Waits for the leader, and runs its steps until it breaks off.
+
+        Args:
+          runner: what to run them on. When it raises, the leader is told, and the error goes on to the caller.
+          answers_tokens: whether to send the tokens too.
+        """
+        with self._accept() as leader:
+            _send(leader, _Kind.READY)
+            while True:
+                try:
+                    _, plan = _receive(leader)
+                except ConnectionError:
+                    return
+                try:
+                    tokens = runner.step(decode_plan(plan))
+                except Exception as error:
+                    _send(leader, _Kind.ERROR, f"{type(error).__name__}: {error}".encode())
+                    raise
+                compilations = _COMPILATIONS.pack(runner.recompilations)
+                _send(leader, _Kind.ANSWER, compilations + (encode_tokens(tokens) if answers_tokens else b""))
+
+    def _accept(self) -> socket.socket:
+        """Returns the first connection that shows the token; all others are closed."""
+        with self._listener:
+            while True:
+                connection, _ = self._listener.accept()
+                if _shows(connection, self._token):
+                    connection.settimeout(None)
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                    return connection
+                connection.close()
+
+
+def _shows(connection: socket.socket, token: bytes) -> bool:
+    deadline = time.monotonic() + _STRANGER_S
+    shown = b""
+    with suppress(OSError):
+        while len(shown) < len(token):
+            connection.settimeout(max(1e-3, deadline - time.monotonic()))
+            shown += _receive_some(connection, len(token) - len(shown))
+    return hmac.compare_digest(shown, token)
+
+
+def _frame(kind: _Kind, body: bytes) -> bytes:
+    return _HEAD.pack(len(body), kind) + body
+
+
+def _send(connection: socket.socket, kind: _Kind, body: bytes = b"") -> None:
+    connection.sendall(_frame(kind, body))
+
+
+def _receive(connection: socket.socket) -> tuple[_Kind, bytes]:
+    """Receives a frame; the peer sends no other one before it is answered, so nothing of a next one can follow.
+
+    Raises ConnectionError when the peer breaks off, TimeoutError when it is silent for too long.
+    """
+    data = _receive_some(connection)
+    while len(data) < _HEAD.size:
+        data += _receive_some(connection)
+    size, kind = _HEAD.unpack_from(data)
+    while len(data) < _HEAD.size + size:
+        data += _receive_some(connection)
+    return _Kind(kind), data[_HEAD.size :]
+
+
+def _receive_some(connection: socket.socket, most: int = 1 << 16) -> bytes:
+    if not (data := connection.recv(most)):
+        raise ConnectionResetError("the connection was closed")
+    return data
