@@ -11,11 +11,11 @@ from serving.engine.runner import RunnerLimits, StepRow
 from serving.engine.sequence import Sequence, SequenceState
 
 AGEING_STEPS = 8
-"""Steps without progress after which NORMAL sequences go before URGENT ones, for one step.
+"""A NORMAL sequence that URGENT ones pause has a row again this many steps after its last.
 
-A prompt of a completion takes fewer steps than this, so at most one of them is lost to ageing; and under a permanent
-flood of completions an answer that is being read stalls for eight steps, a fraction of a second, and NORMAL work keeps
-an eighth of the steps.
+The prompt of a completion takes fewer steps than this, so it loses at most one of them to ageing; and under a permanent
+flood of completions an answer that is being read stalls for a fraction of a second, and NORMAL work keeps an eighth of
+the steps.
 """
 
 
@@ -36,10 +36,10 @@ class Scheduler:
 
     - An URGENT sequence starts in the first step after its arrival, whatever NORMAL ones are running: they cannot keep
       rows, tokens or pages from it. Only URGENT ones ahead of it can, and ageing, for one step.
-    - Ageing: once a running NORMAL sequence (the first waiting one, if none is running) has made no progress for
-      `AGEING_STEPS` steps, NORMAL goes first in one step, at most one in `AGEING_STEPS`. All that decode have a row in
-      it: at most `max_rows` of a class are running, because one starts only when all running ones have a row. So a
-      decoding sequence makes progress at least every `AGEING_STEPS` steps while it keeps its pages, and so does the
+    - Ageing: `AGEING_STEPS` steps after the last progress of a running NORMAL sequence (of the first waiting one, if
+      none is running), NORMAL goes first in one step, at most one in `AGEING_STEPS`. All that decode have a row in it:
+      at most `max_rows` of a class are running, because one starts only when all running ones have a row. So a
+      decoding sequence makes progress in one of any `AGEING_STEPS` steps while it keeps its pages, and so does the
       oldest prefill.
     - When pages run short, a running sequence takes those of the ones behind it: NORMAL before URGENT, of a class the
       last to arrive first. A waiting one takes those of a lower class only. The preempted wait again, and compute again
