@@ -1,8 +1,12 @@
 """The deployment graph: a Gateway in front of one deployment of replica groups per model."""
 
+from typing import Any
+
 from ray import serve
+from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 
+from serving.balancing import SessionRouter
 from serving.config import ModelConfig, ServingConfig
 from serving.gateway.gateway import Gateway
 from serving.group.leader import ReplicaGroup
@@ -28,12 +32,17 @@ def build(args: dict[str, object]) -> Application:
 
 
 def _group(model: ModelConfig) -> Application:
+    router: dict[str, Any] = {
+        "request_router_class": SessionRouter,
+        "request_router_kwargs": {"rows": model.limits.max_rows},
+    }
     deployment = serve.deployment(
         name=model.id,
         num_replicas=model.replicas,
         # Ray Serve never moves work once it is assigned: what a group cannot start waits in front of it instead.
         max_ongoing_requests=model.limits.max_rows,
         max_queued_requests=model.limits.max_queue,
+        request_router_config=RequestRouterConfig(**router),
         health_check_period_s=1.0,
         ray_actor_options=dict(model.ray_actor_options),
     )

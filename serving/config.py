@@ -59,6 +59,8 @@ class ModelConfig(_Strict):
     """What it is asked to do when a request names no model."""
     aliases: tuple[str, ...] = ()
     """Further names that clients may use."""
+    version: str = ""
+    """Told to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
     """Devices that one replica group spans."""
@@ -91,6 +93,12 @@ class ModelConfig(_Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _named_version(self) -> "ModelConfig":
+        if not self.version:
+            object.__setattr__(self, "version", self.checkpoint.rstrip("/").rpartition("/")[2].removeprefix("package:"))
+        return self
+
 
 class GatewayConfig(_Strict):
     """The ingress deployment."""
@@ -102,10 +110,29 @@ class GatewayConfig(_Strict):
     """Every request ends within this time; clients may ask for less."""
 
 
+class RouteConfig(_Strict):
+    """Which models share the requests of one role."""
+
+    models: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
+    """Share by model id, in any unit: `{codegemma-2b: 95, codegemma-2b-canary: 5}`. A session stays with one model."""
+    fallback: str | None = None
+    """The model that answers what the chosen one cannot take, being overloaded or out of service."""
+
+
+class RoutingConfig(_Strict):
+    """Which model answers a request that names none."""
+
+    roles: dict[Role, RouteConfig] = {}
+    """By role; a role that one model has needs no entry."""
+    tenants: dict[str, dict[Role, str]] = {}
+    """By tenant: the models that answer its requests instead."""
+
+
 class ServingConfig(_Strict):
     """The whole service."""
 
     models: Annotated[tuple[ModelConfig, ...], Field(min_length=1)]
+    routing: RoutingConfig = RoutingConfig()
     gateway: GatewayConfig = GatewayConfig()
 
     @model_validator(mode="after")
@@ -114,11 +141,31 @@ class ServingConfig(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"models: {', '.join(twice)} names more than one model. Give each model its own id.")
+        return self
+
+    @model_validator(mode="after")
+    def _routable(self) -> "ServingConfig":
         for role in Role:
             serving = [model.id for model in self.models if role in model.roles]
-            if len(serving) > 1:
+            if len(serving) > 1 and role not in self.routing.roles:
                 raise ValueError(
-                    f"models: {', '.join(serving)} all have the role '{role}'. Leave it with one of them; "
-                    "there is no rule yet that chooses among several."
+                    f"models: {', '.join(serving)} all have the role '{role}'. Say in routing.roles.{role}.models how "
+                    "they share it, or leave it with one of them."
                 )
+        for role, route in self.routing.roles.items():
+            for model in route.models:
+                self._check_route(f"routing.roles.{role}.models", model, role)
+            if route.fallback is not None:
+                self._check_route(f"routing.roles.{role}.fallback", route.fallback, role)
+        for tenant, models in self.routing.tenants.items():
+            for role, model in models.items():
+                self._check_route(f"routing.tenants.{tenant}.{role}", model, role)
         return self
+
+    def _check_route(self, field: str, model_id: str, role: Role) -> None:
+        serving = [model.id for model in self.models if role in model.roles]
+        if model_id not in serving:
+            raise ValueError(
+                f"{field}: {model_id!r} is no model with the role '{role}'. "
+                f"Those are: {', '.join(serving) or 'none'}; give it the role under models, or name another."
+            )

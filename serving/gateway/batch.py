@@ -15,11 +15,13 @@ async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) 
     Raises:
       ServingError: what the first request to fail failed with.
     """
+    last = CodeChunk()
     usage = Usage()
     answers = [_shifted(service, request, position * request.choices) for position, request in enumerate(requests)]
     async with aclosing(merge(answers)) as chunks:
         async for chunk in chunks:
             if chunk.usage:
+                last = chunk
                 usage = Usage(
                     usage.prompt_tokens + chunk.usage.prompt_tokens,
                     usage.completion_tokens + chunk.usage.completion_tokens,
@@ -27,7 +29,7 @@ async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) 
                 )
             else:
                 yield chunk
-    yield CodeChunk(usage=usage)
+    yield replace(last, usage=usage)
 
 
 async def _shifted(service: CodeService, request: CodeRequest, offset: int) -> AsyncGenerator[CodeChunk, None]:

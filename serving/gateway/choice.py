@@ -4,9 +4,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import Protocol
 
+from serving.config import ModelConfig
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import Reason, ServingError
-from serving.gateway.request import CodeChunk
+from serving.gateway.request import CodeChunk, TokenLogprob
 from serving.gateway.text.answer import Answer
 
 _RETRY_AFTER_S = 1.0
@@ -36,8 +37,9 @@ class Choice:
       cached_tokens: how many prompt tokens came from the prefix cache.
     """
 
-    def __init__(self, index: int, answer: Answer, request: GenerationRequest) -> None:
+    def __init__(self, model: ModelConfig, index: int, answer: Answer, request: GenerationRequest) -> None:
         self.answer = answer
+        self._model = model
         self.cached_tokens = 0
         self._index = index
         self._request = request
@@ -62,14 +64,26 @@ class Choice:
                     finish_reason = self._completed(chunk)
                     break
                 if text or logprobs:
-                    yield CodeChunk(index=self._index, text=text, logprobs=logprobs)
+                    yield self._chunk(text, logprobs)
             else:
                 raise ServingError(Reason.INTERNAL, "The generation ended without saying why.")
         if not self.answer.stopped:
             last_text, last_logprobs = self.answer.flush()
             text, logprobs = text + last_text, logprobs + last_logprobs
             finish_reason = FinishReason.STOP if self.answer.stopped else finish_reason
-        yield CodeChunk(index=self._index, text=text, logprobs=logprobs, finish_reason=finish_reason)
+        yield self._chunk(text, logprobs, finish_reason)
+
+    def _chunk(
+        self, text: str, logprobs: tuple[TokenLogprob, ...], finish_reason: FinishReason | None = None
+    ) -> CodeChunk:
+        return CodeChunk(
+            model=self._model.id,
+            model_version=self._model.version,
+            index=self._index,
+            text=text,
+            logprobs=logprobs,
+            finish_reason=finish_reason,
+        )
 
     def _completed(self, chunk: GenerationChunk) -> FinishReason:
         match chunk.finish_reason:
@@ -77,6 +91,11 @@ class Choice:
                 return reason
             case FinishReason.DEADLINE:
                 raise deadline_exceeded(self._request.timeout_s)
+            case FinishReason.SUPERSEDED:
+                raise ServingError(
+                    Reason.SUPERSEDED,
+                    f"A newer request of session {self._request.session_id!r} took the place of this one.",
+                )
             case FinishReason.ABORTED:
                 raise ServingError(
                     Reason.UNAVAILABLE,

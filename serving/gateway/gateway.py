@@ -12,6 +12,7 @@ from serving.gateway.grpc.service import GrpcService
 from serving.gateway.handle import HandleBackend
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService, ServedModel
+from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
 
 
@@ -23,18 +24,17 @@ class Gateway(GrpcService):
     """
 
     def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]]) -> None:
-        self._backends = {model_id: HandleBackend(model_id, handle) for model_id, handle in groups.items()}
         models = [
             ServedModel(
                 config=model,
                 tokenizer=load_tokenizer(checkpoint_path(model.checkpoint), model.tokenizer),
-                backend=self._backends[model.id],
+                backend=SingleFlight(HandleBackend(model.id, groups[model.id])),
                 max_context=model.limits.max_context,
             )
             for model in config.models
         ]
         self._config = config.gateway
-        self._service = CodeService(models, config.gateway)
+        self._service = CodeService(models, config.gateway, config.routing)
         GrpcService.__init__(self, self._service, config.gateway)
 
     def __serve_build_asgi_app__(self) -> FastAPI:

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import suppress
+from contextlib import aclosing, suppress
+from dataclasses import replace
 from typing import Any
 
 from ray import serve
@@ -10,7 +11,8 @@ from ray.exceptions import RayActorError, RayError
 from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, RayServeException
 from ray.serve.handle import DeploymentHandle
 
-from serving.engine.request import GenerationChunk, GenerationRequest
+from serving.balancing import session_of
+from serving.engine.request import GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason, ServingError
 
 _RETRY_AFTER_S = 1.0
@@ -23,18 +25,38 @@ class HandleBackend:
     def __init__(self, model: str, handle: DeploymentHandle[Any]) -> None:
         self._model = model
         self._handle = handle
-        self._stream = handle.options(stream=True)
         self._aborting: set[asyncio.Task[None]] = set()  # asyncio itself keeps tasks weakly only
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
         """Generate one sequence on some group of the model; closing the generator aborts it there.
 
+        A group that is lost before it gave anything is not the client's business: another one is tried once.
+
         Raises:
           ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
             the group itself refused.
         """
+        begun = False
+        try:
+            async with aclosing(self._generate_once(request)) as chunks:
+                async for chunk in chunks:
+                    begun = True
+                    yield chunk
+            return
+        except ServingError as error:
+            if begun or error.reason is not Reason.UNAVAILABLE:
+                raise
+        again = replace(request, request_id=f"{request.request_id}-again")  # the lost one was aborted by its id
+        async with aclosing(self._generate_once(again)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _generate_once(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
         finished = False
-        chunks: Any = self._stream.generate.remote(request)  # a response generator, with `stream=True`
+        # What is typed goes back to where its file is; of a conversation, the whole group knows as little as any other.
+        session = session_of(request.session_id, request.prompt_ids) if request.priority is Priority.URGENT else ""
+        # A response generator, with `stream=True`.
+        chunks: Any = self._handle.options(stream=True, session_id=session).generate.remote(request)
         try:
             async for chunk in chunks:
                 finished = chunk.finish_reason is not None

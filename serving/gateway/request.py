@@ -76,7 +76,8 @@ class CodeRequest:
       stop: texts that end the generation and are not part of it; at most 16.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
-      session_id: what keeps requests of one file on one replica.
+      session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one.
+      tenant: for whom; decides which models answer, where the operator says so.
       wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
 
@@ -89,6 +90,7 @@ class CodeRequest:
     choices: int = 1
     timeout_s: float | None = None
     session_id: str = ""
+    tenant: str = ""
     wire_names: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -125,8 +127,12 @@ class CodeChunk:
       text: always whole characters; never a stop text, never a control token.
       finish_reason: STOP or LENGTH on the last chunk of a choice; failures are raised as `ServingError` instead.
       usage: on the very last chunk of the answer, over all choices.
+      model: the id of the model that answers.
+      model_version: its version.
     """
 
+    model: str = ""
+    model_version: str = ""
     index: int = 0
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()

@@ -1,11 +1,12 @@
-"""Router: which model answers a request, by its name or by the shape of its prompt."""
+"""Router: which models may answer a request, by its name, its tenant, or the shape of its prompt."""
 
+import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from serving.config import ModelConfig, Role
+from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import Reason, ServingError
-from serving.gateway.request import ChatPrompt, FimPrompt, Prompt
+from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
 
 
 class _Configured(Protocol):
@@ -14,13 +15,16 @@ class _Configured(Protocol):
 
 
 class Router[M: _Configured]:
-    """The models by id, by alias and by role."""
+    """The models by id, by alias, by tenant and by role."""
 
-    def __init__(self, models: Sequence[M]) -> None:
+    def __init__(self, models: Sequence[M], routing: RoutingConfig) -> None:
         self._by_name: Mapping[str, M] = {
             name: model for model in models for name in (model.config.id, *model.config.aliases)
         }
-        self._by_role: Mapping[Role, M] = {role: model for model in models for role in model.config.roles}
+        self._tenants = routing.tenants
+        self._routes = {
+            role: RouteConfig(models={model.config.id: 1.0}) for model in models for role in model.config.roles
+        } | routing.roles
         self._ids = ", ".join(model.config.id for model in models)
 
     def named(self, name: str) -> M:
@@ -35,33 +39,48 @@ class Router[M: _Configured]:
             )
         return self._by_name[name]
 
-    def route(self, name: str | None, prompt: Prompt) -> M:
-        """The model named, or, without a name, the one with the role that the prompt's shape asks for.
+    def route(self, request: CodeRequest) -> tuple[M, ...]:
+        """The model that answers a request, and after it the one to ask when that cannot take it.
 
-        Text and tokens to continue go to the FIM model if there is one, as it is the base model.
+        A model that is named answers alone. Text and tokens to continue go to the FIM model if there is one, as it is
+        the base model.
 
         Raises:
           ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED.
         """
-        match prompt:
-            case FimPrompt():
-                roles: tuple[Role, ...] = (Role.FIM,)
-            case ChatPrompt():
-                roles = (Role.CHAT,)
-            case _:
-                roles = (Role.FIM, Role.CHAT)
-        if name:
-            model = self.named(name)
+        roles = _roles(request.prompt)
+        if request.model:
+            model = self.named(request.model)
             if not any(role in model.config.roles for role in roles):
                 raise self._not_served(f"The model {model.config.id!r} does not serve", roles[0])
-            return model
+            return (model,)
+        overrides = self._tenants.get(request.tenant, {})
         for role in roles:
-            if role in self._by_role:
-                return self._by_role[role]
+            if role in overrides:
+                return (self._by_name[overrides[role]],)
+            if role in self._routes:
+                return self._shared(self._routes[role], request)
         raise self._not_served("No model here serves", roles[0])
+
+    def _shared(self, route: RouteConfig, request: CodeRequest) -> tuple[M, ...]:
+        # Drawn from what stays the same while somebody types in a file: models share sessions, not single requests.
+        drawn = random.Random(request.session_id or request.request_id)
+        [chosen] = drawn.choices(list(route.models), weights=list(route.models.values()))
+        ids = [chosen] if route.fallback in (None, chosen) else [chosen, route.fallback]
+        return tuple(self._by_name[model_id] for model_id in ids if model_id)
 
     def _not_served(self, fault: str, role: Role) -> ServingError:
         work = "fill-in-the-middle (a prompt with a suffix)" if role is Role.FIM else "chat"
-        serving = self._by_role.get(role)
-        remedy = f"Ask {serving.config.id!r}." if serving else f"The operator can give a model the role '{role}'."
+        route = self._routes.get(role)
+        remedy = f"Ask {next(iter(route.models))!r}." if route else f"The operator can give a model the role '{role}'."
         return ServingError(Reason.ROLE_NOT_SERVED, f"{fault} {work}. {remedy}", field="model")
+
+
+def _roles(prompt: Prompt) -> tuple[Role, ...]:
+    match prompt:
+        case FimPrompt():
+            return (Role.FIM,)
+        case ChatPrompt():
+            return (Role.CHAT,)
+        case _:
+            return (Role.FIM, Role.CHAT)

@@ -2,13 +2,14 @@
 
 import asyncio
 import logging
+import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from serving.config import GatewayConfig, ModelConfig, Role
-from serving.engine.request import GenerationRequest
+from serving.config import GatewayConfig, ModelConfig, Role, RoutingConfig
+from serving.engine.request import GenerationRequest, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
@@ -53,16 +54,23 @@ class ModelInfo:
     roles: tuple[Role, ...]
     fim: FimMode | None
     context_length: int
+    version: str
+
+
+_NO_ROUTING = RoutingConfig()
+_ANOTHER_MODEL_MAY = frozenset({Reason.OVERLOADED, Reason.UNAVAILABLE})
 
 
 class CodeService:
     """Answers code requests from a set of models."""
 
-    def __init__(self, models: Sequence[ServedModel], gateway_config: GatewayConfig) -> None:
+    def __init__(
+        self, models: Sequence[ServedModel], gateway: GatewayConfig, routing: RoutingConfig = _NO_ROUTING
+    ) -> None:
         """Raises ValueError if a model cannot do what its roles say."""
         self._models = tuple(models)
-        self._router = Router(models)
-        self._timeout_s = gateway_config.request_timeout_s
+        self._router = Router(models, routing)
+        self._timeout_s = gateway.request_timeout_s
         self._renderers = {
             model.config.id: PromptRenderer(model.tokenizer, model.config.fim_format) for model in models
         }
@@ -90,22 +98,15 @@ class CodeService:
         ready = await asyncio.gather(*(model.backend.ready() for model in self._models))
         return tuple(model.config.id for model, is_ready in zip(self._models, ready, strict=True) if not is_ready)
 
-    def model_for(self, request: CodeRequest) -> ModelInfo:
-        """The model that answers a request.
+    def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
+        """How many tokens the rendered prompt is, BOS included, and for which model.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED.
-        """
-        return self._info(self._router.route(request.model, request.prompt))
-
-    def count_tokens(self, request: CodeRequest) -> int:
-        """How many tokens the rendered prompt is, BOS included.
-
-        Raises:
-          ServingError: a bad field; the prompt is longer than the context.
+          ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
         """
         try:
-            return len(self._render(self._router.route(request.model, request.prompt), request))
+            model, *_ = self._router.route(request)
+            return len(self._render(model, request)), self._info(model)
         except ServingError as error:
             raise in_wire_words(error, request) from error
 
@@ -118,21 +119,22 @@ class CodeService:
         Raises:
           ServingError: anything that went wrong.
         """
+        sent_at = time.time()
         timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
         try:
-            model = self._router.route(request.model, request.prompt)
-            # In a thread: a long prompt takes a while, in which other requests go on.
-            prompt_ids = tuple(await asyncio.to_thread(self._render, model, request))
-            max_tokens = _max_tokens(model, request, len(prompt_ids))
-            choices = [
-                Choice(
-                    index,
-                    Answer(model.tokenizer, self._filters(model, request)),
-                    _generation_request(model, request, index, prompt_ids, max_tokens, timeout_s),
-                )
-                for index in range(request.choices)
-            ]
-            async with aclosing(merge([choice.chunks(model.backend) for choice in choices], timeout_s)) as chunks:
+            *models, last = self._router.route(request)
+            for model in models:
+                begun = False
+                try:
+                    async with aclosing(self._generate_on(model, request, sent_at, timeout_s)) as chunks:
+                        async for chunk in chunks:
+                            begun = True
+                            yield chunk
+                    return
+                except ServingError as error:
+                    if begun or error.reason not in _ANOTHER_MODEL_MAY:
+                        raise
+            async with aclosing(self._generate_on(last, request, sent_at, timeout_s)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except ServingError as error:
@@ -144,12 +146,40 @@ class CodeService:
             raise ServingError(
                 Reason.INTERNAL, f"The server failed on request {request.request_id}; its log says more."
             ) from error
+
+    async def _generate_on(
+        self, model: ServedModel, request: CodeRequest, sent_at: float, timeout_s: float
+    ) -> AsyncGenerator[CodeChunk, None]:
+        # In a thread: a long prompt takes a while, in which other requests go on.
+        prompt_ids = tuple(await asyncio.to_thread(self._render, model, request))
+        renderer = self._renderers[model.config.id]
+        whole = GenerationRequest(
+            request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
+            prompt_ids=prompt_ids,
+            max_tokens=_max_tokens(model, request, len(prompt_ids)),
+            sampling=request.sampling,
+            stop_ids=model.tokenizer.terminator_ids,
+            timeout_s=timeout_s,
+            sent_at=sent_at,
+            priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
+            session_id=request.session_id,
+        )
+        choices = [
+            Choice(model.config, index, Answer(model.tokenizer, self._filters(model, request)), _choice(whole, index))
+            for index in range(request.choices)
+        ]
+        left_s = max(sent_at + timeout_s - time.time(), 0)
+        async with aclosing(merge([choice.chunks(model.backend) for choice in choices], left_s)) as chunks:
+            async for chunk in chunks:
+                yield chunk
         yield CodeChunk(
+            model=model.config.id,
+            model_version=model.config.version,
             usage=Usage(
                 prompt_tokens=len(prompt_ids),
                 completion_tokens=sum(choice.answer.tokens for choice in choices),
                 cached_tokens=min(choice.cached_tokens for choice in choices),
-            )
+            ),
         )
 
     def _render(self, model: ServedModel, request: CodeRequest) -> list[int]:
@@ -178,25 +208,13 @@ class CodeService:
             roles=config.roles,
             fim=self._renderers[config.id].fim_mode if Role.FIM in config.roles else None,
             context_length=model.max_context,
+            version=config.version,
         )
 
 
-def _generation_request(
-    model: ServedModel,
-    request: CodeRequest,
-    index: int,
-    prompt_ids: tuple[int, ...],
-    max_tokens: int,
-    timeout_s: float,
-) -> GenerationRequest:
-    return GenerationRequest(
-        request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}-{index}",  # clients may repeat their ids
-        prompt_ids=prompt_ids,
-        max_tokens=max_tokens,
-        sampling=replace(request.sampling, seed=(request.sampling.seed + index) % (MAX_SEED + 1)),
-        stop_ids=model.tokenizer.terminator_ids,
-        timeout_s=timeout_s,
-    )
+def _choice(whole: GenerationRequest, index: int) -> GenerationRequest:
+    sampling = replace(whole.sampling, seed=(whole.sampling.seed + index) % (MAX_SEED + 1))
+    return replace(whole, request_id=f"{whole.request_id}-{index}", sampling=sampling)
 
 
 def _max_tokens(model: ServedModel, request: CodeRequest, prompt_tokens: int) -> int:

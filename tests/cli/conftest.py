@@ -45,20 +45,20 @@ class ScriptedService(CodeService):
                 return model
         raise ServingError(Reason.MODEL_NOT_FOUND, f"model '{name}' is not served", field="model")
 
-    def model_for(self, request: CodeRequest) -> ModelInfo:
+    def _model_for(self, request: CodeRequest) -> ModelInfo:
         shape = "codegemma-7b-it" if isinstance(request.prompt, ChatPrompt) else "codegemma-2b"
         return self.model(request.model or shape)
 
     async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
-        self.model_for(request)
+        model = self._model_for(request).id
         self.asked.append(request)
         try:
             for piece in self.pieces:
-                yield CodeChunk(text=piece)
+                yield CodeChunk(model=model, text=piece)
             if self.stays_open:
                 await asyncio.Event().wait()
-            yield CodeChunk(finish_reason=FinishReason.STOP)
-            yield CodeChunk(usage=Usage(prompt_tokens=1, completion_tokens=len(self.pieces)))
+            yield CodeChunk(model=model, finish_reason=FinishReason.STOP)
+            yield CodeChunk(model=model, usage=Usage(prompt_tokens=1, completion_tokens=len(self.pieces)))
         finally:
             self.closed.set()
 
@@ -66,7 +66,7 @@ class ScriptedService(CodeService):
 def _model(
     name: str, roles: tuple[Role, ...], fim: Literal["native", "prefix"] | None, aliases: tuple[str, ...] = ()
 ) -> ModelInfo:
-    return ModelInfo(id=name, aliases=aliases, roles=roles, fim=fim, context_length=8192)
+    return ModelInfo(id=name, aliases=aliases, roles=roles, fim=fim, context_length=8192, version="1")
 
 
 @pytest.fixture

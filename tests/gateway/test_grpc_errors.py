@@ -129,7 +129,7 @@ async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_log
     def broken(request):
         raise RuntimeError("secret of /srv/app.py")
 
-    monkeypatch.setattr(service, "model_for", broken)
+    monkeypatch.setattr(service, "generate", broken)
     error, details = await failure(CALLS[method](code))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert details[ErrorInfo].reason == "INTERNAL"

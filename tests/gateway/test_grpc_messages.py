@@ -90,15 +90,15 @@ def sent(message):
 
 
 @quick
-@given(st.one_of(fim_prompts, text_prompts, token_prompts, chat_prompts), configs, texts, texts, st.booleans())
-def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, model, session_id, stream):
+@given(st.one_of(fim_prompts, text_prompts, token_prompts, chat_prompts), configs, texts, st.booleans())
+def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, model, stream):
     kinds = {True: (pb.StreamChatRequest, pb.StreamCompleteRequest), False: (pb.ChatRequest, pb.CompleteRequest)}
     chat, complete = kinds[stream]
     message = (chat if isinstance(prompt, ChatPrompt) else complete)(
         model=model, generation_config=generation.GenerationConfig(**config), **input_of(prompt)
     )
 
-    request = messages.generation_request(sent(message), "id-1", session_id)
+    request = messages.generation_request(sent(message), "id-1")
 
     sampled = {name: config[name] for name in ("temperature", "top_k", "top_p", "seed", "logprobs") if name in config}
     expected = CodeRequest(
@@ -109,20 +109,19 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
         sampling=SamplingParams(**sampled),
         stop=tuple(config.get("stop_sequences", ())),
         choices=config.get("choices", 1),
-        session_id=session_id,
     )
     # repr, for NaN differs from itself
     assert repr(replace(request, wire_names={})) == repr(expected)
 
 
 def test_an_empty_configuration_takes_the_defaults_of_the_request():
-    request = messages.generation_request(pb.CompleteRequest(prompt="x"), "id-1", "")
+    request = messages.generation_request(pb.CompleteRequest(prompt="x"), "id-1")
     assert replace(request, wire_names={}) == CodeRequest(request_id="id-1", prompt=TextPrompt("x"))
 
 
 def test_zero_is_not_the_same_as_not_set():
     config = generation.GenerationConfig(max_tokens=0, logprobs=0, choices=0, top_p=0)
-    request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)), "id-1", "")
+    request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)), "id-1")
     assert (request.max_tokens, request.sampling.logprobs, request.choices, request.sampling.top_p) == (0, 0, 0, 0)
 
 
@@ -142,9 +141,9 @@ def test_a_timeout_is_its_seconds(seconds, nanos):
     message = pb.ChatRequest(timeout=Duration(seconds=seconds, nanos=nanos))
     if seconds == nanos == 0:
         with pytest.raises(ServingError, match="positive"):
-            messages.generation_request(message, "id-1", "")
+            messages.generation_request(message, "id-1")
     else:
-        timeout_s = messages.generation_request(message, "id-1", "").timeout_s
+        timeout_s = messages.generation_request(message, "id-1").timeout_s
         assert timeout_s is not None and math.isclose(timeout_s, seconds + nanos * 1e-9, rel_tol=1e-12)
 
 
@@ -175,7 +174,7 @@ def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message, field):
         if isinstance(message, pb.CountTokensRequest):
             messages.counting_request(message, "id-1")
         else:
-            messages.generation_request(message, "id-1", "")
+            messages.generation_request(message, "id-1")
     assert refusal.value.reason is Reason.INVALID_ARGUMENT
     assert refusal.value.field == field
 
@@ -201,9 +200,7 @@ def test_errors_name_fields_that_are_in_the_message(message):
     """Each name is walked down the message's descriptors, from the request's field to the message's."""
     counting = isinstance(message, pb.CountTokensRequest)
     kind = message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
-    request = (
-        messages.counting_request(message, "id-1") if counting else messages.generation_request(message, "id-1", "")
-    )
+    request = messages.counting_request(message, "id-1") if counting else messages.generation_request(message, "id-1")
     for field in [*PROMPT_FIELDS[kind], *(["model"] if counting else FIELDS)]:
         descriptor, path = message.DESCRIPTOR, request.wire_names.get(field, field)
         assert path.split(".")[0] in {kind, "generation_config", "timeout", "model"}
@@ -257,14 +254,14 @@ async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
             yield CodeChunk(index=index, finish_reason=FinishReason.STOP)
         yield CodeChunk(usage=Usage(5, 7, 3))
 
-    choices, usage = await messages.whole_choices(chunks())
+    choices, last = await messages.whole_choices(chunks())
 
     texts_of = {index: [text for i, text in pieces if i == index] for index in indices}
     assert {choice.index: choice.text for choice in choices} == {i: "".join(parts) for i, parts in texts_of.items()}
     assert {c.index: [token.token for token in c.logprobs] for c in choices} == texts_of
     assert {choice.finish_reason for choice in choices} == {generation.FINISH_REASON_STOP}
     assert [choice.index for choice in choices] == indices
-    assert usage == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
+    assert messages.usage(last.usage) == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
 
 
 @pytest.mark.parametrize(
@@ -276,7 +273,9 @@ async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
     ],
 )
 def test_a_model_carries_all_of_its_description(fim, support):
-    info = ModelInfo(id="m", aliases=("n",), roles=(Role.CHAT, Role.FIM), fim=fim, context_length=8192)
+    info = ModelInfo(id="m", aliases=("n",), roles=(Role.CHAT, Role.FIM), fim=fim, context_length=8192, version="v3")
     roles = [model_pb2.MODEL_ROLE_CHAT, model_pb2.MODEL_ROLE_FIM]
-    expected = model_pb2.Model(id="m", aliases=["n"], roles=roles, fim_support=support, context_length=8192)
+    expected = model_pb2.Model(
+        id="m", aliases=["n"], roles=roles, fim_support=support, context_length=8192, version="v3"
+    )
     assert messages.model(info) == expected

@@ -9,8 +9,6 @@ import pytest
 
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
-from serving.gateway.http.openai_requests import completion_requests
-from serving.gateway.http.openai_schema import CompletionBody
 from tests.gateway.scripted_backend import ScriptedBackend
 
 USER = [{"role": "user", "content": "Hi"}]
@@ -38,6 +36,7 @@ async def test_a_completion_has_the_fields_of_openais(client: httpx.AsyncClient,
         "id": "cmpl-abc",
         "object": "text_completion",
         "model": "codegemma-test",
+        "system_fingerprint": "a checkpoint",
         "choices": [{"index": 0, "text": "return 1\n", "logprobs": None, "finish_reason": "stop"}],
         "usage": {
             "prompt_tokens": 3,
@@ -241,6 +240,7 @@ async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient):
         "roles": ["fim", "chat"],
         "fim": "native",
         "context_length": 512,
+        "version": "a checkpoint",
     }
     assert (await client.get("/v1/models")).json() == {"object": "list", "data": [entry]}
     assert (await client.get("/v1/models/default")).json() == entry
@@ -255,9 +255,10 @@ async def test_health_names_the_models_that_no_group_answers_for(client: httpx.A
     assert "codegemma-test" in answer.json()["error"]["message"]
 
 
-def test_the_session_is_the_header_or_else_the_user():
-    body = CompletionBody(prompt="x", user="ann")
-    assert [completion_requests(body, "r", header)[0].session_id for header in ("", "file")] == ["ann", "file"]
+async def test_the_session_is_the_header_alone(client: httpx.AsyncClient, backend: ScriptedBackend):
+    for headers in ({}, {"x-session-id": "file"}):
+        await client.post("/v1/completions", json={"prompt": "x", "user": "ann"}, headers=headers)
+    assert [request.session_id for request in backend.requests] == ["", "file"]
 
 
 async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient, backend: ScriptedBackend):

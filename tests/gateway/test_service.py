@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from serving.config import GatewayConfig, Role
-from serving.engine.request import FinishReason, GenerationChunk, SamplingParams
+from serving.config import GatewayConfig, Role, RouteConfig, RoutingConfig
+from serving.engine.request import FinishReason, GenerationChunk, Priority, SamplingParams
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
     ChatPrompt,
@@ -56,49 +56,62 @@ def two_models(fim: ScriptedBackend, chat: ScriptedBackend) -> CodeService:
     return CodeService(models, GatewayConfig())
 
 
-@pytest.mark.parametrize(
-    ("prompt", "model"),
-    [(FIM_PROMPT, "codegemma-2b"), (CHAT_PROMPT, "it"), (TEXT_PROMPT, "codegemma-2b"), (TOKEN_PROMPT, "codegemma-2b")],
-)
-@pytest.mark.parametrize("name", [None, ""])
-def test_without_a_name_the_shape_of_the_prompt_chooses_the_model(
-    backend: ScriptedBackend, prompt: Prompt, model: str, name: str | None
-):
-    assert two_models(backend, backend).model_for(code_request(prompt, model=name)).id == model
-
-
-def test_a_name_or_an_alias_chooses_the_model(backend: ScriptedBackend):
+async def test_every_piece_says_which_model_in_which_version_answers(backend: ScriptedBackend):
+    backend.text = "x"
     service = two_models(backend, backend)
-    assert service.model_for(code_request(TEXT_PROMPT, model="it")).id == "it"
-    assert service.model_for(code_request(FIM_PROMPT, model="small")).id == "codegemma-2b"
+    for prompt, model in ((FIM_PROMPT, "codegemma-2b"), (CHAT_PROMPT, "it")):
+        chunks = await answer(service, code_request(prompt, choices=2))
+        assert {(chunk.model, chunk.model_version) for chunk in chunks} == {(model, "a checkpoint")}
 
 
-def test_text_goes_to_the_chat_model_where_there_is_no_other(backend: ScriptedBackend):
-    service = CodeService([served_model(backend, "it", Role.CHAT)], GatewayConfig())
-    assert service.model_for(code_request(TEXT_PROMPT)).id == "it"
+FALLBACK = RoutingConfig(roles={Role.FIM: RouteConfig(models={"first": 1}, fallback="second")})
+
+
+@pytest.mark.parametrize("reason", [Reason.OVERLOADED, Reason.UNAVAILABLE])
+async def test_another_model_answers_what_the_first_cannot_take(codegemma: Tokenizer, reason: Reason):
+    first, second = ScriptedBackend(codegemma), ScriptedBackend(codegemma, "from the second")
+    first.error = ServingError(reason, "Not now.")
+    models = [served_model(first, "first", Role.FIM), served_model(second, "second", Role.FIM)]
+    service = CodeService(models, GatewayConfig(), FALLBACK)
+    chunks = await answer(service, code_request(FIM_PROMPT))
+    assert "".join(chunk.text for chunk in chunks) == "from the second"
+    assert {chunk.model for chunk in chunks} == {"second"}
+    assert (await refusal(service, code_request(FIM_PROMPT, model="first"))).reason is reason
+    second.error = ServingError(reason, "Neither.")
+    second.text = ""
+    assert (await refusal(service, code_request(FIM_PROMPT))).message == "Neither."
+
+
+async def test_an_answer_that_has_begun_or_is_wrong_is_not_begun_again(codegemma: Tokenizer):
+    first, second = ScriptedBackend(codegemma, "begun"), ScriptedBackend(codegemma)
+    first.error = ServingError(Reason.UNAVAILABLE, "Lost.")
+    models = [served_model(first, "first", Role.FIM), served_model(second, "second", Role.FIM)]
+    service = CodeService(models, GatewayConfig(), FALLBACK)
+    assert (await refusal(service, code_request(FIM_PROMPT))).message == "Lost."
+    assert (await refusal(service, code_request(FIM_PROMPT, max_tokens=0))).reason is Reason.INVALID_ARGUMENT
+    assert not second.requests
 
 
 @pytest.mark.parametrize(
-    ("prompt", "name", "reason", "message"),
+    ("prompt", "priority"),
     [
-        (FIM_PROMPT, "it", Reason.ROLE_NOT_SERVED, "'it' does not serve fill-in-the-middle.*Ask 'codegemma-2b'"),
-        (CHAT_PROMPT, "small", Reason.ROLE_NOT_SERVED, "'codegemma-2b' does not serve chat. Ask 'it'"),
-        (TEXT_PROMPT, "gpt", Reason.MODEL_NOT_FOUND, "no model 'gpt' here. There is: codegemma-2b, it"),
+        (FIM_PROMPT, Priority.URGENT),
+        (TextPrompt("<|fim_prefix|>a<|fim_suffix|>b<|fim_middle|>"), Priority.URGENT),
+        (TEXT_PROMPT, Priority.NORMAL),
+        (CHAT_PROMPT, Priority.NORMAL),
     ],
 )
-def test_a_model_that_cannot_answer_is_an_error_that_says_which_can(
-    backend: ScriptedBackend, prompt: Prompt, name: str, reason: Reason, message: str
-):
-    with pytest.raises(ServingError, match=message) as error:
-        two_models(backend, backend).model_for(code_request(prompt, model=name))
-    assert (error.value.reason, error.value.field) == (reason, "model")
+async def test_who_fills_in_is_in_a_hurry(backend: ScriptedBackend, prompt: Prompt, priority: Priority):
+    await answer(one_model_service(backend), code_request(prompt, session_id="cursor"))
+    [request] = backend.requests
+    assert (request.priority, request.session_id) == (priority, "cursor")
 
 
-def test_fim_is_refused_where_no_model_serves_it(backend: ScriptedBackend):
-    service = CodeService([served_model(backend, "it", Role.CHAT)], GatewayConfig())
-    with pytest.raises(ServingError, match="No model here serves") as error:
-        service.model_for(code_request(FIM_PROMPT))
-    assert error.value.reason is Reason.ROLE_NOT_SERVED
+async def test_a_superseded_generation_is_an_error_of_its_own(backend: ScriptedBackend):
+    backend.end = GenerationChunk(finish_reason=FinishReason.SUPERSEDED)
+    error = await refusal(one_model_service(backend), code_request(FIM_PROMPT, session_id="cursor"))
+    assert error.reason is Reason.SUPERSEDED
+    assert "session 'cursor'" in error.message
 
 
 def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer):
@@ -286,8 +299,8 @@ async def test_max_tokens_have_to_fit_beside_the_prompt_but_the_default_gives_wa
 
 def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBackend):
     service = one_model_service(backend)
-    assert service.count_tokens(code_request(TokenPrompt((2, 5, 6)))) == 3
-    assert service.count_tokens(code_request(FimPrompt(prefix="a", suffix="b"))) == 6
+    assert service.count_tokens(code_request(TokenPrompt((2, 5, 6))))[0] == 3
+    assert service.count_tokens(code_request(FimPrompt(prefix="a", suffix="b")))[0] == 6
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from serving.cli.serve_file import ServeFileError, demo_file, read_serve_file
-from serving.config import ServingConfig
+from serving.config import ModelConfig, Role, ServingConfig
 
 _FILES = sorted((Path(__file__).parents[2] / "config").glob("*.yaml"))
 _MODEL = {"id": "m", "checkpoint": "/m", "roles": ["fim"]}
@@ -30,13 +30,43 @@ def test_the_demo_is_one_of_them() -> None:
         ([_MODEL | {"id": "a/b"}], "id"),
         ([_MODEL | {"typo": 1}], "typo"),
         ([_MODEL, _MODEL | {"roles": ["chat"]}], "m names more than one model"),
-        ([_MODEL, _MODEL | {"id": "n"}], "m, n all have the role 'fim'"),
+        ([_MODEL, _MODEL | {"id": "n"}], "m, n all have the role 'fim'. Say in routing.roles.fim.models how"),
         ([_MODEL | {"limits": {"kv_tokens": 1024, "max_context": 2048}}], "kv_tokens=1024 is less than"),
     ],
 )
 def test_a_mistake_is_named(models: list[dict[str, object]], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         ServingConfig.model_validate({"models": models})
+
+
+@pytest.mark.parametrize(
+    ("routing", "message"),
+    [
+        ({"roles": {"fim": {"models": {"x": 1}}}}, "routing.roles.fim.models: 'x' is no model with the role 'fim'"),
+        ({"roles": {"chat": {"models": {"m": 1}}}}, "routing.roles.chat.models: 'm' is no model.*Those are: none"),
+        ({"roles": {"fim": {"models": {"m": 1}, "fallback": "x"}}}, "routing.roles.fim.fallback: 'x' is no model"),
+        ({"tenants": {"acme": {"fim": "x"}}}, "routing.tenants.acme.fim: 'x' is no model"),
+        ({"roles": {"fim": {"models": {"m": 0}}}}, "routing.roles.fim.models.m\\s.*greater than 0"),
+        ({"roles": {"fim": {"models": {}}}}, "routing.roles.fim.models\\s.*at least 1 item"),
+    ],
+)
+def test_a_route_to_nowhere_is_named(routing: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        ServingConfig.model_validate({"models": [_MODEL], "routing": routing})
+
+
+def test_models_share_a_role_where_the_routing_says_how() -> None:
+    share = {"roles": {"fim": {"models": {"m": 95, "n": 5}}}}
+    config = ServingConfig.model_validate({"models": [_MODEL, _MODEL | {"id": "n"}], "routing": share})
+    assert config.routing.roles[Role.FIM].models == {"m": 95, "n": 5}
+
+
+def test_the_version_of_a_model_is_the_name_of_its_checkpoint_unless_it_says_another() -> None:
+    found = [
+        ModelConfig.model_validate(_MODEL | fields).version
+        for fields in ({"checkpoint": "/models/2b/"}, {"checkpoint": "package:tiny"}, {"version": "v2"})
+    ]
+    assert found == ["2b", "tiny", "v2"]
 
 
 @pytest.mark.parametrize(

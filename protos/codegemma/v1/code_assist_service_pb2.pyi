@@ -32,16 +32,18 @@ class CompleteRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., fim: _Optional[_Union[_prompt_pb2.FimInput, _Mapping]] = ..., prompt: _Optional[str] = ..., token_ids: _Optional[_Union[_prompt_pb2.TokenIds, _Mapping]] = ..., generation_config: _Optional[_Union[_generation_pb2.GenerationConfig, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class CompleteResponse(_message.Message):
-    __slots__ = ("choices", "model", "usage", "request_id")
+    __slots__ = ("choices", "model", "usage", "request_id", "model_version")
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     choices: _containers.RepeatedCompositeFieldContainer[_generation_pb2.Choice]
     model: str
     usage: _generation_pb2.Usage
     request_id: str
-    def __init__(self, choices: _Optional[_Iterable[_Union[_generation_pb2.Choice, _Mapping]]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    model_version: str
+    def __init__(self, choices: _Optional[_Iterable[_Union[_generation_pb2.Choice, _Mapping]]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class StreamCompleteRequest(_message.Message):
     __slots__ = ("model", "fim", "prompt", "token_ids", "generation_config", "timeout", "session_id", "request_id")
@@ -64,16 +66,18 @@ class StreamCompleteRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., fim: _Optional[_Union[_prompt_pb2.FimInput, _Mapping]] = ..., prompt: _Optional[str] = ..., token_ids: _Optional[_Union[_prompt_pb2.TokenIds, _Mapping]] = ..., generation_config: _Optional[_Union[_generation_pb2.GenerationConfig, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StreamCompleteResponse(_message.Message):
-    __slots__ = ("choice", "model", "usage", "request_id")
+    __slots__ = ("choice", "model", "usage", "request_id", "model_version")
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     choice: _generation_pb2.Choice
     model: str
     usage: _generation_pb2.Usage
     request_id: str
-    def __init__(self, choice: _Optional[_Union[_generation_pb2.Choice, _Mapping]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    model_version: str
+    def __init__(self, choice: _Optional[_Union[_generation_pb2.Choice, _Mapping]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
     __slots__ = ("model", "messages", "generation_config", "timeout", "session_id", "request_id")
@@ -92,16 +96,18 @@ class ChatRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_prompt_pb2.ChatMessage, _Mapping]]] = ..., generation_config: _Optional[_Union[_generation_pb2.GenerationConfig, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class ChatResponse(_message.Message):
-    __slots__ = ("choices", "model", "usage", "request_id")
+    __slots__ = ("choices", "model", "usage", "request_id", "model_version")
     CHOICES_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     choices: _containers.RepeatedCompositeFieldContainer[_generation_pb2.Choice]
     model: str
     usage: _generation_pb2.Usage
     request_id: str
-    def __init__(self, choices: _Optional[_Iterable[_Union[_generation_pb2.Choice, _Mapping]]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    model_version: str
+    def __init__(self, choices: _Optional[_Iterable[_Union[_generation_pb2.Choice, _Mapping]]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class StreamChatRequest(_message.Message):
     __slots__ = ("model", "messages", "generation_config", "timeout", "session_id", "request_id")
@@ -120,16 +126,18 @@ class StreamChatRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[_prompt_pb2.ChatMessage, _Mapping]]] = ..., generation_config: _Optional[_Union[_generation_pb2.GenerationConfig, _Mapping]] = ..., timeout: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., session_id: _Optional[str] = ..., request_id: _Optional[str] = ...) -> None: ...
 
 class StreamChatResponse(_message.Message):
-    __slots__ = ("choice", "model", "usage", "request_id")
+    __slots__ = ("choice", "model", "usage", "request_id", "model_version")
     CHOICE_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     USAGE_FIELD_NUMBER: _ClassVar[int]
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    MODEL_VERSION_FIELD_NUMBER: _ClassVar[int]
     choice: _generation_pb2.Choice
     model: str
     usage: _generation_pb2.Usage
     request_id: str
-    def __init__(self, choice: _Optional[_Union[_generation_pb2.Choice, _Mapping]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ...) -> None: ...
+    model_version: str
+    def __init__(self, choice: _Optional[_Union[_generation_pb2.Choice, _Mapping]] = ..., model: _Optional[str] = ..., usage: _Optional[_Union[_generation_pb2.Usage, _Mapping]] = ..., request_id: _Optional[str] = ..., model_version: _Optional[str] = ...) -> None: ...
 
 class CountTokensRequest(_message.Message):
     __slots__ = ("model", "fim", "prompt", "token_ids", "chat")

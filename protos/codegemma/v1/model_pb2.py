@@ -24,17 +24,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63odegemma/v1/model.proto\x12\x0c\x63odegemma.v1\"\x93\x01\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12&\n\x05roles\x18\x03 \x03(\x0e\x32\x17.codegemma.v1.ModelRole\x12-\n\x0b\x66im_support\x18\x04 \x01(\x0e\x32\x18.codegemma.v1.FimSupport\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05*P\n\tModelRole\x12\x1a\n\x16MODEL_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODEL_ROLE_FIM\x10\x01\x12\x13\n\x0fMODEL_ROLE_CHAT\x10\x02*o\n\nFimSupport\x12\x1b\n\x17\x46IM_SUPPORT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46IM_SUPPORT_NATIVE\x10\x01\x12\x16\n\x12\x46IM_SUPPORT_PREFIX\x10\x02\x12\x14\n\x10\x46IM_SUPPORT_NONE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x63odegemma/v1/model.proto\x12\x0c\x63odegemma.v1\"\xa4\x01\n\x05Model\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0f\n\x07\x61liases\x18\x02 \x03(\t\x12&\n\x05roles\x18\x03 \x03(\x0e\x32\x17.codegemma.v1.ModelRole\x12-\n\x0b\x66im_support\x18\x04 \x01(\x0e\x32\x18.codegemma.v1.FimSupport\x12\x16\n\x0e\x63ontext_length\x18\x05 \x01(\x05\x12\x0f\n\x07version\x18\x06 \x01(\t*P\n\tModelRole\x12\x1a\n\x16MODEL_ROLE_UNSPECIFIED\x10\x00\x12\x12\n\x0eMODEL_ROLE_FIM\x10\x01\x12\x13\n\x0fMODEL_ROLE_CHAT\x10\x02*o\n\nFimSupport\x12\x1b\n\x17\x46IM_SUPPORT_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46IM_SUPPORT_NATIVE\x10\x01\x12\x16\n\x12\x46IM_SUPPORT_PREFIX\x10\x02\x12\x14\n\x10\x46IM_SUPPORT_NONE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'codegemma.v1.model_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELROLE']._serialized_start=192
-  _globals['_MODELROLE']._serialized_end=272
-  _globals['_FIMSUPPORT']._serialized_start=274
-  _globals['_FIMSUPPORT']._serialized_end=385
+  _globals['_MODELROLE']._serialized_start=209
+  _globals['_MODELROLE']._serialized_end=289
+  _globals['_FIMSUPPORT']._serialized_start=291
+  _globals['_FIMSUPPORT']._serialized_end=402
   _globals['_MODEL']._serialized_start=43
-  _globals['_MODEL']._serialized_end=190
+  _globals['_MODEL']._serialized_end=207
 # @@protoc_insertion_point(module_scope)

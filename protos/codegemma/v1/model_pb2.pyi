@@ -28,15 +28,17 @@ FIM_SUPPORT_PREFIX: FimSupport
 FIM_SUPPORT_NONE: FimSupport
 
 class Model(_message.Message):
-    __slots__ = ("id", "aliases", "roles", "fim_support", "context_length")
+    __slots__ = ("id", "aliases", "roles", "fim_support", "context_length", "version")
     ID_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     ROLES_FIELD_NUMBER: _ClassVar[int]
     FIM_SUPPORT_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
     id: str
     aliases: _containers.RepeatedScalarFieldContainer[str]
     roles: _containers.RepeatedScalarFieldContainer[ModelRole]
     fim_support: FimSupport
     context_length: int
-    def __init__(self, id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., roles: _Optional[_Iterable[_Union[ModelRole, str]]] = ..., fim_support: _Optional[_Union[FimSupport, str]] = ..., context_length: _Optional[int] = ...) -> None: ...
+    version: str
+    def __init__(self, id: _Optional[str] = ..., aliases: _Optional[_Iterable[str]] = ..., roles: _Optional[_Iterable[_Union[ModelRole, str]]] = ..., fim_support: _Optional[_Union[FimSupport, str]] = ..., context_length: _Optional[int] = ..., version: _Optional[str] = ...) -> None: ...

@@ -60,13 +60,12 @@ _ROLES = {Role.FIM: MODEL_ROLE_FIM, Role.CHAT: MODEL_ROLE_CHAT}
 _FIM_SUPPORT = {"native": FIM_SUPPORT_NATIVE, "prefix": FIM_SUPPORT_PREFIX, None: FIM_SUPPORT_NONE}
 
 
-def generation_request(message: GenerationMessage, request_id: str, session_id: str) -> CodeRequest:
+def generation_request(message: GenerationMessage, request_id: str) -> CodeRequest:
     """The request in the gateway's terms.
 
     Args:
       message: what the client sent.
       request_id: found in the call, or made.
-      session_id: found in the call, or empty.
 
     Raises:
       ServingError: INVALID_ARGUMENT with the message's field, for what the gateway's request cannot express.
@@ -85,7 +84,6 @@ def generation_request(message: GenerationMessage, request_id: str, session_id: 
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
-        session_id=session_id,
         wire_names=_WIRE_NAMES | _prompt_names(prompt),
     )
 
@@ -161,14 +159,13 @@ def _seconds(timeout: Duration) -> float:
     return seconds
 
 
-async def whole_choices(chunks: AsyncIterable[CodeChunk]) -> tuple[list[Choice], UsageMessage]:
-    """All choices of an answer, by index, and its token counts."""
+async def whole_choices(chunks: AsyncIterable[CodeChunk]) -> tuple[list[Choice], CodeChunk]:
+    """All choices of an answer, by index, and its last chunk, which has the usage."""
     pieces: dict[int, list[CodeChunk]] = {}
-    tokens = Usage()
-    async for chunk in chunks:
-        pieces.setdefault(chunk.index, []).append(chunk)
-        tokens = chunk.usage or tokens
-    return [choice(_joined(parts)) for _, parts in sorted(pieces.items())], usage(tokens)
+    last = CodeChunk()
+    async for last in chunks:
+        pieces.setdefault(last.index, []).append(last)
+    return [choice(_joined(parts)) for _, parts in sorted(pieces.items())], last
 
 
 def _joined(parts: list[CodeChunk]) -> CodeChunk:
@@ -212,4 +209,5 @@ def model(info: ModelInfo) -> Model:
         roles=[_ROLES[role] for role in info.roles],
         fim_support=_FIM_SUPPORT[info.fim],
         context_length=info.context_length,
+        version=info.version,
     )

@@ -17,7 +17,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.grpc import messages
 from serving.gateway.grpc.errors import GrpcContext, answering, check_call, from_metadata
 from serving.gateway.grpc.standard import StandardServices
-from serving.gateway.request import CodeChunk, CodeRequest
+from serving.gateway.request import CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService
 
 
@@ -62,10 +62,9 @@ class GrpcService(StandardServices):
         with answering(grpc_context, request) as request_id:
             self._check(request, grpc_context)
             code_request = messages.counting_request(request, request_id)
-            model = self._service.model_for(code_request).id
             # In a thread: a long prompt takes a while, in which other requests go on.
-            tokens = await asyncio.to_thread(self._service.count_tokens, code_request)
-            return pb.CountTokensResponse(tokens=tokens, model=model)
+            tokens, model = await asyncio.to_thread(self._service.count_tokens, code_request)
+            return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
 
     async def ListModels(self, request: ListModelsRequest, grpc_context: GrpcContext) -> ListModelsResponse:
@@ -89,10 +88,15 @@ class GrpcService(StandardServices):
     ) -> R:
         with answering(context, message) as request_id:
             request = self._generation_request(message, request_id, context)
-            model = self._service.model_for(request).id
             async with aclosing(self._service.generate(request)) as chunks:
-                choices, usage = await messages.whole_choices(chunks)
-            return response(choices=choices, model=model, usage=usage, request_id=request_id)
+                choices, last = await messages.whole_choices(chunks)
+            return response(
+                choices=choices,
+                model=last.model,
+                model_version=last.model_version,
+                usage=messages.usage(last.usage or Usage()),
+                request_id=request_id,
+            )
         return response()
 
     async def _parts[R: (pb.StreamCompleteResponse, pb.StreamChatResponse)](
@@ -100,15 +104,18 @@ class GrpcService(StandardServices):
     ) -> AsyncGenerator[R, None]:
         with answering(context, message) as request_id:
             request = self._generation_request(message, request_id, context)
-            model = self._service.model_for(request).id
             async with (
                 aclosing(self._service.generate(request)) as chunks,
                 aclosing(_with_usage_at_the_end(chunks)) as pieces,
             ):
                 async for chunk in pieces:
-                    usage = messages.usage(chunk.usage) if chunk.usage else None
-                    choice = messages.choice(chunk)
-                    yield response(choice=choice, model=model, usage=usage, request_id=request_id)
+                    yield response(
+                        choice=messages.choice(chunk),
+                        model=chunk.model,
+                        model_version=chunk.model_version,
+                        usage=messages.usage(chunk.usage) if chunk.usage else None,
+                        request_id=request_id,
+                    )
             return
         yield response()
 
@@ -116,8 +123,11 @@ class GrpcService(StandardServices):
         self, message: messages.GenerationMessage, request_id: str, context: GrpcContext
     ) -> CodeRequest:
         self._check(message, context)
-        session_id = message.session_id or from_metadata(context, "x-session-id", "session_id")
-        return messages.generation_request(message, request_id, session_id)
+        return replace(
+            messages.generation_request(message, request_id),
+            session_id=message.session_id or from_metadata(context, "x-session-id", "session_id"),
+            tenant=from_metadata(context, "x-tenant-id"),
+        )
 
     async def _is_ready(self) -> bool:
         return not await self._service.unready_models()

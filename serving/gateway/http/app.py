@@ -4,6 +4,7 @@ import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
+from dataclasses import replace
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
@@ -23,6 +24,7 @@ from serving.gateway.service import CodeService
 
 REQUEST_ID_HEADER = "x-request-id"
 SESSION_ID_HEADER = "x-session-id"
+TENANT_HEADER = "x-tenant-id"
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _MAX_DISCARDED_BYTES = 64 * 2**20
 
@@ -57,15 +59,15 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
-        requests = completion_requests(body, request.state.request_id, _session_id(request))
-        writer = CompletionWriter(f"cmpl-{request.state.request_id}", get_service().model_for(requests[0]).id)
+        requests = [_from(request, each) for each in completion_requests(body, request.state.request_id)]
+        writer = CompletionWriter(f"cmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), requests, writer)
 
     @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
         body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
-        code_request = chat_request(body, request.state.request_id, _session_id(request))
-        writer = ChatWriter(f"chatcmpl-{request.state.request_id}", get_service().model_for(code_request).id)
+        code_request = _from(request, chat_request(body, request.state.request_id))
+        writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), [code_request], writer)
 
     return app
@@ -121,8 +123,10 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     )
 
 
-def _session_id(request: Request) -> str:
-    return request.headers.get(SESSION_ID_HEADER, "")
+def _from(request: Request, code_request: CodeRequest) -> CodeRequest:
+    """The request with what the HTTP headers say of it."""
+    headers = request.headers
+    return replace(code_request, session_id=headers.get(SESSION_ID_HEADER, ""), tenant=headers.get(TENANT_HEADER, ""))
 
 
 class _RequestId:

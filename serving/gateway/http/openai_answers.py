@@ -14,33 +14,43 @@ Json = dict[str, Any]
 class Writer(ABC):
     """Writes one answer as the bodies of a kind of response."""
 
-    def __init__(self, answer_id: str, model: str) -> None:
-        self._head = {"id": answer_id, "created": int(time.time()), "model": model}
+    def __init__(self, answer_id: str) -> None:
+        self._id = answer_id
+        self._created = int(time.time())
 
     async def whole(self, chunks: AsyncIterable[CodeChunk]) -> Json:
         """The body of an answer that is sent when it is complete."""
         choices: dict[int, list[CodeChunk]] = {}
         usage = Usage()
+        last = CodeChunk()
         async for chunk in chunks:
             if chunk.usage:
-                usage = chunk.usage
+                usage, last = chunk.usage, chunk
             else:
                 choices.setdefault(chunk.index, []).append(chunk)
         return {
-            **self._head,
-            "object": self._object(streamed=False),
+            **self._head(last, streamed=False),
             "choices": [self._choice(_joined(pieces)) for _, pieces in sorted(choices.items())],
             "usage": _usage(usage),
         }
 
     async def events(self, chunks: AsyncIterable[CodeChunk], *, include_usage: bool) -> AsyncGenerator[Json, None]:
         """The bodies of the events of a stream."""
-        head = {**self._head, "object": self._object(streamed=True)}
         async for chunk in chunks:
+            head = self._head(chunk, streamed=True)
             if not chunk.usage:
                 yield {**head, "choices": [self._delta(chunk)]} | ({"usage": None} if include_usage else {})
             elif include_usage:
                 yield {**head, "choices": [], "usage": _usage(chunk.usage)}
+
+    def _head(self, chunk: CodeChunk, *, streamed: bool) -> Json:
+        return {
+            "id": self._id,
+            "created": self._created,
+            "model": chunk.model,
+            "system_fingerprint": chunk.model_version,
+            "object": self._object(streamed=streamed),
+        }
 
     @abstractmethod
     def _object(self, *, streamed: bool) -> str: ...
@@ -55,8 +65,8 @@ class Writer(ABC):
 class CompletionWriter(Writer):
     """Writes `text_completion` objects."""
 
-    def __init__(self, answer_id: str, model: str) -> None:
-        super().__init__(answer_id, model)
+    def __init__(self, answer_id: str) -> None:
+        super().__init__(answer_id)
         self._lengths: dict[int, int] = {}  # of the text written so far, by choice
 
     def _object(self, *, streamed: bool) -> str:
@@ -90,8 +100,8 @@ class CompletionWriter(Writer):
 class ChatWriter(Writer):
     """Writes `chat.completion` objects."""
 
-    def __init__(self, answer_id: str, model: str) -> None:
-        super().__init__(answer_id, model)
+    def __init__(self, answer_id: str) -> None:
+        super().__init__(answer_id)
         self._begun: set[int] = set()
 
     def _object(self, *, streamed: bool) -> str:
@@ -125,6 +135,7 @@ def model_object(info: ModelInfo) -> Json:
         "roles": info.roles,
         "fim": info.fim,
         "context_length": info.context_length,
+        "version": info.version,
     }
 
 

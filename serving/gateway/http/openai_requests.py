@@ -26,7 +26,7 @@ _SPEAKERS = {
 _NAMES = {"choices": "n", "prefix": "prompt", "timeout_s": "timeout"}
 
 
-def completion_requests(body: CompletionBody, request_id: str, session_id: str) -> list[CodeRequest]:
+def completion_requests(body: CompletionBody, request_id: str) -> list[CodeRequest]:
     """One request for each prompt of the body.
 
     Raises:
@@ -38,7 +38,7 @@ def completion_requests(body: CompletionBody, request_id: str, session_id: str) 
             f"prompt is a list of {len(body.prompt)} prompts; at most {MAX_PROMPTS} are allowed.",
             "prompt",
         )
-    request = _request(body, request_id, session_id, body.logprobs, body.max_tokens)
+    request = _request(body, request_id, body.logprobs, body.max_tokens)
     return [
         replace(
             request,
@@ -49,7 +49,7 @@ def completion_requests(body: CompletionBody, request_id: str, session_id: str) 
     ]
 
 
-def chat_request(body: ChatBody, request_id: str, session_id: str) -> CodeRequest:
+def chat_request(body: ChatBody, request_id: str) -> CodeRequest:
     """The request of a conversation.
 
     Raises:
@@ -61,7 +61,7 @@ def chat_request(body: ChatBody, request_id: str, session_id: str) -> CodeReques
         )
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
     newer = body.max_completion_tokens is not None
-    request = _request(body, request_id, session_id, logprobs, body.max_completion_tokens if newer else body.max_tokens)
+    request = _request(body, request_id, logprobs, body.max_completion_tokens if newer else body.max_tokens)
     return replace(
         request,
         prompt=ChatPrompt(
@@ -78,9 +78,7 @@ def chat_request(body: ChatBody, request_id: str, session_id: str) -> CodeReques
     )
 
 
-def _request(
-    body: GenerationBody, request_id: str, session_id: str, logprobs: int | None, max_tokens: int | None
-) -> CodeRequest:
+def _request(body: GenerationBody, request_id: str, logprobs: int | None, max_tokens: int | None) -> CodeRequest:
     return CodeRequest(
         request_id=request_id,
         prompt=TextPrompt(""),
@@ -96,7 +94,6 @@ def _request(
         stop=tuple(body.stop),
         choices=body.n,
         timeout_s=body.timeout,
-        session_id=session_id or body.user,
     )
 
 

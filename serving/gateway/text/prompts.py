@@ -81,6 +81,10 @@ class PromptRenderer:
             case ChatPrompt(messages):
                 return [self._tokenizer.bos_id, *self._chat(messages)]
 
+    def fills_in(self, prompt: Prompt, ids: Sequence[int]) -> bool:
+        """Whether a prompt, rendered to `ids`, asks to fill in code: also a raw one that a client has formatted."""
+        return isinstance(prompt, FimPrompt) or (self._fim is not None and self._fim.middle in ids)
+
     def _native_fim(self, prompt: FimPrompt, fim: _FimIds) -> list[int]:
         encode = self._tokenizer.encode
         ids: list[int] = []

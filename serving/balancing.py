@@ -1,0 +1,62 @@
+"""SessionRouter: which replica group of a model a request goes to."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import Any
+
+from ray.serve._private.common import ReplicaID
+from ray.serve._private.request_router.common import PendingRequest
+from ray.serve._private.request_router.replica_wrapper import RunningReplica
+from ray.serve.request_router import RequestRouter
+
+
+class SessionRouter(RequestRouter):
+    """Keeps a session on one replica while that has a free row; everything else goes where the least is going on.
+
+    A Ray Serve request router: it runs in each process that holds a handle, and all of them rank the replicas of a
+    session alike without talking to each other (rendezvous hashing, Thaler and Ravishankar 1998). When a replica comes
+    or goes, only the sessions that it ranks first for move.
+    """
+
+    def initialize_state(self, **kwargs: Any) -> None:
+        """Called by Ray Serve with the `request_router_kwargs`.
+
+        Args:
+          rows: requests that a replica works on at the same time; with more, they wait for each other.
+        """
+        self._rows: int = kwargs["rows"]
+
+    async def choose_replicas(
+        self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
+    ) -> list[list[RunningReplica]]:
+        """The replicas to try, best first; of those in one list, the one with the fewest requests."""
+        if pending_request is not None:
+            pending_request.routing_context.should_backoff = True  # all are tried at once: wait before the next round
+        if not candidate_replicas:
+            return []
+        everyone = random.sample(candidate_replicas, len(candidate_replicas))  # equals in no order
+        session_id = pending_request.metadata.session_id if pending_request is not None else ""
+        if not session_id:
+            return [everyone]
+        home = max(everyone, key=lambda replica: affinity(session_id, replica.replica_id.unique_id))
+        return [[home], everyone] if self._ongoing(home.replica_id) < self._rows else [everyone]
+
+    def _ongoing(self, replica_id: ReplicaID) -> int:
+        return self.replica_queue_len_cache.get(replica_id) or 0
+
+
+def affinity(session_id: str, replica_id: str) -> int:
+    """How much a session wants a replica, in every process alike."""
+    return int.from_bytes(hashlib.blake2b(f"{session_id}\0{replica_id}".encode(), digest_size=8).digest())
+
+
+def session_of(session_id: str, prompt_ids: Sequence[int]) -> str:
+    """What keeps a request near what it shares work with: its session, or the head of its file.
+
+    While somebody types, a file changes where the cursor is; its first tokens stay.
+    """
+    return session_id or hashlib.blake2b(repr(tuple(prompt_ids[:_HEAD_TOKENS])).encode(), digest_size=8).hexdigest()
+
+
+_HEAD_TOKENS = 64

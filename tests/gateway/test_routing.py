@@ -1,0 +1,105 @@
+"""Router: by name, by tenant, by the shape of the prompt, by share."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
+from serving.errors import Reason, ServingError
+from serving.gateway.request import (
+    ChatPrompt,
+    CodeRequest,
+    FimPrompt,
+    Message,
+    Prompt,
+    Speaker,
+    TextPrompt,
+    TokenPrompt,
+)
+from serving.gateway.routing import Router
+
+FIM = FimPrompt(prefix="a", suffix="b")
+CHAT = ChatPrompt((Message(Speaker.USER, "Hi"),))
+TEXT = TextPrompt("def f")
+
+
+@dataclass(frozen=True)
+class Model:
+    config: ModelConfig
+
+
+def model(model_id: str, *roles: Role, aliases: tuple[str, ...] = ()) -> Model:
+    return Model(ModelConfig(id=model_id, checkpoint="x", roles=roles, aliases=aliases))
+
+
+MODELS = [model("2b", Role.FIM, aliases=("small",)), model("it", Role.CHAT)]
+
+
+NO_ROUTING = RoutingConfig()
+
+
+def route(
+    prompt: Prompt = TEXT, models: list[Model] = MODELS, routing: RoutingConfig = NO_ROUTING, **fields: str
+) -> list[str]:
+    request = CodeRequest(**{"request_id": "r", "prompt": prompt} | fields)
+    return [model.config.id for model in Router(models, routing).route(request)]
+
+
+@pytest.mark.parametrize(("prompt", "chosen"), [(FIM, "2b"), (CHAT, "it"), (TEXT, "2b"), (TokenPrompt((2,)), "2b")])
+def test_without_a_name_the_shape_of_the_prompt_chooses(prompt: Prompt, chosen: str) -> None:
+    assert route(prompt) == route(prompt, model="") == [chosen]
+
+
+def test_a_name_or_an_alias_chooses() -> None:
+    assert route(TEXT, model="it") == ["it"]
+    assert route(FIM, model="small") == ["2b"]
+
+
+def test_text_goes_to_the_chat_model_where_there_is_no_other() -> None:
+    assert route(TEXT, MODELS[1:]) == ["it"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "name", "reason", "message"),
+    [
+        (FIM, "it", Reason.ROLE_NOT_SERVED, "'it' does not serve fill-in-the-middle.*Ask '2b'"),
+        (CHAT, "small", Reason.ROLE_NOT_SERVED, "'2b' does not serve chat. Ask 'it'"),
+        (TEXT, "gpt", Reason.MODEL_NOT_FOUND, "no model 'gpt' here. There is: 2b, it"),
+    ],
+)
+def test_a_model_that_cannot_answer_is_an_error_that_says_which_can(
+    prompt: Prompt, name: str, reason: Reason, message: str
+) -> None:
+    with pytest.raises(ServingError, match=message) as error:
+        route(prompt, model=name)
+    assert (error.value.reason, error.value.field) == (reason, "model")
+
+
+def test_a_role_that_no_model_has_is_refused() -> None:
+    with pytest.raises(ServingError, match="No model here serves fill-in-the-middle") as error:
+        route(FIM, MODELS[1:])
+    assert error.value.reason is Reason.ROLE_NOT_SERVED
+
+
+CANARIES = [model("a", Role.FIM), model("b", Role.FIM), model("c", Role.FIM), model("d", Role.FIM)]
+CANARY = RoutingConfig(
+    roles={Role.FIM: RouteConfig(models={"a": 95, "b": 5}, fallback="c")}, tenants={"acme": {Role.FIM: "d"}}
+)
+
+
+def test_models_share_requests_by_weight() -> None:
+    chosen = [route(FIM, CANARIES, CANARY, request_id=str(number))[0] for number in range(4000)]
+    assert 130 < chosen.count("b") < 270  # 200 expected; more than 5 standard deviations of 14
+    assert chosen.count("a") + chosen.count("b") == 4000
+
+
+def test_a_session_stays_with_one_model_and_the_fallback_comes_second() -> None:
+    for session in map(str, range(50)):
+        chosen = {tuple(route(FIM, CANARIES, CANARY, session_id=session, request_id=str(n))) for n in range(20)}
+        assert chosen in ({("a", "c")}, {("b", "c")})
+
+
+def test_a_tenant_has_its_own_model() -> None:
+    assert route(FIM, CANARIES, CANARY, tenant="acme") == ["d"]
+    assert route(FIM, CANARIES, CANARY, tenant="acme", model="a") == ["a"]
+    assert route(FIM, CANARIES, CANARY, tenant="other")[1] == "c"
