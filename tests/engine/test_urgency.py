@@ -68,6 +68,19 @@ def test_an_urgent_prompt_takes_the_tokens_of_a_step_first_and_normal_ones_share
     assert [len(row.token_ids) for row in runner.steps[-1]] == [1, 7]
 
 
+def test_a_prompt_leaves_a_token_for_each_decode_of_its_class_whichever_came_first() -> None:
+    engine, runner = engine_of(max_rows=4, max_step_tokens=8)
+    submit(engine, request_of("prefill", [1] * 40))
+    decoding = [submit(engine, request_of(name, (2,), timeout_s=60)) for name in "ab"]  # started first: in a hurry
+    engine.step()
+    engine.step()
+    assert [len(row.token_ids) for row in runner.steps[-1]] == [6, 1, 1]
+    submit(engine, request_of("urgent", [3] * 7, priority=URGENT, max_tokens=1))
+    engine.step()
+    assert [len(row.token_ids) for row in runner.steps[-1]] == [7, 1]
+    assert [len(receiver.token_ids) for receiver in decoding] == [3, 2]
+
+
 def test_the_queue_is_by_class_then_by_deadline_then_by_arrival() -> None:
     runner = SimulatedRunner(limits_of(max_rows=1))
     engine = Engine(runner, clock=FakeClock(), max_queue=10)
@@ -157,6 +170,20 @@ def test_under_a_flood_a_normal_request_starts_and_its_prompt_advances_in_one_of
     for _ in range(AGEING_STEPS):
         flood.step()
     assert normal.finished
+
+
+def test_a_normal_request_that_waits_for_pages_costs_urgent_ones_no_more_than_one_of_any_ageing_steps() -> None:
+    engine, _ = engine_of(page_size=4, num_pages=12, max_rows=4)
+    submit(engine, request_of("holds pages", [1] * 8, priority=URGENT, max_tokens=30))
+    engine.step()
+    normal = submit(engine, request_of("waits for pages", [2] * 40))
+    for turn in range(2):
+        for i in range(AGEING_STEPS - 1):
+            urgent = submit(engine, request_of(f"u{turn}{i}", [3], priority=URGENT, max_tokens=1))
+            engine.step()
+            assert urgent.finished
+        engine.step()
+    assert not normal.chunks
 
 
 def first_token_steps(urgent: list[GenerationRequest], normal: list[GenerationRequest], head_start: int) -> list[int]:
