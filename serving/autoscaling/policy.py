@@ -58,9 +58,9 @@ class Decision:
 class QueueDepthPolicy:
     """Enough groups that each has its rows filled and at most a target of requests queued; fewer with room to spare.
 
-    With W the requests queued and running and R the rows of a group, it grows when W > target * (R + T) and shrinks
-    when W fits into `SHRINK_TO_FILL` of the rows of fewer groups. Both counts depend on W alone, and the first is never
-    above the second: a constant load changes the number at most once.
+    With W the requests queued and running, R the rows of a group and T the target, it wants at least W / (R + T)
+    groups, at once, and at most W / (R * SHRINK_TO_FILL), one fewer at a time. Both depend on W alone, and the first is
+    never above the second: under a constant load the number never turns back.
     """
 
     def __init__(self, *, target_queued_per_replica: float) -> None:
@@ -94,6 +94,8 @@ class QueueDepthPolicy:
             return load.target, Cause.STEADY, known
         if load.silent:
             return load.target, Cause.HOLD, f"{known}, but no report from {load.silent} groups: not shrinking"
+        # One at a time: Ray Serve follows the wish of one moment, and a quiet one must not stop most of the groups.
         if enough == 0:
-            return 0, Cause.IDLE, known
-        return enough, Cause.SHRINK, f"{known} fit into {enough} groups with {1 - SHRINK_TO_FILL:.0%} of the rows free"
+            return load.target - 1, Cause.IDLE, known
+        fit = f"{known} fit into {enough} groups with {1 - SHRINK_TO_FILL:.0%} of the rows free"
+        return load.target - 1, Cause.SHRINK, fit

@@ -8,6 +8,7 @@ from serving.cli.chat import chat
 from serving.cli.complete import complete
 from serving.cli.models import models
 from serving.cli.serve import serve
+from serving.cli.simulate_autoscaling import simulate_autoscaling
 
 app = typer.Typer(
     name="codegemma",
@@ -49,6 +50,13 @@ app.command(
         "codegemma models --json | jq -r '.\\[].id'",
     )
 )(models)
+app.command(
+    epilog=_examples(
+        "codegemma simulate-autoscaling --users 500 --max 8",
+        "codegemma simulate-autoscaling --min 0 --target 2 --plot day.svg",
+        "codegemma simulate-autoscaling --config config/gpu.yaml --model codegemma-2b",
+    )
+)(simulate_autoscaling)
 
 
 def _print_version(wanted: bool) -> None:

@@ -80,9 +80,21 @@ def test_it_does_not_shrink_while_a_report_is_missing(load: Load) -> None:
 
 @given(loads())
 @settings(deadline=None)
-def test_a_constant_load_changes_the_number_at_most_once(load: Load) -> None:
-    first = POLICY.decide(load).target
-    assert POLICY.decide(replace(load, target=first)).target == first
+def test_under_a_constant_load_the_number_settles_and_never_turns_back(load: Load) -> None:
+    targets = [load.target]
+    for _ in range(13):  # more than from any target to any bound, one at a time
+        targets.append(POLICY.decide(replace(load, target=targets[-1])).target)
+    assert targets in (sorted(targets), sorted(targets, reverse=True))
+    assert targets[-1] == targets[-2]
+
+
+@given(loads())
+@settings(deadline=None)
+def test_it_grows_at_once_and_shrinks_one_at_a_time(load: Load) -> None:
+    once = POLICY.decide(load).target
+    assert once >= min(load.target - 1, load.max_replicas)
+    if once > load.target:
+        assert POLICY.decide(replace(load, target=once)).target == once
 
 
 @given(st.integers(1, 10), st.floats(0.71, 1.49))
@@ -108,7 +120,7 @@ def test_a_burst_of_60_gets_its_groups_in_the_first_decision() -> None:
 def test_a_bound_that_decides_is_part_of_the_reason() -> None:
     burst = replace(load(report(running=8), target=1, handle_queued=60), max_replicas=3)
     assert POLICY.decide(burst).reason.endswith("; 6 is limited by max_replicas=3")
-    assert POLICY.decide(load(report(), target=2)).reason.endswith("; 0 is raised to min_replicas=1")
+    assert POLICY.decide(load(report(), target=1)).reason.endswith("; 0 is raised to min_replicas=1")
 
 
 def test_full_groups_with_nothing_queued_keep_their_number() -> None:
@@ -131,6 +143,7 @@ def test_long_prompts_count_as_several_requests() -> None:
     ("given", "target", "cause"),
     [
         (load(report(), target=1, at_least=0), 0, Cause.IDLE),
+        (load(report(), report(), report(), target=3, at_least=0), 2, Cause.IDLE),
         (load(report(), target=1, at_least=1), 1, Cause.IDLE),
         (load(report(running=1), target=1, at_least=0), 1, Cause.STEADY),
         (load(report(), target=1, at_least=0, handle_queued=0.1), 1, Cause.STEADY),

@@ -1,0 +1,82 @@
+"""Office traffic: developers who type in bursts, from the morning's first to the evening's last."""
+
+import random
+from bisect import bisect_right
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import NamedTuple
+
+DAY_S = 24 * 3600.0
+
+_ACTIVE_BY_HOUR = (
+    (0.0, 0.01),
+    (6.5, 0.01),
+    (8.0, 0.25),
+    (9.0, 0.75),
+    (10.5, 1.0),
+    (11.8, 0.85),
+    (12.5, 0.35),
+    (13.5, 0.75),
+    (15.0, 0.95),
+    (17.0, 0.7),
+    (18.5, 0.2),
+    (20.0, 0.05),
+    (22.0, 0.01),
+    (24.0, 0.01),
+)
+"""Part of the developers at work, linear in between: a peak in the morning, a dip at noon. Assumed, not measured."""
+_BURST_REQUESTS = 6.0
+_PAUSE_IN_BURST_S = 2.0
+
+
+class Request(NamedTuple):
+    """One request: seconds since midnight at which it arrives, and seconds that it then needs a row."""
+
+    arrival_s: float
+    service_s: float
+
+
+def active_part(time_s: float) -> float:
+    """Part of the developers who are at work, 0 to 1, at a time in seconds since midnight, before the next."""
+    hour = time_s / 3600
+    index = bisect_right(_ACTIVE_BY_HOUR, hour, key=itemgetter(0)) - 1
+    (left, low), (right, high) = _ACTIVE_BY_HOUR[index : index + 2]
+    return low + (high - low) * (hour - left) / (right - left)
+
+
+@dataclass(frozen=True, kw_only=True)
+class OfficeDay:
+    """A day of requests.
+
+    Bursts of typing are a Poisson process that follows the number of developers at work. A burst has a geometric number
+    of requests, six on average, with exponential pauses of two seconds on average; requests need a row for an
+    exponential time.
+
+    Attributes:
+      users: developers, all of them at work at the peak.
+      requests_per_hour: of one developer at work, on average.
+      seconds_per_request: mean time that a request holds a row.
+    """
+
+    users: int
+    requests_per_hour: float
+    seconds_per_request: float
+    seed: int
+
+    def requests(self) -> list[Request]:
+        """In order of arrival; the same for the same attributes."""
+        rng = random.Random(self.seed)
+        bursts_per_s = self.users * self.requests_per_hour / _BURST_REQUESTS / 3600
+        requests: list[Request] = []
+        start = rng.expovariate(bursts_per_s)
+        while start < DAY_S:
+            if rng.random() < active_part(start):  # thinning: at the peak's rate, then dropped to the hour's
+                arrival = start
+                while arrival < DAY_S:
+                    requests.append(Request(arrival, rng.expovariate(1 / self.seconds_per_request)))
+                    if rng.random() < 1 / _BURST_REQUESTS:
+                        break
+                    arrival += rng.expovariate(1 / _PAUSE_IN_BURST_S)
+            start += rng.expovariate(bursts_per_s)
+        requests.sort()
+        return requests
