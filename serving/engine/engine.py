@@ -86,8 +86,7 @@ class Engine:
         self._max_length = min(limits.max_context, limits.num_pages * limits.page_size)
         self._arrivals = count()
         self._pace = Pace()
-        # Held by whoever changes a sequence or the scheduler or sends a chunk: by `step` all the time but while the
-        # runner works, so that `fail` needs to wait for everything but the runner.
+        # Held to change a sequence or send a chunk; not while the runner works, so that `fail` never waits for that.
         self._boundary = threading.Lock()
         self._scheduler = Scheduler(limits)
         self._in_runner_since: float | None = None

@@ -116,6 +116,16 @@ def test_an_urgent_request_takes_the_pages_of_the_normal_one_that_came_last() ->
     assert [receiver.token_ids for receiver in receivers] == [expected_tokens(each, 64)[0] for each in requests]
 
 
+def test_no_pages_are_taken_when_they_would_not_be_enough() -> None:
+    engine, _ = engine_of(page_size=4, num_pages=6, max_rows=4)
+    submit(engine, request_of("holds three pages", [1] * 9, priority=URGENT, max_tokens=3))
+    submit(engine, request_of("normal", [2], max_tokens=3))
+    engine.step()
+    submit(engine, request_of("needs five", [3] * 20, priority=URGENT, max_tokens=1))
+    engine.step()
+    assert (engine.stats().preemptions, engine.stats().queued_urgent) == (0, 1)
+
+
 def test_no_normal_request_takes_pages_that_an_urgent_one_waits_for() -> None:
     engine, _ = engine_of(page_size=4, num_pages=4, max_rows=4)
     submit(engine, request_of("holds three pages", [1] * 8, priority=URGENT, max_tokens=4))
