@@ -20,8 +20,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Limits, best_seconds, decode_seconds, markdown
-from sharding.checkpoint import load, open_checkpoint
+from bench.measure import Limits, best_seconds, decode_seconds
+from bench.table import markdown
+from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh

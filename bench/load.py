@@ -61,7 +61,8 @@ def measure(path: Path, dtype: str, devices: int) -> Result:
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
     import jax
 
-    from sharding.checkpoint import load, open_checkpoint
+    from sharding.checkpoint import open_checkpoint
+    from sharding.checkpoint.loader import load
     from sharding.gemma import abstract_parameters
     from sharding.mesh import make_mesh
 

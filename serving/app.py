@@ -44,6 +44,6 @@ def _group(model: ModelConfig) -> Application:
         max_queued_requests=model.limits.max_queue,
         request_router_config=RequestRouterConfig(**router),
         health_check_period_s=1.0,
-        ray_actor_options=dict(model.ray_actor_options),
+        **model.topology.deployment_options(model.ray_actor_options),
     )
     return deployment(ReplicaGroup).bind(model)

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.autoscaling.config import AutoscalingConfig
+from serving.topology import Topology
 
 
 class Role(StrEnum):
@@ -31,14 +32,14 @@ class LimitsConfig(_Strict):
     """Tokens of one sequence, prompt and generation together."""
     page_size: Annotated[int, Field(ge=8, le=256)] = 32
     """Tokens in one page of the KV cache."""
-    kv_tokens: Annotated[int, Field(ge=64)] = 32768
-    """Tokens that the KV cache holds, over all sequences."""
+    kv_tokens: Annotated[int, Field(ge=64)] | None = None
+    """Tokens that the KV cache holds, over all sequences; by default all that fit beside the weights."""
     max_queue: Annotated[int, Field(ge=0)] = 64
     """Requests that wait for a row before further ones are refused with a retry hint."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "LimitsConfig":
-        if self.kv_tokens < self.max_context:
+        if self.kv_tokens is not None and self.kv_tokens < self.max_context:
             raise ValueError(
                 f"kv_tokens={self.kv_tokens} is less than max_context={self.max_context}: one sequence of full length "
                 "would not fit. Raise kv_tokens or lower max_context."
@@ -62,8 +63,8 @@ class ModelConfig(_Strict):
     version: str = ""
     """Told to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
-    tensor_parallel: Annotated[int, Field(ge=1, le=64)] = 1
-    """Devices that one replica group spans."""
+    topology: Topology = Topology()
+    """The accelerators of one replica group."""
     replicas: Annotated[int, Field(ge=1)] = 1
     """Replica groups, always that many; with `autoscaling` they follow the queued work instead."""
     autoscaling: AutoscalingConfig | None = None
@@ -72,8 +73,12 @@ class ModelConfig(_Strict):
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
     """Generated at most when the request does not say."""
     limits: LimitsConfig = LimitsConfig()
+    step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
+    """A step that takes longer is taken for a hung device: the group is replaced."""
+    drain_timeout_s: Annotated[float, Field(gt=0)] = 120.0
+    """A group that is to go finishes its requests for this long; then they end with a retryable error."""
     ray_actor_options: dict[str, object] = {}
-    """Passed to Ray for the group's actor: CPUs, GPUs, custom resources."""
+    """Passed to Ray for the group's leader, besides what the topology asks for: CPUs, custom resources."""
 
     @model_validator(mode="after")
     def _one_way_to_scale(self) -> "ModelConfig":

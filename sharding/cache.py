@@ -5,16 +5,19 @@ sequence; which page holds which is the caller's business and comes with every s
 """
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from jax.typing import DTypeLike
 
-from sharding.attention.protocol import Ragged
 from sharding.config import GemmaConfig
 from sharding.mesh import TENSOR
-from sharding.partition import heads_per_device
+from sharding.sizes import heads_per_device
+
+if TYPE_CHECKING:
+    from sharding.attention.protocol import Ragged  # at run time it imports this module
 
 CACHE_SPEC = PartitionSpec(None, None, TENSOR, None)
 
@@ -38,7 +41,7 @@ def new_cache(abstract: Sequence[jax.ShapeDtypeStruct]) -> list[jax.Array]:
     return [jnp.zeros(layer.shape, layer.dtype, device=layer.sharding) for layer in abstract]
 
 
-def write_kv(cache: jax.Array, k: jax.Array, v: jax.Array, ragged: Ragged) -> jax.Array:
+def write_kv(cache: jax.Array, k: jax.Array, v: jax.Array, ragged: "Ragged") -> jax.Array:
     """Writes the keys and values of a step, `[T, K, D]` each, to their places; padding tokens go nowhere."""
     num_tokens, kv_heads, head_dim = k.shape
     num_pages, page_size = cache.shape[:2]

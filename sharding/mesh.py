@@ -1,8 +1,10 @@
-"""The devices of one replica group as a JAX mesh."""
+"""The devices of one replica group, on one or several hosts, as a JAX mesh."""
 
 from collections.abc import Sequence
 
 import jax
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh
 
 TENSOR = "tensor"
@@ -22,3 +24,35 @@ def make_mesh(tensor_parallel: int, devices: Sequence[jax.Device] | None = None)
             f"Choose 1 to {len(devices)}, or give the replica group more devices."
         )
     return jax.make_mesh((tensor_parallel,), (TENSOR,), (AxisType.Auto,), devices=devices[:tensor_parallel])
+
+
+def use_devices(platform: str, cpu_devices: int = 1) -> None:
+    """Makes JAX use the devices of `platform` (`cpu`, `gpu` or `tpu`), and fail where there are none; call it first.
+
+    Args:
+      platform: of the mesh to come.
+      cpu_devices: as how many devices a CPU appears.
+    """
+    platforms = {"cpu": "cpu", "gpu": "cuda,cpu", "tpu": "tpu,cpu"}[platform]
+    jax.config.update("jax_platforms", platforms)
+    if platform == "cpu":
+        jax.config.update("jax_num_cpu_devices", cpu_devices)
+
+
+def join_hosts(coordinator: str, hosts: int, rank: int) -> None:
+    """Makes the devices of all hosts appear in each of them; returns when all have called it.
+
+    From then on every host compiles and runs the same programs in the same order.
+
+    Args:
+      coordinator: `ip:port` on the host with rank 0, where it will listen.
+      hosts: how many there are.
+      rank: of this one.
+    """
+    jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.distributed.initialize(coordinator, hosts, rank, cluster_detection_method="deactivate")
+
+
+def smallest_over_hosts(value: int) -> int:
+    """Returns the smallest of the hosts' values; all of them call it."""
+    return int(multihost_utils.process_allgather(np.int32(value // 1024)).min()) * 1024

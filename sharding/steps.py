@@ -18,8 +18,9 @@ from sharding.batch import Bucket, Row, make_buckets
 from sharding.cache import abstract_cache
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters, build
-from sharding.partition import check_tensor_parallel, named_sharding
+from sharding.partition import named_sharding
 from sharding.sampling import Draw, sample
+from sharding.sizes import check_tensor_parallel
 
 MAX_LOGPROBS = 20
 """Most alternatives reported for a token."""

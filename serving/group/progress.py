@@ -1,9 +1,13 @@
 """How far a starting replica group is, told to whoever watches the cluster."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from json import dumps, loads
 
 from ray.experimental import internal_kv
+
+OnProgress = Callable[[str, int, int], None]
+"""Told the phase, and how much of it is done of how much."""
 
 _NAMESPACE = b"codegemma-start-up"
 

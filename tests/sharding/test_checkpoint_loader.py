@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from sharding.checkpoint import Checkpoint, CheckpointError, load, open_checkpoint
+from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors

@@ -18,7 +18,8 @@ import pytest
 from serving.checkpoint_path import checkpoint_path
 from serving.engine.request import SamplingParams
 from serving.engine.runner import RunnerLimits, StepRow
-from sharding.checkpoint import load, open_checkpoint
+from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner

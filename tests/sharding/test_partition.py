@@ -1,16 +1,18 @@
 """Which parameter is split how, and which degrees of parallelism are refused."""
 
+import math
 from dataclasses import replace
 
 import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from sharding.cache import abstract_cache
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
-from sharding.partition import check_tensor_parallel, heads_per_device
-from tests.sharding.small_models import MHA, MQA
+from sharding.sizes import check_tensor_parallel, heads_per_device, kv_bytes_per_token, weight_bytes
+from tests.sharding.small_models import LOCAL, MHA, MQA
 
 
 @pytest.mark.parametrize("config", [CODEGEMMA_2B, CODEGEMMA_7B], ids=["2b", "7b"])
@@ -51,3 +53,16 @@ def test_too_few_kv_heads_are_replicated() -> None:
     assert specs["layers.0.attention.k"].sharding.spec == P(None, None, None)
     assert heads_per_device(MQA, 4) == (2, 1)
     assert heads_per_device(replace(MQA, num_kv_heads=4), 2) == (4, 2)
+
+
+@pytest.mark.parametrize("config", [CODEGEMMA_2B, CODEGEMMA_7B, LOCAL], ids=["2b", "7b", "gemma3"])
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_sizes_are_those_of_the_shards(config, devices) -> None:
+    def shard_bytes(spec) -> int:
+        return math.prod(spec.sharding.shard_shape(spec.shape)) * spec.dtype.itemsize
+
+    mesh = make_mesh(devices)
+    parameters = abstract_parameters(config, mesh, jnp.bfloat16)
+    assert weight_bytes(config, devices, 2) == sum(map(shard_bytes, parameters.values()))
+    cache = abstract_cache(config, mesh, jnp.dtype(jnp.bfloat16), num_pages=3, page_size=8)
+    assert kv_bytes_per_token(config, devices, 2) * 24 == sum(map(shard_bytes, cache))

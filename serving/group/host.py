@@ -1,0 +1,65 @@
+"""Host: a Ray actor with the chips of one host of a replica group of several."""
+
+import socket
+from typing import TYPE_CHECKING
+
+from ray.util import get_node_ip_address
+
+from serving.config import ModelConfig
+from serving.engine.runner import RunnerLimits
+from serving.group.channel import Address, HostChannel
+from serving.group.progress import Progress, report
+
+if TYPE_CHECKING:
+    from serving.group.local_runner import LocalRunner
+
+
+class Host:
+    """Loads its part of the model, then follows the leader's plans; every host runs the same steps.
+
+    It needs a thread beside the one that follows, for `ping`: `max_concurrency=2`.
+    """
+
+    def __init__(self, model: ModelConfig, rank: int, token: bytes) -> None:
+        """Starts the host with number `rank`; `token` is the group's, by which it will know its leader."""
+        self._model = model
+        self._rank = rank
+        self._channel = HostChannel(get_node_ip_address(), token)
+        self._runner: LocalRunner
+
+    def coordinator(self) -> str:
+        """A free `ip:port` here, at which the hosts can meet; another one with every call."""
+        ip, _ = self._channel.address
+        with socket.create_server((ip, 0)) as probe:
+            return f"{ip}:{probe.getsockname()[1]}"
+
+    def load(self, coordinator: str) -> tuple[RunnerLimits, Address]:
+        """Meets the other hosts, loads the model and compiles every step.
+
+        Returns:
+          What it was compiled for, and where the leader connects.
+
+        Raises:
+          CheckpointError: the checkpoint cannot be loaded; names tensor and file.
+          ValueError: the configuration does not fit the checkpoint or the devices.
+        """
+        from serving.group.loading import load_model  # JAX: not where this class is only named
+        from serving.group.local_runner import LocalRunner
+        from sharding.mesh import join_hosts, use_devices
+
+        topology = self._model.topology
+        use_devices(topology.platform, cpu_devices=topology.chips_per_host)
+        join_hosts(coordinator, topology.hosts, self._rank)
+        self._runner = LocalRunner(load_model(self._model, self._on_progress))
+        return self._runner.limits, self._channel.address
+
+    def follow(self) -> None:
+        """Runs the leader's steps until it breaks off."""
+        self._channel.follow(self._runner, answers_tokens=self._rank == 0)
+
+    def ping(self) -> None:
+        """Answers while the host lives, also during a step."""
+
+    def _on_progress(self, phase: str, done: int, total: int) -> None:
+        if self._rank == 0:  # the others are as far
+            report(Progress(self._model.id, phase, done, total))

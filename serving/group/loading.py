@@ -1,0 +1,71 @@
+"""From a model's configuration to a runner on the devices of this host, or of all hosts together."""
+
+import logging
+from concurrent.futures import ThreadPoolExecutor
+
+import jax
+
+from serving.cache_dir import cache_dir
+from serving.checkpoint_path import checkpoint_path
+from serving.config import ModelConfig
+from serving.engine.runner import RunnerLimits
+from serving.group.progress import OnProgress
+from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens, what_fits
+from serving.topology import Topology
+from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.loader import load
+from sharding.gemma import abstract_parameters
+from sharding.mesh import make_mesh, smallest_over_hosts
+from sharding.runner import ModelRunner
+from sharding.steps import compile_steps, use_compilation_cache
+
+_MIB = 1 << 20
+_log = logging.getLogger(__name__)
+
+
+def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[RunnerLimits]:
+    """Load the weights over the group's devices and compile every step; each host reads its own part.
+
+    Raises:
+      CheckpointError: the checkpoint cannot be loaded; names tensor and file.
+      ValueError: the configuration does not fit the checkpoint or the devices.
+    """
+    on_progress("opening the checkpoint", 0, 1)
+    checkpoint = open_checkpoint(checkpoint_path(model.checkpoint))
+    check_model(model, checkpoint.config)
+    mesh = make_mesh(model.topology.tensor_parallel)
+    tokens = kv_tokens(model, checkpoint.config, _chip_bytes(model.topology))
+    _log.info(what_fits(model, tokens))
+    limits = model.limits
+    use_compilation_cache(cache_dir("compiled"))
+    with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it
+        loading = pool.submit(
+            load,
+            checkpoint,
+            abstract_parameters(checkpoint.config, mesh, model.dtype),
+            lambda _, done, total: on_progress("reading weights (MiB)", done // _MIB, total // _MIB),
+        )
+        steps = compile_steps(
+            checkpoint.config,
+            mesh,
+            model.dtype,
+            RunnerLimits(
+                page_size=limits.page_size,
+                num_pages=tokens // limits.page_size,
+                max_rows=limits.max_rows,
+                max_step_tokens=limits.max_step_tokens,
+                max_context=limits.max_context,
+            ),
+            on_progress=lambda done, total: on_progress("compiling steps", done, total),
+        )
+    return ModelRunner(loading.result(), steps)
+
+
+def _chip_bytes(topology: Topology) -> int:
+    """Memory of a chip; of a host, for CPUs. All hosts must come to the same size of cache."""
+    known = known_chip_bytes(topology)
+    if known is not None:
+        return known
+    if topology.platform == "cpu":
+        return smallest_over_hosts(host_bytes())
+    return smallest_over_hosts(min(int(device.memory_stats()["bytes_limit"]) for device in jax.local_devices()))
