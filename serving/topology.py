@@ -87,23 +87,20 @@ class Topology(BaseModel):
         Args:
           ray_actor_options: further ones for the leader, from the configuration.
         """
-        if self.hosts == 1:
-            return {
-                "ray_actor_options": {**ray_actor_options, "resources": self._merged(ray_actor_options)}
-                | ({"num_gpus": self.chips_per_host} if self.platform == "gpu" else {})
-            }
-        if self.reserves_slice:
-            return {"ray_actor_options": dict(ray_actor_options)}
+        options = dict(ray_actor_options)
+        if self.hosts == 1 and self.platform == "gpu":
+            options["num_gpus"] = self.chips_per_host
+        if self.hosts == 1 and self.platform == "tpu":
+            options["resources"] = {**options.get("resources", {}), **self.host_resources}
+        if self.hosts == 1 or self.reserves_slice:
+            return {"ray_actor_options": options}
         leader = {"CPU": ray_actor_options.get("num_cpus", 1), **ray_actor_options.get("resources", {})}
         host = {"CPU": 1, **self.host_resources}
         return {
-            "ray_actor_options": dict(ray_actor_options),
+            "ray_actor_options": options,
             "placement_group_bundles": [leader, *[host] * self.hosts],
             "placement_group_strategy": "PACK",
         }
-
-    def _merged(self, ray_actor_options: Mapping[str, Any]) -> dict[str, float]:
-        return {**ray_actor_options.get("resources", {}), **self.host_resources}
 
     def __str__(self) -> str:
         """`2x2`, `2 GPUs`, `2 hosts x 4 CPU devices`: as logs name it."""

@@ -1,0 +1,101 @@
+"""Sizing: CodeGemma on v5e and GPUs, against published sizes; and what is refused, with the arithmetic."""
+
+from typing import Any
+
+import pytest
+
+from serving.config import ModelConfig
+from serving.sizing import V5E_BYTES, check_model, host_bytes, kv_tokens, what_fits
+from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
+
+
+def model(topology: dict[str, Any], dtype: str = "bfloat16", **limits: int) -> ModelConfig:
+    return ModelConfig.model_validate(
+        {
+            "id": "codegemma-7b-it",
+            "checkpoint": "/models/codegemma",
+            "roles": ["chat"],
+            "dtype": dtype,
+            "topology": topology,
+            "limits": limits,
+        }
+    )
+
+
+def v5e(chips_per_host: int, hosts: int = 1) -> dict[str, Any]:
+    return {"accelerator": "tpu-v5litepod", "chips_per_host": chips_per_host, "hosts": hosts}
+
+
+@pytest.mark.parametrize(
+    ("config", "topology", "fits"),
+    [
+        (CODEGEMMA_2B, v5e(1), "1x1: 541k KV tokens, 66 full contexts"),
+        (CODEGEMMA_7B, v5e(4), "2x2: 93k KV tokens, 11 full contexts"),
+        (CODEGEMMA_7B, v5e(4, hosts=2), "2x4: 224k KV tokens, 27 full contexts"),
+    ],
+    ids=["2b-1", "7b-4", "7b-8"],
+)
+def test_what_fits_v5e(config: GemmaConfig, topology: dict[str, Any], fits: str) -> None:
+    configured = model(topology)
+    check_model(configured, config)
+    tokens = kv_tokens(configured, config, V5E_BYTES)
+    assert what_fits(configured, tokens) == f"codegemma-7b-it bfloat16 on {fits}"
+
+
+def test_a_kv_head_that_every_chip_keeps_costs_every_chip() -> None:
+    one, four = (kv_tokens(model(v5e(chips)), CODEGEMMA_2B, V5E_BYTES) for chips in (1, 4))
+    assert four < 1.5 * one
+
+
+def test_what_is_configured_is_taken_when_it_fits() -> None:
+    assert kv_tokens(model(v5e(4), kv_tokens=8192), CODEGEMMA_7B, V5E_BYTES) == 8192
+
+
+@pytest.mark.parametrize(
+    ("configured", "message"),
+    [
+        (
+            model(v5e(1)),
+            r"^models.codegemma-7b-it: 17.1 GB of bfloat16 weights do not fit one v5e chip with 16 GB, 1 GB of it in "
+            r"reserve: use tensor_parallel 4 or more\.$",
+        ),
+        (
+            model({**v5e(4)}, dtype="float32", max_context=8192, kv_tokens=65536),
+            r"limits.kv_tokens=65536: its KV cache takes 15 GB on each chip \(224 KiB a token\), but 6.46 GB are left "
+            r"beside the weights: 28\d{3} tokens. Lower kv_tokens to that at most, or use more chips\.$",
+        ),
+        (
+            model({"accelerator": "gpu", "chips_per_host": 3}),
+            r"models.codegemma-7b-it.topology: tensor_parallel=3 .*heads 16 = 3 x 5 \+ 1.*Choose one of 1, 2, 4, 8, 16",
+        ),
+        (
+            model(v5e(4), max_context=16384),
+            r"limits.max_context=16384, but the model was trained for 8192 positions. Lower it",
+        ),
+    ],
+    ids=["weights", "kv-tokens", "heads", "context"],
+)
+def test_what_does_not_fit_is_refused_with_the_arithmetic(configured: ModelConfig, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_model(configured, CODEGEMMA_7B)
+
+
+def test_a_gpu_is_judged_by_the_memory_it_has() -> None:
+    configured = model({"accelerator": "gpu"})
+    check_model(configured, CODEGEMMA_7B)
+    with pytest.raises(ValueError, match=r"do not fit one GPU with 12 GB, .*: use tensor_parallel 2 or more"):
+        kv_tokens(configured, CODEGEMMA_7B, 12 * 10**9)
+    assert kv_tokens(configured, CODEGEMMA_7B, 80 * 10**9) == (79 * 10**9 - 17_075_361_792) // (448 * 1024)
+
+
+def test_a_context_that_does_not_fit_beside_the_weights_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"limits.max_context=8192: its KV cache takes 3.76 GB on each chip"):
+        kv_tokens(model({"accelerator": "gpu"}), CODEGEMMA_7B, 20 * 10**9)
+
+
+def test_cpu_devices_share_a_quarter_of_their_host() -> None:
+    one, two = (model({"chips_per_host": chips}, "float32", max_context=64) for chips in (1, 2))
+    memory = 64 * 10**9
+    assert kv_tokens(one, CODEGEMMA_2B, memory) == (16 * 10**9 - 4 * 2_506_172_416) // 36864
+    assert kv_tokens(two, CODEGEMMA_2B, memory) < kv_tokens(one, CODEGEMMA_2B, memory)
+    assert host_bytes() > 0
