@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Limits, Row, best_seconds, decode_seconds, markdown
+from bench.measure import Limits, Row, best_seconds, decode_seconds
+from bench.table import markdown
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh

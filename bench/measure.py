@@ -1,7 +1,7 @@
-"""What the decode benchmarks share: timing a runner, and tables."""
+"""What the decode benchmarks share: timing a runner."""
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sharding.runner import ModelRunner
@@ -56,9 +56,3 @@ def decode_seconds(runner: ModelRunner[Limits], batch: int, context: int, repeat
     rows = [Row([100 + index], context, range(index * pages, (index + 1) * pages)) for index in range(batch)]
     runner.step(rows)
     return best_seconds(lambda: runner.step(rows), repeats)
-
-
-def markdown(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A Markdown table."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, line)) + " |" for line in lines)

@@ -5,14 +5,18 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from ray.serve._private.common import ReplicaID
 from ray.serve._private.request_router.common import PendingRequest
 from ray.serve._private.request_router.replica_wrapper import RunningReplica
 from ray.serve.request_router import RequestRouter
 
+from serving.engine.request import GenerationRequest, Priority
+
 
 class SessionRouter(RequestRouter):
     """Keeps a session on one replica while that has a free row; everything else goes where the least is going on.
+
+    A replica takes somewhat more requests than it has rows. That room is for urgent ones, which the engine starts at
+    once however much it does for others; what can wait does so here, where the next free replica gets it.
 
     A Ray Serve request router: it runs in each process that holds a handle, and all of them rank the replicas of a
     session alike without talking to each other (rendezvous hashing, Thaler and Ravishankar 1998). When a replica comes
@@ -20,30 +24,40 @@ class SessionRouter(RequestRouter):
     """
 
     def initialize_state(self, **kwargs: Any) -> None:
-        """Called by Ray Serve with the `request_router_kwargs`.
-
-        Args:
-          rows: requests that a replica works on at the same time; with more, they wait for each other.
-        """
+        """Called by Ray Serve with the `request_router_kwargs`: `rows`, requests that a replica works on at once."""
         self._rows: int = kwargs["rows"]
 
     async def choose_replicas(
         self, candidate_replicas: list[RunningReplica], pending_request: PendingRequest | None = None
     ) -> list[list[RunningReplica]]:
         """The replicas to try, best first; of those in one list, the one with the fewest requests."""
-        if pending_request is not None:
-            pending_request.routing_context.should_backoff = True  # all are tried at once: wait before the next round
-        if not candidate_replicas:
-            return []
         everyone = random.sample(candidate_replicas, len(candidate_replicas))  # equals in no order
-        session_id = pending_request.metadata.session_id if pending_request is not None else ""
-        if not session_id:
+        if pending_request is None:
+            return [everyone]
+        pending_request.routing_context.should_backoff = True  # all are tried at once: wait before the next round
+        if not _is_urgent(pending_request):
+            return [await self._with_a_row(everyone)]
+        session_id = pending_request.metadata.session_id
+        if not session_id or not everyone:
             return [everyone]
         home = max(everyone, key=lambda replica: affinity(session_id, replica.replica_id.unique_id))
-        return [[home], everyone] if self._ongoing(home.replica_id) < self._rows else [everyone]
+        return [[home], everyone] if self._has_a_row(home) else [everyone]
 
-    def _ongoing(self, replica_id: ReplicaID) -> int:
-        return self.replica_queue_len_cache.get(replica_id) or 0
+    async def _with_a_row(self, replicas: list[RunningReplica]) -> list[RunningReplica]:
+        free = [replica for replica in replicas if self._has_a_row(replica)]
+        if not free and replicas:
+            await self._probe_queue_lens(replicas, 0)  # what is known here may be old: ask, for the next round too
+            free = [replica for replica in replicas if self._has_a_row(replica)]
+        return free
+
+    def _has_a_row(self, replica: RunningReplica) -> bool:
+        return (self.replica_queue_len_cache.get(replica.replica_id) or 0) < self._rows
+
+
+def _is_urgent(pending_request: PendingRequest) -> bool:
+    """Whether it is a `generate` of an urgent request, or a call of another kind, which takes no row."""
+    request = pending_request.args[0] if pending_request.args else None
+    return not isinstance(request, GenerationRequest) or request.priority is Priority.URGENT
 
 
 def affinity(session_id: str, replica_id: str) -> int:

@@ -8,6 +8,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy.py
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a machine busy compiling is slow to start a proxy, not broken
+    "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # no load balancer in front that must notice first
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

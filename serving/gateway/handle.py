@@ -12,7 +12,7 @@ from ray.serve.exceptions import BackPressureError, DeploymentUnavailableError, 
 from ray.serve.handle import DeploymentHandle
 
 from serving.balancing import session_of
-from serving.engine.request import GenerationChunk, GenerationRequest, Priority
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason, ServingError
 
 _RETRY_AFTER_S = 1.0
@@ -60,6 +60,8 @@ class HandleBackend:
         try:
             async for chunk in chunks:
                 finished = chunk.finish_reason is not None
+                if chunk.finish_reason in (FinishReason.ERROR, FinishReason.ABORTED):
+                    raise self._lost()  # nobody but this backend aborts, and then it does not read on
                 yield chunk
         except ServingError as error:  # Ray raises a subclass of its own; make it plain again
             raise ServingError(error.reason, error.message, error.field, error.retry_after_s) from None

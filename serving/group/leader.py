@@ -5,13 +5,16 @@ from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import replace
 
+from serving.autoscaling.report import ReplicaReport
 from serving.config import ModelConfig
-from serving.engine.engine import Engine, EngineStats, EngineUnavailable, QueueFull
+from serving.engine.engine import DeadlineUnreachable, Engine, EngineStats, EngineUnavailable, QueueFull
 from serving.engine.loop import EngineThread
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.engine.sequence import OnChunk
 from serving.errors import Reason, ServingError
-from serving.group.progress import Progress, report
+from serving.group.model import load_runner
+from serving.group.progress import OnProgress, Progress, report
+from serving.group.runner import GroupRunner
 
 _RETRY_AFTER_S = 1.0
 _REMEMBERED_ABORTS = 256
@@ -25,18 +28,21 @@ class ReplicaGroup:
     """
 
     def __init__(self, model: ModelConfig) -> None:
-        from serving.group.model import load_runner  # JAX: only where a model runs, not where the service is deployed
-
         def on_progress(phase: str, done: int, total: int) -> None:
             report(Progress(model.id, phase, done, total))
 
         self._model = model
-        self._runner = load_runner(model, on_progress)
+        self._runner = self.load(model, on_progress)
         self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
         self._thread = EngineThread(self._engine)
         self._thread.start()
         self._aborted: deque[str] = deque(maxlen=_REMEMBERED_ABORTS)
         on_progress("ready", 1, 1)
+
+    @classmethod
+    def load(cls, model: ModelConfig, on_progress: OnProgress) -> GroupRunner:
+        """What executes the steps of this kind of group."""
+        return load_runner(model, on_progress)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
         """Generate one sequence; a cancelled call is aborted in the engine, in whatever phase it is.
@@ -79,15 +85,38 @@ class ReplicaGroup:
         """How many times a step was compiled after the group was ready; anything but 0 is a bug."""
         return self._runner.recompilations
 
+    def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Ray Serve, for the autoscaling policy."""
+        stats = self._engine.stats()
+        return ReplicaReport(
+            queued=stats.queued,
+            running=stats.running,
+            rows=self._model.limits.max_rows,
+            queued_tokens=stats.queued_tokens,
+        ).to_stats()
+
     async def check_health(self) -> None:
-        """Called by Ray Serve, which replaces the replica when this keeps failing."""
+        """Called by Ray Serve every second; it replaces the replica when this keeps failing, at once if a host died.
+
+        Raises:
+          RayActorError: a host of the group is gone.
+          RuntimeError: the engine is out of service; also when a step hangs, which ends its requests here.
+        """
+        await self._runner.check()
+        hung_s = self._engine.step_running_s()
+        if hung_s > self._model.step_timeout_s:
+            self._engine.fail(TimeoutError(f"a step has not ended after {hung_s:.0f} s"))
         if self._engine.failure is not None:
             raise RuntimeError(f"the engine of {self._model.id} is out of service") from self._engine.failure
 
     def __del__(self) -> None:
         """Called by Ray Serve once requests have drained."""
-        if hasattr(self, "_thread"):  # not if construction failed
+        if not hasattr(self, "_thread"):
+            return  # construction failed
+        try:
             self._thread.stop(drain=False, timeout_s=10)
+        finally:
+            self._runner.close()
 
     def _submit(self, request: GenerationRequest, deliver: OnChunk) -> None:
         try:
@@ -96,6 +125,8 @@ class ReplicaGroup:
             raise ServingError(Reason.CONTEXT_LENGTH_EXCEEDED, str(error), "prompt") from None
         except QueueFull as error:
             raise ServingError(Reason.OVERLOADED, str(error), retry_after_s=_RETRY_AFTER_S) from None
+        except DeadlineUnreachable as error:
+            raise ServingError(Reason.DEADLINE_EXCEEDED, str(error)) from None
         except EngineUnavailable as error:
             raise ServingError(Reason.UNAVAILABLE, str(error), retry_after_s=_RETRY_AFTER_S) from None
 

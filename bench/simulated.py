@@ -1,0 +1,57 @@
+"""SimulatedGroup: a replica group whose model does nothing but take time, for what happens around a model."""
+
+import os
+import time
+from collections.abc import Sequence
+
+from serving.config import ModelConfig
+from serving.engine.request import Token
+from serving.engine.runner import RunnerLimits, StepRow
+from serving.group.leader import ReplicaGroup
+from serving.group.progress import OnProgress
+from serving.group.runner import GroupRunner
+
+STEP_S = "CODEGEMMA_SIMULATED_STEP_S"
+"""Environment variable of the groups' processes: seconds of a step, whatever it computes; 0.01 by default."""
+
+_TOKEN = 1  # <eos> ends no generation here: requests to simulated groups have no stop ids
+
+
+class SimulatedRunner:
+    """Executes each step by sleeping, and draws the same token for every row."""
+
+    recompilations = 0
+
+    def __init__(self, limits: RunnerLimits, step_s: float) -> None:
+        self.limits = limits
+        self._step_s = step_s
+
+    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+        """Waits; a token for each row with `sampling`."""
+        time.sleep(self._step_s)
+        return [None if row.sampling is None else Token(_TOKEN) for row in rows]
+
+    async def check(self) -> None:
+        """There is no host that could be gone."""
+
+    def close(self) -> None:
+        """There is nothing to end."""
+
+
+class SimulatedGroup(ReplicaGroup):
+    """The real leader and engine over a `SimulatedRunner`."""
+
+    @classmethod
+    def load(cls, model: ModelConfig, on_progress: OnProgress) -> GroupRunner:
+        """No weights, no JAX: ready at once."""
+        limits = model.limits
+        return SimulatedRunner(
+            RunnerLimits(
+                page_size=limits.page_size,
+                num_pages=(limits.kv_tokens or limits.max_context * limits.max_rows) // limits.page_size,
+                max_rows=limits.max_rows,
+                max_step_tokens=limits.max_step_tokens,
+                max_context=limits.max_context,
+            ),
+            float(os.environ.get(STEP_S, "0.01")),
+        )
