@@ -6,7 +6,9 @@ The leader connects to each host, and proves itself with the group's token. From
     host -> leader   ANSWER  compilations so far; from the first host also the tokens
                      ERROR   what went wrong in the step, as text; the last frame of a connection
 
-A step is over when every host has answered, so no host can fall behind. A frame is its length, its kind, its body.
+A step is over when the first host has answered: all hosts compute each token together, so by then every one has done
+its part. The others' answers are awaited in the next step, so no host falls behind by more than one. A frame is its
+length, its kind, its body.
 """
 
 import hmac
@@ -15,7 +17,6 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import Protocol
@@ -59,7 +60,7 @@ class LeaderChannel:
     """The leader's end: runs steps on all hosts. After a failure it is closed.
 
     Attributes:
-      recompilations: of all hosts, as of the last step.
+      recompilations: of all hosts, as of the last step; of all but the first one possibly as of the step before.
     """
 
     def __init__(self, hosts: Sequence[Address], token: bytes, timeout_s: float) -> None:
@@ -73,7 +74,6 @@ class LeaderChannel:
         Raises:
           HostFailed: a host cannot be reached, or does not take this leader.
         """
-        self.recompilations = 0
         self._timeout_s = timeout_s
         self._peers: dict[int, _Peer] = {}
         self._poll = select.poll()
@@ -88,7 +88,7 @@ class LeaderChannel:
         """Runs one step on every host: a token for each row with `sampling`, None for the others.
 
         Raises:
-          HostFailed: a host failed, or did not answer in time.
+          HostFailed: a host failed, or did not answer in time, in this step or in the one before.
         """
         try:
             return self._step(rows)
@@ -105,10 +105,10 @@ class LeaderChannel:
     def _connect(self, name: str, address: Address, token: bytes) -> None:
         try:
             connection = socket.create_connection(address, self._timeout_s)
-            self._peers[connection.fileno()] = _Peer(name, connection)
+            peer = self._peers[connection.fileno()] = _Peer(name, connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.sendall(token)
-            _receive(connection)
+            peer.frames.receive()
         except OSError as error:
             raise HostFailed(f"{name} does not take this leader: {error}") from error
         self._poll.register(connection, select.POLLIN)
@@ -116,41 +116,65 @@ class LeaderChannel:
     def _step(self, rows: Sequence[StepRow]) -> list[Token | None]:
         if not self._peers:
             raise HostFailed("the channel to the hosts is closed")
+        self._hear(0)  # who failed since the last step gets no plan
         deadline = time.monotonic() + self._timeout_s
         plan = _frame(_Kind.PLAN, encode_plan(rows))
+        first, *others = self._peers.values()
         for peer in self._peers.values():
-            try:
-                peer.connection.sendall(plan)
-            except OSError as error:
-                raise HostFailed(f"{peer.name} takes no plan: {error}") from error
-        answers: dict[int, bytes] = {}
-        while len(answers) < len(self._peers):
-            ready = self._poll.poll(max(0.0, deadline - time.monotonic()) * 1e3)
-            if not ready:
-                silent = ", ".join(peer.name for fd, peer in self._peers.items() if fd not in answers)
+            peer.send(plan)
+        while first.owes or any(peer.owes > 1 for peer in others):
+            if not self._hear(deadline - time.monotonic()):
+                silent = ", ".join(peer.name for peer in self._peers.values() if peer.owes)
                 raise HostFailed(f"{silent}: no answer to a step for {self._timeout_s:g} s")
-            for fd, _ in ready:
-                answers[fd] = self._peers[fd].answer()
-        self.recompilations = sum(_COMPILATIONS.unpack_from(answer)[0] for answer in answers.values())
-        first = next(iter(self._peers))
-        return decode_tokens(answers[first][_COMPILATIONS.size :])
+        self.recompilations = sum(peer.recompilations for peer in self._peers.values())
+        return decode_tokens(first.tokens)
+
+    def _hear(self, timeout_s: float) -> bool:
+        """Waits until answers have arrived, and takes them; returns whether any did in time."""
+        ready = self._poll.poll(max(0.0, timeout_s) * 1e3)
+        for fd, _ in ready:
+            self._peers[fd].hear()
+        return bool(ready)
 
 
-@dataclass(frozen=True, slots=True)
 class _Peer:
-    """A host, as its leader sees it."""
+    """A host, as its leader sees it.
 
-    name: str
-    connection: socket.socket
+    Attributes:
+      owes: plans that it has not answered.
+      recompilations: as of its last answer.
+      tokens: of its last answer, encoded.
+    """
 
-    def answer(self) -> bytes:
+    def __init__(self, name: str, connection: socket.socket) -> None:
+        self.name = name
+        self.connection = connection
+        self.frames = _Frames(connection)
+        self.owes = 0
+        self.recompilations = 0
+        self.tokens = b""
+
+    def send(self, plan: bytes) -> None:
         try:
-            kind, body = _receive(self.connection)
+            self.connection.sendall(plan)
         except OSError as error:
-            raise HostFailed(f"{self.name} broke off: {error}") from error
-        if kind is _Kind.ERROR:
-            raise HostFailed(f"{self.name} failed in a step: {body.decode()}")
-        return body
+            raise HostFailed(f"{self.name} takes no plan: {error}") from error
+        self.owes += 1
+
+    def hear(self) -> None:
+        """Takes the answers that have arrived, at least one."""
+        while True:
+            try:
+                kind, body = self.frames.receive()
+            except OSError as error:
+                raise HostFailed(f"{self.name} broke off: {error}") from error
+            if kind == _Kind.ERROR:
+                raise HostFailed(f"{self.name} failed in a step: {body.decode()}")
+            self.owes -= 1
+            (self.recompilations,) = _COMPILATIONS.unpack_from(body)
+            self.tokens = body[_COMPILATIONS.size :]
+            if not self.frames.unread:
+                return
 
 
 class HostChannel:
@@ -175,10 +199,11 @@ class HostChannel:
           answers_tokens: whether to send the tokens too.
         """
         with self._accept() as leader:
+            frames = _Frames(leader)
             _send(leader, _Kind.READY)
             while True:
                 try:
-                    _, plan = _receive(leader)
+                    _, plan = frames.receive()
                 except ConnectionError:
                     return
                 try:
@@ -219,18 +244,31 @@ def _send(connection: socket.socket, kind: _Kind, body: bytes = b"") -> None:
     connection.sendall(_frame(kind, body))
 
 
-def _receive(connection: socket.socket) -> tuple[_Kind, bytes]:
-    """Receives a frame; the peer sends no other one before it is answered, so nothing of a next one can follow.
+class _Frames:
+    """What arrives on a connection, frame by frame.
 
-    Raises ConnectionError when the peer breaks off, TimeoutError when it is silent for too long.
+    Attributes:
+      unread: what has arrived of the next frames.
     """
-    data = _receive_some(connection)
-    while len(data) < _HEAD.size:
-        data += _receive_some(connection)
-    size, kind = _HEAD.unpack_from(data)
-    while len(data) < _HEAD.size + size:
-        data += _receive_some(connection)
-    return _Kind(kind), data[_HEAD.size :]
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+        self.unread = b""
+
+    def receive(self) -> tuple[int, bytes]:
+        """Returns the next frame's kind and body.
+
+        Raises ConnectionError when the peer breaks off, TimeoutError when it is silent for too long.
+        """
+        data = self.unread or _receive_some(self._connection)
+        while len(data) < _HEAD.size:
+            data += _receive_some(self._connection)
+        size, kind = _HEAD.unpack_from(data)
+        end = _HEAD.size + size
+        while len(data) < end:
+            data += _receive_some(self._connection)
+        self.unread = data[end:]
+        return kind, data[_HEAD.size : end]
 
 
 def _receive_some(connection: socket.socket, most: int = 1 << 16) -> bytes:

@@ -1,67 +1,73 @@
 """Step plans and their answers as bytes: fixed heads and arrays of numbers, so that reading them runs no code.
 
-All numbers are little-endian, as on every machine that JAX runs on.
+All numbers are little-endian, as on every machine that JAX runs on. Every step of a group of several hosts is encoded
+and decoded, so each kind of number goes through one call for all rows.
 """
 
+from array import array
 from collections.abc import Sequence
 from functools import lru_cache
-from struct import Struct
+from struct import Struct, pack, unpack_from
 
 from serving.engine.request import SamplingParams, Token
 from serving.engine.runner import StepRow
 
 _COUNT = Struct("<I")
-_ROW = Struct("<IIIB")
-"""Tokens, start, pages, whether to sample."""
 _SAMPLING = Struct("<dIdIi")
 """Temperature, top_k, top_p, seed, logprobs (-1: none)."""
-_TOKEN = Struct("<BIdI")
-"""One of the kinds below; id, log probability, alternatives."""
+_GREEDY = SamplingParams()
+"""Fills the place of the parameters in a row without."""
+_ROW_AND_SAMPLING = Struct("<iii?dIdIi")
+_ROW = Struct(f"<iii?{_SAMPLING.size}s")
+"""Tokens, start, pages, whether to sample, and how."""
+_LOGPROB = Struct("<IdI")
+"""Row, log probability of its token, alternatives."""
 _ALTERNATIVE = Struct("<Id")
-_NO_TOKEN, _PLAIN, _WITH_LOGPROB = range(3)
-_CACHED = 1024
-"""Sampling parameters kept: a sequence has the same ones in every step, and making them takes time."""
+_NO_TOKEN = -1
+_CACHED = 4096
+"""Sampling parameters and tokens kept: they recur from step to step, and making them takes longer than the rest."""
 
 
 def encode_plan(rows: Sequence[StepRow]) -> bytes:
-    """Returns the rows one after the other: head, token ids, pages, sampling."""
-    parts = [_COUNT.pack(len(rows))]
+    """Returns the heads of the rows, then the token ids and the pages of each."""
+    parts, ids = [_COUNT.pack(len(rows))], list[int]()
     for row in rows:
-        tokens, pages, sampling = len(row.token_ids), len(row.pages), row.sampling
-        parts.append(_ROW.pack(tokens, row.start, pages, sampling is not None))
-        parts.append(_ints(tokens).pack(*row.token_ids))
-        parts.append(_ints(pages).pack(*row.pages))
-        if sampling is not None:
-            logprobs = -1 if sampling.logprobs is None else sampling.logprobs
-            parts.append(_SAMPLING.pack(sampling.temperature, sampling.top_k, sampling.top_p, sampling.seed, logprobs))
+        token_ids, pages, sampling = row.token_ids, row.pages, row.sampling or _GREEDY
+        parts.append(
+            _ROW_AND_SAMPLING.pack(
+                len(token_ids),
+                row.start,
+                len(pages),
+                row.sampling is not None,
+                sampling.temperature,
+                sampling.top_k,
+                sampling.top_p,
+                sampling.seed,
+                -1 if sampling.logprobs is None else sampling.logprobs,
+            )
+        )
+        ids += token_ids
+        ids += pages
+    parts.append(pack(f"<{len(ids)}i", *ids))
     return b"".join(parts)
 
 
 def decode_plan(data: bytes) -> list[StepRow]:
-    """The inverse of `encode_plan`."""
+    """The inverse of `encode_plan`; token ids and pages are arrays."""
     (count,) = _COUNT.unpack_from(data)
-    at = _COUNT.size
-    rows = []
-    for _ in range(count):
-        tokens, start, pages, samples = _ROW.unpack_from(data, at)
-        token_ids = _ints(tokens).unpack_from(data, at := at + _ROW.size)
-        page_ids = _ints(pages).unpack_from(data, at := at + _ints(tokens).size)
-        at += _ints(pages).size
-        sampling = None
-        if samples:
-            sampling = _sampling(data[at : at + _SAMPLING.size])
-            at += _SAMPLING.size
+    heads_end = _COUNT.size + count * _ROW.size
+    ids = array("i", data[heads_end:])
+    rows, at = [], 0
+    for tokens, start, pages, samples, packed in _ROW.iter_unpack(data[_COUNT.size : heads_end]):
+        token_ids = ids[at : (at := at + tokens)]
+        page_ids = ids[at : (at := at + pages)]
+        sampling = _unpack_sampling(packed) if samples else None
         rows.append(StepRow(token_ids=token_ids, start=start, pages=page_ids, sampling=sampling))
     return rows
 
 
 @lru_cache(_CACHED)
-def _ints(count: int) -> Struct:
-    return Struct(f"<{count}i")
-
-
-@lru_cache(_CACHED)
-def _sampling(packed: bytes) -> SamplingParams:
+def _unpack_sampling(packed: bytes) -> SamplingParams:
     temperature, top_k, top_p, seed, logprobs = _SAMPLING.unpack(packed)
     return SamplingParams(
         temperature=temperature, top_k=top_k, top_p=top_p, seed=seed, logprobs=None if logprobs < 0 else logprobs
@@ -69,15 +75,12 @@ def _sampling(packed: bytes) -> SamplingParams:
 
 
 def encode_tokens(tokens: Sequence[Token | None]) -> bytes:
-    """Returns the tokens one after the other: head, alternatives."""
-    parts = [_COUNT.pack(len(tokens))]
-    for token in tokens:
-        if token is None:
-            parts.append(_TOKEN.pack(_NO_TOKEN, 0, 0.0, 0))
-        elif token.logprob is None:
-            parts.append(_TOKEN.pack(_PLAIN, token.id, 0.0, 0))
-        else:
-            parts.append(_TOKEN.pack(_WITH_LOGPROB, token.id, token.logprob, len(token.top)))
+    """Returns the ids of all rows, then the log probabilities of those that have some."""
+    ids = [_NO_TOKEN if token is None else token.id for token in tokens]
+    parts = [_COUNT.pack(len(ids)), pack(f"<{len(ids)}i", *ids)]
+    for row, token in enumerate(tokens):
+        if token is not None and token.logprob is not None:
+            parts.append(_LOGPROB.pack(row, token.logprob, len(token.top)))
             parts += (_ALTERNATIVE.pack(*alternative) for alternative in token.top)
     return b"".join(parts)
 
@@ -85,17 +88,17 @@ def encode_tokens(tokens: Sequence[Token | None]) -> bytes:
 def decode_tokens(data: bytes) -> list[Token | None]:
     """The inverse of `encode_tokens`."""
     (count,) = _COUNT.unpack_from(data)
-    at = _COUNT.size
-    tokens: list[Token | None] = []
-    for _ in range(count):
-        kind, token_id, logprob, alternatives = _TOKEN.unpack_from(data, at)
-        end = at + _TOKEN.size + _ALTERNATIVE.size * alternatives
-        if kind == _NO_TOKEN:
-            tokens.append(None)
-        elif kind == _PLAIN:
-            tokens.append(Token(token_id))
-        else:
-            top = tuple(_ALTERNATIVE.iter_unpack(data[at + _TOKEN.size : end]))
-            tokens.append(Token(token_id, logprob, top))
-        at = end
+    ids = unpack_from(f"<{count}i", data, _COUNT.size)
+    tokens = [None if token_id == _NO_TOKEN else _plain(token_id) for token_id in ids]
+    at = _COUNT.size + 4 * count
+    while at < len(data):
+        row, logprob, alternatives = _LOGPROB.unpack_from(data, at)
+        top_at = at + _LOGPROB.size
+        at = top_at + alternatives * _ALTERNATIVE.size
+        tokens[row] = Token(ids[row], logprob, tuple(_ALTERNATIVE.iter_unpack(data[top_at:at])))
     return tokens
+
+
+@lru_cache(_CACHED)
+def _plain(token_id: int) -> Token:
+    return Token(token_id)

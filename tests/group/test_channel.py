@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -32,7 +32,7 @@ class Recorder:
 
     def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
         self.before()
-        self.plans.append(rows)
+        self.plans.append([replace(row, token_ids=tuple(row.token_ids), pages=tuple(row.pages)) for row in rows])
         return [None if row.sampling is None else Token(self.number) for row in rows]
 
 
@@ -81,7 +81,8 @@ def test_a_plan_larger_than_what_a_socket_takes_at_once_arrives(pool: ThreadPool
 def test_compilations_are_added_up_over_the_hosts(pool: ThreadPoolExecutor) -> None:
     hosts = Hosts(pool, [Recorder(0, recompilations=2), Recorder(1, recompilations=3)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
-    leader.step(ROWS)
+    for _ in range(2):  # in a step, the first host's answer is enough
+        leader.step(ROWS)
     leader.close()
     assert leader.recompilations == 5
 
@@ -105,6 +106,21 @@ def test_an_error_of_any_host_reaches_the_leader_with_its_name(pool: ThreadPoolE
         leader.step(ROWS)
 
 
+def test_an_error_after_the_first_host_has_answered_is_raised_in_the_next_step(pool: ThreadPoolExecutor) -> None:
+    answered = threading.Event()
+
+    def fail() -> None:
+        answered.wait(30)
+        raise FloatingPointError("not numbers")
+
+    hosts = Hosts(pool, [Recorder(0), Recorder(1, before=fail)])
+    leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
+    assert leader.step(ROWS) == [Token(0), None]
+    answered.set()
+    with pytest.raises(HostFailed, match=r"^host 1 .* failed in a step: FloatingPointError: not numbers$"):
+        leader.step(ROWS)
+
+
 def test_a_host_that_breaks_off_in_a_step_is_named(pool: ThreadPoolExecutor) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         breaking_off = pool.submit(_break_off, listener)
@@ -114,10 +130,20 @@ def test_a_host_that_breaks_off_in_a_step_is_named(pool: ThreadPoolExecutor) -> 
         breaking_off.result(30)
 
 
-def test_a_silent_host_is_named_after_the_timeout(pool: ThreadPoolExecutor) -> None:
+def test_a_first_host_that_is_silent_is_named_after_the_timeout(pool: ThreadPoolExecutor) -> None:
+    silent = threading.Event()
+    hosts = Hosts(pool, [Recorder(0, before=lambda: silent.wait(30))])
+    leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=0.2)
+    with pytest.raises(HostFailed, match=r"^host 0 \(127.0.0.1:\d+\): no answer to a step for 0.2 s$"):
+        leader.step(ROWS)
+    silent.set()
+
+
+def test_another_host_that_is_silent_is_named_in_the_next_step(pool: ThreadPoolExecutor) -> None:
     silent = threading.Event()
     hosts = Hosts(pool, [Recorder(0), Recorder(1, before=lambda: silent.wait(30))])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=0.2)
+    assert leader.step(ROWS) == [Token(0), None]
     with pytest.raises(HostFailed, match=r"^host 1 \(127.0.0.1:\d+\): no answer to a step for 0.2 s$"):
         leader.step(ROWS)
     silent.set()
