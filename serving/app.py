@@ -56,7 +56,11 @@ def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup)
 
 def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:
     rows = model.limits.max_rows
-    router: dict[str, Any] = {"request_router_class": SessionRouter, "request_router_kwargs": {"rows": rows}}
+    router: dict[str, Any] = {
+        "request_router_class": SessionRouter,
+        "request_router_kwargs": {"rows": rows},
+        "max_backoff_s": 0.1,
+    }
     deployment = serve.deployment(
         name=model.id,
         **_scaling(model),

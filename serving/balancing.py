@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
+from ray.serve._private.common import RequestMetadata
 from ray.serve._private.request_router.common import PendingRequest
 from ray.serve._private.request_router.replica_wrapper import RunningReplica
 from ray.serve.request_router import RequestRouter
@@ -42,6 +43,33 @@ class SessionRouter(RequestRouter):
             return [everyone]
         home = max(everyone, key=lambda replica: affinity(session_id, replica.replica_id.unique_id))
         return [[home], everyone] if self._has_a_row(home) else [everyone]
+
+    @property
+    def max_num_routing_tasks(self) -> int:
+        """Ray Serve's own number, and one for each urgent request, so that none waits behind those without a row."""
+        urgent = sum(_is_urgent(pending) for pending in self._pending_requests_to_fulfill if not pending.future.done())
+        return int(super().max_num_routing_tasks) + urgent
+
+    def _get_next_pending_request_to_route(self) -> PendingRequest | None:
+        queue = self._pending_requests_to_route
+        first = next((pending for pending in queue if _is_urgent(pending) and not pending.future.done()), None)
+        if first is None:
+            return super()._get_next_pending_request_to_route()
+        queue.remove(first)
+        return first
+
+    def _fulfill_next_pending_request(
+        self, replica: RunningReplica, request_metadata: RequestMetadata | None = None
+    ) -> None:
+        # Ray Serve looks it up by an id that all calls for one request of a client share; the choices of one answer
+        # would take each other's place, and all but one would wait for ever.
+        for pending in self._pending_requests_to_fulfill:
+            if pending.metadata is request_metadata and not pending.future.done():
+                self._cancel_routing_task_for_pending_request(pending)
+                self._record_queue_wait_time(pending)
+                pending.future.set_result(replica)
+                self._remove_pending_request_from_indices(pending)
+                return
 
     async def _with_a_row(self, replicas: list[RunningReplica]) -> list[RunningReplica]:
         free = [replica for replica in replicas if self._has_a_row(replica)]

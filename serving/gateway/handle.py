@@ -36,9 +36,11 @@ class HandleBackend:
           ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
             the group itself refused.
         """
+        # What is typed goes back to where its file is; of a conversation, one group knows as little as any other.
+        home = session_of(request.session_id, request.prompt_ids) if request.priority is Priority.URGENT else ""
         begun = False
         try:
-            async with aclosing(self._generate_once(request)) as chunks:
+            async with aclosing(self._generate_once(request, home)) as chunks:
                 async for chunk in chunks:
                     begun = True
                     yield chunk
@@ -47,16 +49,14 @@ class HandleBackend:
             if begun or error.reason is not Reason.UNAVAILABLE:
                 raise
         again = replace(request, request_id=f"{request.request_id}-again")  # the lost one was aborted by its id
-        async with aclosing(self._generate_once(again)) as chunks:
+        async with aclosing(self._generate_once(again, home="")) as chunks:
             async for chunk in chunks:
                 yield chunk
 
-    async def _generate_once(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+    async def _generate_once(self, request: GenerationRequest, home: str) -> AsyncGenerator[GenerationChunk, None]:
         finished = False
-        # What is typed goes back to where its file is; of a conversation, the whole group knows as little as any other.
-        session = session_of(request.session_id, request.prompt_ids) if request.priority is Priority.URGENT else ""
         # A response generator, with `stream=True`.
-        chunks: Any = self._handle.options(stream=True, session_id=session).generate.remote(request)
+        chunks: Any = self._handle.options(stream=True, session_id=home).generate.remote(request)
         try:
             async for chunk in chunks:
                 finished = chunk.finish_reason is not None

@@ -1,6 +1,8 @@
 """The leader of a replica group: the Ray Serve replica that owns a model, its engine and its devices."""
 
 import asyncio
+import logging
+import os
 from collections import deque
 from collections.abc import AsyncGenerator
 from dataclasses import replace
@@ -15,6 +17,8 @@ from serving.errors import Reason, ServingError
 from serving.group.model import load_runner
 from serving.group.progress import OnProgress, Progress, report
 from serving.group.runner import GroupRunner
+
+_log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log
 
 _RETRY_AFTER_S = 1.0
 _REMEMBERED_ABORTS = 256
@@ -96,18 +100,21 @@ class ReplicaGroup:
         ).to_stats()
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second; it replaces the replica when this keeps failing, at once if a host died.
+        """Called by Ray Serve every second.
+
+        A group that cannot go on, because a step failed or hangs, ends its process. All of Ray sees that at once: its
+        requests end with a retryable error, no handle asks it again, and Ray Serve starts another.
 
         Raises:
-          RayActorError: a host of the group is gone.
-          RuntimeError: the engine is out of service; also when a step hangs, which ends its requests here.
+          RayActorError: a host of the group is gone; Ray Serve replaces the group.
         """
         await self._runner.check()
         hung_s = self._engine.step_running_s()
         if hung_s > self._model.step_timeout_s:
             self._engine.fail(TimeoutError(f"a step has not ended after {hung_s:.0f} s"))
         if self._engine.failure is not None:
-            raise RuntimeError(f"the engine of {self._model.id} is out of service") from self._engine.failure
+            _log.critical("the engine of %s is out of service: %r", self._model.id, self._engine.failure)
+            os._exit(1)
 
     def __del__(self) -> None:
         """Called by Ray Serve once requests have drained."""

@@ -93,12 +93,13 @@ async def test_cancelled_requests_leave_nothing_behind(service: Service, cancel:
     choose = random.Random(cancel.__name__)
     slots = asyncio.Semaphore(_CONCURRENT)
 
-    async def trial() -> None:
-        prefix, after_s = choose.choice((_SHORT, _LONG)), choose.uniform(0, 0.4)
+    async def trial(number: int) -> None:
+        # Each has a prompt of its own: requests for the same tokens would share one computation.
+        prefix, after_s = f"{choose.choice((_SHORT, _LONG))}# {number}\n", choose.uniform(0, 0.4)
         async with slots:
             await cancel(service, prefix, after_s)
 
-    await asyncio.gather(*(trial() for _ in range(_TRIALS)))
+    await asyncio.gather(*(trial(number) for number in range(_TRIALS)))
     after = await asyncio.to_thread(_idle, service)
     assert after.free_pages == after.total_pages
     assert after.aborted > before.aborted, "no trial reached the engine"
