@@ -12,6 +12,9 @@ from ray.serve.request_router import RequestRouter
 
 from serving.engine.request import GenerationRequest, Priority
 
+_HEAD_TOKENS = 64
+"""Of a prompt, that name its file where no session does."""
+
 
 class SessionRouter(RequestRouter):
     """Keeps a session on one replica while that has a free row; everything else goes where the least is going on.
@@ -99,6 +102,3 @@ def session_of(session_id: str, prompt_ids: Sequence[int]) -> str:
     While somebody types, a file changes where the cursor is; its first tokens stay.
     """
     return session_id or hashlib.blake2b(repr(tuple(prompt_ids[:_HEAD_TOKENS])).encode(), digest_size=8).hexdigest()
-
-
-_HEAD_TOKENS = 64

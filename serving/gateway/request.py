@@ -1,5 +1,6 @@
 """The one internal request: what every wire format is turned into, and what every answer is written from."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -77,6 +78,7 @@ class CodeRequest:
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one.
+      sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
       tenant: for whom; decides which models answer, where the operator says so.
       wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
@@ -90,6 +92,7 @@ class CodeRequest:
     choices: int = 1
     timeout_s: float | None = None
     session_id: str = ""
+    sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     tenant: str = ""
     wire_names: Mapping[str, str] = field(default_factory=dict)
 

@@ -119,14 +119,13 @@ class CodeService:
         Raises:
           ServingError: anything that went wrong.
         """
-        sent_at = time.time()
         timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
         try:
             *models, last = self._router.route(request)
             for model in models:
                 begun = False
                 try:
-                    async with aclosing(self._generate_on(model, request, sent_at, timeout_s)) as chunks:
+                    async with aclosing(self._generate_on(model, request, timeout_s)) as chunks:
                         async for chunk in chunks:
                             begun = True
                             yield chunk
@@ -134,7 +133,7 @@ class CodeService:
                 except ServingError as error:
                     if begun or error.reason not in _ANOTHER_MODEL_MAY:
                         raise
-            async with aclosing(self._generate_on(last, request, sent_at, timeout_s)) as chunks:
+            async with aclosing(self._generate_on(last, request, timeout_s)) as chunks:
                 async for chunk in chunks:
                     yield chunk
         except ServingError as error:
@@ -148,7 +147,7 @@ class CodeService:
             ) from error
 
     async def _generate_on(
-        self, model: ServedModel, request: CodeRequest, sent_at: float, timeout_s: float
+        self, model: ServedModel, request: CodeRequest, timeout_s: float
     ) -> AsyncGenerator[CodeChunk, None]:
         # In a thread: a long prompt takes a while, in which other requests go on.
         prompt_ids = tuple(await asyncio.to_thread(self._render, model, request))
@@ -160,7 +159,7 @@ class CodeService:
             sampling=request.sampling,
             stop_ids=model.tokenizer.terminator_ids,
             timeout_s=timeout_s,
-            sent_at=sent_at,
+            sent_at=request.sent_at,
             priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
             session_id=request.session_id,
         )
@@ -168,7 +167,7 @@ class CodeService:
             Choice(model.config, index, Answer(model.tokenizer, self._filters(model, request)), _choice(whole, index))
             for index in range(request.choices)
         ]
-        left_s = max(sent_at + timeout_s - time.time(), 0)
+        left_s = max(request.sent_at + timeout_s - time.time(), 0)
         async with aclosing(merge([choice.chunks(model.backend) for choice in choices], left_s)) as chunks:
             async for chunk in chunks:
                 yield chunk

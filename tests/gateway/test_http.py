@@ -255,6 +255,15 @@ async def test_health_names_the_models_that_no_group_answers_for(client: httpx.A
     assert "codegemma-test" in answer.json()["error"]["message"]
 
 
+async def test_the_prompts_of_one_request_do_not_supersede_each_other(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+):
+    body = {"prompt": ["a", "b"], "n": 2}
+    await client.post("/v1/completions", json=body, headers={"x-session-id": "cursor"})
+    assert len(backend.requests) == 4
+    assert len({request.sent_at for request in backend.requests}) == 1
+
+
 async def test_the_session_is_the_header_alone(client: httpx.AsyncClient, backend: ScriptedBackend):
     for headers in ({}, {"x-session-id": "file"}):
         await client.post("/v1/completions", json={"prompt": "x", "user": "ann"}, headers=headers)
