@@ -66,15 +66,17 @@ async def grpc_client(addresses: Addresses, max_tokens: int) -> AsyncIterator[Se
 
         async def send(number: int) -> float:
             started = time.perf_counter()
-            stream = stub.StreamComplete(
-                StreamCompleteRequest(
-                    fim=FimInput(prefix=f"def f{number}(", suffix="\n"),
-                    generation_config=GenerationConfig(max_tokens=max_tokens),
+            parts = aiter(
+                stub.StreamComplete(
+                    StreamCompleteRequest(
+                        fim=FimInput(prefix=f"def f{number}(", suffix="\n"),
+                        generation_config=GenerationConfig(max_tokens=max_tokens),
+                    )
                 )
             )
-            await stream.read()
+            await anext(parts)
             first = time.perf_counter() - started
-            async for _ in stream:
+            async for _ in parts:
                 pass
             return first
 
