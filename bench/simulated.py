@@ -3,8 +3,9 @@
 import os
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
-from serving.config import ModelConfig
+from serving.config import ModelConfig, ServingConfig
 from serving.engine.request import Token
 from serving.engine.runner import RunnerLimits, StepRow
 from serving.group.leader import ReplicaGroup
@@ -14,7 +15,23 @@ from serving.group.runner import GroupRunner
 STEP_S = "CODEGEMMA_SIMULATED_STEP_S"
 """Environment variable of the groups' processes: seconds of a step, whatever it computes; 0.01 by default."""
 
-_TOKEN = 1  # <eos> ends no generation here: requests to simulated groups have no stop ids
+_TOKEN = 1645
+"""A word in CodeGemma's vocabulary; a control token would end every generation at its first step."""
+
+
+TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "codegemma_tokenizer.model"
+
+
+def simulated_service(model_id: str, limits: dict[str, int], **fields: object) -> ServingConfig:
+    """A service of one simulated model for both roles, with a real tokenizer and no weights."""
+    model = {
+        "id": model_id,
+        "checkpoint": str(TOKENIZER.parent),
+        "tokenizer": str(TOKENIZER),
+        "roles": ["fim", "chat"],
+        "limits": limits,
+    }
+    return ServingConfig.model_validate({"models": [model | fields]})
 
 
 class SimulatedRunner:

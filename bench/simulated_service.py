@@ -14,13 +14,10 @@ os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 import ray
 from ray import serve
 
-from bench.simulated import STEP_S, SimulatedGroup
+from bench.simulated import STEP_S, SimulatedGroup, simulated_service
 from serving.app import application
-from serving.config import ServingConfig
 
 _ROOT = Path(__file__).parents[1]
-_TOKENIZER = _ROOT / "tests" / "data" / "codegemma_tokenizer.model"
-MODEL = "simulated"
 
 
 @dataclass(frozen=True)
@@ -55,16 +52,9 @@ def cluster(step_s: float) -> Iterator[Addresses]:
 
 def deploy(*, groups: int, rows: int) -> None:
     """Starts the service with so many groups, or changes it to that."""
-    model = {
-        "id": MODEL,
-        "checkpoint": str(_TOKENIZER.parent),
-        "tokenizer": str(_TOKENIZER),
-        "roles": ["fim", "chat"],
-        "replicas": groups,
-        "limits": {"max_rows": rows, "max_context": 512, "kv_tokens": 512 * rows, "max_queue": 1000},
-        "drain_timeout_s": 5,
-    }
-    serve.run(application(ServingConfig.model_validate({"models": [model]}), SimulatedGroup), name="simulated")
+    limits = {"max_rows": rows, "max_context": 512, "kv_tokens": 512 * rows, "max_queue": 1000}
+    config = simulated_service("simulated", limits, replicas=groups, drain_timeout_s=5)
+    serve.run(application(config, SimulatedGroup), name="simulated")
 
 
 def _free_port() -> int:

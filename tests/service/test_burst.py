@@ -3,14 +3,12 @@
 import asyncio
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ray import serve
 
-from bench.simulated import SimulatedGroup
+from bench.simulated import SimulatedGroup, simulated_service
 from serving.app import application
-from serving.config import ServingConfig
 from serving.engine.request import GenerationRequest
 from serving.gateway.handle import HandleBackend
 from tests.service.conftest import Service
@@ -28,24 +26,16 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def backend(service: Service) -> Iterator[HandleBackend]:
-    tokenizer = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
-    model = {
-        "id": _MODEL,
-        "checkpoint": str(tokenizer.parent),
-        "tokenizer": str(tokenizer),
-        "roles": ["fim", "chat"],
-        "limits": {"max_rows": 4, "max_context": 256, "kv_tokens": 2048, "max_queue": 100},
-        "drain_timeout_s": 20,
-        "autoscaling": {
-            "min_replicas": 1,
-            "max_replicas": _MAX_REPLICAS,
-            "upscale_delay_s": 0.5,
-            "downscale_delay_s": 3,
-            "metrics_interval_s": 0.3,
-            "look_back_s": 1,
-        },
+    autoscaling = {
+        "min_replicas": 1,
+        "max_replicas": _MAX_REPLICAS,
+        "upscale_delay_s": 0.5,
+        "downscale_delay_s": 3,
+        "metrics_interval_s": 0.3,
+        "look_back_s": 1,
     }
-    config = ServingConfig.model_validate({"models": [model]})
+    limits = {"max_rows": 4, "max_context": 256, "kv_tokens": 2048, "max_queue": 100}
+    config = simulated_service(_MODEL, limits, drain_timeout_s=20, autoscaling=autoscaling)
     serve.run(application(config, SimulatedGroup), name=_APP, route_prefix=None)
     yield HandleBackend(_MODEL, serve.get_deployment_handle(_MODEL, _APP))
     serve.delete(_APP)
