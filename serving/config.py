@@ -60,7 +60,7 @@ class ModelConfig(_Strict):
     """What it is asked to do when a request names no model."""
     aliases: tuple[str, ...] = ()
     """Further names that clients may use."""
-    version: str = ""
+    version: str = Field(default_factory=lambda data: _checkpoint_name(data["checkpoint"]))
     """Told to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     topology: Topology = Topology()
@@ -98,11 +98,9 @@ class ModelConfig(_Strict):
             )
         return self
 
-    @model_validator(mode="after")
-    def _named_version(self) -> "ModelConfig":
-        if not self.version:
-            object.__setattr__(self, "version", self.checkpoint.rstrip("/").rpartition("/")[2].removeprefix("package:"))
-        return self
+
+def _checkpoint_name(checkpoint: str) -> str:
+    return checkpoint.rstrip("/").rpartition("/")[2].removeprefix("package:")
 
 
 class GatewayConfig(_Strict):

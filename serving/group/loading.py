@@ -1,6 +1,5 @@
 """From a model's configuration to a runner on the devices of this host, or of all hosts together."""
 
-import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -10,7 +9,7 @@ from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
 from serving.engine.runner import RunnerLimits
 from serving.group.progress import OnProgress
-from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens, what_fits
+from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
 from serving.topology import Topology
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
@@ -20,7 +19,6 @@ from sharding.runner import ModelRunner
 from sharding.steps import compile_steps, use_compilation_cache
 
 _MIB = 1 << 20
-_log = logging.getLogger(__name__)
 
 
 def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[RunnerLimits]:
@@ -35,7 +33,6 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runne
     check_model(model, checkpoint.config)
     mesh = make_mesh(model.topology.tensor_parallel)
     tokens = kv_tokens(model, checkpoint.config, _chip_bytes(model.topology))
-    _log.info(what_fits(model, tokens))
     limits = model.limits
     use_compilation_cache(cache_dir("compiled"))
     with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it

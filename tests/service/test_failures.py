@@ -5,13 +5,12 @@ import os
 import signal
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from ray import serve
 
+from bench.simulated import simulated_service
 from serving.app import application
-from serving.config import ServingConfig
 from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.handle import HandleBackend
@@ -25,19 +24,9 @@ pytestmark = pytest.mark.timeout(300)
 
 @pytest.fixture(scope="module")
 def backend(service: Service) -> Iterator[HandleBackend]:
-    tokenizer = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
-    model = {
-        "id": _MODEL,
-        "checkpoint": str(tokenizer.parent),
-        "tokenizer": str(tokenizer),
-        "roles": ["fim", "chat"],
-        "limits": {"max_rows": 8, "max_context": 256, "kv_tokens": 4096},
-        "step_timeout_s": 2,
-        "drain_timeout_s": 5,
-    }
-    serve.run(
-        application(ServingConfig.model_validate({"models": [model]}), FailingGroup), name=_APP, route_prefix=None
-    )
+    limits = {"max_rows": 8, "max_context": 256, "kv_tokens": 4096}
+    config = simulated_service(_MODEL, limits, step_timeout_s=2, drain_timeout_s=5)
+    serve.run(application(config, FailingGroup), name=_APP, route_prefix=None)
     yield HandleBackend(_MODEL, serve.get_deployment_handle(_MODEL, _APP))
     serve.delete(_APP)
 
