@@ -7,6 +7,7 @@ import asyncio
 import time
 
 from bench.clients import CLIENTS, Load, load
+from bench.plain_ray import deploy_plain_ray
 from bench.simulated import SimulatedRunner
 from bench.simulated_service import Addresses, cluster, deploy
 from bench.table import markdown
@@ -54,17 +55,26 @@ async def _served(addresses: Addresses, protocol: str, clients: int) -> Load:
         return await load(send, clients, _SECONDS)
 
 
+def _row(clients: int, through: str, p50_ms: float, alone_ms: float) -> tuple[int, str, str, str, str]:
+    return clients, through, f"{p50_ms:.1f}", f"{p50_ms - alone_ms:.1f}", f"{p50_ms / alone_ms:.2f}"
+
+
 def main() -> None:
     """Prints a Markdown table."""
     rows = []
     with cluster(_STEP_S) as addresses:
         deploy(groups=1, rows=_ROWS)
-        for clients in (1, 16):
-            alone = asyncio.run(_engine_alone(clients)).percentile_ms(0.5)
+        engine = {clients: asyncio.run(_engine_alone(clients)).percentile_ms(0.5) for clients in (1, 16)}
+        for clients, alone in engine.items():
             rows.append((clients, "engine alone", f"{alone:.1f}", "", ""))
             for protocol in CLIENTS:
-                p50 = asyncio.run(_served(addresses, protocol, clients)).percentile_ms(0.5)
-                rows.append((clients, protocol, f"{p50:.1f}", f"{p50 - alone:.1f}", f"{p50 / alone:.2f}"))
+                measured = asyncio.run(_served(addresses, protocol, clients)).percentile_ms(0.5)
+                rows.append(_row(clients, protocol, measured, alone))
+        deploy_plain_ray(_STEP_S)
+        for clients, alone in engine.items():
+            measured = asyncio.run(_served(addresses, "HTTP", clients)).percentile_ms(0.5)
+            rows.append(_row(clients, "plain Ray Serve, HTTP", measured, alone))
+    rows.sort(key=lambda row: row[0])
     print(markdown(["clients", "through", "first token p50, ms", "added, ms", "times the engine's"], rows))
 
 

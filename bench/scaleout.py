@@ -9,6 +9,7 @@ import asyncio
 import os
 
 from bench.clients import CLIENTS, load
+from bench.plain_ray import deploy_plain_ray
 from bench.simulated_service import Addresses, cluster, deploy
 from bench.table import markdown
 
@@ -44,6 +45,8 @@ def main() -> None:
     with cluster(0.0) as addresses:
         deploy(groups=1, rows=64)
         ceilings = [(protocol, *asyncio.run(_ceiling(addresses, protocol))) for protocol in CLIENTS]
+        deploy_plain_ray(0.0)
+        ceilings.append(("plain Ray Serve, HTTP", *asyncio.run(_ceiling(addresses, "HTTP"))))
     table = [(protocol, f"{rate:.0f}", f"{p50:.1f}", f"{p95:.1f}") for protocol, rate, p50, p95 in ceilings]
     print(f"\nA model that takes no time, {_CEILING_CLIENTS} clients, streamed, one token:\n")
     print(markdown(["protocol", "requests/s", "first token p50, ms", "p95, ms"], table))

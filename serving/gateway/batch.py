@@ -1,5 +1,6 @@
 """generate_batch: the answers to several requests as one answer."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -12,9 +13,14 @@ from serving.gateway.service import CodeService
 async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) -> AsyncGenerator[CodeChunk, None]:
     """Generate for all requests; choice `c` of request `r` has the index `r * choices + c`.
 
+    A fault in any of them is raised before the first chunk.
+
     Raises:
       ServingError: what the first request to fail failed with.
     """
+    if len(requests) > 1:
+        for request in requests:
+            await asyncio.to_thread(service.check, request)  # before the answer to another one begins
     last = CodeChunk()
     usage = Usage()
     answers = [_shifted(service, request, position * request.choices) for position, request in enumerate(requests)]

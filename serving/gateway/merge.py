@@ -10,15 +10,21 @@ async def merge[T](
 ) -> AsyncGenerator[T, None]:
     """The items of all sources as they come.
 
-    Each source runs, and is closed, in a task of its own. When this generator ends in whatever way (all items
-    are out, a source failed, it was closed or cancelled), every source has been closed.
+    When this generator ends in whatever way (all items are out, a source failed, it was closed or cancelled), every
+    source has been closed. Several sources run in a task each; one alone needs none.
 
     Raises:
       TimeoutError: the sources took longer than `timeout_s`, the time of the one who takes the items included.
       Exception: what a source raised first.
     """
+    deadline = None if timeout_s is None else asyncio.get_running_loop().time() + timeout_s
+    if len(sources) == 1:
+        async with aclosing(_until(deadline, sources[0])) as alone:
+            async for only in alone:
+                yield only
+        return
     items: asyncio.Queue[T | _Ended] = asyncio.Queue(maxsize=len(sources))
-    pumps = [asyncio.create_task(_pump(source, items, timeout_s)) for source in sources]
+    pumps = [asyncio.create_task(_pump(source, items, deadline)) for source in sources]
     running = len(pumps)
     try:
         while running:
@@ -40,18 +46,28 @@ class _Ended:
         self.error = error
 
 
-async def _pump[T](
-    source: AsyncGenerator[T, None], items: "asyncio.Queue[T | _Ended]", timeout_s: float | None
-) -> None:
+async def _pump[T](source: AsyncGenerator[T, None], items: "asyncio.Queue[T | _Ended]", deadline: float | None) -> None:
     ended = _Ended()
     try:
-        async with asyncio.timeout(timeout_s), aclosing(source):
-            async for item in source:
+        async with aclosing(_until(deadline, source)) as timely:
+            async for item in timely:
                 await items.put(item)
-    except asyncio.CancelledError as error:
-        if (task := asyncio.current_task()) and task.cancelling():
-            raise  # `merge` is closing
-        ended = _Ended(RuntimeError(f"a source was cancelled from within: {error!r}"))
     except Exception as error:
         ended = _Ended(error)
     await items.put(ended)
+
+
+async def _until[T](deadline: float | None, source: AsyncGenerator[T, None]) -> AsyncGenerator[T, None]:
+    """The items of a source that is closed at the end, or at the deadline."""
+    async with aclosing(source):
+        while True:
+            try:
+                async with asyncio.timeout_at(deadline):  # not around `yield`: each item may be taken by another task
+                    item = await anext(source)
+            except StopAsyncIteration:
+                return
+            except asyncio.CancelledError as error:
+                if (task := asyncio.current_task()) and task.cancelling():
+                    raise  # whoever takes the items is being cancelled
+                raise RuntimeError(f"a source was cancelled from within: {error!r}") from error
+            yield item

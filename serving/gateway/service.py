@@ -110,6 +110,14 @@ class CodeService:
         except ServingError as error:
             raise in_wire_words(error, request) from error
 
+    def check(self, request: CodeRequest) -> None:
+        """Raises ServingError if `generate` would refuse this request for what it is."""
+        try:
+            model, *_ = self._router.route(request)
+            _max_tokens(model, request, len(self._render(model, request)))
+        except ServingError as error:
+            raise in_wire_words(error, request) from error
+
     async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
         """Generate an answer; closing the generator aborts it and frees the engine.
 
