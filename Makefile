@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test lint format protos protos-check oracle lock clean
+.PHONY: help setup serve test chaos lint format protos protos-check oracle lock clean
 
 BIN := .venv/bin
 
@@ -15,6 +15,9 @@ serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=Y
 
 test: setup ## set up and run all the tests
 	$(BIN)/pytest
+
+chaos: setup ## kill parts of a running service under load, 20 times
+	$(BIN)/python -m tests.chaos --rounds 20
 
 lint: setup protos-check ## linter, format check, type checker, import contracts, protos-check
 	$(BIN)/ruff check .

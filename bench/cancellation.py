@@ -7,27 +7,21 @@ The count begins with the client's close, so it includes the way through HAProxy
 """
 
 import asyncio
-import os
-import socket
 import statistics
 import sys
 import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from serving.ray_environment import RAY_ENVIRONMENT
-
-os.environ.update(RAY_ENVIRONMENT)
-
 import grpc
 import httpx
-import ray
 from codegemma.v1.code_assist_service_pb2 import CompleteRequest, StreamCompleteRequest
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 from ray import serve
 
+from bench.cluster import cluster
 from serving.app import build
 from serving.cli.serve_file import demo_file, read_serve_file
 from serving.engine.engine import EngineStats
@@ -104,25 +98,10 @@ async def _measure(engine: _Engine, url: str, target: str) -> None:
 def main() -> None:
     """Measure and print a table."""
     file = read_serve_file(demo_file())
-    http_port, grpc_port = _free_port(), _free_port()
-    ray.init(num_cpus=4, include_dashboard=False, log_to_driver=False)
-    try:
-        serve.start(
-            http_options={**file.http_options, "port": http_port},
-            grpc_options={**file.grpc_options, "port": grpc_port},
-        )
+    with cluster() as addresses:
         serve.run(build(file.args), name=file.name)
         engine = _Engine(file.config.models[0].id, file.name)
-        asyncio.run(_measure(engine, f"http://127.0.0.1:{http_port}/v1/completions", f"127.0.0.1:{grpc_port}"))
-        serve.shutdown()
-    finally:
-        ray.shutdown()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+        asyncio.run(_measure(engine, f"{addresses.url}/v1/completions", addresses.grpc_target))
 
 
 if __name__ == "__main__":

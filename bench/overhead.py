@@ -7,9 +7,10 @@ import asyncio
 import time
 
 from bench.clients import CLIENTS, Load, load
+from bench.cluster import Addresses
 from bench.plain_ray import deploy_plain_ray
 from bench.simulated import SimulatedRunner
-from bench.simulated_service import Addresses, cluster, deploy
+from bench.simulated_service import deploy, simulated_cluster
 from bench.table import markdown
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
@@ -62,7 +63,7 @@ def _row(clients: int, through: str, p50_ms: float, alone_ms: float) -> tuple[in
 def main() -> None:
     """Prints a Markdown table."""
     rows = []
-    with cluster(_STEP_S) as addresses:
+    with simulated_cluster(_STEP_S) as addresses:
         deploy(groups=1, rows=_ROWS)
         engine = {clients: asyncio.run(_engine_alone(clients)).percentile_ms(0.5) for clients in (1, 16)}
         for clients, alone in engine.items():

@@ -9,8 +9,9 @@ import asyncio
 import os
 
 from bench.clients import CLIENTS, load
+from bench.cluster import Addresses
 from bench.plain_ray import deploy_plain_ray
-from bench.simulated_service import Addresses, cluster, deploy
+from bench.simulated_service import deploy, simulated_cluster
 from bench.table import markdown
 
 _STEP_S, _ROWS, _TOKENS = 0.05, 8, 8
@@ -34,7 +35,7 @@ def main() -> None:
     """Prints Markdown tables."""
     print(f"{os.cpu_count()} cores, load generator included.\n")
     rows: list[tuple[int, float, str, str, str]] = []
-    with cluster(_STEP_S) as addresses:
+    with simulated_cluster(_STEP_S) as addresses:
         for groups in (1, 2, 4):
             deploy(groups=groups, rows=_ROWS)
             rate, p50, p95 = asyncio.run(_scale(addresses, groups))
@@ -42,7 +43,7 @@ def main() -> None:
             rows.append((groups, rate, f"{rate / groups / alone:.0%}", f"{p50:.0f}", f"{p95:.0f}"))
     table = [(groups, f"{rate:.1f}", *others) for groups, rate, *others in rows]
     print(markdown(["groups", "requests/s", "of linear", "first token p50, ms", "p95, ms"], table))
-    with cluster(0.0) as addresses:
+    with simulated_cluster(0.0) as addresses:
         deploy(groups=1, rows=64)
         ceilings = [(protocol, *asyncio.run(_ceiling(addresses, protocol))) for protocol in CLIENTS]
         deploy_plain_ray(0.0)

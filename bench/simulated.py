@@ -13,7 +13,8 @@ from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
 
 STEP_S = "CODEGEMMA_SIMULATED_STEP_S"
-"""Environment variable of the groups' processes: seconds of a step, whatever it computes; 0.01 by default."""
+TOKEN_S = "CODEGEMMA_SIMULATED_TOKEN_S"
+"""Environment variables of the groups' processes: seconds of a step, 0.01 by default, and of each token in it, 0."""
 
 _TOKEN = 1645
 """A word in CodeGemma's vocabulary; a control token would end every generation at its first step."""
@@ -35,17 +36,18 @@ def simulated_service(model_id: str, limits: dict[str, int], **fields: object) -
 
 
 class SimulatedRunner:
-    """Executes each step by sleeping, and draws the same token for every row."""
+    """Executes each step by sleeping, `step_s` and `token_s` for each token, and draws the same one for every row."""
 
     recompilations = 0
 
-    def __init__(self, limits: RunnerLimits, step_s: float) -> None:
+    def __init__(self, limits: RunnerLimits, step_s: float, token_s: float = 0.0) -> None:
         self.limits = limits
         self._step_s = step_s
+        self._token_s = token_s
 
     def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
         """Waits; a token for each row with `sampling`."""
-        time.sleep(self._step_s)
+        time.sleep(self._step_s + self._token_s * sum(len(row.token_ids) for row in rows))
         return [None if row.sampling is None else Token(_TOKEN) for row in rows]
 
     async def check(self) -> None:
@@ -71,4 +73,5 @@ class SimulatedGroup(ReplicaGroup):
                 max_context=limits.max_context,
             ),
             float(os.environ.get(STEP_S, "0.01")),
+            float(os.environ.get(TOKEN_S, "0")),
         )

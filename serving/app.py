@@ -5,6 +5,7 @@ from typing import Any
 from ray import serve
 from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
+from ray.serve.request_router import RequestRouter
 
 from serving.autoscaling.serve_policy import serve_autoscaling_options
 from serving.balancing import SessionRouter
@@ -43,9 +44,11 @@ def _check_fits(model: ModelConfig) -> None:
     check_model(model, open_checkpoint(path).config)
 
 
-def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup) -> Application:
-    """The service of a configuration, with this class serving each model; benchmarks have one without a model."""
-    groups = {model.id: _group(model, group) for model in config.models}
+def application(
+    config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup, router: type[RequestRouter] = SessionRouter
+) -> Application:
+    """The service of a configuration; benchmarks give groups without a model, or another router to compare with."""
+    groups = {model.id: _group(model, group, router) for model in config.models}
     gateway = serve.deployment(
         name="Gateway",
         num_replicas=config.gateway.replicas,
@@ -54,10 +57,10 @@ def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup)
     return gateway(Gateway).bind(config, groups)
 
 
-def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:
+def _group(model: ModelConfig, group: type[ReplicaGroup], router: type[RequestRouter]) -> Application:
     rows = model.limits.max_rows
-    router: dict[str, Any] = {
-        "request_router_class": SessionRouter,
+    routing: dict[str, Any] = {
+        "request_router_class": router,
         "request_router_kwargs": {"rows": rows},
         "max_backoff_s": 0.1,
     }
@@ -67,7 +70,7 @@ def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:
         # Ray Serve never moves work once it is assigned: what a group cannot start waits in front of it instead.
         max_ongoing_requests=rows + max(_URGENT_ROOM, rows // 2),
         max_queued_requests=model.limits.max_queue,
-        request_router_config=RequestRouterConfig(**router),
+        request_router_config=RequestRouterConfig(**routing),
         health_check_period_s=1.0,
         graceful_shutdown_timeout_s=model.drain_timeout_s,
         graceful_shutdown_wait_loop_s=0.5,

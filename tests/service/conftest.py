@@ -1,20 +1,13 @@
 """One cluster for all tests of the whole service: Ray Serve, HAProxy, Gateway and two tiny models."""
 
-import os
-import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
-
-from serving.ray_environment import RAY_ENVIRONMENT
-
-os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 
 import grpc
 import pytest
-import ray
 from ray import serve
 
+from bench.cluster import cluster
 from serving.app import build
 from serving.engine.engine import EngineStats
 from tests.service.tiny_codegemma import write_tiny_codegemma
@@ -50,37 +43,12 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         {"id": FIM, "checkpoint": checkpoint, "roles": ["fim"], "dtype": "float32", "limits": limits},
         {"id": CHAT, "checkpoint": checkpoint, "roles": ["chat"], "dtype": "float32", "limits": limits},
     ]
-    http_port, grpc_port = free_port(), free_port()
-    worker_env = {"XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join(_import_roots())}
-    ray.init(num_cpus=8, include_dashboard=False, log_to_driver=False, runtime_env={"env_vars": worker_env})
-    try:
-        serve.start(
-            http_options={"host": "127.0.0.1", "port": http_port},
-            grpc_options={
-                "port": grpc_port,
-                "grpc_servicer_functions": ["serving.gateway.grpc.servicers.add_services"],
-                "enable_reflection": False,
-            },
-        )
+    with cluster() as addresses:
         serve.run(build({"models": models}), name=_APP)
-        yield Service(url=f"http://127.0.0.1:{http_port}", grpc_target=f"127.0.0.1:{grpc_port}")
-        serve.shutdown()
-    finally:
-        ray.shutdown()
+        yield Service(addresses.url, addresses.grpc_target)
 
 
 @pytest.fixture
 def channel(service: Service) -> Iterator[grpc.Channel]:
     with grpc.insecure_channel(service.grpc_target) as channel:
         yield channel
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _import_roots() -> list[str]:
-    root = Path(__file__).parents[2]
-    return [str(root), str(root / "protos")]

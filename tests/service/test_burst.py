@@ -1,10 +1,14 @@
 """A burst of requests on an autoscaled model: groups come, share the backlog, and go again."""
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import httpx
 import pytest
+import ray
 from ray import serve
 
 from bench.simulated import SimulatedGroup, simulated_service
@@ -79,3 +83,18 @@ async def test_a_burst_is_shared_by_new_groups_which_go_when_it_is_over(
         print(f"\n{_REQUESTS} queued requests raised the target after {raised_s:.1f} s; tokens by group: {seen}")
     assert len(seen) == _MAX_REPLICAS and min(seen.values()) > 0, seen
     await until(lambda: replicas() == (1, 1), 60)
+    assert f"{_MODEL}: {_MAX_REPLICAS} replica groups" in controller_log(), "decisions and their reasons are logged"
+    target = f'codegemma_autoscaling_target_replicas{{.*deployment="{_MODEL}".*}} '
+    await until(lambda: re.search(target + "1.0", metrics()) is not None, 60)
+
+
+def controller_log() -> str:
+    context = ray.get_runtime_context()
+    logs = Path(context.get_temp_dir(), context.get_session_name(), "logs", "serve")
+    return "".join(path.read_text() for path in logs.glob("controller_*.log"))
+
+
+def metrics() -> str:
+    """What Prometheus is told by this node; Ray passes its processes' metrics on every few seconds."""
+    [node] = ray.nodes()
+    return httpx.get(f"http://127.0.0.1:{node['MetricsExportPort']}/metrics").text

@@ -14,7 +14,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.service.conftest import free_port
+from bench.cluster import free_port
 
 _COMMAND = Path(sys.executable).parent / "codegemma"
 _MARK = "CODEGEMMA_TEST_RUN"

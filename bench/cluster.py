@@ -1,0 +1,61 @@
+"""Ray and Ray Serve on this machine, for one benchmark or one session of tests."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.ray_environment import RAY_ENVIRONMENT
+
+os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
+
+import ray
+from ray import serve
+
+_ROOT = Path(__file__).parents[1]
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where the service listens."""
+
+    url: str
+    grpc_target: str
+
+
+@contextmanager
+def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]:
+    """Ray Serve, with nothing deployed yet and these variables in the environment of every process."""
+    http_port, grpc_port = free_port(), free_port()
+    # Tests make eight devices of a processor; groups take what their topology says.
+    variables = {"XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "protos")])}
+    ray.init(
+        address="local",
+        num_cpus=16,  # logical ones: what is started here mostly waits
+        include_dashboard=False,
+        log_to_driver=False,
+        runtime_env={"env_vars": variables | dict(environment or {})},
+    )
+    try:
+        serve.start(
+            http_options={"host": "127.0.0.1", "port": http_port},
+            grpc_options={
+                "port": grpc_port,
+                "grpc_servicer_functions": ["serving.gateway.grpc.servicers.add_services"],
+                "enable_reflection": False,
+            },
+            logging_config={"enable_access_log": False},
+        )
+        yield Addresses(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}")
+        serve.shutdown()
+    finally:
+        ray.shutdown()
+
+
+def free_port() -> int:
+    """A port of the loopback interface on which nothing listens."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
