@@ -54,6 +54,18 @@ def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]
         ray.shutdown()
 
 
+def ports_beside_another() -> dict[str, str]:
+    """Environment variables for a process whose cluster runs beside one of this process; Ray Serve fixes these ports."""
+    return {
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
+        "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
+        "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": "41900",
+    }
+
+
 def free_port() -> int:
     """A port of the loopback interface on which nothing listens."""
     with socket.socket() as probe:

@@ -14,7 +14,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from bench.cluster import free_port
+from bench.cluster import free_port, ports_beside_another
 
 _COMMAND = Path(sys.executable).parent / "codegemma"
 _MARK = "CODEGEMMA_TEST_RUN"
@@ -42,15 +42,7 @@ class Server:
     def __init__(self) -> None:
         self.mark = uuid.uuid4().hex
         self.http_port = free_port()
-        ports = {
-            "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
-            "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
-            "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
-            "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
-            "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
-            "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": "41900",
-        }
-        environment = {**os.environ, **ports, _MARK: self.mark, "XLA_FLAGS": ""}
+        environment = {**os.environ, **ports_beside_another(), _MARK: self.mark, "XLA_FLAGS": ""}
         environment.pop("RAY_ADDRESS", None)
         command = [str(_COMMAND), "serve", "--http-port", str(self.http_port), "--grpc-port", str(free_port())]
         self.process = subprocess.Popen(
