@@ -55,7 +55,7 @@ def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]
 
 
 def ports_beside_another() -> dict[str, str]:
-    """Environment variables for a process whose cluster runs beside one of this process; Ray Serve fixes these ports."""
+    """Environment variables for a process whose cluster runs beside one of this process: ports that Ray Serve fixes."""
     return {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port()),
