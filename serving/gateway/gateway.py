@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from fastapi import FastAPI
 from ray import serve
 from ray.serve.handle import DeploymentHandle
+from starlette.applications import Starlette
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
@@ -20,7 +20,7 @@ from serving.gateway.text.tokenizers import load_tokenizer
 class Gateway(GrpcService):
     """Turns both wires into `CodeRequest`s and answers them from the models' groups.
 
-    HTTP comes through the FastAPI app; a gRPC call arrives at the method of its name in `GrpcService`.
+    HTTP comes through the Starlette app; a gRPC call arrives at the method of its name in `GrpcService`.
     """
 
     def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]]) -> None:
@@ -37,5 +37,5 @@ class Gateway(GrpcService):
         self._service = CodeService(models, config.gateway, config.routing)
         GrpcService.__init__(self, self._service, config.gateway)
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
+    def __serve_build_asgi_app__(self) -> Starlette:
         return build_http_app(lambda: self._service, self._config)

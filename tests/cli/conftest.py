@@ -80,7 +80,8 @@ def url(service: ScriptedService, monkeypatch: pytest.MonkeyPatch) -> Iterator[s
     app = build_http_app(lambda: service, GatewayConfig())
     config = uvicorn.Config(app, port=0, log_level="error", timeout_graceful_shutdown=5)
     server = uvicorn.Server(config)
-    (socket,) = [config.bind_socket()]
+    socket = config.bind_socket()
+    socket.listen()  # who connects before the server has started waits for it
     thread = threading.Thread(target=server.run, args=([socket],))
     thread.start()
     address = f"http://127.0.0.1:{socket.getsockname()[1]}"

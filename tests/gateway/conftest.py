@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 import pytest
 import uvicorn
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import GatewayConfig
@@ -38,13 +38,13 @@ def backend(codegemma: Tokenizer) -> ScriptedBackend:
 
 
 @pytest.fixture
-def http_app(backend: ScriptedBackend) -> FastAPI:
+def http_app(backend: ScriptedBackend) -> Starlette:
     service = one_model_service(backend)
     return build_http_app(lambda: service, GatewayConfig(max_body_bytes=MAX_BODY_BYTES))
 
 
 @pytest.fixture
-async def server(http_app: FastAPI) -> AsyncIterator[str]:
+async def server(http_app: Starlette) -> AsyncIterator[str]:
     """The app behind a real server on loopback; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         server = uvicorn.Server(uvicorn.Config(http_app, log_level="critical", ws="none", lifespan="off"))
@@ -55,7 +55,7 @@ async def server(http_app: FastAPI) -> AsyncIterator[str]:
 
 
 @pytest.fixture
-async def client(http_app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
+async def client(http_app: Starlette) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the app itself, without a server."""
     transport = httpx.ASGITransport(http_app, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:

@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 
 from serving.config import GatewayConfig
 from serving.gateway.http.app import build_http_app
@@ -193,13 +193,13 @@ class EndlessBody:
         self.status = message.get("status", self.status)
 
 
-async def test_a_body_that_says_it_is_huge_is_refused_unread(http_app: FastAPI):
+async def test_a_body_that_says_it_is_huge_is_refused_unread(http_app: Starlette):
     connection = EndlessBody([(b"content-length", b"1000000000000")])
     await http_app(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.read) == (413, 0)
 
 
-async def test_a_body_that_turns_out_huge_is_read_no_further(http_app: FastAPI):
+async def test_a_body_that_turns_out_huge_is_read_no_further(http_app: Starlette):
     connection = EndlessBody([])
     await http_app(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.read) == (413, 65 * 2**20)

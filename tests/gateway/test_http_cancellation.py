@@ -5,7 +5,7 @@ import json
 
 import httpx
 import pytest
-from fastapi import FastAPI
+from starlette.applications import Starlette
 from starlette.types import Message
 
 from tests.gateway.scripted_backend import ScriptedBackend
@@ -55,7 +55,7 @@ async def test_a_stop_text_frees_the_backend_before_the_answer_is_read(server: s
     assert backend.running == 0
 
 
-async def test_a_client_that_leaves_while_it_sends_is_no_failure(http_app: FastAPI, caplog: pytest.LogCaptureFixture):
+async def test_a_client_that_leaves_while_it_sends_is_no_failure(http_app: Starlette, caplog: pytest.LogCaptureFixture):
     """As a server tells it to the app: a part of the body, and then that the client is gone."""
     received = iter([{"type": "http.request", "body": b'{"prompt"', "more_body": True}, {"type": "http.disconnect"}])
     sent: list[Message] = []

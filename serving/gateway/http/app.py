@@ -7,14 +7,18 @@ from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
 
-from fastapi import FastAPI, Request, Response
+from starlette.applications import Starlette
 from starlette.datastructures import Headers
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.batch import generate_batch
-from serving.gateway.http.errors import install_error_handlers, json_response
+from serving.gateway.http.errors import ERROR_HANDLERS, json_response
 from serving.gateway.http.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
 from serving.gateway.http.openai_requests import chat_request, completion_requests
 from serving.gateway.http.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
@@ -29,47 +33,51 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _MAX_DISCARDED_BYTES = 64 * 2**20
 
 
-def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig) -> FastAPI:
+def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig) -> Starlette:
     """The HTTP application.
 
     Args:
       get_service: gives the service, once requests come.
       config: the limits of the gateway.
     """
-    app = FastAPI(title="codegemma-serving", openapi_url=None, redirect_slashes=False)
-    app.add_middleware(_RequestId)
-    install_error_handlers(app)
 
-    @app.get("/health")
-    async def health() -> Response:
+    async def health(request: Request) -> Response:
         if unready := await get_service().unready_models():
             raise ServingError(
                 Reason.UNAVAILABLE, f"No replica group answers for {', '.join(unready)}. It may be starting; try again."
             )
         return json_response({"status": "ok"})
 
-    @app.get("/v1/models")
-    async def models() -> Response:
+    async def models(request: Request) -> Response:
         return json_response({"object": "list", "data": list(map(model_object, get_service().models()))})
 
-    @app.get("/v1/models/{name}")
-    async def model(name: str) -> Response:
-        return json_response(model_object(get_service().model(name)))
+    async def model(request: Request) -> Response:
+        return json_response(model_object(get_service().model(request.path_params["name"])))
 
-    @app.post("/v1/completions")
     async def completions(request: Request) -> Response:
         body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
         requests = [_from(request, each) for each in completion_requests(body, request.state.request_id)]
         writer = CompletionWriter(f"cmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), requests, writer)
 
-    @app.post("/v1/chat/completions")
     async def chat_completions(request: Request) -> Response:
         body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
         code_request = _from(request, chat_request(body, request.state.request_id))
         writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), [code_request], writer)
 
+    app = Starlette(
+        routes=[
+            Route("/health", health),
+            Route("/v1/models", models),
+            Route("/v1/models/{name}", model),
+            Route("/v1/completions", completions, methods=["POST"]),
+            Route("/v1/chat/completions", chat_completions, methods=["POST"]),
+        ],
+        middleware=[Middleware(_RequestId)],
+        exception_handlers=ERROR_HANDLERS,
+    )
+    app.router.redirect_slashes = False
     return app
 
 

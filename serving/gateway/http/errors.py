@@ -3,11 +3,14 @@
 import json
 import logging
 import math
+from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ExceptionHandler
 
 from serving.errors import Reason, ServingError
 
@@ -54,34 +57,41 @@ def error_response(error: ServingError) -> Response:
     return json_response(error_body(error), error.wire.http_status, headers)
 
 
-def install_error_handlers(app: FastAPI) -> None:
-    """Make every failure of the app answer with an error body."""
+async def _serving_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, ServingError)
+    return error_response(error)
 
-    @app.exception_handler(ServingError)
-    async def serving_error(request: Request, error: ServingError) -> Response:
-        return error_response(error)
 
-    @app.exception_handler(ClientGoneError)
-    @app.exception_handler(ClientDisconnect)  # while the body was read
-    async def client_gone(request: Request, error: Exception) -> Response:
-        return Response(status_code=_CLIENT_CLOSED_REQUEST)
+async def _client_gone(request: Request, error: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
-    @app.exception_handler(HTTPException)
-    async def routing_error(request: Request, error: HTTPException) -> Response:
-        path = request.url.path
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            allowed = (error.headers or {}).get("Allow", "")
-            response = error_response(
-                ServingError(Reason.METHOD_NOT_ALLOWED, f"{path} does not take {request.method}, but {allowed}.")
-            )
-            response.headers["allow"] = allowed
-            return response
-        return error_response(ServingError(Reason.ROUTE_NOT_FOUND, f"There is nothing at {path}."))
 
-    @app.exception_handler(Exception)
-    async def unexpected_error(request: Request, error: Exception) -> Response:
-        request_id = request.state.request_id
-        _log.error("request %s failed", request_id, exc_info=error)
-        return error_response(
-            ServingError(Reason.INTERNAL, f"The server failed on request {request_id}; its log says more.")
+async def _routing_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    path = request.url.path
+    if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        allowed = (error.headers or {}).get("Allow", "")
+        response = error_response(
+            ServingError(Reason.METHOD_NOT_ALLOWED, f"{path} does not take {request.method}, but {allowed}.")
         )
+        response.headers["allow"] = allowed
+        return response
+    return error_response(ServingError(Reason.ROUTE_NOT_FOUND, f"There is nothing at {path}."))
+
+
+async def _unexpected_error(request: Request, error: Exception) -> Response:
+    request_id = request.state.request_id
+    _log.error("request %s failed", request_id, exc_info=error)
+    return error_response(
+        ServingError(Reason.INTERNAL, f"The server failed on request {request_id}; its log says more.")
+    )
+
+
+ERROR_HANDLERS: Mapping[Any, ExceptionHandler] = {
+    ServingError: _serving_error,
+    ClientGoneError: _client_gone,
+    ClientDisconnect: _client_gone,  # while the body was read
+    HTTPException: _routing_error,
+    Exception: _unexpected_error,
+}
+"""Make every failure of an app answer with an error body."""

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, Coroutine
 from contextlib import aclosing, suppress
 from typing import Any
 
-from fastapi import Request, Response
+from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import ServingError
@@ -15,7 +16,7 @@ from serving.gateway.http.errors import ClientGoneError, compact_json, error_bod
 async def while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> T:
     """The result of `work`, which is cancelled if the client goes away.
 
-    Starlette and FastAPI let the handler of a request run on after its client is gone.
+    Starlette lets the handler of a request run on after its client is gone.
 
     Raises:
       ClientGoneError: the client went away; `work` has ended.
