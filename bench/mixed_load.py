@@ -140,5 +140,5 @@ async def until(condition: Callable[[], bool], timeout_s: float, what: str) -> f
     while not await asyncio.to_thread(condition):
         if time.monotonic() - started > timeout_s:
             raise TimeoutError(f"not within {timeout_s:g} s: {what}")
-        await asyncio.sleep(0.05)
+        await asyncio.sleep(0.2)
     return time.monotonic() - started

@@ -53,6 +53,7 @@ def application(
         name="Gateway",
         num_replicas=config.gateway.replicas,
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
+        graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
     return gateway(Gateway).bind(config, groups)
 

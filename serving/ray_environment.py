@@ -14,7 +14,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a lost proxy is seen within 3 s instead of 30
     "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself, and of its agents
     "RAY_agent_register_timeout_ms": "120000",
-    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "0",  # no load balancer in front that must notice first
+    "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # until every HAProxy has noticed; Ray Serve takes 30
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

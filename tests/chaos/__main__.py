@@ -38,6 +38,8 @@ _STREAMS, _TOKENS, _BEGUN = 50, 48, 12
 _PROMPTS = [f"def function_{number}(a, b):\n    " for number in range(_STREAMS)]
 _REDEPLOY_CLIENTS = 8
 _TIMEOUT_S = 90.0
+_REDEPLOY_S = 300.0
+"""A model with one group does not answer until the new one has started; its requests wait for that."""
 _BACK_S = 120.0
 """When to give up waiting for what was killed; how long it takes is shown."""
 
@@ -73,7 +75,7 @@ def _deploy(checkpoint: Path, version: str) -> None:
         {"id": _FIM, "roles": ["fim"], **common},
         {"id": _CHAT, "roles": ["chat"], "topology": {"hosts": 2}, **common},
     ]
-    serve.run(build({"models": models, "gateway": {"replicas": 2}}), name=_APP)
+    serve.run(build({"models": models, "gateway": {"replicas": 2, "request_timeout_s": _REDEPLOY_S}}), name=_APP)
 
 
 async def _rounds(addresses: Addresses, rounds: int) -> list[str]:
@@ -108,7 +110,9 @@ async def _round(addresses: Addresses, number: int, target: str, before: Counter
         streams = asyncio.create_task(_streams(clients, on_text))
         await until(lambda: begun >= _BEGUN or streams.done(), _TIMEOUT_S, "some streams have begun")
         victims = service_processes()[target]
-        victims[number % len(victims)].kill()
+        victim = victims[number // len(_TARGETS) % len(victims)]
+        victim.kill()
+        await asyncio.to_thread(victim.wait, 10)
         restored = asyncio.create_task(until(lambda: counted() == before and _all_running(), _BACK_S, "all is back"))
         answering_s = await _answering_again(clients)
         ends = await streams
@@ -187,7 +191,7 @@ async def _redeployment(addresses: Addresses, checkpoint: Path) -> list[str]:
             prompt = f"# {number} {len(ends)}\n"
             ends.append(await clients.stream(KINDS[number % len(KINDS)], prompt, _TOKENS))
 
-    async with mixed_clients(addresses, _TIMEOUT_S) as clients, asyncio.TaskGroup() as group:
+    async with mixed_clients(addresses, _REDEPLOY_S) as clients, asyncio.TaskGroup() as group:
         for number in range(_REDEPLOY_CLIENTS):
             group.create_task(client(clients, number))
         await until(lambda: len(ends) > _REDEPLOY_CLIENTS, _TIMEOUT_S, "the load has begun")
