@@ -24,6 +24,7 @@ from typing import Annotated
 
 import typer
 from ray import serve
+from ray.exceptions import RayError
 
 from bench.cluster import Addresses, cluster
 from bench.mixed_load import KINDS, Ended, MixedClients, mixed_clients, until
@@ -169,11 +170,11 @@ def _all_running() -> bool:
 
 
 def _nothing_left() -> bool:
-    return all(
-        not (stats.running or stats.queued) and stats.free_pages == stats.total_pages
-        for model in (_FIM, _CHAT)
-        for stats in _stats(model)
-    )
+    try:
+        groups = [stats for model in (_FIM, _CHAT) for stats in _stats(model)]
+    except RayError:
+        return False  # this process has not noticed yet that a group is gone
+    return all(not (each.running or each.queued) and each.free_pages == each.total_pages for each in groups)
 
 
 def _stats(model: str) -> list[EngineStats]:
