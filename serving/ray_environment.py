@@ -7,9 +7,6 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy.py
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
-    # A replica without threads that pass each message on to each other: ours never block the loop they are called on.
-    "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-    "RAY_SERVE_RUN_ROUTER_IN_SEPARATE_LOOP": "0",
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a machine busy compiling is slow to start a proxy, not broken
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a lost proxy is seen within 3 s instead of 30
     "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself, and of its agents

@@ -95,6 +95,7 @@ def _run(file: ServeFile, console: Console) -> int:
         importing.start()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
         ray.init(
+            address="local",  # not a cluster that happens to be on this machine
             num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
             include_dashboard=False,
             log_to_driver=False,

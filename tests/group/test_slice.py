@@ -14,4 +14,4 @@ def test_hosts_are_placed_on_the_slice_which_is_given_back() -> None:
     assert ran.returncode == 0, ran.stderr
     came = json.loads(ran.stdout.splitlines()[-1])
     once = {"hosts": [["slice-a", "0"], ["slice-a", "1"]], "left": 0}
-    assert came == {"reserved": [once, once], "third": "TimeoutError"}
+    assert came == {"reserved": [once, once], "refused": True}
