@@ -35,7 +35,7 @@ class Load:
       target: replica groups wanted so far, those that still start included.
       reports: of the running groups, the fresh ones.
       silent: running groups whose report is missing or stale.
-      handle_queued: requests that wait in front of the groups, assigned to none.
+      waiting: requests that wait in front of the groups, assigned to none.
     """
 
     target: int
@@ -43,7 +43,7 @@ class Load:
     max_replicas: int
     reports: tuple[ReplicaReport, ...]
     silent: int
-    handle_queued: float
+    waiting: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +78,10 @@ class QueueDepthPolicy:
 
     def _unbounded(self, load: Load) -> tuple[int, Cause, str]:
         if not load.reports:
-            if load.target == 0 and load.handle_queued > 0:
-                return 1, Cause.START, f"{load.handle_queued:.3g} requests wait and no group exists"
+            if load.target == 0 and load.waiting > 0:
+                return 1, Cause.START, f"{load.waiting:.3g} requests wait and no group exists"
             return load.target, Cause.HOLD, f"no report from any of {load.target} wanted groups"
-        queued = load.handle_queued + sum(report.queued_work for report in load.reports)
+        queued = load.waiting + sum(report.queued_work for report in load.reports)
         running = sum(report.running for report in load.reports)
         rows = sum(report.rows for report in load.reports) / len(load.reports)
         work = queued + running

@@ -8,7 +8,8 @@ QUEUED_REQUESTS = "engine_queued_requests"
 RUNNING_REQUESTS = "engine_running_requests"
 ROWS = "engine_rows"
 QUEUED_TOKENS = "engine_queued_tokens"
-STATS = (QUEUED_REQUESTS, RUNNING_REQUESTS, ROWS, QUEUED_TOKENS)
+WAITING_REQUESTS = "gateways_waiting_requests"
+STATS = (QUEUED_REQUESTS, RUNNING_REQUESTS, ROWS, QUEUED_TOKENS, WAITING_REQUESTS)
 
 TOKENS_OF_A_REQUEST = 2048
 """A queued prompt longer than this counts as several: completion in an editor sends less, chat about a file more."""
@@ -23,12 +24,14 @@ class ReplicaReport:
       running: requests with a row.
       rows: requests that can run at the same time; at least 1.
       queued_tokens: prompt tokens of the queued requests.
+      waiting: requests that wait in the Gateways, assigned to no group; every group of a model is told the same.
     """
 
     queued: float
     running: float
     rows: float
     queued_tokens: float
+    waiting: float
 
     def __post_init__(self) -> None:
         if self.rows < 1:
@@ -41,7 +44,7 @@ class ReplicaReport:
 
     def to_stats(self) -> dict[str, float]:
         """What `record_autoscaling_stats` returns."""
-        values = (self.queued, self.running, self.rows, self.queued_tokens)
+        values = (self.queued, self.running, self.rows, self.queued_tokens, self.waiting)
         return {name: float(value) for name, value in zip(STATS, values, strict=True)}
 
     @classmethod
@@ -52,4 +55,5 @@ class ReplicaReport:
             running=stats[RUNNING_REQUESTS],
             rows=stats[ROWS],
             queued_tokens=stats[QUEUED_TOKENS],
+            waiting=stats[WAITING_REQUESTS],
         )

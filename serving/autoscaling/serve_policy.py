@@ -90,7 +90,8 @@ def load_from_context(ctx: "AutoscalingContext", *, stale_after_s: float) -> Loa
         max_replicas=ctx.capacity_adjusted_max_replicas,
         reports=fresh,
         silent=len(reports) - len(fresh),
-        handle_queued=ctx.total_queued_requests or 0.0,
+        # A Gateway that knows no group calls the deployment's handle instead; Ray Serve counts that.
+        waiting=max((report.waiting for report in fresh), default=float(ctx.total_queued_requests or 0)),
     )
 
 

@@ -26,7 +26,7 @@ class GroupModel:
 
     Attributes:
       rows: requests that run at the same time.
-      max_ongoing: requests that Ray Serve assigns to a group; those beyond `rows` queue in it and never leave.
+      max_ongoing: requests that the Gateways assign to a group; those beyond `rows` queue in it and never leave.
       start_s: from the decision to the first request: the machine, the weights, compiling.
       first_token_s: from getting a row to the first token.
     """
@@ -178,7 +178,7 @@ class _Cluster:
 
 
 class _Autoscaler:
-    """Ray Serve's loop around the policy: reports at intervals, a mean over what waits, delays, cold starts."""
+    """Ray Serve's loop around the policy: reports at intervals, delays, cold starts."""
 
     def __init__(self, config: AutoscalingConfig, model: GroupModel) -> None:
         self.target = self._wish = config.min_replicas
@@ -186,23 +186,25 @@ class _Autoscaler:
         self._rows = model.rows
         self._policy = QueueDepthPolicy(target_queued_per_replica=config.target_queued_per_replica)
         self._delays = Delays(upscale_s=config.upscale_delay_s, downscale_s=config.downscale_delay_s)
-        self._waiting: deque[int] = deque(maxlen=max(1, round(config.look_back_s / TICK_S)))
         self._next_report = 0.0
 
     def step(self, cluster: _Cluster, now: float) -> int:
         """The number of groups wanted from now on."""
-        self._waiting.append(len(cluster.waiting))
         new_reports = now >= self._next_report
         if new_reports:
             self._next_report = now + self._config.metrics_interval_s
             for group in cluster.serving:
                 group.report = ReplicaReport(
-                    queued=len(group.queue), running=group.running, rows=self._rows, queued_tokens=0
+                    queued=len(group.queue),
+                    running=group.running,
+                    rows=self._rows,
+                    queued_tokens=0,
+                    waiting=len(cluster.waiting),
                 )
         if not cluster.serving and cluster.waiting:  # Ray Serve does not ask the policy then
             self.target = max(1, self.target)
             return self.target
-        if new_reports or any(self._waiting):  # otherwise the policy knows nothing new
+        if new_reports:  # otherwise the policy knows nothing new
             self._wish = self._decide(cluster)
         self.target = self._delays.follow(self._wish, target=self.target, now=now)
         return self.target
@@ -215,7 +217,7 @@ class _Autoscaler:
             max_replicas=self._config.max_replicas,
             reports=reports,
             silent=len(cluster.serving) - len(reports),
-            handle_queued=sum(self._waiting) / len(self._waiting),
+            waiting=max((report.waiting for report in reports), default=0),
         )
         return self._policy.decide(load).target
 

@@ -104,6 +104,11 @@ class Engine:
         """What took the engine out of service; None while it is healthy."""
         return self._intake.failure
 
+    @property
+    def in_flight(self) -> int:
+        """Requests that were submitted and have not ended."""
+        return len(self._intake)
+
     def submit(self, request: GenerationRequest, on_chunk: OnChunk) -> None:
         """Queues a request. A `max_tokens` beyond the context is no error: generation ends there with LENGTH.
 
@@ -179,7 +184,7 @@ class Engine:
         An exception inside a step, from the runner or not, leaves the KV cache in doubt: every request in flight ends
         with ERROR and the engine is out of service.
         """
-        if not self._intake:
+        if not self.in_flight:
             return False
         try:
             with self._boundary:

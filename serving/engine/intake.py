@@ -33,9 +33,9 @@ class Intake:
         self._ending: dict[Sequence, FinishReason] = {}  # of the live ones; they end at the next step boundary
         self._closed = False
 
-    def __bool__(self) -> bool:
-        """Whether a request is in flight."""
-        return bool(self._live)
+    def __len__(self) -> int:
+        """How many requests are in flight."""
+        return len(self._live)
 
     def add(self, sequence: Sequence) -> None:
         """Takes a request; the older ones of its session end, even if it is itself refused after that.

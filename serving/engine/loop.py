@@ -1,6 +1,7 @@
 """EngineThread: runs an engine's steps while there is work, and sleeps while there is none."""
 
 import threading
+from collections.abc import Callable
 
 from serving.engine.engine import Engine
 
@@ -12,8 +13,10 @@ class EngineThread:
     follows at once, and sees them.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, after_step: Callable[[], None] = lambda: None) -> None:
+        """`after_step` is called in this thread after each step, when all its chunks are out."""
         self._engine = engine
+        self._after_step = after_step
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -41,3 +44,4 @@ class EngineThread:
     def _run(self) -> None:
         while self._engine.wait_for_work():
             self._engine.step()
+            self._after_step()

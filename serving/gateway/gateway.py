@@ -8,8 +8,10 @@ from starlette.applications import Starlette
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
+from serving.gateway.groups.discovery import watch
+from serving.gateway.groups.placement import choose
+from serving.gateway.groups.pool import Choose, GroupPool
 from serving.gateway.grpc.service import GrpcService
-from serving.gateway.handle import HandleBackend
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.single_flight import SingleFlight
@@ -23,12 +25,15 @@ class Gateway(GrpcService):
     HTTP comes through the Starlette app; a gRPC call arrives at the method of its name in `GrpcService`.
     """
 
-    def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]]) -> None:
+    def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]], place: Choose = choose) -> None:
+        pools = {model.id: GroupPool(model, groups[model.id].wake.remote, place) for model in config.models}
+        for model_id, pool in pools.items():
+            watch(groups[model_id], pool.update)
         models = [
             ServedModel(
                 config=model,
                 tokenizer=load_tokenizer(checkpoint_path(model.checkpoint), model.tokenizer),
-                backend=SingleFlight(HandleBackend(model.id, groups[model.id])),
+                backend=SingleFlight(pools[model.id]),
                 max_context=model.limits.max_context,
             )
             for model in config.models

@@ -1,34 +1,28 @@
 """The leader of a replica group: the Ray Serve replica that owns a model, its engine and its devices."""
 
-import asyncio
 import logging
 import os
-from collections import deque
-from collections.abc import AsyncGenerator
-from dataclasses import replace
+from typing import Any
+
+from ray.util import get_node_ip_address
 
 from serving.autoscaling.report import ReplicaReport
 from serving.config import ModelConfig
-from serving.engine.engine import DeadlineUnreachable, Engine, EngineStats, EngineUnavailable, QueueFull
+from serving.engine.engine import Engine, EngineStats
 from serving.engine.loop import EngineThread
-from serving.engine.request import GenerationChunk, GenerationRequest
-from serving.engine.sequence import OnChunk
-from serving.errors import Reason, ServingError
 from serving.group.model import load_runner
 from serving.group.progress import OnProgress, Progress, report
 from serving.group.runner import GroupRunner
+from serving.group.server import GroupServer
 
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log
-
-_RETRY_AFTER_S = 1.0
-_REMEMBERED_ABORTS = 256
-"""More than can be on their way to a group at the same time."""
 
 
 class ReplicaGroup:
     """One model, ready when constructed: weights loaded, every step compiled.
 
-    A Ray Serve deployment class; the Gateway calls `generate` through a handle.
+    A Ray Serve deployment class. Ray Serve places it, watches it and scales it; requests come over the links of its
+    `GroupServer`.
     """
 
     def __init__(self, model: ModelConfig) -> None:
@@ -38,9 +32,10 @@ class ReplicaGroup:
         self._model = model
         self._runner = self.load(model, on_progress)
         self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
-        self._thread = EngineThread(self._engine)
+        self._server = GroupServer(self._engine, get_node_ip_address())
+        self._thread = EngineThread(self._engine, after_step=self._server.flush)
         self._thread.start()
-        self._aborted: deque[str] = deque(maxlen=_REMEMBERED_ABORTS)
+        self._address = self._server.start()
         on_progress("ready", 1, 1)
 
     @classmethod
@@ -48,38 +43,12 @@ class ReplicaGroup:
         """What executes the steps of this kind of group."""
         return load_runner(model, on_progress)
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        """Generate one sequence; a cancelled call is aborted in the engine, in whatever phase it is.
+    def record_replica_metadata(self) -> dict[str, Any]:
+        """Called by Ray Serve when the group is ready; it tells every Gateway, which then links to the group."""
+        return self._address.to_metadata()
 
-        Yields the first token at once, and together what becomes available while a chunk is being sent.
-
-        Raises:
-          ServingError: CONTEXT_LENGTH_EXCEEDED, OVERLOADED or UNAVAILABLE.
-        """
-        if request.request_id in self._aborted:
-            return
-        loop = asyncio.get_running_loop()
-        chunks: asyncio.Queue[GenerationChunk] = asyncio.Queue()
-
-        def deliver(chunk: GenerationChunk) -> None:
-            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
-
-        self._submit(request, deliver)
-        try:
-            finished = False
-            while not finished:
-                chunk = await chunks.get()
-                while not chunks.empty():
-                    chunk = _join(chunk, chunks.get_nowait())
-                finished = chunk.finish_reason is not None
-                yield chunk
-        finally:
-            self._engine.abort(request.request_id)
-
-    async def abort(self, request_id: str) -> None:
-        """End a request whose caller is gone; also one that has not arrived yet."""
-        self._aborted.append(request_id)
-        self._engine.abort(request_id)
+    async def wake(self) -> None:
+        """Called through a handle when no group of the model runs: for Ray Serve to start one."""
 
     async def stats(self) -> EngineStats:
         """Where the engine stands."""
@@ -97,6 +66,7 @@ class ReplicaGroup:
             running=stats.running,
             rows=self._model.limits.max_rows,
             queued_tokens=stats.queued_tokens,
+            waiting=self._server.waiting,
         ).to_stats()
 
     async def check_health(self) -> None:
@@ -117,30 +87,11 @@ class ReplicaGroup:
             os._exit(1)
 
     def __del__(self) -> None:
-        """Called by Ray Serve once requests have drained."""
-        if not hasattr(self, "_thread"):
+        """Called by Ray Serve when no Gateway is told of this group any more: finishes what there is, and ends."""
+        if not hasattr(self, "_address"):
             return  # construction failed
         try:
-            self._thread.stop(drain=False, timeout_s=10)
+            self._thread.stop(drain=True, timeout_s=self._model.drain_timeout_s)
         finally:
+            self._server.stop()
             self._runner.close()
-
-    def _submit(self, request: GenerationRequest, deliver: OnChunk) -> None:
-        try:
-            self._engine.submit(request, deliver)
-        except ValueError as error:
-            raise ServingError(Reason.CONTEXT_LENGTH_EXCEEDED, str(error), "prompt") from None
-        except QueueFull as error:
-            raise ServingError(Reason.OVERLOADED, str(error), retry_after_s=_RETRY_AFTER_S) from None
-        except DeadlineUnreachable as error:
-            raise ServingError(Reason.DEADLINE_EXCEEDED, str(error)) from None
-        except EngineUnavailable as error:
-            raise ServingError(Reason.UNAVAILABLE, str(error), retry_after_s=_RETRY_AFTER_S) from None
-
-
-def _join(first: GenerationChunk, second: GenerationChunk) -> GenerationChunk:
-    return replace(
-        second,
-        tokens=first.tokens + second.tokens,
-        cached_tokens=first.cached_tokens + second.cached_tokens,
-    )

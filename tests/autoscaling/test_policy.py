@@ -30,23 +30,23 @@ def loads(draw: st.DrawFn) -> Load:
         max_replicas=draw(st.integers(max(1, at_least), 12)),
         reports=tuple(draw(st.lists(reports, max_size=8))),
         silent=draw(st.integers(0, 3)),
-        handle_queued=draw(st.floats(0, 500)),
+        waiting=draw(st.floats(0, 500)),
     )
 
 
-def load(*reports: ReplicaReport, target: int, silent: int = 0, handle_queued: float = 0, at_least: int = 1) -> Load:
+def load(*reports: ReplicaReport, target: int, silent: int = 0, waiting: float = 0, at_least: int = 1) -> Load:
     return Load(
         target=target,
         min_replicas=at_least,
         max_replicas=20,
         reports=reports,
         silent=silent,
-        handle_queued=handle_queued,
+        waiting=waiting,
     )
 
 
 def report(queued: float = 0, running: float = 0, queued_tokens: float = 0) -> ReplicaReport:
-    return ReplicaReport(queued=queued, running=running, rows=ROWS, queued_tokens=queued_tokens)
+    return ReplicaReport(queued=queued, running=running, rows=ROWS, queued_tokens=queued_tokens, waiting=0)
 
 
 @given(loads())
@@ -60,7 +60,7 @@ def test_it_stays_within_the_bounds_and_gives_a_reason(load: Load) -> None:
 @given(loads(), st.floats(0, 500))
 @settings(deadline=None)
 def test_more_in_the_queue_never_means_fewer_groups(load: Load, more: float) -> None:
-    longer = replace(load, handle_queued=load.handle_queued + more)
+    longer = replace(load, waiting=load.waiting + more)
     assert POLICY.decide(longer).target >= POLICY.decide(load).target
 
 
@@ -102,23 +102,23 @@ def test_it_grows_at_once_and_shrinks_one_at_a_time(load: Load) -> None:
 def test_a_load_between_the_thresholds_changes_nothing(groups: int, fill: float) -> None:
     running = min(ROWS, fill * ROWS)
     waiting = (fill * ROWS - running) * groups
-    decision = POLICY.decide(load(*[report(running=running)] * groups, target=groups, handle_queued=waiting))
+    decision = POLICY.decide(load(*[report(running=running)] * groups, target=groups, waiting=waiting))
     assert (decision.target, decision.cause) == (groups, Cause.STEADY)
 
 
 def test_a_burst_of_60_gets_its_groups_in_the_first_decision() -> None:
     # 8 of them run; 60 fit into 5 groups with 8 rows and 4 queued each
-    assert POLICY.decide(load(report(running=8), target=1, handle_queued=52)).target == 5
+    assert POLICY.decide(load(report(running=8), target=1, waiting=52)).target == 5
     assert POLICY.decide(load(report(running=8, queued=52), target=1)).target == 5
     # 60 more than run: 68 need 6
-    decision = POLICY.decide(load(report(running=8), target=1, handle_queued=60))
+    decision = POLICY.decide(load(report(running=8), target=1, waiting=60))
     assert (decision.target, decision.cause) == (6, Cause.GROW)
     assert decision.reason == "60 queued and 8 running with 8 rows a group, more than 4 queued for each of 1"
-    assert POLICY.decide(replace(load(report(running=8), target=1, handle_queued=60), max_replicas=3)).target == 3
+    assert POLICY.decide(replace(load(report(running=8), target=1, waiting=60), max_replicas=3)).target == 3
 
 
 def test_a_bound_that_decides_is_part_of_the_reason() -> None:
-    burst = replace(load(report(running=8), target=1, handle_queued=60), max_replicas=3)
+    burst = replace(load(report(running=8), target=1, waiting=60), max_replicas=3)
     assert POLICY.decide(burst).reason.endswith("; 6 is limited by max_replicas=3")
     assert POLICY.decide(load(report(), target=1)).reason.endswith("; 0 is raised to min_replicas=1")
 
@@ -128,7 +128,7 @@ def test_full_groups_with_nothing_queued_keep_their_number() -> None:
 
 
 def test_groups_that_still_start_count_as_wanted() -> None:
-    decision = POLICY.decide(load(report(running=8), target=5, handle_queued=52))
+    decision = POLICY.decide(load(report(running=8), target=5, waiting=52))
     assert (decision.target, decision.cause) == (5, Cause.STEADY)
 
 
@@ -146,12 +146,12 @@ def test_long_prompts_count_as_several_requests() -> None:
         (load(report(), report(), report(), target=3, at_least=0), 2, Cause.IDLE),
         (load(report(), target=1, at_least=1), 1, Cause.IDLE),
         (load(report(running=1), target=1, at_least=0), 1, Cause.STEADY),
-        (load(report(), target=1, at_least=0, handle_queued=0.1), 1, Cause.STEADY),
+        (load(report(), target=1, at_least=0, waiting=0.1), 1, Cause.STEADY),
         (load(report(), target=2, silent=1, at_least=0), 2, Cause.HOLD),
         (load(target=1, silent=1, at_least=0), 1, Cause.HOLD),
         (load(target=1, at_least=0), 1, Cause.HOLD),
         (load(target=0, at_least=0), 0, Cause.HOLD),
-        (load(target=0, at_least=0, handle_queued=3), 1, Cause.START),
+        (load(target=0, at_least=0, waiting=3), 1, Cause.START),
     ],
 )
 def test_zero_only_when_every_group_says_that_it_is_idle(given: Load, target: int, cause: Cause) -> None:
@@ -169,4 +169,4 @@ def test_a_report_survives_its_way_through_ray_serve(report: ReplicaReport) -> N
 
 def test_a_report_without_rows_is_refused() -> None:
     with pytest.raises(ValueError, match="rows=0"):
-        ReplicaReport(queued=0, running=0, rows=0, queued_tokens=0)
+        ReplicaReport(queued=0, running=0, rows=0, queued_tokens=0, waiting=0)

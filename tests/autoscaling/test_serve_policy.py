@@ -23,8 +23,8 @@ CONFIG = AutoscalingConfig(
 pytestmark = pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
 
 
-def report(queued: float = 0, running: float = 0) -> ReplicaReport:
-    return ReplicaReport(queued=queued, running=running, rows=8, queued_tokens=0)
+def report(queued: float = 0, running: float = 0, waiting: float = 0) -> ReplicaReport:
+    return ReplicaReport(queued=queued, running=running, rows=8, queued_tokens=0, waiting=waiting)
 
 
 def context(
@@ -70,8 +70,14 @@ def test_the_newest_report_counts_not_the_mean(policy: ServeQueueDepthPolicy) ->
     assert policy(ctx) == (5, {})
 
 
-def test_what_waits_in_handles_is_added(policy: ServeQueueDepthPolicy) -> None:
-    assert policy(context({A: [(NOW, report(running=8))]}, handle_queued=52)) == (5, {})
+def test_what_waits_in_the_gateways_is_added_once(policy: ServeQueueDepthPolicy) -> None:
+    assert policy(context({A: [(NOW, report(running=8, waiting=52))]})) == (5, {})
+    both = {A: [(NOW, report(running=8, waiting=52))], B: [(NOW, report(running=8, waiting=52))]}
+    assert policy(context(both, running=(A, B), target=2)) == (6, {})
+
+
+def test_who_calls_where_no_group_is_starts_one(policy: ServeQueueDepthPolicy) -> None:
+    assert policy(context({}, running=(), target=0, handle_queued=2)) == (1, {})
 
 
 def test_a_stale_report_is_none() -> None:

@@ -1,6 +1,7 @@
 """One cluster for all tests of the whole service: Ray Serve, HAProxy, Gateway and two tiny models."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
@@ -9,12 +10,15 @@ from ray import serve
 
 from bench.cluster import cluster
 from serving.app import build
+from serving.config import ModelConfig, ServingConfig
 from serving.engine.engine import EngineStats
+from serving.gateway.groups.discovery import watch
+from serving.gateway.groups.pool import GroupPool
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 FIM = "codegemma-tiny"
 CHAT = "codegemma-tiny-it"
-_APP = "codegemma"
+APP = "codegemma"
 
 
 @dataclass(frozen=True)
@@ -23,16 +27,32 @@ class Service:
 
     url: str
     grpc_target: str
+    config: ServingConfig
+
+    def model(self, model_id: str) -> ModelConfig:
+        """The configuration of one of the models."""
+        [model] = (model for model in self.config.models if model.id == model_id)
+        return model
 
     def stats(self, model: str) -> EngineStats:
         """Where the engine of a model stands."""
-        [stats] = serve.get_deployment_handle(model, _APP).broadcast("stats").results(timeout_s=30)
+        [stats] = serve.get_deployment_handle(model, APP).broadcast("stats").results(timeout_s=30)
         return stats
 
     def recompilations(self, model: str) -> int:
         """Compilations of a model's steps after it was ready."""
-        [count] = serve.get_deployment_handle(model, _APP).broadcast("recompilations").results(timeout_s=30)
+        [count] = serve.get_deployment_handle(model, APP).broadcast("recompilations").results(timeout_s=30)
         return count
+
+
+@asynccontextmanager
+async def groups_of(model: ModelConfig, app: str) -> AsyncIterator[GroupPool]:
+    """The groups of a model, as a Gateway in this process would see them."""
+    handle = serve.get_deployment_handle(model.id, app)
+    pool = GroupPool(model, handle.wake.remote)
+    watch(handle, pool.update)
+    yield pool
+    await pool.close()
 
 
 @pytest.fixture(scope="session")
@@ -44,8 +64,8 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         {"id": CHAT, "checkpoint": checkpoint, "roles": ["chat"], "dtype": "float32", "limits": limits},
     ]
     with cluster() as addresses:
-        serve.run(build({"models": models}), name=_APP)
-        yield Service(addresses.url, addresses.grpc_target)
+        serve.run(build({"models": models}), name=APP)
+        yield Service(addresses.url, addresses.grpc_target, ServingConfig.model_validate({"models": models}))
 
 
 @pytest.fixture

@@ -13,9 +13,10 @@ from ray import serve
 
 from bench.simulated import SimulatedGroup, simulated_service
 from serving.app import application
+from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest
-from serving.gateway.handle import HandleBackend
-from tests.service.conftest import Service
+from serving.gateway.groups.pool import GroupPool
+from tests.service.conftest import Service, groups_of
 
 _APP, _MODEL = "burst", "burst-model"
 _REQUESTS, _TOKENS = 60, 100  # of 10 ms each: a second for a request, 15 s of work for one group of four rows
@@ -29,7 +30,7 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def backend(service: Service) -> Iterator[HandleBackend]:
+def model(service: Service) -> Iterator[ModelConfig]:
     autoscaling = {
         "min_replicas": 1,
         "max_replicas": _MAX_REPLICAS,
@@ -41,7 +42,7 @@ def backend(service: Service) -> Iterator[HandleBackend]:
     limits = {"max_rows": 4, "max_context": 256, "kv_tokens": 2048, "max_queue": 100}
     config = simulated_service(_MODEL, limits, drain_timeout_s=20, autoscaling=autoscaling)
     serve.run(application(config, SimulatedGroup), name=_APP, route_prefix=None)
-    yield HandleBackend(_MODEL, serve.get_deployment_handle(_MODEL, _APP))
+    yield config.models[0]
     serve.delete(_APP)
 
 
@@ -60,15 +61,24 @@ async def until(condition, timeout_s: float) -> float:
     return time.monotonic() - started
 
 
-async def generate(backend: HandleBackend, number: int) -> int:
+async def generate(backend: GroupPool, number: int) -> int:
     request = GenerationRequest(request_id=str(number), prompt_ids=(2, 5), max_tokens=_TOKENS)
     return sum([len(chunk.tokens) async for chunk in backend.generate(request)])
 
 
 async def test_a_burst_is_shared_by_new_groups_which_go_when_it_is_over(
-    backend: HandleBackend, capsys: pytest.CaptureFixture[str]
+    model: ModelConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await until(lambda: replicas() == (1, 1), 60)
+    async with groups_of(model, _APP) as backend:
+        await share_a_burst(backend, capsys)
+    await until(lambda: replicas() == (1, 1), 60)
+    assert f"{_MODEL}: {_MAX_REPLICAS} replica groups" in controller_log(), "decisions and their reasons are logged"
+    target = f'codegemma_autoscaling_target_replicas{{.*deployment="{_MODEL}".*}} '
+    await until(lambda: re.search(target + "1.0", metrics()) is not None, 60)
+
+
+async def share_a_burst(backend: GroupPool, capsys: pytest.CaptureFixture[str]) -> None:
     burst = [asyncio.create_task(generate(backend, number)) for number in range(_REQUESTS)]
     raised_s = await until(lambda: replicas()[0] > 1, 30)
     seen: dict[str, int] = {}  # by group: tokens generated; a group that is gone is no longer asked
@@ -82,10 +92,6 @@ async def test_a_burst_is_shared_by_new_groups_which_go_when_it_is_over(
     with capsys.disabled():
         print(f"\n{_REQUESTS} queued requests raised the target after {raised_s:.1f} s; tokens by group: {seen}")
     assert len(seen) == _MAX_REPLICAS and min(seen.values()) > 0, seen
-    await until(lambda: replicas() == (1, 1), 60)
-    assert f"{_MODEL}: {_MAX_REPLICAS} replica groups" in controller_log(), "decisions and their reasons are logged"
-    target = f'codegemma_autoscaling_target_replicas{{.*deployment="{_MODEL}".*}} '
-    await until(lambda: re.search(target + "1.0", metrics()) is not None, 60)
 
 
 def controller_log() -> str:

@@ -4,17 +4,18 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from ray import serve
 
 from bench.simulated import simulated_service
 from serving.app import application
+from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
-from serving.gateway.handle import HandleBackend
-from tests.service.conftest import Service
+from serving.gateway.groups.pool import GroupPool
+from tests.service.conftest import Service, groups_of
 from tests.service.failing_group import FAIL, HANG, FailingGroup
 
 _APP, _MODEL = "failures", "failing"
@@ -23,20 +24,26 @@ pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.fixture(scope="module")
-def backend(service: Service) -> Iterator[HandleBackend]:
+def model(service: Service) -> Iterator[ModelConfig]:
     limits = {"max_rows": 8, "max_context": 256, "kv_tokens": 4096}
     config = simulated_service(_MODEL, limits, step_timeout_s=2, drain_timeout_s=5)
     serve.run(application(config, FailingGroup), name=_APP, route_prefix=None)
-    yield HandleBackend(_MODEL, serve.get_deployment_handle(_MODEL, _APP))
+    yield config.models[0]
     serve.delete(_APP)
 
 
-async def generate(backend: HandleBackend, request_id: str, *ids: int, tokens: int = 3, **fields: float) -> int:
+@pytest.fixture
+async def backend(model: ModelConfig) -> AsyncIterator[GroupPool]:
+    async with groups_of(model, _APP) as pool:
+        yield pool
+
+
+async def generate(backend: GroupPool, request_id: str, *ids: int, tokens: int = 3, **fields: float) -> int:
     request = GenerationRequest(request_id=request_id, prompt_ids=(2, 5, *ids), max_tokens=tokens, **fields)
     return sum([len(chunk.tokens) async for chunk in backend.generate(request)])
 
 
-async def serving_again(backend: HandleBackend, timeout_s: float = 60) -> None:
+async def serving_again(backend: GroupPool, timeout_s: float = 60) -> None:
     """Waits until the group answers; whatever it says until then may be tried again."""
     give_up = time.monotonic() + timeout_s
     while True:
@@ -52,7 +59,7 @@ async def serving_again(backend: HandleBackend, timeout_s: float = 60) -> None:
 
 @pytest.mark.parametrize("trouble", [FAIL, HANG], ids=["fails", "hangs"])
 async def test_a_step_that_fails_or_hangs_ends_its_requests_retryably_and_the_group_comes_back(
-    backend: HandleBackend, trouble: int
+    backend: GroupPool, trouble: int
 ) -> None:
     await serving_again(backend)
     begun = asyncio.create_task(generate(backend, f"begun-{trouble}", tokens=200))
@@ -66,7 +73,7 @@ async def test_a_step_that_fails_or_hangs_ends_its_requests_retryably_and_the_gr
     await serving_again(backend)
 
 
-async def test_killing_a_group_ends_every_stream_at_once_and_the_group_comes_back(backend: HandleBackend) -> None:
+async def test_killing_a_group_ends_every_stream_at_once_and_the_group_comes_back(backend: GroupPool) -> None:
     await serving_again(backend)
     [pid] = await serve.get_deployment_handle(_MODEL, _APP).broadcast("pid").results_async(timeout_s=30)
     streams = [asyncio.create_task(generate(backend, f"stream-{number}", tokens=200)) for number in range(16)]
@@ -82,7 +89,7 @@ async def test_killing_a_group_ends_every_stream_at_once_and_the_group_comes_bac
     await serving_again(backend)
 
 
-async def test_a_request_without_time_left_is_refused_at_once(backend: HandleBackend) -> None:
+async def test_a_request_without_time_left_is_refused_at_once(backend: GroupPool) -> None:
     await serving_again(backend)
     with pytest.raises(ServingError) as error:
         await generate(backend, "late", timeout_s=1.0, sent_at=time.time() - 2)

@@ -1,0 +1,148 @@
+"""LinkedGroup: one replica group, at the other end of a link."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import suppress
+from dataclasses import replace
+
+from aiohttp import ClientWebSocketResponse, WSMsgType
+
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
+from serving.errors import Reason, ServingError
+from serving.link import Abort, Refusal, Submit, ToGroup, Waiting, decode_from_group, encode
+
+_RETRY_AFTER_S = 1.0
+
+
+class LinkedGroup:
+    """Sends requests to a group and hands out what comes back; ends with its link."""
+
+    def __init__(self, group_id: str, on_change: Callable[[], None]) -> None:
+        """`on_change` is called when the group has more room, or one request less of this Gateway."""
+        self.group_id = group_id
+        self._on_change = on_change
+        self._outgoing: asyncio.Queue[ToGroup] = asyncio.Queue()
+        self._generations: dict[str, Generation] = {}
+        self._told_load = 0
+        self._submitted = self._taken = 0
+
+    @property
+    def load(self) -> int:
+        """Requests in the group: what it said last, and what was sent there since."""
+        return self._told_load + self._submitted - self._taken
+
+    @property
+    def idle(self) -> bool:
+        """Whether nothing of this Gateway is in the group."""
+        return not self._generations
+
+    def open(self, request: GenerationRequest) -> "Generation":
+        """Sends a request; `close` what this returns."""
+        generation = self._generations[request.request_id] = Generation(self, request.request_id)
+        self._submitted += 1
+        self._outgoing.put_nowait(Submit(request))
+        return generation
+
+    def forget(self, request_id: str, *, finished: bool) -> None:
+        """Takes no more of a request; ends it in the group unless it has `finished` there."""
+        if self._generations.pop(request_id, None) is None:
+            return
+        if not finished:
+            self._outgoing.put_nowait(Abort(request_id))
+        self._on_change()
+
+    def tell_waiting(self, requests: int) -> None:
+        """Tells the group how many requests wait in this Gateway."""
+        self._outgoing.put_nowait(Waiting(requests))
+
+    async def run(self, socket: ClientWebSocketResponse) -> None:
+        """Carries messages until the link ends; what is open then is lost."""
+        sender = asyncio.create_task(self._send(socket))
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.BINARY:
+                    self._receive(message.data)
+        finally:
+            sender.cancel()
+            generations, self._generations = self._generations, {}
+            for generation in generations.values():
+                generation.put(lost())
+
+    async def _send(self, socket: ClientWebSocketResponse) -> None:
+        with suppress(ConnectionError):  # whoever reads sees it too
+            while True:
+                await socket.send_bytes(encode(await self._outgoing.get()))
+
+    def _receive(self, data: bytes) -> None:
+        message = decode_from_group(data)
+        more_room = message.load - message.taken < self._told_load - self._taken
+        self._told_load, self._taken = message.load, message.taken
+        for request_id, chunk in message.chunks:
+            if request_id in self._generations:
+                self._generations[request_id].put(chunk)
+        for refusal in message.refusals:
+            if refusal.request_id in self._generations:
+                self._generations[refusal.request_id].put(_error(refusal))
+        if more_room:
+            self._on_change()
+
+
+class Generation:
+    """One request in a group, and what came of it so far."""
+
+    def __init__(self, group: LinkedGroup, request_id: str) -> None:
+        self._group = group
+        self._request_id = request_id
+        self._given: asyncio.Queue[GenerationChunk | ServingError] = asyncio.Queue()
+        self._finished = False
+
+    def put(self, given: GenerationChunk | ServingError) -> None:
+        """Takes what the group gave, or why it gives no more."""
+        self._given.put_nowait(given)
+
+    async def chunks(self) -> AsyncGenerator[GenerationChunk, None]:
+        """What the group gives; together what came while the caller was busy. Closes at the end.
+
+        Raises:
+          ServingError: the group refused the request, UNAVAILABLE if the group is lost.
+        """
+        try:
+            while not self._finished:
+                given = await self._given.get()
+                while isinstance(given, GenerationChunk) and not self._given.empty():
+                    more = self._given.get_nowait()
+                    given = _join(given, more) if isinstance(more, GenerationChunk) else more
+                if isinstance(given, ServingError):
+                    self._finished = True
+                    raise given
+                self._finished = given.finish_reason is not None
+                if given.finish_reason in (FinishReason.ERROR, FinishReason.ABORTED):
+                    raise lost()  # nobody but this Gateway aborts, and then it does not read on
+                yield given
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Ends it, if it has not ended."""
+        self._group.forget(self._request_id, finished=self._finished)
+
+
+def lost() -> ServingError:
+    """What the requests of a group see that is lost."""
+    return ServingError(
+        Reason.UNAVAILABLE,
+        "The replica group that served this request was lost. Try again.",
+        retry_after_s=_RETRY_AFTER_S,
+    )
+
+
+def _error(refusal: Refusal) -> ServingError:
+    return ServingError(refusal.reason, refusal.message, refusal.field, refusal.retry_after_s)
+
+
+def _join(first: GenerationChunk, second: GenerationChunk) -> GenerationChunk:
+    return replace(
+        second,
+        tokens=first.tokens + second.tokens,
+        cached_tokens=first.cached_tokens + second.cached_tokens,
+    )

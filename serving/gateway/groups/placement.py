@@ -1,0 +1,68 @@
+"""Placement: which replica group of a model a request goes to. Pure functions."""
+
+import hashlib
+import random
+from collections.abc import Sequence
+from typing import Protocol
+
+from serving.engine.request import GenerationRequest, Priority
+
+_HEAD_TOKENS = 64
+"""Of a prompt, that name its file where no session does."""
+
+
+class Candidate(Protocol):
+    """A group that a request could go to."""
+
+    @property
+    def group_id(self) -> str: ...
+
+    @property
+    def load(self) -> int:
+        """Requests in it."""
+        ...
+
+
+def choose[C: Candidate](groups: Sequence[C], request: GenerationRequest, session: str, rows: int) -> C | None:
+    """The group for a request, or None while it has to wait.
+
+    A session stays where its prefix is cached while that group has a free row: all Gateways rank the groups of a
+    session alike without talking to each other (rendezvous hashing, Thaler and Ravishankar 1998), and when a group
+    comes or goes, only the sessions that it ranks first for move. Everything else goes where the least is going on.
+
+    A group takes some urgent requests beyond its rows: its engine starts them at once, whatever it does for others.
+    What can wait does so outside, where the next free group gets it: work that is assigned never moves.
+
+    Args:
+      groups: those there are.
+      request: normal ones may fill the rows, urgent ones half as many again.
+      session: the `session_of` an urgent request; empty when it does not matter where the request goes.
+      rows: requests that a group works on at the same time.
+    """
+    if not groups:
+        return None
+    least = min(groups, key=lambda group: (group.load, random.random()))
+    if request.priority is not Priority.URGENT:
+        return least if least.load < rows else None
+    if session:
+        home = max(groups, key=lambda group: affinity(session, group.group_id))
+        if home.load < rows:
+            return home
+    return least if least.load < rows + max(2, rows // 2) else None
+
+
+def affinity(session: str, group_id: str) -> int:
+    """How much a session wants a group, in every process alike."""
+    return int.from_bytes(hashlib.blake2b(f"{session}\0{group_id}".encode(), digest_size=8).digest())
+
+
+def session_of(request: GenerationRequest) -> str:
+    """What keeps an urgent request near what it shares work with: its session, or the head of its file.
+
+    While somebody types, a file changes where the cursor is; its first tokens stay. Of a conversation, one group knows
+    as little as any other.
+    """
+    if request.priority is not Priority.URGENT:
+        return ""
+    head = repr(request.prompt_ids[:_HEAD_TOKENS]).encode()
+    return request.session_id or hashlib.blake2b(head, digest_size=8).hexdigest()

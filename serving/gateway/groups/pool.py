@@ -1,0 +1,205 @@
+"""GroupPool: the replica groups of one model, and the requests that wait for them."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing, suppress
+from dataclasses import dataclass, replace
+
+import aiohttp
+
+from serving.config import ModelConfig
+from serving.engine.request import GenerationChunk, GenerationRequest, Priority
+from serving.errors import Reason, ServingError
+from serving.gateway.groups.group import Generation, LinkedGroup
+from serving.gateway.groups.placement import choose, session_of
+from serving.link import GroupAddress
+
+_log = logging.getLogger("ray.serve.group_pool")  # below Ray Serve's logger, whose handlers write the log
+
+_RETRY_AFTER_S = 1.0
+_HEARTBEAT_S = 15.0
+"""A group whose machine is gone is noticed within this time; one whose process is gone, at once."""
+_RELINK_S = 0.5
+_TELL_S = 0.05
+"""What waits is told the groups at most this often."""
+
+type Choose = Callable[[list[LinkedGroup], GenerationRequest, str, int], LinkedGroup | None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Waiter:
+    request: GenerationRequest
+    session: str
+    placed: asyncio.Future[Generation]
+
+
+class GroupPool:
+    """Implements `serving.gateway.choice.ModelBackend` over links to the groups."""
+
+    def __init__(self, model: ModelConfig, wake: Callable[[], Awaitable[object]], place: Choose = choose) -> None:
+        """Starts without groups.
+
+        Args:
+          model: whose groups they are.
+          wake: called when requests wait and there is no group; returns when there may be one.
+          place: chooses a group; benchmarks compare others.
+        """
+        self._model = model
+        self._wake = wake
+        self._choose = place
+        self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each link, also of groups that are to go
+        self._linked: dict[str, LinkedGroup] = {}
+        self._known: Mapping[str, GroupAddress] = {}
+        self._waiting: dict[Priority, deque[_Waiter]] = {priority: deque() for priority in Priority}
+        self._told_waiting = 0
+        self._telling: asyncio.TimerHandle | None = None
+        self._waking: asyncio.Task[None] | None = None
+
+    def update(self, groups: Mapping[str, GroupAddress]) -> None:
+        """Says which groups there are, by id; one that is no longer among them finishes what it has."""
+        self._known = groups
+        for group_id, address in groups.items():
+            if group_id not in self._tasks:
+                self._tasks[group_id] = asyncio.create_task(self._keep_link(group_id, address))
+        self._on_change()
+
+    async def close(self) -> None:
+        """Ends all links."""
+        if self._telling:
+            self._telling.cancel()
+        tasks = [*self._tasks.values(), *([self._waking] if self._waking else [])]
+        self._tasks.clear()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def ready(self) -> bool:
+        """Whether some group answers now, or would be started for a request."""
+        return bool(self._candidates()) or self._sleeps
+
+    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+        """Generate one sequence on some group; closing the generator aborts it there.
+
+        A group that is lost before it gave anything is not the client's business: another one is tried once.
+
+        Raises:
+          ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
+            the group itself refused.
+        """
+        begun = False
+        try:
+            async with aclosing(self._generate_once(request)) as chunks:
+                async for chunk in chunks:
+                    begun = True
+                    yield chunk
+            return
+        except ServingError as error:
+            if begun or error.reason is not Reason.UNAVAILABLE:
+                raise
+        again = replace(request, request_id=f"{request.request_id}-again")  # the first may still run where it was
+        async with aclosing(self._generate_once(again)) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _generate_once(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+        generation = await self._place(request)
+        async with aclosing(generation.chunks()) as chunks:
+            async for chunk in chunks:
+                yield chunk
+
+    async def _place(self, request: GenerationRequest) -> Generation:
+        waiter = _Waiter(request, session_of(request), asyncio.get_running_loop().create_future())
+        queue = self._waiting[request.priority]
+        queue.append(waiter)
+        self._assign()
+        if not waiter.placed.done() and self._count_waiting() > self._model.limits.max_queue:
+            queue.remove(waiter)
+            raise ServingError(
+                Reason.OVERLOADED,
+                f"model {self._model.id!r} has {self._model.limits.max_queue} requests waiting, its limit. "
+                "Try again in a moment.",
+                retry_after_s=_RETRY_AFTER_S,
+            )
+        try:
+            return await waiter.placed
+        except asyncio.CancelledError:
+            if waiter.placed.done() and not waiter.placed.cancelled():
+                waiter.placed.result().close()
+            raise
+        finally:
+            with suppress(ValueError):
+                queue.remove(waiter)
+            self._tell_waiting()
+
+    def _assign(self) -> None:
+        """Gives the groups what they have room for, urgent requests first."""
+        candidates = self._candidates()
+        for queue in self._waiting.values():
+            while queue:
+                waiter = queue[0]
+                if not waiter.placed.done():  # cancelled, otherwise
+                    group = self._choose(candidates, waiter.request, waiter.session, self._model.limits.max_rows)
+                    if group is None:
+                        break
+                    waiter.placed.set_result(group.open(waiter.request))
+                queue.popleft()
+        if self._count_waiting():
+            self._tell_waiting()
+            if not candidates and self._sleeps and self._waking is None:
+                self._waking = asyncio.create_task(self._wake_one())
+
+    def _candidates(self) -> list[LinkedGroup]:
+        return [group for group_id, group in self._linked.items() if group_id in self._known]
+
+    def _on_change(self) -> None:
+        self._assign()
+        for group_id in [group_id for group_id in self._tasks if group_id not in self._known]:
+            if group_id not in self._linked or self._linked[group_id].idle:
+                self._tasks.pop(group_id).cancel()
+
+    async def _keep_link(self, group_id: str, address: GroupAddress) -> None:
+        async with aiohttp.ClientSession(headers={"Authorization": f"Bearer {address.key}"}) as session:
+            while True:
+                group = LinkedGroup(group_id, self._on_change)
+                try:
+                    async with session.ws_connect(
+                        address.url, heartbeat=_HEARTBEAT_S, compress=0, max_msg_size=0
+                    ) as socket:
+                        self._linked[group_id] = group
+                        group.tell_waiting(self._count_waiting())
+                        self._assign()
+                        await group.run(socket)
+                except Exception as error:
+                    _log.info("no link to group %s of %s: %r", group_id, self._model.id, error)
+                finally:
+                    if self._linked.get(group_id) is group:
+                        del self._linked[group_id]
+                await asyncio.sleep(_RELINK_S)
+
+    @property
+    def _sleeps(self) -> bool:
+        """Whether it is in order that no group runs."""
+        return self._model.autoscaling is not None and self._model.autoscaling.min_replicas == 0
+
+    async def _wake_one(self) -> None:
+        try:
+            await self._wake()
+        except Exception:
+            _log.exception("no group of %s could be started", self._model.id)
+        finally:
+            self._waking = None
+
+    def _count_waiting(self) -> int:
+        return sum(map(len, self._waiting.values()))
+
+    def _tell_waiting(self) -> None:
+        if self._telling is None and self._count_waiting() != self._told_waiting:
+            self._telling = asyncio.get_running_loop().call_later(_TELL_S, self._tell_waiting_now)
+
+    def _tell_waiting_now(self) -> None:
+        self._telling = None
+        self._told_waiting = self._count_waiting()
+        for group in self._candidates():
+            group.tell_waiting(self._told_waiting)

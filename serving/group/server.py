@@ -1,0 +1,194 @@
+"""GroupServer: what the Gateways are linked to, in front of a group's engine."""
+
+import asyncio
+import hmac
+import secrets
+import threading
+from collections import deque
+from contextlib import suppress
+from functools import partial
+
+from aiohttp import WSMsgType, web
+
+from serving.engine.engine import DeadlineUnreachable, Engine, EngineUnavailable, QueueFull
+from serving.engine.request import GenerationChunk, GenerationRequest
+from serving.errors import Reason
+from serving.link import Abort, FromGroup, GroupAddress, Refusal, Submit, Waiting, decode_to_group, encode
+
+_RETRY_AFTER_S = 1.0
+_HEARTBEAT_S = 15.0
+"""A Gateway whose machine is gone is noticed within this time; one whose process is gone, at once."""
+_GOODBYE_S = 1.0
+_MAX_MESSAGE_BYTES = 16 * 1024 * 1024
+"""Of a request: more than the token ids of the longest context."""
+
+
+class GroupServer:
+    """Takes the requests of Gateways into an engine, and carries back what it generates.
+
+    Runs in a thread of its own, so that neither the engine's steps nor Ray Serve's calls hold up a token. A link that
+    ends, ends its requests.
+    """
+
+    def __init__(self, engine: Engine, host: str) -> None:
+        """`host` is the address to listen at; the port is any that is free."""
+        self._engine = engine
+        self._host = host
+        self._key = secrets.token_urlsafe()
+        self._links: tuple[_Link, ...] = ()  # replaced, never changed: the engine's thread reads it
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="links", daemon=True)
+        self._runner: web.AppRunner | None = None
+
+    def start(self) -> GroupAddress:
+        """Listens; returns where."""
+        self._thread.start()
+        port = asyncio.run_coroutine_threadsafe(self._listen(), self._loop).result()
+        return GroupAddress(f"http://{self._host}:{port}/", self._key)
+
+    def stop(self) -> None:
+        """Sends what is left to be sent, and ends every link."""
+        asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def flush(self) -> None:
+        """Has every link send what there is to tell; called after each step, from the engine's thread."""
+        load = self._engine.in_flight
+        for link in self._links:
+            link.flush(load)
+
+    @property
+    def waiting(self) -> int:
+        """Requests that wait in the Gateways for a row in any group of the model."""
+        return sum(link.waiting for link in self._links)
+
+    async def _listen(self) -> int:
+        app = web.Application()
+        app.router.add_get("/", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GOODBYE_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, self._host, 0)
+        await site.start()
+        return int(self._runner.addresses[0][1])
+
+    async def _close(self) -> None:
+        for link in self._links:
+            await link.close()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _serve(self, request: web.Request) -> web.WebSocketResponse:
+        if not hmac.compare_digest(request.headers.get("Authorization", ""), f"Bearer {self._key}"):
+            raise web.HTTPUnauthorized
+        socket = web.WebSocketResponse(
+            timeout=_GOODBYE_S, heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=_MAX_MESSAGE_BYTES
+        )
+        await socket.prepare(request)
+        link = _Link(self._engine, socket)
+        self._links = (*self._links, link)
+        sender = asyncio.create_task(link.send())
+        link.flush(self._engine.in_flight)
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.BINARY:
+                    link.receive(message.data)
+                    self.flush()
+        finally:
+            self._links = tuple(other for other in self._links if other is not link)
+            sender.cancel()
+            link.end()
+        return socket
+
+
+class _Link:
+    """One Gateway, as a group knows it.
+
+    Attributes:
+      waiting: what it said last about requests that wait in it.
+    """
+
+    def __init__(self, engine: Engine, socket: web.WebSocketResponse) -> None:
+        self.waiting = 0
+        self._engine = engine
+        self._socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._open: set[str] = set()
+        self._chunks: deque[tuple[str, GenerationChunk]] = deque()  # filled by the engine's thread
+        self._refusals: list[Refusal] = []
+        self._taken = 0
+        self._load = -1  # as this Gateway knows it
+        self._changed = asyncio.Event()
+        self._waking = False
+
+    def receive(self, data: bytes) -> None:
+        match decode_to_group(data):
+            case Submit(request):
+                self._submit(request)
+            case Abort(request_id):
+                self._engine.abort(request_id)
+            case Waiting(requests):
+                self.waiting = requests
+
+    def flush(self, load: int) -> None:
+        """Has this link send, from whatever thread, if there is anything."""
+        if (self._chunks or self._refusals or load != self._load) and not self._waking:
+            self._waking = True
+            self._loop.call_soon_threadsafe(self._changed.set)
+
+    async def send(self) -> None:
+        """Sends what there is whenever there is something; what comes while the Gateway is slow goes together."""
+        with suppress(ConnectionError):  # the loop that reads sees it too, and ends the link
+            while True:
+                await self._changed.wait()
+                self._changed.clear()
+                self._waking = False
+                await self._send_once()
+
+    async def close(self) -> None:
+        """Sends what is left and says goodbye."""
+        with suppress(ConnectionError):
+            await self._send_once()
+        await self._socket.close()
+
+    def end(self) -> None:
+        """Ends the requests of a Gateway that is gone."""
+        for request_id in self._open:
+            self._engine.abort(request_id)
+
+    async def _send_once(self) -> None:
+        load = self._engine.in_flight  # read before the chunks: a request that has ended since is told next time
+        chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
+        refusals, self._refusals = self._refusals, []
+        self._load = load
+        self._open.difference_update(request_id for request_id, chunk in chunks if chunk.finish_reason is not None)
+        await self._socket.send_bytes(encode(FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals)))
+
+    def _submit(self, request: GenerationRequest) -> None:
+        self._taken += 1
+        self._load += 1  # the Gateway counts what it sends
+        try:
+            self._engine.submit(request, partial(self._deliver, request.request_id))
+            self._open.add(request.request_id)
+        except ValueError as error:
+            self._refuse(request, Reason.CONTEXT_LENGTH_EXCEEDED, error, field="prompt")
+        except QueueFull as error:
+            self._refuse(request, Reason.OVERLOADED, error, retry_after_s=_RETRY_AFTER_S)
+        except DeadlineUnreachable as error:
+            self._refuse(request, Reason.DEADLINE_EXCEEDED, error)
+        except EngineUnavailable as error:
+            self._refuse(request, Reason.UNAVAILABLE, error, retry_after_s=_RETRY_AFTER_S)
+
+    def _deliver(self, request_id: str, chunk: GenerationChunk) -> None:
+        self._chunks.append((request_id, chunk))
+
+    def _refuse(
+        self,
+        request: GenerationRequest,
+        reason: Reason,
+        error: Exception,
+        field: str | None = None,
+        retry_after_s: float | None = None,
+    ) -> None:
+        self._refusals.append(Refusal(request.request_id, reason, str(error), field, retry_after_s))

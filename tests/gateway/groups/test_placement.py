@@ -1,0 +1,94 @@
+"""Which group gets a request: sessions stay, the rest spreads, and what waits does so outside."""
+
+from collections import Counter
+from dataclasses import dataclass, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from serving.engine.request import GenerationRequest, Priority
+from serving.gateway.groups.placement import affinity, choose, session_of
+
+ROWS = 8
+
+
+@dataclass(frozen=True)
+class Group:
+    group_id: str
+    load: int
+
+
+CHAT = GenerationRequest(request_id="chat", prompt_ids=(2,), max_tokens=1)
+FIM = replace(CHAT, priority=Priority.URGENT)
+
+ids = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=8, unique=True)
+groups = ids.flatmap(
+    lambda names: st.tuples(
+        *[st.integers(0, 2 * ROWS).map(lambda load, name=name: Group(name, load)) for name in names]
+    )
+)
+
+
+def home(session: str, names: list[str]) -> str:
+    chosen = choose([Group(name, 0) for name in names], FIM, session, ROWS)
+    assert chosen
+    return chosen.group_id
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1), ids, st.randoms())
+def test_a_session_has_one_home_however_the_groups_are_listed(session: str, names: list[str], random) -> None:
+    assert home(session, names) == home(session, random.sample(names, len(names)))
+
+
+@settings(deadline=None)
+@given(st.text(min_size=1), ids)
+def test_only_sessions_of_a_group_that_goes_move(session: str, names: list[str]) -> None:
+    at = home(session, names)
+    for gone in names:
+        if gone != at:
+            assert home(session, [name for name in names if name != gone]) == at
+
+
+def test_sessions_spread_over_the_groups() -> None:
+    counts = Counter(home(str(session), ["a", "b", "c", "d"]) for session in range(4000))
+    assert all(800 < count < 1200 for count in counts.values())  # 1000 expected, 27 standard deviation
+
+
+@settings(deadline=None)
+@given(groups)
+def test_chat_goes_to_the_least_load_and_never_beyond_the_rows(groups: tuple[Group, ...]) -> None:
+    chosen = choose(groups, CHAT, "", ROWS)
+    least = min(group.load for group in groups)
+    assert (chosen is None) == (least >= ROWS)
+    assert chosen is None or chosen.load == least
+
+
+@settings(deadline=None)
+@given(groups, st.text())
+def test_fim_leaves_home_only_when_that_is_full_and_waits_only_when_all_are_overfull(
+    groups: tuple[Group, ...], session: str
+) -> None:
+    chosen = choose(groups, FIM, session, ROWS)
+    least = min(group.load for group in groups)
+    at_home = max(groups, key=lambda group: affinity(session, group.group_id))
+    if session and at_home.load < ROWS:
+        assert chosen is at_home
+    elif least < ROWS + ROWS // 2:
+        assert chosen and chosen.load == least
+    else:
+        assert chosen is None
+
+
+def test_without_groups_everything_waits() -> None:
+    assert choose([], FIM, "s", ROWS) is None
+
+
+def test_without_a_session_the_head_of_the_file_is_one() -> None:
+    head = tuple(range(64))
+    here, there, elsewhere = (
+        session_of(replace(FIM, prompt_ids=prompt)) for prompt in ((*head, 1, 2), (*head, 3), (7, *head))
+    )
+    assert here == there != elsewhere
+    assert session_of(replace(FIM, prompt_ids=head, session_id="mine")) == "mine"
+    assert session_of(replace(CHAT, session_id="mine")) == ""

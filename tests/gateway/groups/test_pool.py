@@ -1,0 +1,268 @@
+"""A Gateway's groups over real links: who gets what, and what happens when a group or a Gateway goes."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
+import aiohttp
+import pytest
+
+from serving.autoscaling.config import AutoscalingConfig
+from serving.config import LimitsConfig, ModelConfig, Role
+from serving.engine.engine import Engine
+from serving.engine.loop import EngineThread
+from serving.engine.request import FinishReason, GenerationRequest, Priority
+from serving.errors import Reason, ServingError
+from serving.gateway.groups.pool import GroupPool
+from serving.group.server import GroupServer
+from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
+
+ROWS = 4
+MODEL = ModelConfig(
+    id="simulated", checkpoint="none", roles=(Role.CHAT,), limits=LimitsConfig(max_rows=ROWS, max_queue=8)
+)
+
+
+class Group:
+    """What a leader is to a Gateway: an engine, its thread and its server, over a simulated model."""
+
+    def __init__(self) -> None:
+        self.runner = SimulatedRunner(limits_of(num_pages=256, max_context=512))
+        self.engine = Engine(self.runner, max_queue=100)
+        self.server = GroupServer(self.engine, "127.0.0.1")
+        self.thread = EngineThread(self.engine, after_step=self.server.flush)
+        self.thread.start()
+        self.address = self.server.start()
+        self._stopped = False
+
+    def stop(self, *, drain: bool) -> None:
+        """Ends it as a leader does; more than once is no harm."""
+        if not self._stopped:
+            self._stopped = True
+            self.thread.stop(drain=drain, timeout_s=TIMEOUT_S)
+            self.server.stop()
+
+
+@pytest.fixture
+async def groups() -> AsyncIterator[list[Group]]:
+    groups = [Group(), Group()]
+    yield groups
+    for group in groups:
+        await asyncio.to_thread(group.stop, drain=False)
+
+
+@pytest.fixture
+async def pool() -> AsyncIterator[GroupPool]:
+    async def wake() -> None:
+        raise AssertionError("a model that never sleeps is not woken")
+
+    pool = GroupPool(MODEL, wake)
+    yield pool
+    await pool.close()
+
+
+async def until(condition) -> None:
+    """What happens at once in other threads and on links; fails only when something hangs."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while not condition():
+            await asyncio.sleep(0.001)
+
+
+async def generated(pool: GroupPool, request: GenerationRequest) -> list[int]:
+    async with asyncio.timeout(TIMEOUT_S):
+        return [token.id async for chunk in pool.generate(request) for token in chunk.tokens]
+
+
+async def test_a_request_gets_the_tokens_of_its_engine(pool: GroupPool, groups: list[Group]) -> None:
+    pool.update({"a": groups[0].address})
+    await until(lambda: pool._candidates())
+    requests = [request_of(str(seed), max_tokens=30, seed=seed) for seed in range(ROWS + MODEL.limits.max_queue)]
+    answers = await asyncio.gather(*[generated(pool, request) for request in requests])
+    for request, tokens in zip(requests, answers, strict=True):
+        assert tokens == expected_tokens(request, 512)[0]
+
+
+async def test_a_step_of_many_requests_is_one_message(pool: GroupPool, groups: list[Group]) -> None:
+    received: list[int] = []
+    pool.update({"a": groups[0].address})
+    await until(lambda: pool._candidates())
+    [linked] = pool._candidates()
+    receive = linked._receive
+    linked._receive = lambda data: (received.append(len(data)), receive(data))[1]  # type: ignore[method-assign]
+    gate = Gate(groups[0].runner)
+    tasks = [asyncio.create_task(generated(pool, request_of(str(i), max_tokens=50, seed=i))) for i in range(ROWS)]
+    await until(lambda: groups[0].engine.in_flight == ROWS)
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    # A step of four rows and its load; the first tokens and the ends of requests may take some more.
+    assert len(received) < 2 * groups[0].engine.stats().steps
+
+
+async def test_closing_a_generation_frees_its_row(pool: GroupPool, groups: list[Group]) -> None:
+    pool.update({"a": groups[0].address})
+    async with aclosing(pool.generate(request_of("a", max_tokens=400))) as chunks:
+        await anext(chunks)
+    await until(lambda: groups[0].engine.in_flight == 0)
+    assert groups[0].engine.stats().aborted == 1
+
+
+async def test_a_gateway_that_is_gone_leaves_nothing_behind(groups: list[Group]) -> None:
+    async def wake() -> None: ...
+
+    gateway = GroupPool(MODEL, wake)
+    gateway.update({"a": groups[0].address})
+    gate = Gate(groups[0].runner)
+    task = asyncio.create_task(generated(gateway, request_of("a", max_tokens=400)))
+    await until(gate.reached.is_set)
+    await gateway.close()
+    task.cancel()
+    gate.open.set()
+    await until(lambda: groups[0].engine.in_flight == 0)
+
+
+async def test_a_group_lost_before_its_first_token_costs_nothing(pool: GroupPool, groups: list[Group]) -> None:
+    dying, other = groups
+    gate = Gate(dying.runner)
+    pool.update({"dying": dying.address})
+    request = request_of("a", max_tokens=30)
+    task = asyncio.create_task(generated(pool, request))
+    await until(gate.reached.is_set)
+    pool.update({"other": other.address})
+    stopping = asyncio.create_task(asyncio.to_thread(dying.stop, drain=False))
+    gate.open.set()
+    await stopping
+    assert await task == expected_tokens(request, 512)[0]
+
+
+async def test_a_group_lost_after_the_first_token_is_told_to_the_client(pool: GroupPool, groups: list[Group]) -> None:
+    pool.update({"a": groups[0].address})
+    chunks = pool.generate(request_of("a", max_tokens=400))
+    await anext(chunks)
+    await asyncio.to_thread(groups[0].stop, drain=False)
+    with pytest.raises(ServingError) as error:
+        async for _ in chunks:
+            pass
+    assert error.value.reason is Reason.UNAVAILABLE and error.value.retry_after_s
+
+
+async def test_a_group_that_is_to_go_finishes_what_it_has_and_gets_nothing_new(
+    pool: GroupPool, groups: list[Group]
+) -> None:
+    old, new = groups
+    gate = Gate(old.runner)
+    pool.update({"old": old.address})
+    request = request_of("a", max_tokens=100)
+    task = asyncio.create_task(generated(pool, request))
+    await until(gate.reached.is_set)
+    pool.update({"new": new.address})
+    assert await generated(pool, request_of("b")) == expected_tokens(request_of("b"), 512)[0]
+    assert new.engine.stats().generated_tokens > 0
+    gate.open.set()
+    assert await task == expected_tokens(request, 512)[0]
+    await asyncio.to_thread(old.stop, drain=True)
+
+
+async def test_what_waits_goes_to_the_group_that_comes_and_the_groups_know_of_it(
+    pool: GroupPool, groups: list[Group]
+) -> None:
+    first, second = groups
+    gate = Gate(first.runner)
+    pool.update({"first": first.address})
+    tasks = [asyncio.create_task(generated(pool, request_of(str(i), seed=i))) for i in range(ROWS + 3)]
+    await until(lambda: first.server.waiting == 3)
+    assert first.engine.in_flight == ROWS
+    pool.update({"first": first.address, "second": second.address})
+    await asyncio.gather(*tasks[ROWS:])
+    assert second.engine.stats().generated_tokens == 3 * 8
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    await until(lambda: first.server.waiting == second.server.waiting == 0)
+
+
+async def test_what_waits_without_any_group_is_answered_when_there_is_one(pool: GroupPool, groups: list[Group]) -> None:
+    assert not await pool.ready()
+    task = asyncio.create_task(generated(pool, request_of("a")))
+    await asyncio.sleep(0)
+    pool.update({"a": groups[0].address})
+    assert await task == expected_tokens(request_of("a"), 512)[0]
+    assert await pool.ready()
+
+
+async def test_a_full_queue_refuses_and_urgent_requests_pass_what_waits(pool: GroupPool, groups: list[Group]) -> None:
+    gate = Gate(groups[0].runner)
+    pool.update({"a": groups[0].address})
+    await until(lambda: pool._candidates())
+    tasks = [asyncio.create_task(generated(pool, request_of(str(i), seed=i))) for i in range(ROWS + 8)]
+    await until(lambda: groups[0].engine.in_flight == ROWS)
+    with pytest.raises(ServingError) as error:
+        await generated(pool, request_of("too many"))
+    assert error.value.reason is Reason.OVERLOADED and error.value.retry_after_s
+    urgent = asyncio.create_task(generated(pool, request_of("urgent", priority=Priority.URGENT)))
+    await until(lambda: groups[0].engine.in_flight == ROWS + 1)
+    gate.open.set()
+    await asyncio.gather(urgent, *tasks)
+
+
+async def test_who_stops_waiting_is_forgotten(pool: GroupPool, groups: list[Group]) -> None:
+    task = asyncio.create_task(generated(pool, request_of("a")))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    pool.update({"a": groups[0].address})
+    assert await generated(pool, request_of("b")) == expected_tokens(request_of("b"), 512)[0]
+    assert groups[0].engine.stats().generated_tokens == 8
+
+
+async def test_a_refusal_is_the_error_of_its_request_alone(pool: GroupPool, groups: list[Group]) -> None:
+    pool.update({"a": groups[0].address})
+    with pytest.raises(ServingError) as error:
+        await generated(pool, request_of("long", range(600)))
+    assert (error.value.reason, error.value.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt")
+    assert await generated(pool, request_of("b")) == expected_tokens(request_of("b"), 512)[0]
+    await until(lambda: pool._candidates()[0].load == 0)
+
+
+async def test_the_loads_of_two_gateways_add_up(groups: list[Group]) -> None:
+    async def wake() -> None: ...
+
+    pools = [GroupPool(MODEL, wake) for _ in range(2)]
+    for pool in pools:
+        pool.update({"a": groups[0].address})
+    gate = Gate(groups[0].runner)
+    tasks = [asyncio.create_task(generated(pools[i % 2], request_of(str(i), seed=i))) for i in range(ROWS)]
+    await until(lambda: [pool._candidates() and pool._candidates()[0].load for pool in pools] == [ROWS, ROWS])
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    await until(lambda: [pool._candidates()[0].load for pool in pools] == [0, 0])
+    for pool in pools:
+        await pool.close()
+
+
+async def test_a_model_that_sleeps_is_woken_once_for_what_waits(groups: list[Group]) -> None:
+    sleeping = MODEL.model_copy(update={"autoscaling": AutoscalingConfig(min_replicas=0, max_replicas=2)})
+    calls: list[str] = []
+
+    async def wake() -> None:
+        calls.append("wake")
+        pool.update({"a": groups[0].address})
+
+    pool = GroupPool(sleeping, wake)
+    assert await pool.ready()
+    tasks = [asyncio.create_task(generated(pool, request_of(str(i), seed=i))) for i in range(3)]
+    await asyncio.gather(*tasks)
+    assert calls == ["wake"]
+    await pool.close()
+
+
+async def test_strangers_are_not_let_in(groups: list[Group]) -> None:
+    async with aiohttp.ClientSession() as session:
+        for headers in ({}, {"Authorization": "Bearer guess"}):
+            with pytest.raises(aiohttp.WSServerHandshakeError) as error:
+                await session.ws_connect(groups[0].address.url, headers=headers)
+            assert error.value.status == 401
+
+
+async def test_finish_reasons_come_through(pool: GroupPool, groups: list[Group]) -> None:
+    pool.update({"a": groups[0].address})
+    last = [chunk async for chunk in pool.generate(request_of("a"))][-1]
+    assert last.finish_reason is FinishReason.LENGTH
