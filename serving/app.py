@@ -19,6 +19,8 @@ from sharding.checkpoint import open_checkpoint
 
 _GATEWAY_CONCURRENCY = 1000
 """Open requests of one Gateway; each is a coroutine that mostly waits, the groups' queues are the real limit."""
+_GATEWAY_ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
+"""Nothing in a Gateway blocks, so it needs no thread beside Ray Serve's own, and requests no way between the two."""
 _DEREGISTER_S = 0.5
 """For the Gateways to learn that a group is to go, before it refuses what still comes."""
 _STOP_S = 15.0
@@ -54,6 +56,7 @@ def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup,
         name="Gateway",
         num_replicas=config.gateway.replicas,
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
+        ray_actor_options={"runtime_env": {"env_vars": _GATEWAY_ENVIRONMENT}},
         graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
     return gateway(Gateway).bind(config, groups, place)

@@ -1,6 +1,6 @@
 """What the engine is asked for and what it answers: token ids, never text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 MAX_LOGPROBS = 20
@@ -101,3 +101,11 @@ class GenerationChunk:
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
     error: str | None = None
+
+    def followed_by(self, later: "GenerationChunk") -> "GenerationChunk":
+        """This chunk and the next one of its generation, together."""
+        return replace(
+            later,
+            tokens=self.tokens + later.tokens,
+            cached_tokens=self.cached_tokens + later.cached_tokens,
+        )

@@ -33,7 +33,7 @@ class ReplicaGroup:
         self._runner = self.load(model, on_progress)
         self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
         self._server = GroupServer(self._engine, get_node_ip_address())
-        self._thread = EngineThread(self._engine, after_step=self._server.flush)
+        self._thread = EngineThread(self._engine, after_step=self._server.after_step)
         self._thread.start()
         self._address = self._server.start()
         on_progress("ready", 1, 1)

@@ -4,6 +4,7 @@ import asyncio
 import hmac
 import secrets
 import threading
+import time
 from collections import deque
 from contextlib import suppress
 from functools import partial
@@ -16,6 +17,11 @@ from serving.errors import Reason
 from serving.link import Abort, FromGroup, GroupAddress, Refusal, Submit, Waiting, decode_to_group, encode
 
 _RETRY_AFTER_S = 1.0
+_TOGETHER_S = 0.02
+"""Tokens of a request that come so soon after the last ones are sent with the next; not its first, and not its last.
+
+Nobody reads faster than fifty updates a second, and a Gateway pays for each.
+"""
 _HEARTBEAT_S = 15.0
 """A Gateway whose machine is gone is noticed within this time; one whose process is gone, at once."""
 _GOODBYE_S = 1.0
@@ -53,8 +59,14 @@ class GroupServer:
         self._thread.join()
         self._loop.close()
 
-    def flush(self) -> None:
-        """Has every link send what there is to tell; called after each step, from the engine's thread."""
+    def after_step(self) -> None:
+        """Has every link send what there is to tell; called by the engine's thread."""
+        now = time.monotonic()
+        for link in self._links:
+            link.release(now)
+        self._flush()
+
+    def _flush(self) -> None:
         load = self._engine.in_flight
         for link in self._links:
             link.flush(load)
@@ -94,7 +106,7 @@ class GroupServer:
             async for message in socket:
                 if message.type is WSMsgType.BINARY:
                     link.receive(message.data)
-                    self.flush()
+                    self._flush()
         finally:
             self._links = tuple(other for other in self._links if other is not link)
             sender.cancel()
@@ -115,7 +127,10 @@ class _Link:
         self._socket = socket
         self._loop = asyncio.get_running_loop()
         self._open: set[str] = set()
-        self._chunks: deque[tuple[str, GenerationChunk]] = deque()  # filled by the engine's thread
+        # Filled by the engine's thread, which alone knows what is held back, and when each request was last sent some.
+        self._chunks: deque[tuple[str, GenerationChunk]] = deque()
+        self._held: dict[str, GenerationChunk] = {}
+        self._sent_at: dict[str, float] = {}
         self._refusals: list[Refusal] = []
         self._taken = 0
         self._load = -1  # as this Gateway knows it
@@ -130,6 +145,12 @@ class _Link:
                 self._engine.abort(request_id)
             case Waiting(requests):
                 self.waiting = requests
+
+    def release(self, now: float) -> None:
+        """Makes ready what was held back for long enough."""
+        for request_id in [held for held in self._held if now >= self._sent_at[held] + _TOGETHER_S]:
+            self._sent_at[request_id] = now
+            self._chunks.append((request_id, self._held.pop(request_id)))
 
     def flush(self, load: int) -> None:
         """Has this link send, from whatever thread, if there is anything."""
@@ -181,7 +202,16 @@ class _Link:
             self._refuse(request, Reason.UNAVAILABLE, error, retry_after_s=_RETRY_AFTER_S)
 
     def _deliver(self, request_id: str, chunk: GenerationChunk) -> None:
-        self._chunks.append((request_id, chunk))
+        if request_id in self._held:
+            chunk = self._held.pop(request_id).followed_by(chunk)
+        if chunk.finish_reason is not None:
+            self._sent_at.pop(request_id, None)
+            self._chunks.append((request_id, chunk))
+        elif request_id in self._sent_at:
+            self._held[request_id] = chunk
+        else:
+            self._sent_at[request_id] = time.monotonic()
+            self._chunks.appendleft((request_id, chunk))  # somebody waits for it
 
     def _refuse(
         self,

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
@@ -111,7 +110,7 @@ class Generation:
                 given = await self._given.get()
                 while isinstance(given, GenerationChunk) and not self._given.empty():
                     more = self._given.get_nowait()
-                    given = _join(given, more) if isinstance(more, GenerationChunk) else more
+                    given = given.followed_by(more) if isinstance(more, GenerationChunk) else more
                 if isinstance(given, ServingError):
                     self._finished = True
                     raise given
@@ -138,11 +137,3 @@ def lost() -> ServingError:
 
 def _error(refusal: Refusal) -> ServingError:
     return ServingError(refusal.reason, refusal.message, refusal.field, refusal.retry_after_s)
-
-
-def _join(first: GenerationChunk, second: GenerationChunk) -> GenerationChunk:
-    return replace(
-        second,
-        tokens=first.tokens + second.tokens,
-        cached_tokens=first.cached_tokens + second.cached_tokens,
-    )

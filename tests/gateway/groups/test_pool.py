@@ -30,7 +30,7 @@ class Group:
         self.runner = SimulatedRunner(limits_of(num_pages=256, max_context=512))
         self.engine = Engine(self.runner, max_queue=100)
         self.server = GroupServer(self.engine, "127.0.0.1")
-        self.thread = EngineThread(self.engine, after_step=self.server.flush)
+        self.thread = EngineThread(self.engine, after_step=self.server.after_step)
         self.thread.start()
         self.address = self.server.start()
         self._stopped = False
