@@ -1,9 +1,9 @@
-"""Where a request goes: the prefix cache's hits and the tail of the time to the first token, by router.
+"""Where a request goes: the prefix cache's hits and the tail of the time to the first token, by placement.
 
     python -m bench.routing
 
-Developers type into files of their own, each known by its head. The same trace goes to our `SessionRouter`, to Ray
-Serve's consistent hashing and to its power of two choices. Real Gateway, HAProxy, Ray Serve, leaders, engines and
+Developers type into files of their own, each known by its head. The same trace is placed by `choose`, by the hash of
+the session whatever the load, and by power of two choices. Real Gateway, HAProxy, Ray Serve, leaders, engines and
 prefix caches; a model's step is simulated by a sleep. The four caches together hold every file, one alone does not.
 """
 
@@ -18,14 +18,14 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 from ray import serve
-from ray.serve._private.request_router.pow_2_router import PowerOfTwoChoicesRequestRouter
-from ray.serve.experimental.consistent_hash_router import ConsistentHashRouter
 
 from bench.cluster import Addresses, cluster
 from bench.simulated import STEP_S, TOKEN_S, SimulatedGroup, simulated_service
 from bench.table import markdown
 from serving.app import application
-from serving.balancing import SessionRouter
+from serving.engine.request import GenerationRequest
+from serving.gateway.groups.group import LinkedGroup
+from serving.gateway.groups.placement import affinity, choose
 
 _GROUPS, _SESSIONS, _SECONDS, _WARM_S = 4, 32, 45.0, 15.0
 _THINKS_S = 1.0
@@ -44,20 +44,30 @@ class _Seen:
     cached_tokens: int
 
 
+def always_home(groups: list[LinkedGroup], request: GenerationRequest, session: str, rows: int) -> LinkedGroup | None:
+    """Each session on one group, however full that is."""
+    return max(groups, key=lambda group: affinity(session, group.group_id), default=None)
+
+
+def power_of_two(groups: list[LinkedGroup], request: GenerationRequest, session: str, rows: int) -> LinkedGroup | None:
+    """The less loaded of two at random."""
+    return min(random.sample(groups, min(2, len(groups))), key=lambda group: group.load, default=None)
+
+
 def main() -> None:
     """Prints a Markdown table."""
     rows = []
     with cluster(_COSTS) as addresses:
-        for router in (SessionRouter, ConsistentHashRouter, PowerOfTwoChoicesRequestRouter):
+        for place in (choose, always_home, power_of_two):
             config = simulated_service("typing", _LIMITS, replicas=_GROUPS, drain_timeout_s=5)
-            serve.run(application(config, SimulatedGroup, router), name="typing")
+            serve.run(application(config, SimulatedGroup, place), name="typing")
             seen = asyncio.run(_replay(addresses))
             serve.delete("typing")
             first = sorted(each.first_token_s for each in seen)
             hits = sum(each.cached_tokens for each in seen) / sum(each.prompt_tokens for each in seen)
             tail = [f"{1e3 * first[int(share * len(first))]:.0f}" for share in (0.5, 0.95, 0.99)]
-            rows.append((router.__name__, len(seen), f"{hits:.0%}", *tail))
-    print(markdown(["router", "requests", "prompt tokens cached", "first token p50, ms", "p95", "p99"], rows))
+            rows.append((place.__name__, len(seen), f"{hits:.0%}", *tail))
+    print(markdown(["placement", "requests", "prompt tokens cached", "first token p50, ms", "p95", "p99"], rows))
 
 
 async def _replay(addresses: Addresses) -> list[_Seen]:

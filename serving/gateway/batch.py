@@ -18,9 +18,13 @@ async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) 
     Raises:
       ServingError: what the first request to fail failed with.
     """
-    if len(requests) > 1:
-        for request in requests:
-            await asyncio.to_thread(service.check, request)  # before the answer to another one begins
+    if len(requests) == 1:
+        async with aclosing(service.generate(requests[0])) as only:
+            async for chunk in only:
+                yield chunk
+        return
+    for request in requests:
+        await asyncio.to_thread(service.check, request)  # before the answer to another one begins
     last = CodeChunk()
     usage = Usage()
     answers = [_shifted(service, request, position * request.choices) for position, request in enumerate(requests)]

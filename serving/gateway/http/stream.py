@@ -87,8 +87,7 @@ class EventStream(Response):
             last = b"[DONE]"
         except ServingError as error:
             last = compact_json(error_body(error))
-        await self._send_event(send, last)
-        await send({"type": "http.response.body", "body": b""})
+        await self._send_event(send, last, more=False)
 
-    async def _send_event(self, send: Send, data: bytes) -> None:
-        await send({"type": "http.response.body", "body": b"data: %b\n\n" % data, "more_body": True})
+    async def _send_event(self, send: Send, data: bytes, *, more: bool = True) -> None:
+        await send({"type": "http.response.body", "body": b"data: %b\n\n" % data, "more_body": more})
