@@ -56,6 +56,7 @@ def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup,
         name="Gateway",
         num_replicas=config.gateway.replicas,
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
+        max_surge_percent=100,  # the only Gateway must not go before another is there
         ray_actor_options={"runtime_env": {"env_vars": _GATEWAY_ENVIRONMENT}},
         graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
@@ -68,6 +69,7 @@ def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:
         name=model.id,
         **_scaling(model),
         request_router_config=RequestRouterConfig(**routing),
+        max_surge_percent=model.max_surge_percent,
         health_check_period_s=1.0,
         graceful_shutdown_timeout_s=model.drain_timeout_s + _STOP_S,
         graceful_shutdown_wait_loop_s=_DEREGISTER_S,

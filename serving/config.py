@@ -77,6 +77,9 @@ class ModelConfig(_Strict):
     """A step that takes longer is taken for a hung device: the group is replaced."""
     drain_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """A group that is to go finishes its requests for this long; then they end with a retryable error."""
+    max_surge_percent: Annotated[int, Field(ge=0, le=100)] = 0
+    """Groups started beside the old ones in a redeployment, which then go; needs accelerators for both. With 0, groups
+    are replaced in place, and requests for a model with a single group wait until that has restarted."""
     ray_actor_options: dict[str, object] = {}
     """Passed to Ray for the group's leader, besides what the topology asks for: CPUs, custom resources."""
 

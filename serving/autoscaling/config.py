@@ -21,8 +21,6 @@ class AutoscalingConfig(BaseModel):
     """Fewer must have been wanted for this long before groups are stopped; several times the start of a group."""
     metrics_interval_s: Annotated[float, Field(gt=0)] = 2.0
     """Time between two reports of a group. A report older than three of them no longer counts."""
-    look_back_s: Annotated[float, Field(gt=0)] = 10.0
-    """Window over which Ray Serve averages the requests that wait in front of the groups."""
 
     @model_validator(mode="after")
     def _consistent(self) -> "AutoscalingConfig":
@@ -30,11 +28,6 @@ class AutoscalingConfig(BaseModel):
             raise ValueError(
                 f"min_replicas={self.min_replicas} is more than max_replicas={self.max_replicas}. "
                 "Raise max_replicas or lower min_replicas."
-            )
-        if self.look_back_s <= self.metrics_interval_s:
-            raise ValueError(
-                f"look_back_s={self.look_back_s:g} is not longer than metrics_interval_s={self.metrics_interval_s:g}: "
-                "the window would hold no report. Raise look_back_s or lower metrics_interval_s."
             )
         return self
 

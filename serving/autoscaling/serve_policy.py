@@ -24,7 +24,7 @@ def serve_autoscaling_options(config: AutoscalingConfig) -> dict[str, object]:
         "upscale_delay_s": config.upscale_delay_s,
         "downscale_delay_s": config.downscale_delay_s,
         "metrics_interval_s": config.metrics_interval_s,
-        "look_back_period_s": config.look_back_s,
+        "look_back_period_s": config.stale_after_s,
         "policy": {
             "policy_function": f"{__name__}:{ServeQueueDepthPolicy.__name__}",
             "policy_kwargs": {
@@ -80,7 +80,7 @@ class ServeQueueDepthPolicy:
 
 
 def load_from_context(ctx: "AutoscalingContext", *, stale_after_s: float) -> Load:
-    """Takes each replica's newest report; Ray Serve's aggregates would blur it over the look-back window."""
+    """Takes each replica's newest report; Ray Serve's aggregates would blur it."""
     oldest = (ctx.current_time or 0.0) - stale_after_s
     reports = [_newest_report(ctx, replica, oldest) for replica in ctx.running_replicas]
     fresh = tuple(report for report in reports if report is not None)

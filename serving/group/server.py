@@ -92,7 +92,8 @@ class GroupServer:
             await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
-        if not hmac.compare_digest(request.headers.get("Authorization", ""), f"Bearer {self._key}"):
+        shown, due = request.headers.get("Authorization", ""), f"Bearer {self._key}"
+        if not hmac.compare_digest(shown.encode(), due.encode()):
             raise web.HTTPUnauthorized
         socket = web.WebSocketResponse(
             timeout=_GOODBYE_S, heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=_MAX_MESSAGE_BYTES

@@ -16,9 +16,7 @@ from serving.autoscaling.serve_policy import ServeQueueDepthPolicy, load_from_co
 NOW = 1000.0
 DEPLOYMENT = DeploymentID(name="code", app_name="codegemma")
 A, B = (ReplicaID(unique_id=name, deployment_id=DEPLOYMENT) for name in "ab")
-CONFIG = AutoscalingConfig(
-    min_replicas=0, max_replicas=8, upscale_delay_s=0, downscale_delay_s=0, metrics_interval_s=1, look_back_s=5
-)
+CONFIG = AutoscalingConfig(min_replicas=0, max_replicas=8, upscale_delay_s=0, downscale_delay_s=0, metrics_interval_s=1)
 
 pytestmark = pytest.mark.filterwarnings("ignore:The `metrics_interval_s` field:DeprecationWarning")
 

@@ -106,19 +106,17 @@ def test_work_that_is_assigned_does_not_move() -> None:
 
 
 def test_zero_groups_start_one_for_the_first_request_and_stop_it_afterwards() -> None:
-    settings = AutoscalingConfig(
-        min_replicas=0, max_replicas=2, downscale_delay_s=100, metrics_interval_s=1, look_back_s=3
-    )
+    settings = AutoscalingConfig(min_replicas=0, max_replicas=2, downscale_delay_s=100, metrics_interval_s=1)
     day = simulate(burst(1000, 1, service_s=1), settings, GROUP, end_s=1800)
     assert day.first_token_s[0] == pytest.approx(60.1, abs=1.0)  # a decision is due each second
-    # started for 60 s, in the look-back window for 3, idle for the delay
+    # started for 60 s, idle for the delay
     assert day.replica_hours * 3600 == pytest.approx(163, abs=2)
     assert day.changes == 2
 
 
 def test_a_stopped_group_finishes_what_it_has() -> None:
     settings = AutoscalingConfig(
-        min_replicas=1, max_replicas=2, upscale_delay_s=0, downscale_delay_s=60, metrics_interval_s=1, look_back_s=2
+        min_replicas=1, max_replicas=2, upscale_delay_s=0, downscale_delay_s=60, metrics_interval_s=1
     )
     # The burst starts a second group at 300 s and is done at 561 s; then each group gets one of two long requests.
     day = simulate([*burst(300, 16, service_s=100), *burst(570, 2, service_s=500)], settings, GROUP, end_s=1800)

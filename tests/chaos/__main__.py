@@ -71,7 +71,13 @@ def main(
 def _deploy(checkpoint: Path, version: str) -> None:
     """FIM on one host, chat on two."""
     limits = {"max_rows": 8, "max_step_tokens": 64, "max_context": 256, "kv_tokens": 4096, "max_queue": 100}
-    common = {"checkpoint": str(checkpoint), "version": version, "dtype": "float32", "limits": limits}
+    common = {
+        "checkpoint": str(checkpoint),
+        "version": version,
+        "dtype": "float32",
+        "limits": limits,
+        "max_surge_percent": 100,
+    }
     models = [
         {"id": _FIM, "roles": ["fim"], **common},
         {"id": _CHAT, "roles": ["chat"], "topology": {"hosts": 2}, **common},

@@ -37,7 +37,6 @@ def model(service: Service) -> Iterator[ModelConfig]:
         "upscale_delay_s": 0.5,
         "downscale_delay_s": 3,
         "metrics_interval_s": 0.3,
-        "look_back_s": 1,
     }
     limits = {"max_rows": 4, "max_context": 256, "kv_tokens": 2048, "max_queue": 100}
     config = simulated_service(_MODEL, limits, drain_timeout_s=20, autoscaling=autoscaling)

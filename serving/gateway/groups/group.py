@@ -11,14 +11,21 @@ from serving.errors import Reason, ServingError
 from serving.link import Abort, Refusal, Submit, ToGroup, Waiting, decode_from_group, encode
 
 _RETRY_AFTER_S = 1.0
+_LOST = frozenset({FinishReason.ERROR, FinishReason.ABORTED})
+"""Ends of a generation that is still wanted, which only a group has that is out of service."""
 
 
 class LinkedGroup:
-    """Sends requests to a group and hands out what comes back; ends with its link."""
+    """Sends requests to a group and hands out what comes back; ends with its link.
+
+    Attributes:
+      serves: whether it takes requests; not any more once it has failed or is about to stop.
+    """
 
     def __init__(self, group_id: str, on_change: Callable[[], None]) -> None:
         """`on_change` is called when the group has more room, or one request less of this Gateway."""
         self.group_id = group_id
+        self.serves = True
         self._on_change = on_change
         self._outgoing: asyncio.Queue[ToGroup] = asyncio.Queue()
         self._generations: dict[str, Generation] = {}
@@ -79,7 +86,9 @@ class LinkedGroup:
         for request_id, chunk in message.chunks:
             if request_id in self._generations:
                 self._generations[request_id].put(chunk)
+                self.serves = self.serves and chunk.finish_reason not in _LOST
         for refusal in message.refusals:
+            self.serves = self.serves and refusal.reason is not Reason.UNAVAILABLE
             if refusal.request_id in self._generations:
                 self._generations[refusal.request_id].put(_error(refusal))
         if more_room:
@@ -115,8 +124,8 @@ class Generation:
                     self._finished = True
                     raise given
                 self._finished = given.finish_reason is not None
-                if given.finish_reason in (FinishReason.ERROR, FinishReason.ABORTED):
-                    raise lost()  # nobody but this Gateway aborts, and then it does not read on
+                if given.finish_reason in _LOST:
+                    raise lost()
                 yield given
         finally:
             self.close()

@@ -151,7 +151,7 @@ class GroupPool:
                 self._waking = asyncio.create_task(self._wake_one())
 
     def _candidates(self) -> list[LinkedGroup]:
-        return [group for group_id, group in self._linked.items() if group_id in self._known]
+        return [group for group_id, group in self._linked.items() if group_id in self._known and group.serves]
 
     def _on_change(self) -> None:
         self._assign()

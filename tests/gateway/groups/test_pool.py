@@ -162,6 +162,17 @@ async def test_a_group_that_is_to_go_finishes_what_it_has_and_gets_nothing_new(
     await asyncio.to_thread(old.stop, drain=True)
 
 
+async def test_a_group_that_refuses_because_it_stops_is_not_asked_again(pool: GroupPool, groups: list[Group]) -> None:
+    stopping, other = groups
+    pool.update({"stopping": stopping.address})
+    await until(lambda: pool._candidates())
+    stopping.engine.close()
+    task = asyncio.create_task(generated(pool, request_of("a")))
+    await until(lambda: not pool._candidates())
+    pool.update({"stopping": stopping.address, "other": other.address})
+    assert await task == expected_tokens(request_of("a"), 512)[0]
+
+
 async def test_what_waits_goes_to_the_group_that_comes_and_the_groups_know_of_it(
     pool: GroupPool, groups: list[Group]
 ) -> None:
