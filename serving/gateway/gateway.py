@@ -1,5 +1,6 @@
 """The Gateway: the one ingress deployment, for HTTP and gRPC."""
 
+from functools import partial
 from typing import Any
 
 from ray import serve
@@ -8,7 +9,7 @@ from starlette.applications import Starlette
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
-from serving.gateway.groups.discovery import watch
+from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.placement import choose
 from serving.gateway.groups.pool import Choose, GroupPool
 from serving.gateway.grpc.service import GrpcService
@@ -26,7 +27,7 @@ class Gateway(GrpcService):
     """
 
     def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]], place: Choose = choose) -> None:
-        pools = {model.id: GroupPool(model, groups[model.id].wake.remote, place) for model in config.models}
+        pools = {model.id: GroupPool(model, partial(wake, groups[model.id]), place) for model in config.models}
         for model_id, pool in pools.items():
             watch(groups[model_id], pool.update)
         models = [

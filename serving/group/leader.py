@@ -73,7 +73,7 @@ class ReplicaGroup:
         """Called by Ray Serve every second.
 
         A group that cannot go on, because a step failed or hangs, ends its process. All of Ray sees that at once: its
-        requests end with a retryable error, no handle asks it again, and Ray Serve starts another.
+        requests end with a retryable error, every link to it ends, and Ray Serve starts another.
 
         Raises:
           RayActorError: a host of the group is gone; Ray Serve replaces the group.

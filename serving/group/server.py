@@ -22,8 +22,8 @@ _TOGETHER_S = 0.02
 
 Nobody reads faster than fifty updates a second, and a Gateway pays for each.
 """
-_HEARTBEAT_S = 15.0
-"""A Gateway whose machine is gone is noticed within this time; one whose process is gone, at once."""
+_HEARTBEAT_S = 20.0
+"""A Gateway whose machine is gone is noticed within one and a half times this; one whose process is gone, at once."""
 _GOODBYE_S = 1.0
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of a request: more than the token ids of the longest context."""
@@ -186,6 +186,8 @@ class _Link:
         self._load = load
         self._open.difference_update(request_id for request_id, chunk in chunks if chunk.finish_reason is not None)
         await self._socket.send_bytes(encode(FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals)))
+        if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was told before
+            self._changed.set()
 
     def _submit(self, request: GenerationRequest) -> None:
         self._taken += 1

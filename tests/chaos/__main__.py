@@ -40,7 +40,7 @@ _PROMPTS = [f"def function_{number}(a, b):\n    " for number in range(_STREAMS)]
 _REDEPLOY_CLIENTS = 8
 _TIMEOUT_S = 90.0
 _REDEPLOY_S = 300.0
-"""A model with one group does not answer until the new one has started; its requests wait for that."""
+"""Longer than all new parts together take to start."""
 _BACK_S = 120.0
 """When to give up waiting for what was killed; how long it takes is shown."""
 

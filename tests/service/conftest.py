@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import pytest
@@ -12,7 +13,7 @@ from bench.cluster import cluster
 from serving.app import build
 from serving.config import ModelConfig, ServingConfig
 from serving.engine.engine import EngineStats
-from serving.gateway.groups.discovery import watch
+from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.pool import GroupPool
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
@@ -49,10 +50,13 @@ class Service:
 async def groups_of(model: ModelConfig, app: str) -> AsyncIterator[GroupPool]:
     """The groups of a model, as a Gateway in this process would see them."""
     handle = serve.get_deployment_handle(model.id, app)
-    pool = GroupPool(model, handle.wake.remote)
+    pool = GroupPool(model, partial(wake, handle))
     watch(handle, pool.update)
-    yield pool
-    await pool.close()
+    try:
+        yield pool
+    finally:
+        watch(handle, lambda groups: None)
+        await pool.close()
 
 
 @pytest.fixture(scope="session")

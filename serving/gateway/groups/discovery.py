@@ -5,9 +5,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ray.serve.exceptions import DeploymentUnavailableError
 from ray.serve.handle import DeploymentHandle
 
+from serving.errors import Reason, ServingError
 from serving.link import GroupAddress
+
+_RETRY_AFTER_S = 10.0
 
 type Groups = Mapping[str, GroupAddress]
 
@@ -32,6 +36,22 @@ def watch(handle: DeploymentHandle[Any], on_change: Callable[[Groups], None]) ->
     _watchers[key] = _Watcher(asyncio.get_running_loop(), on_change)
     on_change(_latest.get(key, {}))
     handle.options(method_name="wake")  # has Ray Serve make the handle's router, if there is none yet
+
+
+async def wake(handle: DeploymentHandle[Any]) -> None:
+    """Has Ray Serve start a group if there is none; returns when one runs.
+
+    Raises:
+      ServingError: UNAVAILABLE, Ray Serve has given the deployment up.
+    """
+    try:
+        await handle.wake.remote()
+    except DeploymentUnavailableError:
+        raise ServingError(
+            Reason.UNAVAILABLE,
+            f"Model {handle.deployment_name!r} could not be started; the log of its deployment says why.",
+            retry_after_s=_RETRY_AFTER_S,
+        ) from None
 
 
 def announce(application: str, deployment: str, groups: Groups) -> None:

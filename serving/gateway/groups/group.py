@@ -1,14 +1,16 @@
 """LinkedGroup: one replica group, at the other end of a link."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import suppress
 
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.link import Abort, Refusal, Submit, ToGroup, Waiting, decode_from_group, encode
+
+_log = logging.getLogger("ray.serve.linked_group")  # below Ray Serve's logger, whose handlers write the log
 
 _RETRY_AFTER_S = 1.0
 _LOST = frozenset({FinishReason.ERROR, FinishReason.ABORTED})
@@ -23,7 +25,7 @@ class LinkedGroup:
     """
 
     def __init__(self, group_id: str, on_change: Callable[[], None]) -> None:
-        """`on_change` is called when the group has more room, or one request less of this Gateway."""
+        """`on_change` is called when the group may have more room, or one request less of this Gateway."""
         self.group_id = group_id
         self.serves = True
         self._on_change = on_change
@@ -49,13 +51,11 @@ class LinkedGroup:
         self._outgoing.put_nowait(Submit(request))
         return generation
 
-    def forget(self, request_id: str, *, finished: bool) -> None:
-        """Takes no more of a request; ends it in the group unless it has `finished` there."""
-        if self._generations.pop(request_id, None) is None:
-            return
-        if not finished:
+    def abort(self, request_id: str) -> None:
+        """Ends a request in the group, if it is still there."""
+        if self._generations.pop(request_id, None) is not None:
             self._outgoing.put_nowait(Abort(request_id))
-        self._on_change()
+            self._on_change()
 
     def tell_waiting(self, requests: int) -> None:
         """Tells the group how many requests wait in this Gateway."""
@@ -69,30 +69,36 @@ class LinkedGroup:
                 if message.type is WSMsgType.BINARY:
                     self._receive(message.data)
         finally:
+            self.serves = False
             sender.cancel()
             generations, self._generations = self._generations, {}
             for generation in generations.values():
                 generation.put(lost())
 
     async def _send(self, socket: ClientWebSocketResponse) -> None:
-        with suppress(ConnectionError):  # whoever reads sees it too
+        try:
             while True:
                 await socket.send_bytes(encode(await self._outgoing.get()))
+        except ConnectionError:
+            return  # whoever reads sees it too
+        except Exception:
+            _log.exception("the link to group %s broke", self.group_id)
+            await socket.close()
 
     def _receive(self, data: bytes) -> None:
         message = decode_from_group(data)
-        more_room = message.load - message.taken < self._told_load - self._taken
         self._told_load, self._taken = message.load, message.taken
         for request_id, chunk in message.chunks:
             if request_id in self._generations:
                 self._generations[request_id].put(chunk)
                 self.serves = self.serves and chunk.finish_reason not in _LOST
+                if chunk.finish_reason is not None:
+                    del self._generations[request_id]
         for refusal in message.refusals:
             self.serves = self.serves and refusal.reason is not Reason.UNAVAILABLE
             if refusal.request_id in self._generations:
-                self._generations[refusal.request_id].put(_error(refusal))
-        if more_room:
-            self._on_change()
+                self._generations.pop(refusal.request_id).put(_error(refusal))
+        self._on_change()
 
 
 class Generation:
@@ -102,7 +108,6 @@ class Generation:
         self._group = group
         self._request_id = request_id
         self._given: asyncio.Queue[GenerationChunk | ServingError] = asyncio.Queue()
-        self._finished = False
 
     def put(self, given: GenerationChunk | ServingError) -> None:
         """Takes what the group gave, or why it gives no more."""
@@ -115,15 +120,15 @@ class Generation:
           ServingError: the group refused the request, UNAVAILABLE if the group is lost.
         """
         try:
-            while not self._finished:
+            finished = False
+            while not finished:
                 given = await self._given.get()
                 while isinstance(given, GenerationChunk) and not self._given.empty():
                     more = self._given.get_nowait()
                     given = given.followed_by(more) if isinstance(more, GenerationChunk) else more
                 if isinstance(given, ServingError):
-                    self._finished = True
                     raise given
-                self._finished = given.finish_reason is not None
+                finished = given.finish_reason is not None
                 if given.finish_reason in _LOST:
                     raise lost()
                 yield given
@@ -132,7 +137,7 @@ class Generation:
 
     def close(self) -> None:
         """Ends it, if it has not ended."""
-        self._group.forget(self._request_id, finished=self._finished)
+        self._group.abort(self._request_id)
 
 
 def lost() -> ServingError:

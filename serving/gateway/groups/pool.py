@@ -19,8 +19,8 @@ from serving.link import GroupAddress
 _log = logging.getLogger("ray.serve.group_pool")  # below Ray Serve's logger, whose handlers write the log
 
 _RETRY_AFTER_S = 1.0
-_HEARTBEAT_S = 15.0
-"""A group whose machine is gone is noticed within this time; one whose process is gone, at once."""
+_HEARTBEAT_S = 20.0
+"""A group whose machine is gone is noticed within one and a half times this; one whose process is gone, at once."""
 _RELINK_S = 0.5
 _TELL_S = 0.05
 """What waits is told the groups at most this often."""
@@ -43,7 +43,8 @@ class GroupPool:
 
         Args:
           model: whose groups they are.
-          wake: called when requests wait and there is no group; returns when there may be one.
+          wake: called when requests wait and there is no group; returns when there is one. Raises ServingError when
+            there will be none.
           place: chooses a group; benchmarks compare others.
         """
         self._model = model
@@ -77,7 +78,8 @@ class GroupPool:
 
     async def ready(self) -> bool:
         """Whether some group answers now, or would be started for a request."""
-        return bool(self._candidates()) or self._sleeps
+        autoscaling = self._model.autoscaling
+        return bool(self._candidates()) or (autoscaling is not None and autoscaling.min_replicas == 0)
 
     async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
         """Generate one sequence on some group; closing the generator aborts it there.
@@ -125,7 +127,7 @@ class GroupPool:
         try:
             return await waiter.placed
         except asyncio.CancelledError:
-            if waiter.placed.done() and not waiter.placed.cancelled():
+            if waiter.placed.done() and not waiter.placed.cancelled() and waiter.placed.exception() is None:
                 waiter.placed.result().close()
             raise
         finally:
@@ -147,8 +149,8 @@ class GroupPool:
                 queue.popleft()
         if self._count_waiting():
             self._tell_waiting()
-            if not candidates and self._sleeps and self._waking is None:
-                self._waking = asyncio.create_task(self._wake_one())
+            if not self._known and self._waking is None:
+                self._waking = asyncio.create_task(self._wake_groups())
 
     def _candidates(self) -> list[LinkedGroup]:
         return [group for group_id, group in self._linked.items() if group_id in self._known and group.serves]
@@ -176,20 +178,26 @@ class GroupPool:
                 finally:
                     if self._linked.get(group_id) is group:
                         del self._linked[group_id]
+                    self._on_change()
                 await asyncio.sleep(_RELINK_S)
 
-    @property
-    def _sleeps(self) -> bool:
-        """Whether it is in order that no group runs."""
-        return self._model.autoscaling is not None and self._model.autoscaling.min_replicas == 0
+    async def _wake_groups(self) -> None:
+        while self._count_waiting() and not self._known:
+            try:
+                await self._wake()
+            except ServingError as error:
+                self._refuse_waiting(error)
+            except Exception:
+                _log.exception("no group of %s could be started", self._model.id)
+            await asyncio.sleep(_RELINK_S)  # for the news of it to come
+        self._waking = None
 
-    async def _wake_one(self) -> None:
-        try:
-            await self._wake()
-        except Exception:
-            _log.exception("no group of %s could be started", self._model.id)
-        finally:
-            self._waking = None
+    def _refuse_waiting(self, error: ServingError) -> None:
+        for queue in self._waiting.values():
+            while queue:
+                waiter = queue.popleft()
+                if not waiter.placed.done():
+                    waiter.placed.set_exception(error)
 
     def _count_waiting(self) -> int:
         return sum(map(len, self._waiting.values()))

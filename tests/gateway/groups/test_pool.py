@@ -1,6 +1,7 @@
 """A Gateway's groups over real links: who gets what, and what happens when a group or a Gateway goes."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
@@ -11,10 +12,12 @@ from serving.autoscaling.config import AutoscalingConfig
 from serving.config import LimitsConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
-from serving.engine.request import FinishReason, GenerationRequest, Priority
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority, Token
 from serving.errors import Reason, ServingError
+from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.pool import GroupPool
 from serving.group.server import GroupServer
+from serving.link import FromGroup, encode
 from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
 
 ROWS = 4
@@ -35,12 +38,49 @@ class Group:
         self.address = self.server.start()
         self._stopped = False
 
+    def is_ending(self) -> bool:
+        """Whether a request has been told to end, which it does at the next step."""
+        return bool(self.engine._intake._ending)
+
     def stop(self, *, drain: bool) -> None:
         """Ends it as a leader does; more than once is no harm."""
         if not self._stopped:
             self._stopped = True
             self.thread.stop(drain=drain, timeout_s=TIMEOUT_S)
             self.server.stop()
+
+
+class Steps:
+    """Lets a runner take as many steps as it is told to."""
+
+    def __init__(self, runner: SimulatedRunner, allowed: int) -> None:
+        self._allowed = threading.Semaphore(allowed)
+        runner.before_step = self._take
+
+    def allow_all(self) -> None:
+        self._allowed.release(10_000)
+
+    def _take(self) -> None:
+        assert self._allowed.acquire(timeout=TIMEOUT_S)
+
+
+class Socket:
+    """A link on which these messages come at once, before it ends."""
+
+    def __init__(self, messages: list[FromGroup]) -> None:
+        self._messages = messages
+
+    async def __aiter__(self) -> AsyncIterator[aiohttp.WSMessage]:
+        for message in self._messages:
+            yield aiohttp.WSMessage(aiohttp.WSMsgType.BINARY, encode(message), None)
+
+    async def send_bytes(self, data: bytes) -> None:
+        """The other end takes everything."""
+
+
+async def nothing_to_wake() -> None:
+    """Ray Serve would return when there is a group."""
+    await asyncio.Event().wait()
 
 
 @pytest.fixture
@@ -53,10 +93,7 @@ async def groups() -> AsyncIterator[list[Group]]:
 
 @pytest.fixture
 async def pool() -> AsyncIterator[GroupPool]:
-    async def wake() -> None:
-        raise AssertionError("a model that never sleeps is not woken")
-
-    pool = GroupPool(MODEL, wake)
+    pool = GroupPool(MODEL, nothing_to_wake)
     yield pool
     await pool.close()
 
@@ -99,25 +136,28 @@ async def test_a_step_of_many_requests_is_one_message(pool: GroupPool, groups: l
 
 
 async def test_closing_a_generation_frees_its_row(pool: GroupPool, groups: list[Group]) -> None:
+    steps = Steps(groups[0].runner, 1)
     pool.update({"a": groups[0].address})
     async with aclosing(pool.generate(request_of("a", max_tokens=400))) as chunks:
         await anext(chunks)
+    await until(groups[0].is_ending)
+    steps.allow_all()
     await until(lambda: groups[0].engine.in_flight == 0)
     assert groups[0].engine.stats().aborted == 1
 
 
 async def test_a_gateway_that_is_gone_leaves_nothing_behind(groups: list[Group]) -> None:
-    async def wake() -> None: ...
-
-    gateway = GroupPool(MODEL, wake)
+    steps = Steps(groups[0].runner, 1)
+    gateway = GroupPool(MODEL, nothing_to_wake)
     gateway.update({"a": groups[0].address})
-    gate = Gate(groups[0].runner)
-    task = asyncio.create_task(generated(gateway, request_of("a", max_tokens=400)))
-    await until(gate.reached.is_set)
+    chunks = gateway.generate(request_of("a", max_tokens=400))
+    await anext(chunks)
     await gateway.close()
-    task.cancel()
-    gate.open.set()
+    await until(groups[0].is_ending)
+    steps.allow_all()
     await until(lambda: groups[0].engine.in_flight == 0)
+    assert groups[0].engine.stats().aborted == 1
+    await chunks.aclose()
 
 
 async def test_a_group_lost_before_its_first_token_costs_nothing(pool: GroupPool, groups: list[Group]) -> None:
@@ -127,22 +167,47 @@ async def test_a_group_lost_before_its_first_token_costs_nothing(pool: GroupPool
     request = request_of("a", max_tokens=30)
     task = asyncio.create_task(generated(pool, request))
     await until(gate.reached.is_set)
-    pool.update({"other": other.address})
-    stopping = asyncio.create_task(asyncio.to_thread(dying.stop, drain=False))
+    pool.update({"dying": dying.address, "other": other.address})
+    dying.engine.fail(RuntimeError("the device is on fire"))
     gate.open.set()
-    await stopping
     assert await task == expected_tokens(request, 512)[0]
+    assert other.engine.stats().generated_tokens == 30
 
 
 async def test_a_group_lost_after_the_first_token_is_told_to_the_client(pool: GroupPool, groups: list[Group]) -> None:
+    steps = Steps(groups[0].runner, 1)
     pool.update({"a": groups[0].address})
     chunks = pool.generate(request_of("a", max_tokens=400))
     await anext(chunks)
-    await asyncio.to_thread(groups[0].stop, drain=False)
+    stopping = asyncio.create_task(asyncio.to_thread(groups[0].stop, drain=False))
+    await until(groups[0].is_ending)
+    steps.allow_all()
     with pytest.raises(ServingError) as error:
         async for _ in chunks:
             pass
     assert error.value.reason is Reason.UNAVAILABLE and error.value.retry_after_s
+    await stopping
+
+
+async def test_an_answer_that_is_complete_when_its_link_ends_is_an_answer() -> None:
+    linked = LinkedGroup("a", lambda: None)
+    generation = linked.open(request_of("a"))
+    last = GenerationChunk(tokens=(Token(5),), finish_reason=FinishReason.LENGTH)
+    await linked.run(Socket([FromGroup(load=0, taken=1, chunks=[("a", last)])]))  # type: ignore[arg-type]
+    assert [chunk async for chunk in generation.chunks()] == [last]
+    assert linked.idle and not linked.serves
+
+
+async def test_what_waits_for_a_model_that_was_given_up_is_refused(groups: list[Group]) -> None:
+    async def wake() -> None:
+        raise ServingError(Reason.UNAVAILABLE, "given up", retry_after_s=1.0)
+
+    pool = GroupPool(MODEL, wake)
+    with pytest.raises(ServingError, match="given up"):
+        await generated(pool, request_of("a"))
+    pool.update({"a": groups[0].address})
+    assert await generated(pool, request_of("b")) == expected_tokens(request_of("b"), 512)[0]
+    await pool.close()
 
 
 async def test_a_group_that_is_to_go_finishes_what_it_has_and_gets_nothing_new(
@@ -234,9 +299,7 @@ async def test_a_refusal_is_the_error_of_its_request_alone(pool: GroupPool, grou
 
 
 async def test_the_loads_of_two_gateways_add_up(groups: list[Group]) -> None:
-    async def wake() -> None: ...
-
-    pools = [GroupPool(MODEL, wake) for _ in range(2)]
+    pools = [GroupPool(MODEL, nothing_to_wake) for _ in range(2)]
     for pool in pools:
         pool.update({"a": groups[0].address})
     gate = Gate(groups[0].runner)
