@@ -12,6 +12,9 @@ RAY_ENVIRONMENT = {
     "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself, and of its agents
     "RAY_agent_register_timeout_ms": "120000",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # until every HAProxy has noticed; Ray Serve takes 30
+    # A Gateway that is lost before it answered is not the client's business, if there is another.
+    "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+    "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "330",  # when HAProxy reloads: longer than any stream takes by default
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
