@@ -28,9 +28,13 @@ if ! works; then
 fi
 
 rm -f $stamp
-# Compiling every module to bytecode would take a third of the time; Python does it for those that are used.
 echo "Installing $(grep -c == "$lock") packages of $lock into .venv: some minutes the first time"
 .venv/bin/python -m pip install --disable-pip-version-check --no-compile --require-hashes -r "$lock"
 # The build backend is in the lock too, so nothing unpinned is fetched for it.
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+# Ray starts many processes, and each imports JAX or Ray: from bytecode that takes a third of the time. Python would
+# write it by itself, but not where PYTHONDONTWRITEBYTECODE is set or .venv is read-only, as in many containers.
+# pip compiles too, but on one processor only.
+echo "Compiling them to bytecode"
+.venv/bin/python -m compileall -q -j 0 .venv/lib || echo "Python will read the source of those."
 echo "$state" >$stamp
