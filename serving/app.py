@@ -21,6 +21,8 @@ _GATEWAY_CONCURRENCY = 1000
 """Open requests of one Gateway; each is a coroutine that mostly waits, the groups' queues are the real limit."""
 _GATEWAY_ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
 """Nothing in a Gateway blocks, so it needs no thread beside Ray Serve's own, and requests no way between the two."""
+_HEALTH_CHECK_S = 1.0
+"""How long the loss of a process may stay unnoticed; Ray Serve takes 10."""
 _DEREGISTER_S = 0.5
 """For the Gateways to learn that a group is to go, before it refuses what still comes."""
 _STOP_S = 15.0
@@ -57,6 +59,7 @@ def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup,
         num_replicas=config.gateway.replicas,
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
         max_surge_percent=100,  # the only Gateway must not go before another is there
+        health_check_period_s=_HEALTH_CHECK_S,
         ray_actor_options={"runtime_env": {"env_vars": _GATEWAY_ENVIRONMENT}},
         graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
@@ -70,7 +73,7 @@ def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:
         **_scaling(model),
         request_router_config=RequestRouterConfig(**routing),
         max_surge_percent=model.max_surge_percent,
-        health_check_period_s=1.0,
+        health_check_period_s=_HEALTH_CHECK_S,
         graceful_shutdown_timeout_s=model.drain_timeout_s + _STOP_S,
         graceful_shutdown_wait_loop_s=_DEREGISTER_S,
         **model.topology.deployment_options(model.ray_actor_options),

@@ -56,3 +56,8 @@ def join_hosts(coordinator: str, hosts: int, rank: int) -> None:
 def smallest_over_hosts(value: int) -> int:
     """Returns the smallest of the hosts' values; all of them call it."""
     return int(multihost_utils.process_allgather(np.int32(value // 1024)).min()) * 1024
+
+
+def on_all_hosts(value: bool) -> bool:
+    """Returns whether it is true on every host; all of them call it."""
+    return bool(multihost_utils.process_allgather(np.bool_(value)).all())

@@ -17,6 +17,7 @@ from sharding.attention import Attention, attention_for, over_mesh
 from sharding.batch import Bucket, Row, make_buckets
 from sharding.cache import abstract_cache
 from sharding.config import GemmaConfig
+from sharding.executables import ExecutableStore
 from sharding.gemma import abstract_parameters, build
 from sharding.partition import named_sharding
 from sharding.sampling import Draw, sample
@@ -95,9 +96,10 @@ def compile_steps[L: Limits](
     dtype: DTypeLike,
     limits: L,
     attention: Attention | None = None,
+    store: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CompiledSteps[L]:
-    """Compiles every bucket, several at a time.
+    """Compiles every bucket, several at a time, or reads what was compiled before.
 
     Args:
       config: the shape of the model.
@@ -105,6 +107,7 @@ def compile_steps[L: Limits](
       dtype: of parameters, activations and KV cache.
       limits: the sizes to compile for.
       attention: by default the best one for the devices.
+      store: a directory in which the executables are kept for the next time; None: they are not.
       on_progress: called as `on_progress(done, total)` after each.
 
     Raises:
@@ -112,7 +115,8 @@ def compile_steps[L: Limits](
     """
     check_tensor_parallel(config, mesh.size)
     platform = mesh.devices.flat[0].platform
-    spanning = over_mesh(attention or attention_for(platform), config, mesh)
+    attention = attention or attention_for(platform)
+    spanning = over_mesh(attention, config, mesh)
     parameters = abstract_parameters(config, mesh, dtype)
     cache = abstract_cache(config, mesh, dtype, limits.num_pages, limits.page_size)
     sharding = partial(named_sharding, config=config, mesh=mesh)
@@ -123,35 +127,40 @@ def compile_steps[L: Limits](
         min_rows=2 if platform == "cpu" and dtype == jnp.bfloat16 else 1,  # XLA: 10 times slower for one row
     )
 
-    def compile_forward(bucket: Bucket) -> tuple[jax.stages.Compiled, jax.stages.Compiled | None]:
+    def compile_bucket(bucket: Bucket) -> dict[Bucket | int, jax.stages.Compiled]:
         packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
         out_shardings = sharding(("B", "V")), sharding(()), cache[0].sharding
         forward = jax.jit(partial(_forward, config, spanning, bucket), out_shardings=out_shardings, donate_argnums=1)
         compiled = forward.lower(parameters, cache, packed).compile()
         if bucket.tokens != bucket.rows:  # those have as many rows as the largest of the others
-            return compiled, None
+            return {bucket: compiled}
         logits, draw, _ = compiled.out_info
         sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
-        return compiled, sampler.lower(logits, draw).compile()
+        return {bucket: compiled, bucket.rows: sampler.lower(logits, draw).compile()}
 
-    forward: dict[Bucket, jax.stages.Compiled] = {}
-    samplers: dict[int, jax.stages.Compiled] = {}
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        # The largest first: they take longest, and nobody likes to wait for the last one alone.
-        compiling = {pool.submit(compile_forward, bucket): bucket for bucket in reversed(buckets)}
-        for done, compiled in enumerate(as_completed(compiling), start=1):
-            bucket = compiling[compiled]
-            forward[bucket], sampler = compiled.result()
-            if sampler is not None:
-                samplers[bucket.rows] = sampler
-            on_progress(done, len(buckets))
+    def compile_all() -> dict[Bucket | int, jax.stages.Compiled]:
+        executables: dict[Bucket | int, jax.stages.Compiled] = {}
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            # The largest first: they take longest, and nobody likes to wait for the last one alone.
+            compiling = [pool.submit(compile_bucket, bucket) for bucket in reversed(buckets)]
+            for done, compiled in enumerate(as_completed(compiling), start=1):
+                executables |= compiled.result()
+                on_progress(done, len(buckets))
+        return executables
+
+    if store is None:
+        executables = compile_all()
+    else:
+        made_of = config, jnp.dtype(dtype).name, limits, type(attention)
+        executables = ExecutableStore[Bucket | int](store, mesh, *made_of).get(compile_all)
+        on_progress(len(buckets), len(buckets))
     return CompiledSteps(
         limits=limits,
         vocab_size=config.vocab_size,
         parameters=parameters,
         cache=cache,
-        forward={bucket: forward[bucket] for bucket in buckets},
-        samplers=samplers,
+        forward={bucket: executables[bucket] for bucket in buckets},
+        samplers={key: executable for key, executable in executables.items() if isinstance(key, int)},
     )
 
 
@@ -167,10 +176,3 @@ def _forward(
     model = build(config, parameters)
     x, cache = model(step.token_ids, cache, step.ragged, attention)
     return model.logits(x[step.ragged.cu_q_lens[1:] - 1]), step.draw, cache
-
-
-def use_compilation_cache(directory: Path) -> None:
-    """Keeps compiled executables in `directory`, so that the next process starts faster. Call it before compiling."""
-    jax.config.update("jax_compilation_cache_dir", str(directory))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", 0)

@@ -16,7 +16,7 @@ from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh, smallest_over_hosts
 from sharding.runner import ModelRunner
-from sharding.steps import compile_steps, use_compilation_cache
+from sharding.steps import compile_steps
 
 _MIB = 1 << 20
 
@@ -34,7 +34,6 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runne
     mesh = make_mesh(model.topology.tensor_parallel)
     tokens = kv_tokens(model, checkpoint.config, _chip_bytes(model.topology))
     limits = model.limits
-    use_compilation_cache(cache_dir("compiled"))
     with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it
         loading = pool.submit(
             load,
@@ -53,6 +52,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runne
                 max_step_tokens=limits.max_step_tokens,
                 max_context=limits.max_context,
             ),
+            store=cache_dir("compiled"),
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
     return ModelRunner(loading.result(), steps)

@@ -1,0 +1,115 @@
+"""ExecutableStore: what was compiled once is read from then on, as long as nothing that it depends on has changed."""
+
+import logging
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.stages import Compiled
+
+from sharding.executables import ExecutableStore
+from sharding.mesh import make_mesh
+from sharding.runner import ModelRunner
+from sharding.steps import compile_steps
+from tests.sharding.small_models import LIMITS, LOCAL, row, sharded_parameters
+
+HOST = Path(__file__).parent / "executables_host.py"
+FEW = replace(LIMITS, max_rows=2, max_step_tokens=16)
+
+
+@pytest.fixture
+def store(tmp_path) -> Callable[..., ExecutableStore[str]]:
+    return lambda *made_of: ExecutableStore[str](tmp_path, make_mesh(1), *made_of)
+
+
+def compiled(factor: int = 2) -> dict[str, Compiled]:
+    return {"times": jax.jit(lambda x: factor * x).lower(jnp.ones(3)).compile()}
+
+
+def unwanted() -> dict[str, Compiled]:
+    raise AssertionError("compiled again")
+
+
+def test_what_was_compiled_is_read_the_next_time(store) -> None:
+    store("a").get(compiled)
+    assert store("a").get(unwanted)["times"](jnp.ones(3)).tolist() == [2, 2, 2]
+
+
+def test_what_depends_on_something_else_is_compiled(store) -> None:
+    store("a").get(compiled)
+    assert store("b").get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("name", ["XLA_FLAGS_OF_A_TEST", "LIBTPU_INIT_ARGS", "JAX_OF_A_TEST"])
+def test_another_environment_of_the_compiler_is_compiled_for(store, monkeypatch, name) -> None:
+    store().get(compiled)
+    monkeypatch.setenv(name, "1")
+    assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+
+
+@pytest.mark.parametrize("damage", [b"", b"no pickle", None])
+def test_a_damaged_file_is_compiled_anew(store, tmp_path, caplog, damage) -> None:
+    store().get(compiled)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    with caplog.at_level(logging.WARNING):
+        assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+    assert str(file) in caplog.text
+    assert "times" in store().get(unwanted)
+
+
+def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog, tmp_path) -> None:
+    store = ExecutableStore[str](tmp_path / "missing", make_mesh(1))
+    with caplog.at_level(logging.WARNING):
+        assert "times" in store.get(compiled)
+    assert "cannot be written" in caplog.text
+
+
+@pytest.mark.parametrize("tensor_parallel", [1, 2])
+def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -> None:
+    def steps(progress: list[tuple[int, int]]) -> ModelRunner:
+        mesh = make_mesh(tensor_parallel)
+        compiled = compile_steps(
+            LOCAL, mesh, jnp.float32, FEW, store=tmp_path, on_progress=lambda *done: progress.append(done)
+        )
+        return ModelRunner(sharded_parameters(LOCAL, tensor_parallel), compiled)
+
+    first, second = [], []
+    runner, same = steps(first), steps(second)
+    assert len(first) > len(second) == 1  # nothing to compile
+    assert list(same.steps.forward) == list(runner.steps.forward)
+    for bucket, forward in runner.steps.forward.items():
+        assert same.steps.forward[bucket].input_shardings == forward.input_shardings
+        assert same.steps.forward[bucket].memory_analysis().alias_size_in_bytes > 0  # the cache is updated in place
+    rows = [row([3, 1, 4], 0, [0]), row([1, 5], 0, [1])]
+    np.testing.assert_array_equal(same.logits(rows), runner.logits(rows))
+    assert same.step(rows) == runner.step(rows)
+    assert same.recompilations == 0
+
+
+def test_hosts_compile_together_unless_all_can_read(tmp_path, unused_tcp_port_factory) -> None:
+    directories = [tmp_path / "host 0", tmp_path / "host 1"]  # no disk in common
+
+    def start() -> list[str]:
+        coordinator = f"127.0.0.1:{unused_tcp_port_factory()}"
+        hosts = [
+            subprocess.Popen(
+                [sys.executable, HOST, coordinator, str(rank), directory], stdout=subprocess.PIPE, text=True
+            )
+            for rank, directory in enumerate(directories)
+        ]
+        return [host.communicate(timeout=60)[0].splitlines()[-1] for host in hosts]
+
+    for directory in directories:
+        directory.mkdir()
+    assert start() == ["compiled, sum 3", "compiled, sum 3"]
+    assert start() == ["read, sum 3", "read, sum 3"]
+    for file in directories[0].iterdir():
+        file.unlink()
+    assert start() == ["compiled, sum 3", "compiled, sum 3"]
