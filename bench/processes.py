@@ -15,10 +15,10 @@ _TITLES = {
 }
 
 
-def service_processes() -> dict[str, list[psutil.Process]]:
-    """All that this process started, directly or not, and that is part of the service."""
+def service_processes(pid: int | None = None) -> dict[str, list[psutil.Process]]:
+    """All that a process started, this one by default, directly or not, and that is part of the service."""
     found: dict[str, list[psutil.Process]] = {kind: [] for kind in _TITLES}
-    for process in psutil.Process().children(recursive=True):
+    for process in psutil.Process(pid).children(recursive=True):
         try:
             title = " ".join(process.cmdline())
             alive = process.status() != psutil.STATUS_ZOMBIE

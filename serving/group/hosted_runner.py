@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from typing import cast
@@ -15,9 +16,12 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from serving.config import ModelConfig
 from serving.engine.request import Token
 from serving.engine.runner import RunnerLimits, StepRow
-from serving.group.channel import TOKEN_BYTES, LeaderChannel
+from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
 from serving.group.host import Host
 from serving.group.slice import reserved_slice
+
+_SIGN_OF_LIFE_S = 1.0
+"""How long one call of `check` waits; what else it stands before must not wait for a host that hangs."""
 
 
 class HostedRunner:
@@ -27,13 +31,21 @@ class HostedRunner:
     """
 
     def __init__(
-        self, limits: RunnerLimits, hosts: list[ActorHandle[Host]], channel: LeaderChannel, stack: ExitStack
+        self,
+        limits: RunnerLimits,
+        hosts: list[ActorHandle[Host]],
+        channel: LeaderChannel,
+        timeout_s: float,
+        stack: ExitStack,
     ) -> None:
         """`start` makes one; `stack` undoes what it did."""
         self._limits = limits
         self._hosts = hosts
         self._channel = channel
+        self._timeout_s = timeout_s
         self._stack = stack
+        self._asked: asyncio.Future[list[None]] | None = None
+        self._asked_at = 0.0
 
     @classmethod
     def start(cls, model: ModelConfig) -> "HostedRunner":
@@ -62,7 +74,7 @@ class HostedRunner:
                 host.follow.remote()
             channel = LeaderChannel([address for _, address in loaded], token, model.step_timeout_s)
             stack.callback(channel.close)
-            return cls(loaded[0][0], hosts, channel, stack.pop_all())
+            return cls(loaded[0][0], hosts, channel, model.step_timeout_s, stack.pop_all())
 
     @property
     def limits(self) -> RunnerLimits:
@@ -81,12 +93,21 @@ class HostedRunner:
         return self._channel.step(rows)
 
     async def check(self) -> None:
-        """Asks every host for a sign of life.
+        """Asks every host for a sign of life; waits for a second at most, and goes on waiting in the next call.
 
         Raises:
           ActorDiedError: a host is dead. Not wrapped: Ray Serve then replaces the group at once.
+          HostFailed: a host gives none for as long as a step may take.
         """
-        await asyncio.gather(*(host.ping.remote() for host in self._hosts))
+        if self._asked is None:
+            self._asked = asyncio.gather(*(host.ping.remote() for host in self._hosts))
+            self._asked_at = time.monotonic()
+        answered, _ = await asyncio.wait([self._asked], timeout=_SIGN_OF_LIFE_S)
+        if answered:
+            asked, self._asked = self._asked, None
+            asked.result()
+        elif time.monotonic() - self._asked_at > self._timeout_s:
+            raise HostFailed(f"a host gives no sign of life for {self._timeout_s:g} s")
 
     def close(self) -> None:
         """Ends the hosts and gives the slice back."""

