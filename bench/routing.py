@@ -10,6 +10,7 @@ prefix caches; a model's step is simulated by a sleep. The four caches together 
 import asyncio
 import random
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import grpc
@@ -24,8 +25,7 @@ from bench.simulated import STEP_S, TOKEN_S, SimulatedGroup, simulated_service
 from bench.table import markdown
 from serving.app import application
 from serving.engine.request import GenerationRequest
-from serving.gateway.groups.group import LinkedGroup
-from serving.gateway.groups.placement import affinity, choose
+from serving.gateway.groups.placement import Candidate, affinity, choose
 
 _GROUPS, _SESSIONS, _SECONDS, _WARM_S = 4, 32, 45.0, 15.0
 _THINKS_S = 1.0
@@ -44,12 +44,12 @@ class _Seen:
     cached_tokens: int
 
 
-def always_home(groups: list[LinkedGroup], request: GenerationRequest, session: str, rows: int) -> LinkedGroup | None:
+def always_home[C: Candidate](groups: Sequence[C], request: GenerationRequest, session: str, rows: int) -> C | None:
     """Each session on one group, however full that is."""
     return max(groups, key=lambda group: affinity(session, group.group_id), default=None)
 
 
-def power_of_two(groups: list[LinkedGroup], request: GenerationRequest, session: str, rows: int) -> LinkedGroup | None:
+def power_of_two[C: Candidate](groups: Sequence[C], request: GenerationRequest, session: str, rows: int) -> C | None:
     """The less loaded of two at random."""
     return min(random.sample(groups, min(2, len(groups))), key=lambda group: group.load, default=None)
 
@@ -58,15 +58,15 @@ def main() -> None:
     """Prints a Markdown table."""
     rows = []
     with cluster(_COSTS) as addresses:
-        for place in (choose, always_home, power_of_two):
+        for placement in (choose, always_home, power_of_two):
             config = simulated_service("typing", _LIMITS, replicas=_GROUPS, drain_timeout_s=5)
-            serve.run(application(config, SimulatedGroup, place), name="typing")
+            serve.run(application(config, SimulatedGroup, placement), name="typing")
             seen = asyncio.run(_replay(addresses))
             serve.delete("typing")
             first = sorted(each.first_token_s for each in seen)
             hits = sum(each.cached_tokens for each in seen) / sum(each.prompt_tokens for each in seen)
             tail = [f"{1e3 * first[int(share * len(first))]:.0f}" for share in (0.5, 0.95, 0.99)]
-            rows.append((place.__name__, len(seen), f"{hits:.0%}", *tail))
+            rows.append((placement.__name__, len(seen), f"{hits:.0%}", *tail))
     print(markdown(["placement", "requests", "prompt tokens cached", "first token p50, ms", "p95", "p99"], rows))
 
 

@@ -10,8 +10,7 @@ from serving.autoscaling.serve_policy import serve_autoscaling_options
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig, ServingConfig
 from serving.gateway.gateway import Gateway
-from serving.gateway.groups.placement import choose
-from serving.gateway.groups.pool import Choose
+from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.request_router import GroupDiscovery
 from serving.group.leader import ReplicaGroup
 from serving.sizing import check_model
@@ -51,7 +50,9 @@ def _check_fits(model: ModelConfig) -> None:
     check_model(model, open_checkpoint(path).config)
 
 
-def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup, place: Choose = choose) -> Application:
+def application(
+    config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup, placement: Placement = choose
+) -> Application:
     """The service of a configuration; benchmarks give groups without a model, or another placement to compare with."""
     groups = {model.id: _group(model, group) for model in config.models}
     gateway = serve.deployment(
@@ -63,7 +64,7 @@ def application(config: ServingConfig, group: type[ReplicaGroup] = ReplicaGroup,
         ray_actor_options={"runtime_env": {"env_vars": _GATEWAY_ENVIRONMENT}},
         graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
-    return gateway(Gateway).bind(config, groups, place)
+    return gateway(Gateway).bind(config, groups, placement)
 
 
 def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:

@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate, chain
 from typing import NamedTuple, Protocol
 
 import jax
@@ -58,6 +59,19 @@ class Row(Protocol):
     def pages(self) -> Sequence[int]: ...
     @property
     def sampling(self) -> SamplingParams | None: ...
+
+
+class _NotDrawn(NamedTuple):
+    """Fills the place of a row's `SamplingParams` where no token is drawn."""
+
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 0.0
+    seed: int = 0
+    logprobs: int | None = None
+
+
+_NOT_DRAWN = _NotDrawn()
 
 
 class Step(NamedTuple):
@@ -116,20 +130,22 @@ class Bucket:
         """Returns the rows as one int32 buffer; unused rows and tokens are zero."""
         buffer = np.zeros(self.packed_size, np.int32)
         step = buffer.view(self._layout)[0]
-        step["cu_q_lens"][1:] = sum(len(row.token_ids) for row in rows)
-        token = 0
+        used = slice(len(rows))
+        # A field at a time: every assignment to an array costs far more than a number in it.
+        ends = list(accumulate(len(row.token_ids) for row in rows))
+        step["token_ids"][: ends[-1]] = list(chain.from_iterable(row.token_ids for row in rows))
+        step["cu_q_lens"][1:] = ends[-1]
+        step["cu_q_lens"][1:][used] = ends
+        step["kv_lens"][used] = [row.start + len(row.token_ids) for row in rows]
+        page_table = step["page_table"]
         for index, row in enumerate(rows):
-            end = token + len(row.token_ids)
-            step["token_ids"][token:end] = row.token_ids
-            step["cu_q_lens"][index + 1] = token = end
-            step["kv_lens"][index] = row.start + len(row.token_ids)
-            step["page_table"][index, : len(row.pages)] = row.pages
-            if row.sampling is not None:
-                step["temperature"][index] = row.sampling.temperature
-                step["top_k"][index] = row.sampling.top_k
-                step["top_p"][index] = row.sampling.top_p
-                step["seed"][index] = row.sampling.seed
-                step["wants_logprobs"][index] = row.sampling.logprobs is not None
+            page_table[index, : len(row.pages)] = row.pages
+        sampling = [row.sampling or _NOT_DRAWN for row in rows]
+        step["temperature"][used] = [each.temperature for each in sampling]
+        step["top_k"][used] = [each.top_k for each in sampling]
+        step["top_p"][used] = [each.top_p for each in sampling]
+        step["seed"][used] = [each.seed for each in sampling]
+        step["wants_logprobs"][used] = [each.logprobs is not None for each in sampling]
         return buffer
 
     def unpack(self, buffer: jax.Array) -> Step:

@@ -10,8 +10,8 @@ from starlette.applications import Starlette
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.groups.discovery import wake, watch
-from serving.gateway.groups.placement import choose
-from serving.gateway.groups.pool import Choose, GroupPool
+from serving.gateway.groups.placement import Placement, choose
+from serving.gateway.groups.pool import GroupPool
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService, ServedModel
@@ -26,8 +26,10 @@ class Gateway(GrpcService):
     HTTP comes through the Starlette app; a gRPC call arrives at the method of its name in `GrpcService`.
     """
 
-    def __init__(self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]], place: Choose = choose) -> None:
-        pools = {model.id: GroupPool(model, partial(wake, groups[model.id]), place) for model in config.models}
+    def __init__(
+        self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]], placement: Placement = choose
+    ) -> None:
+        pools = {model.id: GroupPool(model, partial(wake, groups[model.id]), placement) for model in config.models}
         for model_id, pool in pools.items():
             watch(groups[model_id], pool.update)
         models = [

@@ -23,6 +23,14 @@ class Candidate(Protocol):
         ...
 
 
+class Placement(Protocol):
+    """How the group of a request is chosen. `choose` is one; benchmarks compare others."""
+
+    def __call__[C: Candidate](
+        self, groups: Sequence[C], request: GenerationRequest, session: str, rows: int, /
+    ) -> C | None: ...
+
+
 def choose[C: Candidate](groups: Sequence[C], request: GenerationRequest, session: str, rows: int) -> C | None:
     """The group for a request, or None while it has to wait.
 

@@ -13,7 +13,7 @@ from serving.config import ModelConfig
 from serving.engine.request import GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.group import Generation, LinkedGroup
-from serving.gateway.groups.placement import choose, session_of
+from serving.gateway.groups.placement import Placement, choose, session_of
 from serving.link import GroupAddress
 
 _log = logging.getLogger("ray.serve.group_pool")  # below Ray Serve's logger, whose handlers write the log
@@ -24,8 +24,6 @@ _HEARTBEAT_S = 20.0
 _RELINK_S = 0.5
 _TELL_S = 0.05
 """What waits is told the groups at most this often."""
-
-type Choose = Callable[[list[LinkedGroup], GenerationRequest, str, int], LinkedGroup | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,18 +36,20 @@ class _Waiter:
 class GroupPool:
     """Implements `serving.gateway.choice.ModelBackend` over links to the groups."""
 
-    def __init__(self, model: ModelConfig, wake: Callable[[], Awaitable[object]], place: Choose = choose) -> None:
+    def __init__(
+        self, model: ModelConfig, wake: Callable[[], Awaitable[object]], placement: Placement = choose
+    ) -> None:
         """Starts without groups.
 
         Args:
           model: whose groups they are.
           wake: called when requests wait and there is no group; returns when there is one. Raises ServingError when
             there will be none.
-          place: chooses a group; benchmarks compare others.
+          placement: chooses among them.
         """
         self._model = model
         self._wake = wake
-        self._choose = place
+        self._placement = placement
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each link, also of groups that are to go
         self._linked: dict[str, LinkedGroup] = {}
         self._known: Mapping[str, GroupAddress] = {}
@@ -142,7 +142,7 @@ class GroupPool:
             while queue:
                 waiter = queue[0]
                 if not waiter.placed.done():  # cancelled, otherwise
-                    group = self._choose(candidates, waiter.request, waiter.session, self._model.limits.max_rows)
+                    group = self._placement(candidates, waiter.request, waiter.session, self._model.limits.max_rows)
                     if group is None:
                         break
                     waiter.placed.set_result(group.open(waiter.request))
