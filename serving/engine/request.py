@@ -1,14 +1,15 @@
 """What the engine is asked for and what it answers: token ids, never text."""
 
-from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
+
+import msgspec
+from msgspec.structs import replace
 
 MAX_LOGPROBS = 20
 """Most alternatives a request may ask for at each position; the width the runner computes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SamplingParams:
+class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """How the next token is drawn.
 
     Attributes:
@@ -37,8 +38,7 @@ class Priority(IntEnum):
     """An answer that is read as it comes."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationRequest:
+class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     """One sequence to generate.
 
     Attributes:
@@ -56,7 +56,7 @@ class GenerationRequest:
     request_id: str
     prompt_ids: tuple[int, ...]
     max_tokens: int
-    sampling: SamplingParams = field(default_factory=SamplingParams)
+    sampling: SamplingParams = SamplingParams()
     stop_ids: frozenset[int] = frozenset()
     timeout_s: float | None = None
     sent_at: float | None = None
@@ -75,8 +75,7 @@ class FinishReason(StrEnum):
     ERROR = "error"
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True, array_like=True):
     """A generated token; `logprob` and `top` are filled when the request asked for logprobs.
 
     Attributes:
@@ -88,8 +87,7 @@ class Token:
     top: tuple[tuple[int, float], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationChunk:
+class GenerationChunk(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """Tokens that became available together; the last chunk of a generation has a finish reason.
 
     Attributes:

@@ -6,7 +6,9 @@ import time
 import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+
+from msgspec.structs import replace
 
 from serving.config import GatewayConfig, ModelConfig, Role, RoutingConfig
 from serving.engine.request import GenerationRequest, Priority

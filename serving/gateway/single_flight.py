@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing, suppress
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, SamplingParams
 from serving.gateway.choice import ModelBackend

@@ -1,14 +1,11 @@
 """The step-plan channel of a replica group: the leader sends each step's plan to every host over TCP.
 
-The leader connects to each host, and proves itself with the group's token. From then on a frame goes each way per step:
-
-    leader -> host   PLAN    the rows of the step
-    host -> leader   ANSWER  compilations so far; from the first host also the tokens
-                     ERROR   what went wrong in the step, as text; the last frame of a connection
+The leader connects to each host, proves itself with the group's token, and hears that it is taken. From then on a
+message goes each way per step: the plan, and what came of it.
 
 A step is over when the first host has answered: all hosts compute each token together, so by then every one has done
-its part. The others' answers are awaited in the next step, so no host falls behind by more than one. A frame is its
-length, its kind, its body.
+its part. The others' answers are awaited in the next step, so no host falls behind by more than one. A frame is the
+length of a message, then the message.
 """
 
 import hmac
@@ -17,30 +14,21 @@ import socket
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from enum import IntEnum
 from struct import Struct
 from typing import Protocol
 
 from serving.engine.request import Token
 from serving.engine.runner import StepRow
-from serving.group.messages import decode_plan, decode_tokens, encode_plan, encode_tokens
+from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
 
 TOKEN_BYTES = 32
 """Length of a group's token, by which a host knows its leader."""
 
-_HEAD = Struct("<IB")
-_COMPILATIONS = Struct("<I")
+_HEAD = Struct("<I")
 _STRANGER_S = 1.0
 """Whoever connects to a host must show the token within this time."""
 
 type Address = tuple[str, int]
-
-
-class _Kind(IntEnum):
-    READY = 0
-    PLAN = 1
-    ANSWER = 2
-    ERROR = 3
 
 
 class HostFailed(Exception):  # noqa: N818 - an event in a group, like Ray's ActorDied
@@ -118,7 +106,7 @@ class LeaderChannel:
             raise HostFailed("the channel to the hosts is closed")
         self._hear(0)  # who failed since the last step gets no plan
         deadline = time.monotonic() + self._timeout_s
-        plan = _frame(_Kind.PLAN, encode_plan(rows))
+        plan = _frame(encode(rows))
         first, *others = self._peers.values()
         for peer in self._peers.values():
             peer.send(plan)
@@ -127,7 +115,7 @@ class LeaderChannel:
                 silent = ", ".join(peer.name for peer in self._peers.values() if peer.owes)
                 raise HostFailed(f"{silent}: no answer to a step for {self._timeout_s:g} s")
         self.recompilations = sum(peer.recompilations for peer in self._peers.values())
-        return decode_tokens(first.tokens)
+        return first.tokens
 
     def _hear(self, timeout_s: float) -> bool:
         """Waits until answers have arrived, and takes them; returns whether any did in time."""
@@ -143,7 +131,7 @@ class _Peer:
     Attributes:
       owes: plans that it has not answered.
       recompilations: as of its last answer.
-      tokens: of its last answer, encoded.
+      tokens: of its last answer.
     """
 
     def __init__(self, name: str, connection: socket.socket) -> None:
@@ -152,7 +140,7 @@ class _Peer:
         self.frames = _Frames(connection)
         self.owes = 0
         self.recompilations = 0
-        self.tokens = b""
+        self.tokens: list[Token | None] = []
 
     def send(self, plan: bytes) -> None:
         try:
@@ -165,14 +153,14 @@ class _Peer:
         """Takes the answers that have arrived, at least one."""
         while True:
             try:
-                kind, body = self.frames.receive()
+                heard = decode_from_host(self.frames.receive())
             except OSError as error:
                 raise HostFailed(f"{self.name} broke off: {error}") from error
-            if kind == _Kind.ERROR:
-                raise HostFailed(f"{self.name} failed in a step: {body.decode()}")
+            if isinstance(heard, Failure):
+                raise HostFailed(f"{self.name} failed in a step: {heard.error}")
+            assert isinstance(heard, Answer)
             self.owes -= 1
-            (self.recompilations,) = _COMPILATIONS.unpack_from(body)
-            self.tokens = body[_COMPILATIONS.size :]
+            self.recompilations, self.tokens = heard.recompilations, heard.tokens
             if not self.frames.unread:
                 return
 
@@ -200,19 +188,18 @@ class HostChannel:
         """
         with self._accept() as leader:
             frames = _Frames(leader)
-            _send(leader, _Kind.READY)
+            _send(leader, Ready())
             while True:
                 try:
-                    _, plan = frames.receive()
+                    plan = frames.receive()
                 except ConnectionError:
                     return
                 try:
                     tokens = runner.step(decode_plan(plan))
                 except Exception as error:
-                    _send(leader, _Kind.ERROR, f"{type(error).__name__}: {error}".encode())
+                    _send(leader, Failure(f"{type(error).__name__}: {error}"))
                     raise
-                compilations = _COMPILATIONS.pack(runner.recompilations)
-                _send(leader, _Kind.ANSWER, compilations + (encode_tokens(tokens) if answers_tokens else b""))
+                _send(leader, Answer(runner.recompilations, tokens if answers_tokens else []))
 
     def _accept(self) -> socket.socket:
         """Returns the first connection that shows the token; all others are closed."""
@@ -236,12 +223,12 @@ def _shows(connection: socket.socket, token: bytes) -> bool:
     return hmac.compare_digest(shown, token)
 
 
-def _frame(kind: _Kind, body: bytes) -> bytes:
-    return _HEAD.pack(len(body), kind) + body
+def _frame(message: bytes) -> bytes:
+    return _HEAD.pack(len(message)) + message
 
 
-def _send(connection: socket.socket, kind: _Kind, body: bytes = b"") -> None:
-    connection.sendall(_frame(kind, body))
+def _send(leader: socket.socket, message: Ready | Answer | Failure) -> None:
+    leader.sendall(_frame(encode(message)))
 
 
 class _Frames:
@@ -255,20 +242,20 @@ class _Frames:
         self._connection = connection
         self.unread = b""
 
-    def receive(self) -> tuple[int, bytes]:
-        """Returns the next frame's kind and body.
+    def receive(self) -> bytes:
+        """Returns the next message.
 
         Raises ConnectionError when the peer breaks off, TimeoutError when it is silent for too long.
         """
         data = self.unread or _receive_some(self._connection)
         while len(data) < _HEAD.size:
             data += _receive_some(self._connection)
-        size, kind = _HEAD.unpack_from(data)
+        (size,) = _HEAD.unpack_from(data)
         end = _HEAD.size + size
         while len(data) < end:
             data += _receive_some(self._connection)
         self.unread = data[end:]
-        return kind, data[_HEAD.size : end]
+        return data[_HEAD.size : end]
 
 
 def _receive_some(connection: socket.socket, most: int = 1 << 16) -> bytes:

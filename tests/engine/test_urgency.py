@@ -1,9 +1,8 @@
 """Urgent requests go first, and the others still go on."""
 
-from dataclasses import replace
-
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from serving.engine.engine import Engine
 from serving.engine.request import GenerationRequest, Priority

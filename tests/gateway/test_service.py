@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec import structs
 
 from serving.config import GatewayConfig, Role, RouteConfig, RoutingConfig
 from serving.engine.request import FinishReason, GenerationChunk, Priority, SamplingParams
@@ -122,7 +123,7 @@ def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer):
 
 
 async def test_an_answer_is_text_then_a_finish_reason_then_the_usage(backend: ScriptedBackend):
-    backend.end = replace(backend.end, cached_tokens=2)
+    backend.end = structs.replace(backend.end, cached_tokens=2)
     chunks = await answer(one_model_service(backend), code_request(FIM_PROMPT))
     assert "".join(chunk.text for chunk in chunks) == "return 1\n"
     assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == [FinishReason.STOP]

@@ -3,9 +3,9 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import replace
 
 import pytest
+from msgspec.structs import replace
 
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, SamplingParams, Token
 from serving.errors import Reason, ServingError

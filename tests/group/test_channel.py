@@ -6,7 +6,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import pytest
 
@@ -16,8 +16,8 @@ from serving.group.channel import TOKEN_BYTES, HostChannel, HostFailed, LeaderCh
 
 TOKEN = secrets.token_bytes(TOKEN_BYTES)
 ROWS = [
-    StepRow(token_ids=(1, 2), start=0, pages=(0,), sampling=SamplingParams(seed=7)),
-    StepRow(token_ids=(3,), start=4, pages=(1, 2), sampling=None),
+    StepRow(token_ids=[1, 2], start=0, pages=[0], sampling=SamplingParams(seed=7)),
+    StepRow(token_ids=[3], start=4, pages=[1, 2], sampling=None),
 ]
 
 
@@ -32,7 +32,7 @@ class Recorder:
 
     def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
         self.before()
-        self.plans.append([replace(row, token_ids=tuple(row.token_ids), pages=tuple(row.pages)) for row in rows])
+        self.plans.append(list(rows))
         return [None if row.sampling is None else Token(self.number) for row in rows]
 
 
@@ -72,7 +72,7 @@ def test_every_host_runs_the_plan_and_the_first_one_answers(pool: ThreadPoolExec
 def test_a_plan_larger_than_what_a_socket_takes_at_once_arrives(pool: ThreadPoolExecutor) -> None:
     hosts = Hosts(pool, [Recorder(0)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
-    row = StepRow(token_ids=tuple(range(300_000)), start=0, pages=tuple(range(100_000)), sampling=None)
+    row = StepRow(token_ids=list(range(300_000)), start=0, pages=list(range(100_000)), sampling=None)
     assert leader.step([row]) == [None]
     leader.close()
     assert hosts.runners[0].plans == [[row]]

@@ -5,9 +5,10 @@ import logging
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import aclosing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import aiohttp
+from msgspec.structs import replace
 
 from serving.config import ModelConfig
 from serving.engine.request import GenerationChunk, GenerationRequest, Priority

@@ -1,10 +1,11 @@
 """Which group gets a request: sessions stay, the rest spreads, and what waits does so outside."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from serving.engine.request import GenerationRequest, Priority
 from serving.gateway.groups.placement import affinity, choose, session_of
