@@ -36,5 +36,5 @@ echo "Installing $(grep -c == "$lock") packages of $lock into .venv: some minute
 # write it by itself, but not where PYTHONDONTWRITEBYTECODE is set or .venv is read-only, as in many containers.
 # pip compiles too, but on one processor only.
 echo "Compiling them to bytecode"
-.venv/bin/python -m compileall -q -j 0 .venv/lib || echo "Python will read the source of those."
+.venv/bin/python -m compileall -q -j 0 .venv/lib || echo "Not all could be compiled: Python will read their source."
 echo "$state" >$stamp

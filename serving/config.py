@@ -74,7 +74,7 @@ class ModelConfig(_Strict):
     """Generated at most when the request does not say."""
     limits: LimitsConfig = LimitsConfig()
     step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
-    """A step that takes longer is taken for a hung device: the group is replaced."""
+    """A step that takes longer, or a host that is silent for longer, is taken to hang: the group is replaced."""
     drain_timeout_s: Annotated[float, Field(gt=0)] = 120.0
     """A group that is to go finishes its requests for this long; then they end with a retryable error."""
     max_surge_percent: Annotated[int, Field(ge=0, le=100)] = 0

@@ -8,9 +8,11 @@ import hashlib
 import logging
 import os
 import pickle
-from collections.abc import Callable, Hashable, Mapping
+import random
+import time
+from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 
@@ -20,14 +22,21 @@ from jax.sharding import Mesh
 from jax.stages import Compiled
 from jax.tree_util import PyTreeDef
 
-from sharding.mesh import on_all_hosts
+from sharding.mesh import of_first_host, same_on_all_hosts
 
 _log = logging.getLogger(__name__)
 
-_PACKAGES = ("jax", "jaxlib", "flax", "tokamax")
-"""What steps are made with; the compilers of GPUs and TPUs are in the version of JAX's platform."""
+_PACKAGES = ("jax", "flax", "tokamax", "libtpu", "nvidia")
+"""How the names of packages begin that steps are made with."""
 _VARIABLES = ("JAX_", "XLA_", "LIBTPU_")
 """How the names of environment variables begin that steer them."""
+_UNUSED_S = 30 * 24 * 3600.0
+"""What was not read for so long is removed: every change of code or packages leaves files that nothing reads again."""
+_DIGEST_BYTES = 32
+_NO_COMPILATION = 0
+
+type _Kept[K] = tuple[int, dict[K, Compiled]]
+"""Which compilation they are of, a number that its hosts share, and the executables."""
 
 
 class ExecutableStore[K: Hashable]:
@@ -48,65 +57,78 @@ class ExecutableStore[K: Hashable]:
         devices = [(str(device), device.device_kind) for device in self._devices]
         dependencies = [*made_of, devices, mesh.shape, jax.process_index(), *_surroundings()]
         digest = hashlib.sha256("\n".join(map(repr, dependencies)).encode()).hexdigest()
-        self._path = directory / f"{digest[:32]}.pickle"
+        self._path = directory / f"{digest[:32]}.executables"
 
     def get(self, compile: Callable[[], dict[K, Compiled]]) -> dict[K, Compiled]:
         """Returns what was kept; or what `compile` returns, which is then kept.
 
-        Hosts may need each other to compile: all of them do unless all can read theirs.
+        All hosts compile unless all can read what they compiled together: they may need each other to compile, and
+        two compilations need not fit each other.
         """
-        executables = self._read()
-        if on_all_hosts(executables is not None):
-            assert executables is not None
-            return executables
+        kept = self._read()
+        if same_on_all_hosts(kept[0]) and kept[0] != _NO_COMPILATION:
+            return kept[1]
+        del kept  # it may be in the devices' memory
         executables = compile()
-        self._write(executables)
+        self._write((of_first_host(random.randrange(1, 1 << 32)), executables))
         return executables
 
-    def _read(self) -> dict[K, Compiled] | None:
+    def _read(self) -> _Kept[K]:
         try:
-            serialized = pickle.loads(self._path.read_bytes())
+            data = self._path.read_bytes()
+            digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
+            if hashlib.sha256(content).digest() != digest:  # XLA would run it all the same, and end this process
+                raise ValueError("the file is damaged")
+            compilation, serialized = pickle.loads(content)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
-                return dict(zip(serialized, pool.map(self._load, serialized.values()), strict=True))
+                executables = dict(zip(serialized, pool.map(self._load, serialized.values()), strict=True))
+            os.utime(self._path)
+            return compilation, executables
         except FileNotFoundError:
-            return None
-        except Exception:  # of a damaged file: pickle and XLA raise anything
+            pass
+        except Exception:  # of pickle and XLA: anything
             _log.warning("%s cannot be read; compiling anew", self._path, exc_info=True)
-            return None
+        return _NO_COMPILATION, {}
 
     def _load(self, serialized: tuple[bytes, PyTreeDef, PyTreeDef]) -> Compiled:
         executable: Compiled = deserialize_and_load(*serialized, execution_devices=self._devices)
         return executable
 
-    def _write(self, executables: Mapping[K, Compiled]) -> None:
+    def _write(self, kept: _Kept[K]) -> None:
         try:
+            _remove_unused(self._path.parent)
+            compilation, executables = kept
             serialized = {key: serialize(executable) for key, executable in executables.items()}
-            with NamedTemporaryFile(dir=self._path.parent, delete=False) as file:
-                pickle.dump(serialized, file)
-            os.replace(file.name, self._path)  # at once: another process may read it now
+            content = pickle.dumps((compilation, serialized))
+            with NamedTemporaryFile(dir=self._path.parent, delete_on_close=False) as file:
+                file.write(hashlib.sha256(content).digest() + content)
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, self._path)  # at once: another process may read it now
         except Exception:  # of the disk, or of a compiler that cannot serialize
             _log.warning("%s cannot be written; the next start will compile anew", self._path, exc_info=True)
+
+
+def _remove_unused(directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.is_file() and time.time() - path.stat().st_mtime > _UNUSED_S:
+            path.unlink(missing_ok=True)
 
 
 def _surroundings() -> list[object]:
     """Code, packages, compiler, environment and processor."""
     code = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.rglob("*.py"))))
+    packages = sorted((each.name, each.version) for each in distributions() if each.name.startswith(_PACKAGES))
     environment = sorted(item for item in os.environ.items() if item[0].startswith(_VARIABLES))
     platform = jax.devices()[0].client.platform_version
-    return [code.hexdigest(), [_version(package) for package in _PACKAGES], platform, environment, _processor()]
+    return [code.hexdigest(), packages, platform, environment, *_processor()]
 
 
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return None
-
-
-def _processor() -> list[str]:
-    """The instructions that the processor knows, where the system says so: code for a CPU is made of them."""
+def _processor() -> tuple[int, list[str]]:
+    """For how many processors XLA divides work, and the instructions that they know, where the system says so."""
+    processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except FileNotFoundError:
-        return []
-    return sorted({line for line in lines if line.startswith(("flags", "Features"))})
+        lines = []
+    return processors, sorted({line for line in lines if line.startswith(("flags", "Features"))})

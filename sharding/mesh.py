@@ -58,6 +58,11 @@ def smallest_over_hosts(value: int) -> int:
     return int(multihost_utils.process_allgather(np.int32(value // 1024)).min()) * 1024
 
 
-def on_all_hosts(value: bool) -> bool:
-    """Returns whether it is true on every host; all of them call it."""
-    return bool(multihost_utils.process_allgather(np.bool_(value)).all())
+def same_on_all_hosts(value: int) -> bool:
+    """Returns whether every host has the same value, of 32 bits and not negative; all of them call it."""
+    return np.unique(multihost_utils.process_allgather(np.uint32(value))).size == 1
+
+
+def of_first_host(value: int) -> int:
+    """Returns the first host's value, of 32 bits and not negative; all of them call it."""
+    return int(multihost_utils.broadcast_one_to_all(np.uint32(value)))

@@ -108,7 +108,7 @@ def compile_steps[L: Limits](
       limits: the sizes to compile for.
       attention: by default the best one for the devices.
       store: a directory in which the executables are kept for the next time; None: they are not.
-      on_progress: called as `on_progress(done, total)` after each.
+      on_progress: called as `on_progress(done, total)` after each, or once when all were read.
 
     Raises:
       ValueError: the mesh does not divide the model.
@@ -153,7 +153,7 @@ def compile_steps[L: Limits](
     else:
         made_of = config, jnp.dtype(dtype).name, limits, type(attention)
         executables = ExecutableStore[Bucket | int](store, mesh, *made_of).get(compile_all)
-        on_progress(len(buckets), len(buckets))
+        on_progress(len(buckets), len(buckets))  # when all were read, nothing has been said yet
     return CompiledSteps(
         limits=limits,
         vocab_size=config.vocab_size,

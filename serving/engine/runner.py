@@ -10,7 +10,7 @@ from serving.engine.request import SamplingParams, Token
 
 
 class StepRow(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """One sequence's share of a step.
+    """One sequence's share of a step. Its sequences are lists or tuples of Python's own int: they travel to hosts.
 
     Attributes:
       token_ids: the tokens to compute, at positions `start`, `start + 1`, ...; at least one.

@@ -17,6 +17,8 @@ from contextlib import suppress
 from struct import Struct
 from typing import Protocol
 
+import msgspec
+
 from serving.engine.request import Token
 from serving.engine.runner import StepRow
 from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
@@ -96,8 +98,9 @@ class LeaderChannel:
             peer = self._peers[connection.fileno()] = _Peer(name, connection)
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             connection.sendall(token)
-            peer.frames.receive()
-        except OSError as error:
+            if not isinstance(heard := decode_from_host(peer.frames.receive()), Ready):
+                raise ConnectionError(f"it said {heard}")
+        except (OSError, msgspec.MsgspecError) as error:
             raise HostFailed(f"{name} does not take this leader: {error}") from error
         self._poll.register(connection, select.POLLIN)
 
@@ -154,7 +157,7 @@ class _Peer:
         while True:
             try:
                 heard = decode_from_host(self.frames.receive())
-            except OSError as error:
+            except (OSError, msgspec.MsgspecError) as error:
                 raise HostFailed(f"{self.name} broke off: {error}") from error
             if isinstance(heard, Failure):
                 raise HostFailed(f"{self.name} failed in a step: {heard.error}")

@@ -21,7 +21,7 @@ from serving.group.host import Host
 from serving.group.slice import reserved_slice
 
 _SIGN_OF_LIFE_S = 1.0
-"""How long one call of `check` waits; what else it stands before must not wait for a host that hangs."""
+"""How long one call of `check` waits; what its caller checks next must not wait for a host that hangs."""
 
 
 class HostedRunner:
@@ -102,9 +102,11 @@ class HostedRunner:
         if self._asked is None:
             self._asked = asyncio.gather(*(host.ping.remote() for host in self._hosts))
             self._asked_at = time.monotonic()
-        answered, _ = await asyncio.wait([self._asked], timeout=_SIGN_OF_LIFE_S)
+        asked = self._asked
+        answered, _ = await asyncio.wait([asked], timeout=_SIGN_OF_LIFE_S)
         if answered:
-            asked, self._asked = self._asked, None
+            if self._asked is asked:  # of calls that overlap, each may be the first to get here
+                self._asked = None
             asked.result()
         elif time.monotonic() - self._asked_at > self._timeout_s:
             raise HostFailed(f"a host gives no sign of life for {self._timeout_s:g} s")

@@ -52,7 +52,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runne
                 max_step_tokens=limits.max_step_tokens,
                 max_context=limits.max_context,
             ),
-            store=cache_dir("compiled"),
+            store=cache_dir("executables"),
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
     return ModelRunner(loading.result(), steps)

@@ -14,7 +14,7 @@ class GroupRunner(Runner, Protocol):
         ...
 
     async def check(self) -> None:
-        """Raises what is wrong with a host, within seconds; if it is dead, as Ray raises it, for Ray Serve to see."""
+        """Ends within seconds. Raises what is wrong with a host; when it is dead, what Ray raises, for Ray Serve."""
         ...
 
     def close(self) -> None:

@@ -61,8 +61,11 @@ async def test_a_slow_host_delays_no_check_and_is_not_asked_again_before_it_answ
     for ping in hosts.pings:
         ping.set_result(None)
     await check
-    await checked(hosts)
+    next_check = await checked(hosts)
     assert len(hosts.pings) == 4
+    for ping in hosts.pings[2:]:
+        ping.set_result(None)
+    await next_check
 
 
 async def test_a_host_that_is_silent_for_too_long_has_failed() -> None:

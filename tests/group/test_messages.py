@@ -35,6 +35,6 @@ def test_what_a_host_says_arrives_as_it_was_said(said: Ready | Answer | Failure)
     assert decode_from_host(encode(said)) == said
 
 
-def test_any_sequence_of_ids_can_be_sent() -> None:
+def test_tuples_arrive_as_lists() -> None:
     row = StepRow(token_ids=(1, 2), start=3, pages=(0, 1), sampling=None)
     assert decode_plan(encode([row])) == [StepRow(token_ids=[1, 2], start=3, pages=[0, 1], sampling=None)]

@@ -36,7 +36,7 @@ def model(request: pytest.FixtureRequest, service: Service, checkpoint: str) -> 
         "dtype": "float32",
         "topology": {"hosts": request.param, "chips_per_host": 2},
         "limits": {"max_rows": 1, "max_step_tokens": 16, "max_context": 128, "kv_tokens": 256},
-        "step_timeout_s": 5,
+        "step_timeout_s": 10,
     }
     config = ServingConfig.model_validate({"models": [model]})
     serve.run(application(config), name=_APP, route_prefix=None)
@@ -69,17 +69,27 @@ async def test_several_hosts_give_the_tokens_of_one_device(service: Service, mod
 
 
 @pytest.mark.parametrize("model", [2], ids=["2x2"], indirect=True)
-async def test_a_host_that_hangs_is_replaced_with_its_group(model: ModelConfig) -> None:
+async def test_a_host_that_hangs_in_a_step_is_replaced_with_its_group(model: ModelConfig) -> None:
     async with groups_of(model, _APP) as groups, asyncio.timeout(120):
         expected = await generated(groups, request(PROMPTS[0]))
+        hung = service_processes()["host"][1]
         begun = groups.generate(request(PROMPTS[1], tokens=100))
         await anext(begun)
-        waiting = asyncio.create_task(generated(groups, request(PROMPTS[0])))
-        hung = service_processes()["host"][1]
         hung.send_signal(signal.SIGSTOP)
+        waiting = asyncio.create_task(generated(groups, request(PROMPTS[0])))
         with pytest.raises(ServingError) as error:
             async for _ in begun:
                 pass
         assert error.value.reason is Reason.UNAVAILABLE
         assert await waiting == expected  # by the group that followed
         await asyncio.to_thread(hung.wait, 30)  # what hangs is ended too
+
+
+@pytest.mark.parametrize("model", [2], ids=["2x2"], indirect=True)
+async def test_a_host_that_hangs_between_requests_is_replaced_with_its_group(model: ModelConfig) -> None:
+    async with groups_of(model, _APP) as groups, asyncio.timeout(120):
+        expected = await generated(groups, request(PROMPTS[0]))
+        hung = service_processes()["host"][1]
+        hung.send_signal(signal.SIGSTOP)
+        await asyncio.to_thread(hung.wait, 60)
+        assert await generated(groups, request(PROMPTS[0])) == expected

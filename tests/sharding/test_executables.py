@@ -1,6 +1,7 @@
 """ExecutableStore: what was compiled once is read from then on, as long as nothing that it depends on has changed."""
 
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -53,15 +54,35 @@ def test_another_environment_of_the_compiler_is_compiled_for(store, monkeypatch,
     assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
-@pytest.mark.parametrize("damage", [b"", b"no pickle", None])
-def test_a_damaged_file_is_compiled_anew(store, tmp_path, caplog, damage) -> None:
+def flipped(data: bytes) -> bytes:
+    middle = len(data) // 2
+    return data[:middle] + bytes(byte ^ 0xFF for byte in data[middle : middle + 8]) + data[middle + 8 :]
+
+
+@pytest.mark.parametrize(
+    "damaged",
+    [lambda data: b"", lambda data: b"something else", lambda data: data[:-100], flipped],
+    ids=["empty", "other", "cut", "flipped"],
+)
+def test_a_damaged_file_is_compiled_anew(store, tmp_path, caplog, damaged) -> None:
     store().get(compiled)
     (file,) = tmp_path.iterdir()
-    file.write_bytes(file.read_bytes()[:-100] if damage is None else damage)
+    file.write_bytes(damaged(file.read_bytes()))
     with caplog.at_level(logging.WARNING):
         assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
     assert str(file) in caplog.text
     assert "times" in store().get(unwanted)
+
+
+def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(store, tmp_path) -> None:
+    store("read").get(compiled)
+    store("unused").get(compiled)
+    for file in tmp_path.iterdir():
+        os.utime(file, (0, 0))
+    store("read").get(unwanted)
+    store("new").get(compiled)
+    store("read").get(unwanted)
+    assert len(list(tmp_path.iterdir())) == 2
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog, tmp_path) -> None:
@@ -93,7 +114,7 @@ def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -
     assert same.recompilations == 0
 
 
-def test_hosts_compile_together_unless_all_can_read(tmp_path, unused_tcp_port_factory) -> None:
+def test_hosts_compile_together_unless_all_can_read_what_they_did(tmp_path, unused_tcp_port_factory) -> None:
     directories = [tmp_path / "host 0", tmp_path / "host 1"]  # no disk in common
 
     def start() -> list[str]:
@@ -104,12 +125,21 @@ def test_hosts_compile_together_unless_all_can_read(tmp_path, unused_tcp_port_fa
             )
             for rank, directory in enumerate(directories)
         ]
-        return [host.communicate(timeout=60)[0].splitlines()[-1] for host in hosts]
+        try:
+            outputs = [host.communicate(timeout=60)[0] for host in hosts]
+        finally:
+            for host in hosts:
+                host.kill()
+        assert [host.returncode for host in hosts] == [0, 0]
+        return [output.splitlines()[-1] for output in outputs]
 
     for directory in directories:
         directory.mkdir()
     assert start() == ["compiled, sum 3", "compiled, sum 3"]
     assert start() == ["read, sum 3", "read, sum 3"]
-    for file in directories[0].iterdir():
-        file.unlink()
+    (file,) = directories[0].iterdir()
+    before = file.read_bytes()
+    file.unlink()
+    assert start() == ["compiled, sum 3", "compiled, sum 3"]
+    file.write_bytes(before)  # of another compilation than the other host's
     assert start() == ["compiled, sum 3", "compiled, sum 3"]
