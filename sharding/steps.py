@@ -26,6 +26,9 @@ from sharding.sizes import check_tensor_parallel
 MAX_LOGPROBS = 20
 """Most alternatives reported for a token."""
 
+type Executables = dict[Bucket | int, jax.stages.Compiled]
+"""The forward step of each bucket, and the sampler of each number of rows."""
+
 
 class Limits(Protocol):
     """The sizes a runner is compiled for; `serving.engine.runner.RunnerLimits` is one.
@@ -119,35 +122,14 @@ def compile_steps[L: Limits](
     spanning = over_mesh(attention, config, mesh)
     parameters = abstract_parameters(config, mesh, dtype)
     cache = abstract_cache(config, mesh, dtype, limits.num_pages, limits.page_size)
-    sharding = partial(named_sharding, config=config, mesh=mesh)
     buckets = make_buckets(
         limits.max_rows,
         limits.max_step_tokens,
         max_pages=-(-limits.max_context // limits.page_size),
         min_rows=2 if platform == "cpu" and dtype == jnp.bfloat16 else 1,  # XLA: 10 times slower for one row
     )
-
-    def compile_bucket(bucket: Bucket) -> dict[Bucket | int, jax.stages.Compiled]:
-        packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
-        out_shardings = sharding(("B", "V")), sharding(()), cache[0].sharding
-        forward = jax.jit(partial(_forward, config, spanning, bucket), out_shardings=out_shardings, donate_argnums=1)
-        compiled = forward.lower(parameters, cache, packed).compile()
-        if bucket.tokens != bucket.rows:  # those have as many rows as the largest of the others
-            return {bucket: compiled}
-        logits, draw, _ = compiled.out_info
-        sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
-        return {bucket: compiled, bucket.rows: sampler.lower(logits, draw).compile()}
-
-    def compile_all() -> dict[Bucket | int, jax.stages.Compiled]:
-        executables: dict[Bucket | int, jax.stages.Compiled] = {}
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            # The largest first: they take longest, and nobody likes to wait for the last one alone.
-            compiling = [pool.submit(compile_bucket, bucket) for bucket in reversed(buckets)]
-            for done, compiled in enumerate(as_completed(compiling), start=1):
-                executables |= compiled.result()
-                on_progress(done, len(buckets))
-        return executables
-
+    compile_bucket = partial(_compile_bucket, config, mesh, spanning, parameters, cache)
+    compile_all = partial(_compile_all, buckets, compile_bucket, on_progress)
     if store is None:
         executables = compile_all()
     else:
@@ -162,6 +144,41 @@ def compile_steps[L: Limits](
         forward={bucket: executables[bucket] for bucket in buckets},
         samplers={key: executable for key, executable in executables.items() if isinstance(key, int)},
     )
+
+
+def _compile_all(
+    buckets: Sequence[Bucket],
+    compile_bucket: Callable[[Bucket], Executables],
+    on_progress: Callable[[int, int], None],
+) -> Executables:
+    executables: Executables = {}
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        # The largest first: they take longest, and nobody likes to wait for the last one alone.
+        compiling = [pool.submit(compile_bucket, bucket) for bucket in reversed(buckets)]
+        for done, compiled in enumerate(as_completed(compiling), start=1):
+            executables |= compiled.result()
+            on_progress(done, len(buckets))
+    return executables
+
+
+def _compile_bucket(
+    config: GemmaConfig,
+    mesh: Mesh,
+    attention: Attention,
+    parameters: dict[str, jax.ShapeDtypeStruct],
+    cache: list[jax.ShapeDtypeStruct],
+    bucket: Bucket,
+) -> Executables:
+    sharding = partial(named_sharding, config=config, mesh=mesh)
+    packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
+    out_shardings = sharding(("B", "V")), sharding(()), cache[0].sharding
+    forward = jax.jit(partial(_forward, config, attention, bucket), out_shardings=out_shardings, donate_argnums=1)
+    compiled = forward.lower(parameters, cache, packed).compile()
+    if bucket.tokens != bucket.rows:  # those have as many rows as the largest of the others
+        return {bucket: compiled}
+    logits, draw, _ = compiled.out_info
+    sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
+    return {bucket: compiled, bucket.rows: sampler.lower(logits, draw).compile()}
 
 
 def _forward(

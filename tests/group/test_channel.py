@@ -12,7 +12,7 @@ import pytest
 
 from serving.engine.request import SamplingParams, Token
 from serving.engine.runner import StepRow
-from serving.group.channel import _HEAD, TOKEN_BYTES, HostChannel, HostFailed, LeaderChannel
+from serving.group.channel import TOKEN_BYTES, HostChannel, HostFailed, LeaderChannel
 from serving.group.messages import Ready, encode
 
 TOKEN = secrets.token_bytes(TOKEN_BYTES)
@@ -183,5 +183,5 @@ def _break_off(listener: socket.socket) -> None:
     connection, _ = listener.accept()
     with connection:
         connection.recv(TOKEN_BYTES, socket.MSG_WAITALL)
-        connection.sendall(_HEAD.pack(len(ready := encode(Ready()))) + ready)
+        connection.sendall(len(ready := encode(Ready())).to_bytes(4, "little") + ready)
         connection.recv(1)

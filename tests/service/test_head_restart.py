@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 
 import openai
@@ -118,9 +119,11 @@ def nodes() -> Iterator[TwoNodes]:
 async def test_requests_do_not_notice_that_the_head_is_lost_and_a_group_lost_with_it_comes_back(nodes) -> None:
     client = openai.AsyncOpenAI(base_url=nodes.url, api_key="none", max_retries=0, timeout=120)
 
+    prompts = (f"{number}" for number in count())  # equal ones in flight would share a computation
+
     async def answers() -> bool:
         try:
-            answer = await client.completions.create(model="simulated", prompt="a", max_tokens=3)
+            answer = await client.completions.create(model="simulated", prompt=next(prompts), max_tokens=3)
         except openai.InternalServerError as error:
             assert error.status_code == 503  # try again
             return False
