@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test chaos lint format protos protos-check oracle lock clean
+.PHONY: help setup serve test helm chaos lint format protos protos-check oracle lock clean
 
 BIN := .venv/bin
 
@@ -13,8 +13,11 @@ setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCE
 serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=YOUR.yaml
 	@$(BIN)/codegemma serve $(if $(CONFIG),--config $(CONFIG))
 
-test: setup ## set up and run all the tests
+test: setup helm ## set up and run all the tests
 	$(BIN)/pytest
+
+helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
+	@sh scripts/helm.sh
 
 chaos: setup ## kill parts of a running service under load, 20 times
 	$(BIN)/python -m tests.chaos --rounds 20
@@ -46,4 +49,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(LOCK) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-oracle .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracle .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
