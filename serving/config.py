@@ -114,6 +114,16 @@ class GatewayConfig(_Strict):
     """A larger request body is refused."""
     request_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Every request ends within this time; clients may ask for less."""
+    keys_file: Path | None = None
+    """Where the API keys are that requests must come with, on each Gateway's machine; made by `codegemma keys`."""
+    anyone: bool = False
+    """Answer requests from other machines without a key: for a service behind one that knows its callers."""
+
+    @model_validator(mode="after")
+    def _keys_or_anyone(self) -> "GatewayConfig":
+        if self.anyone and self.keys_file is not None:
+            raise ValueError(f"anyone=true, but keys_file={str(self.keys_file)!r} asks for keys. Remove one of them.")
+        return self
 
 
 class RouteConfig(_Strict):

@@ -11,6 +11,8 @@ ERROR_DOMAIN = "codegemma.v1"
 class Reason(StrEnum):
     """Why a request failed: `ErrorInfo.reason` in gRPC in upper case, `error.code` in HTTP in lower case."""
 
+    UNAUTHENTICATED = "unauthenticated"
+    PERMISSION_DENIED = "permission_denied"
     INVALID_ARGUMENT = "invalid_argument"
     UNSUPPORTED_PARAMETER = "unsupported_parameter"
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
@@ -48,6 +50,8 @@ _BAD_REQUEST = "invalid_request_error"
 _SERVER = "server_error"
 
 WIRE_ERRORS: dict[Reason, WireError] = {
+    Reason.UNAUTHENTICATED: WireError(401, "authentication_error", grpc.StatusCode.UNAUTHENTICATED),
+    Reason.PERMISSION_DENIED: WireError(403, "permission_error", grpc.StatusCode.PERMISSION_DENIED),
     Reason.INVALID_ARGUMENT: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.UNSUPPORTED_PARAMETER: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.CONTEXT_LENGTH_EXCEEDED: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),

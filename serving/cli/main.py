@@ -6,6 +6,7 @@ import typer
 
 from serving.cli.chat import chat
 from serving.cli.complete import complete
+from serving.cli.keys import keys
 from serving.cli.models import models
 from serving.cli.serve import serve
 from serving.cli.simulate_autoscaling import simulate_autoscaling
@@ -57,6 +58,15 @@ app.command(
         "codegemma simulate-autoscaling --config config/gpu.yaml --model codegemma-2b",
     )
 )(simulate_autoscaling)
+app.add_typer(
+    keys,
+    name="keys",
+    epilog=_examples(
+        "codegemma keys create ci --tenant platform --role fim",
+        "codegemma keys list",
+        "codegemma keys revoke 3f9a2c1b",
+    ),
+)
 
 
 def _print_version(wanted: bool) -> None:

@@ -13,12 +13,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Annotated
 
-import httpx
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
+from serving.config import Role
+from serving.gateway.access import access_for
+from serving.keys import KeyFileError
 from serving.ray_environment import RAY_ENVIRONMENT
 
 _TERMS = (
@@ -27,10 +29,12 @@ _TERMS = (
 )
 _LOGS = "/tmp/ray/session_latest/logs/serve"
 _POLL_S = 0.2
+_HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
+_GRPC_KEY = ', metadata=[("authorization", "Bearer \'$CODEGEMMA_API_KEY\'")]'
 _EXAMPLES = r"""
 Complete by HTTP:
 
-curl -s {url}/v1/completions -H 'content-type: application/json' -d '{{
+curl -s {url}/v1/completions{http_key} -H 'content-type: application/json' -d '{{
   "model": "{fim}", "prompt": "def fibonacci(n):\n    ", "suffix": "\n\nprint(fibonacci(10))", "max_tokens": 48}}'
 
 Complete by gRPC:
@@ -40,7 +44,7 @@ import grpc
 from codegemma.v1 import code_assist_service_pb2 as pb, code_assist_service_pb2_grpc as rpc, prompt_pb2
 fim = prompt_pb2.FimInput(prefix="def fibonacci(n):\n    ", suffix="\n\nprint(fibonacci(10))")
 stub = rpc.CodeAssistServiceStub(grpc.insecure_channel("{grpc}"))
-print(stub.Complete(pb.CompleteRequest(fim=fim)).choices[0].text)'
+print(stub.Complete(pb.CompleteRequest(fim=fim){grpc_key}).choices[0].text)'
 
 In a terminal:  codegemma complete FILE:LINE:COL    codegemma chat
 
@@ -68,6 +72,7 @@ def serve(
             file = replace(file, http_options={**file.http_options, "port": http_port})
         if grpc_port:
             file = replace(file, grpc_options={**file.grpc_options, "port": grpc_port})
+        _check_access(file)
         _check_free("HTTP", "--http-port", file.http_address)
         _check_free("gRPC", "--grpc-port", file.grpc_address)
     except ServeFileError as error:
@@ -163,17 +168,27 @@ def _print_ready(file: ServeFile, console: Console) -> None:
     host, port = file.http_address
     grpc_host, grpc_port = file.grpc_address
     url = f"http://{host}:{port}"
-    models = httpx.get(f"{url}/v1/models", timeout=30).raise_for_status().json()["data"]
     console.print("\n[bold green]codegemma is ready[/]\n", highlight=False)
     console.print(f"  HTTP   {url}/v1   OpenAI's API", highlight=False)
     console.print(f"  gRPC   {grpc_host}:{grpc_port}   codegemma.v1, with reflection\n", highlight=False)
+    models = file.config.models
     for model in models:
-        roles = [f"fim ({model['fim']})" if role == "fim" else role for role in model["roles"]]
         console.print(
-            f"  {model['id']}   {', '.join(roles)}   {model['context_length']} tokens of context", highlight=False
+            f"  {model.id}   {', '.join(model.roles)}   {model.limits.max_context} tokens of context", highlight=False
         )
-    fim = next((model["id"] for model in models if "fim" in model["roles"]), models[0]["id"])
-    print(_EXAMPLES.format(url=url, grpc=f"{grpc_host}:{grpc_port}", fim=fim, python=sys.executable, logs=_LOGS))
+    fim = next((model.id for model in models if Role.FIM in model.roles), models[0].id)
+    has_keys = file.config.gateway.keys_file is not None
+    print(
+        _EXAMPLES.format(
+            url=url,
+            grpc=f"{grpc_host}:{grpc_port}",
+            fim=fim,
+            http_key=_HTTP_KEY if has_keys else "",
+            grpc_key=_GRPC_KEY if has_keys else "",
+            python=sys.executable,
+            logs=_LOGS,
+        )
+    )
 
 
 def _stop(console: Console) -> None:
@@ -190,6 +205,13 @@ def _stop(console: Console) -> None:
         ray_serve.shutdown()
     ray.shutdown()
     console.print("Stopped.")
+
+
+def _check_access(file: ServeFile) -> None:
+    try:
+        access_for(file.config.gateway, file.http_address[0])
+    except (KeyFileError, ValueError) as error:
+        raise ServeFileError(f"{file.path}: {error}") from None
 
 
 def _check_free(what: str, option: str, address: tuple[str, int]) -> None:

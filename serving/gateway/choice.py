@@ -94,7 +94,7 @@ class Choice:
             case FinishReason.SUPERSEDED:
                 raise ServingError(
                     Reason.SUPERSEDED,
-                    f"A newer request of session {self._request.session_id!r} took the place of this one.",
+                    "A newer request of its session took the place of this one.",
                 )
             case FinishReason.ABORTED:
                 raise ServingError(

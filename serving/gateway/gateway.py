@@ -4,11 +4,13 @@ from functools import partial
 from typing import Any
 
 from ray import serve
+from ray.serve.context import _get_global_client as get_global_client
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
+from serving.gateway.access import access_for
 from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
@@ -42,8 +44,16 @@ class Gateway(GrpcService):
             for model in config.models
         ]
         self._config = config.gateway
-        self._service = CodeService(models, config.gateway, config.routing)
+        access = access_for(config.gateway, _http_host())
+        self._service = CodeService(models, config.gateway, config.routing, access)
         GrpcService.__init__(self, self._service, config.gateway)
 
     def __serve_build_asgi_app__(self) -> Starlette:
         return build_http_app(lambda: self._service, self._config)
+
+
+def _http_host() -> str:
+    """The address on which Ray Serve's proxies listen for both protocols."""
+    client = get_global_client()
+    assert client is not None  # or it would have raised
+    return str(client.http_config.host)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from serving.config import Role
 from serving.engine.request import FinishReason, SamplingParams
 
 
@@ -80,6 +81,7 @@ class CodeRequest:
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
       tenant: for whom; decides which models answer, where the operator says so.
+      roles: what its caller may ask for.
       wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
 
@@ -94,7 +96,13 @@ class CodeRequest:
     session_id: str = ""
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     tenant: str = ""
+    roles: frozenset[Role] = frozenset(Role)
     wire_names: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def session(self) -> str:
+        """The session, which another tenant's of the same id is not; empty without one."""
+        return f"{self.tenant}/{self.session_id}" if self.session_id else ""
 
 
 @dataclass(frozen=True, slots=True)

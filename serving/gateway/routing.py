@@ -8,6 +8,8 @@ from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
 
+_WORK = {Role.FIM: "fill-in-the-middle (a prompt with a suffix)", Role.CHAT: "chat"}
+
 
 class _Configured(Protocol):
     @property
@@ -46,9 +48,15 @@ class Router[M: _Configured]:
         the base model.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED.
+          ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; PERMISSION_DENIED.
         """
-        roles = _roles(request.prompt)
+        asked = _roles(request.prompt)
+        roles = [role for role in asked if role in request.roles]
+        if not roles:
+            raise ServingError(
+                Reason.PERMISSION_DENIED,
+                f"This API key may not be used for {_WORK[asked[0]]}. The operator can make one that may.",
+            )
         if request.model:
             model = self.named(request.model)
             if not any(role in model.config.roles for role in roles):
@@ -64,16 +72,15 @@ class Router[M: _Configured]:
 
     def _shared(self, route: RouteConfig, request: CodeRequest) -> tuple[M, ...]:
         # Drawn from what stays the same while somebody types in a file: models share sessions, not single requests.
-        drawn = random.Random(request.session_id or request.request_id)
+        drawn = random.Random(request.session or request.request_id)
         [chosen] = drawn.choices(list(route.models), weights=list(route.models.values()))
         ids = [chosen] if route.fallback in (None, chosen) else [chosen, route.fallback]
         return tuple(self._by_name[model_id] for model_id in ids if model_id)
 
     def _not_served(self, fault: str, role: Role) -> ServingError:
-        work = "fill-in-the-middle (a prompt with a suffix)" if role is Role.FIM else "chat"
         route = self._routes.get(role)
         remedy = f"Ask {next(iter(route.models))!r}." if route else f"The operator can give a model the role '{role}'."
-        return ServingError(Reason.ROLE_NOT_SERVED, f"{fault} {work}. {remedy}", field="model")
+        return ServingError(Reason.ROLE_NOT_SERVED, f"{fault} {_WORK[role]}. {remedy}", field="model")
 
 
 def _roles(prompt: Prompt) -> tuple[Role, ...]:

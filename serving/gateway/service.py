@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from serving.config import GatewayConfig, ModelConfig, Role, RoutingConfig
 from serving.engine.request import GenerationRequest, Priority
 from serving.errors import Reason, ServingError
+from serving.gateway.access import Access, OpenAccess
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
@@ -60,6 +61,7 @@ class ModelInfo:
 
 
 _NO_ROUTING = RoutingConfig()
+_OPEN = OpenAccess()
 _ANOTHER_MODEL_MAY = frozenset({Reason.OVERLOADED, Reason.UNAVAILABLE})
 
 
@@ -67,9 +69,21 @@ class CodeService:
     """Answers code requests from a set of models."""
 
     def __init__(
-        self, models: Sequence[ServedModel], gateway: GatewayConfig, routing: RoutingConfig = _NO_ROUTING
+        self,
+        models: Sequence[ServedModel],
+        gateway: GatewayConfig,
+        routing: RoutingConfig = _NO_ROUTING,
+        access: Access = _OPEN,
     ) -> None:
-        """Raises ValueError if a model cannot do what its roles say."""
+        """Raises ValueError if a model cannot do what its roles say.
+
+        Args:
+          models: those that answer.
+          gateway: limits.
+          routing: which model answers what.
+          access: tells who calls; asked by each protocol, before it looks at a request.
+        """
+        self.access = access
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
@@ -171,7 +185,7 @@ class CodeService:
             timeout_s=timeout_s,
             sent_at=request.sent_at,
             priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
-            session_id=request.session_id,
+            session_id=request.session,
         )
         choices = [
             Choice(model.config, index, Answer(model.tokenizer, self._filters(model, request)), _choice(whole, index))

@@ -14,6 +14,7 @@ from google.protobuf.message import Message
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
+from serving.gateway.access import Caller
 from serving.gateway.grpc import messages
 from serving.gateway.grpc.errors import GrpcContext, answering, check_call, from_metadata
 from serving.gateway.grpc.standard import StandardServices
@@ -60,8 +61,9 @@ class GrpcService(StandardServices):
     async def CountTokens(self, request: pb.CountTokensRequest, grpc_context: GrpcContext) -> pb.CountTokensResponse:
         """Counts the tokens of a prompt."""
         with answering(grpc_context, request) as request_id:
-            self._check(request, grpc_context)
-            code_request = messages.counting_request(request, request_id)
+            caller = self._admit(request, grpc_context)
+            counting = messages.counting_request(request, request_id)
+            code_request = replace(counting, tenant=caller.tenant, roles=caller.roles)
             # In a thread: a long prompt takes a while, in which other requests go on.
             tokens, model = await asyncio.to_thread(self._service.count_tokens, code_request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
@@ -70,14 +72,14 @@ class GrpcService(StandardServices):
     async def ListModels(self, request: ListModelsRequest, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context, request):
-            check_call(grpc_context, request)
+            self._admit(request, grpc_context)
             return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
         return ListModelsResponse()
 
     async def GetModel(self, request: GetModelRequest, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
         with answering(grpc_context, request):
-            check_call(grpc_context, request)
+            self._admit(request, grpc_context)
             if not request.model:
                 raise ServingError(Reason.INVALID_ARGUMENT, "model is empty. Name a model.", field="model")
             return GetModelResponse(model=messages.model(self._service.model(request.model)))
@@ -122,23 +124,28 @@ class GrpcService(StandardServices):
     def _generation_request(
         self, message: messages.GenerationMessage, request_id: str, context: GrpcContext
     ) -> CodeRequest:
-        self._check(message, context)
+        caller = self._admit(message, context)
         return replace(
             messages.generation_request(message, request_id),
             session_id=message.session_id or from_metadata(context, "x-session-id", "session_id"),
-            tenant=from_metadata(context, "x-tenant-id"),
+            tenant=caller.tenant,
+            roles=caller.roles,
         )
 
     async def _is_ready(self) -> bool:
         return not await self._service.unready_models()
 
-    def _check(self, message: Message, context: GrpcContext) -> None:
+    def _admit(self, message: Message, context: GrpcContext) -> Caller:
+        """Who calls, with a message that can be read and is not too large."""
+        keys = from_metadata(context, "authorization"), from_metadata(context, "x-api-key")
+        caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"))
         check_call(context, message)
         size, limit = message.ByteSize(), self._config.max_body_bytes
         if size > limit:
             raise ServingError(
                 Reason.BODY_TOO_LARGE, f"The request has {size} bytes; the limit is {limit}. Send less of the files."
             )
+        return caller
 
 
 async def _with_usage_at_the_end(chunks: AsyncIterable[CodeChunk]) -> AsyncGenerator[CodeChunk, None]:

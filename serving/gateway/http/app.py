@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
+from serving.gateway.access import Caller
 from serving.gateway.batch import generate_batch
 from serving.gateway.http.errors import ERROR_HANDLERS, json_response
 from serving.gateway.http.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
@@ -49,22 +50,32 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
         return json_response({"status": "ok"})
 
     async def models(request: Request) -> Response:
+        _caller(request)
         return json_response({"object": "list", "data": list(map(model_object, get_service().models()))})
 
     async def model(request: Request) -> Response:
+        _caller(request)
         return json_response(model_object(get_service().model(request.path_params["name"])))
 
     async def completions(request: Request) -> Response:
+        caller = _caller(request)
         body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
-        requests = [_from(request, each) for each in completion_requests(body, request.state.request_id)]
+        requests = [_from(caller, request, each) for each in completion_requests(body, request.state.request_id)]
         writer = CompletionWriter(f"cmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), requests, writer)
 
     async def chat_completions(request: Request) -> Response:
+        caller = _caller(request)
         body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
-        code_request = _from(request, chat_request(body, request.state.request_id))
+        code_request = _from(caller, request, chat_request(body, request.state.request_id))
         writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), [code_request], writer)
+
+    def _caller(request: Request) -> Caller:
+        headers = request.headers
+        return get_service().access.caller(
+            headers.get("authorization", ""), headers.get("x-api-key", ""), headers.get(TENANT_HEADER, "")
+        )
 
     app = Starlette(
         routes=[
@@ -131,10 +142,10 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     )
 
 
-def _from(request: Request, code_request: CodeRequest) -> CodeRequest:
-    """The request with what the HTTP headers say of it."""
-    headers = request.headers
-    return replace(code_request, session_id=headers.get(SESSION_ID_HEADER, ""), tenant=headers.get(TENANT_HEADER, ""))
+def _from(caller: Caller, request: Request, code_request: CodeRequest) -> CodeRequest:
+    """The request with what its caller and the HTTP headers say of it."""
+    session_id = request.headers.get(SESSION_ID_HEADER, "")
+    return replace(code_request, session_id=session_id, tenant=caller.tenant, roles=caller.roles)
 
 
 class _RequestId:

@@ -1,0 +1,158 @@
+"""API keys: who holds one, and a file that knows only their salted hashes.
+
+A key is `cg_`, eight characters that name it, `_`, and 32 random bytes in URL-safe base 64. As it is random and long,
+one SHA-256 over salt and key keeps it as safe as a slow hash would keep a password, and a request waits microseconds.
+"""
+
+import hashlib
+import hmac
+import os
+import secrets
+import tempfile
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from serving.config import Role
+
+_PREFIX = "cg"
+_ID_BYTES, _SECRET_BYTES, _SALT_BYTES = 4, 32, 16
+_HEADER = "# API keys of codegemma-serving, as salted hashes. Changed by `codegemma keys`.\n"
+
+
+class KeyFileError(Exception):
+    """A key file that cannot be read; the message names the file, the entry and the remedy."""
+
+
+class ApiKey(BaseModel):
+    """One key, without the secret."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
+    """Part of the key itself, so that its entry is found without trying all."""
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    """Who holds it, for people."""
+    tenant: Annotated[str, Field(max_length=64)] = ""
+    """Whom its requests are for: decides models, where `routing.tenants` says so."""
+    roles: Annotated[tuple[Role, ...], Field(min_length=1)] = tuple(Role)
+    """What it may ask for."""
+    created: datetime
+    salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+    """Of the salt's bytes, then the whole key."""
+
+    def opens(self, key: str) -> bool:
+        """Whether `key` is this one; takes as long for a wrong one."""
+        return hmac.compare_digest(_digest(self.salt, key), self.sha256)
+
+
+class KeyFile(BaseModel):
+    """All keys of a service."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    keys: tuple[ApiKey, ...] = ()
+
+    @model_validator(mode="after")
+    def _unique(self) -> "KeyFile":
+        ids = [key.id for key in self.keys]
+        if twice := sorted({key_id for key_id in ids if ids.count(key_id) > 1}):
+            raise ValueError(f"keys: the id {twice[0]} is there twice. Revoke one of them.")
+        return self
+
+    @classmethod
+    def parse(cls, text: str, source: object) -> "KeyFile":
+        """Reads the YAML of a key file.
+
+        Args:
+          text: what the file holds; nothing is a file without keys.
+          source: names the file in errors.
+
+        Raises:
+          KeyFileError: it is no key file; names what is wrong.
+        """
+        try:
+            return cls.model_validate(yaml.safe_load(text) or {})
+        except yaml.YAMLError as error:
+            raise KeyFileError(f"{source} is not valid YAML: {error}") from None
+        except ValidationError as error:
+            first = error.errors(include_input=False)[0]
+            where = ".".join(map(str, first["loc"])) or "keys"
+            raise KeyFileError(f"{source}: {where}: {first['msg']}. Make keys with `codegemma keys create`.") from None
+
+    @classmethod
+    def read(cls, path: Path) -> "KeyFile":
+        """Reads a key file.
+
+        Raises:
+          KeyFileError: it is not there, or is no key file.
+        """
+        try:
+            return cls.parse(path.read_text(), path)
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not text"
+            raise KeyFileError(f"{path}: {reason}. Make one with `codegemma keys create`.") from None
+
+    def dump(self) -> str:
+        """The YAML that `parse` reads."""
+        return _HEADER + yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
+
+    def write(self, path: Path) -> None:
+        """Replaces the file in one step, so that a service that reads it meanwhile sees all of it or the old one."""
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(self.dump())
+            os.replace(temporary, path)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary)
+            raise
+
+    def with_new(self, name: str, tenant: str, roles: tuple[Role, ...]) -> tuple["KeyFile", str]:
+        """Adds a key.
+
+        Returns:
+          The file with it, and the key: the only time that it is known.
+        """
+        taken = {key.id for key in self.keys}
+        key_id = next(drawn for drawn in iter(lambda: secrets.token_hex(_ID_BYTES), None) if drawn not in taken)
+        key = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
+        salt = secrets.token_hex(_SALT_BYTES)
+        entry = ApiKey(
+            id=key_id,
+            name=name,
+            tenant=tenant,
+            roles=roles,
+            created=datetime.now(UTC).replace(microsecond=0),
+            salt=salt,
+            sha256=_digest(salt, key),
+        )
+        return KeyFile(keys=(*self.keys, entry)), key
+
+    def without(self, key_id: str) -> "KeyFile":
+        """Takes a key out.
+
+        Raises:
+          KeyError: there is none with this id.
+        """
+        left = tuple(key for key in self.keys if key.id != key_id)
+        if len(left) == len(self.keys):
+            raise KeyError(key_id)
+        return KeyFile(keys=left)
+
+    def find(self, key: str) -> ApiKey | None:
+        """The entry of a key that a client sent; None if it is none of these."""
+        prefix, _, rest = key.partition("_")
+        key_id = rest.partition("_")[0]
+        entry = next((entry for entry in self.keys if entry.id == key_id), None)
+        return entry if prefix == _PREFIX and entry is not None and entry.opens(key) else None
+
+
+def _digest(salt: str, key: str) -> str:
+    return hashlib.sha256(bytes.fromhex(salt) + key.encode()).hexdigest()

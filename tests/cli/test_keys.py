@@ -1,0 +1,92 @@
+"""`codegemma keys`, output not on a terminal."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from serving.cli.main import app
+from serving.config import Role
+from serving.keys import KeyFile
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "keys.yaml"
+
+
+def run(path: Path, *args: str) -> Result:
+    command, *rest = args
+    return CliRunner().invoke(app, ["keys", command, *rest, "--file", str(path)], catch_exceptions=False)
+
+
+def test_create_prints_the_key_alone_and_the_file_knows_it(path: Path) -> None:
+    result = run(path, "create", "ci", "--tenant", "platform", "--role", "fim")
+    entry = KeyFile.read(path).find(result.stdout.removesuffix("\n"))
+    assert result.exit_code == 0
+    assert (entry.name, entry.tenant, entry.roles) == ("ci", "platform", (Role.FIM,))
+
+
+def test_create_adds_to_what_there_is_and_by_default_for_every_role(path: Path) -> None:
+    keys = [run(path, "create", name).stdout.strip() for name in ("a", "b")]
+    found = [KeyFile.read(path).find(key) for key in keys]
+    assert [(entry.name, entry.tenant, entry.roles) for entry in found] == [
+        ("a", "", tuple(Role)),
+        ("b", "", tuple(Role)),
+    ]
+
+
+def test_list_shows_everything_but_the_secret(path: Path) -> None:
+    key = run(path, "create", "ci", "--tenant", "platform").stdout.strip()
+    [entry] = KeyFile.read(path).keys
+    shown = run(path, "list").stdout
+    listed = json.loads(run(path, "list", "--json").stdout)
+    assert all(part in shown for part in (entry.id, "ci", "platform", "fim, chat"))
+    assert [(each["id"], each["name"], each["tenant"], each["roles"]) for each in listed] == [
+        (entry.id, "ci", "platform", ["fim", "chat"])
+    ]
+    for text in (shown, json.dumps(listed)):
+        assert entry.sha256 not in text
+        assert entry.salt not in text
+        assert key.split("_", 2)[2] not in text
+
+
+def test_revoke_takes_one_key(path: Path) -> None:
+    keys = [run(path, "create", name).stdout.strip() for name in ("a", "b")]
+    assert run(path, "revoke", KeyFile.read(path).keys[0].id).exit_code == 0
+    assert [KeyFile.read(path).find(key) is None for key in keys] == [True, False]
+
+
+def test_revoke_of_an_unknown_id_names_those_there_are(path: Path) -> None:
+    run(path, "create", "a")
+    result = run(path, "revoke", "00000000")
+    assert result.exit_code == 1
+    assert KeyFile.read(path).keys[0].id in result.stderr
+
+
+@pytest.mark.parametrize("command", [["list"], ["revoke", "00000000"]])
+def test_a_file_that_is_not_there_is_named_with_the_remedy(path: Path, command: list[str]) -> None:
+    result = run(path, *command)
+    assert result.exit_code == 1
+    assert path.name in result.stderr
+    assert "codegemma keys create" in result.stderr.replace("\n", " ")
+
+
+def test_create_leaves_a_file_alone_that_is_no_key_file(path: Path) -> None:
+    path.write_text("models: []\n")
+    result = run(path, "create", "a")
+    assert result.exit_code == 1
+    assert path.read_text() == "models: []\n"
+
+
+@pytest.mark.parametrize("args", [[""], ["x" * 65], ["a", "--tenant", "x" * 65], ["a", "--role", "admin"]])
+def test_what_no_key_can_be_made_of_is_refused(path: Path, args: list[str]) -> None:
+    assert run(path, "create", *args).exit_code == 2
+    assert not path.exists()
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    result = run(tmp_path / "none" / "keys.yaml", "create", "a")
+    assert result.exit_code == 1
+    assert "cannot be written" in result.stderr

@@ -1,0 +1,232 @@
+"""Access by API key: the same over HTTP and gRPC, live, and without a word of why not."""
+
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
+from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
+from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
+from google.rpc.error_details_pb2 import ErrorInfo
+from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
+from grpc_health.v1.health_pb2_grpc import HealthStub
+
+from serving.config import GatewayConfig, Role, RoutingConfig
+from serving.gateway.access import KeyAccess, OpenAccess, access_for
+from serving.gateway.http.app import build_http_app
+from serving.gateway.service import CodeService
+from serving.keys import KeyFile, KeyFileError
+from tests.gateway.grpc_server import failure, grpc_server
+from tests.gateway.scripted_backend import ScriptedBackend, served_model
+
+
+class Keys:
+    """A key file, and the service that follows it."""
+
+    def __init__(self, path: Path, backend: ScriptedBackend) -> None:
+        self.path = path
+        KeyFile().write(path)
+        models = [served_model(backend, "both", Role.FIM, Role.CHAT), served_model(backend, "other", Role.FIM)]
+        routing = RoutingConfig(
+            roles={"fim": {"models": {"both": 1}}, "chat": {"models": {"both": 1}}}, tenants={"apart": {"fim": "other"}}
+        )
+        self.service = CodeService(models, GatewayConfig(), routing, KeyAccess(path))
+        self.app = build_http_app(lambda: self.service, GatewayConfig())
+
+    def create(self, tenant: str = "", *roles: Role) -> str:
+        file, key = KeyFile.read(self.path).with_new("somebody", tenant, roles or tuple(Role))
+        file.write(self.path)
+        return key
+
+    def revoke_all(self) -> None:
+        KeyFile().write(self.path)
+
+    def http(self, headers: dict[str, str]) -> httpx.AsyncClient:
+        transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
+        return httpx.AsyncClient(transport=transport, base_url="http://gateway", headers=headers)
+
+
+@pytest.fixture
+def keys(tmp_path: Path, backend: ScriptedBackend) -> Keys:
+    return Keys(tmp_path / "keys.yaml", backend)
+
+
+FIM = {"prompt": "a", "suffix": "b"}
+CHAT = {"messages": [{"role": "user", "content": "Hi"}]}
+CALLS = [
+    ("GET", "/v1/models", None),
+    ("GET", "/v1/models/both", None),
+    ("POST", "/v1/completions", FIM),
+    ("POST", "/v1/completions", FIM | {"stream": True}),
+    ("POST", "/v1/completions", {"prompt": 3}),  # who has no key does not learn what is wrong with a body
+    ("POST", "/v1/chat/completions", CHAT),
+]
+
+
+def refused_headers(keys: Keys) -> list[dict[str, str]]:
+    key = keys.create()
+    return [
+        {},
+        {"authorization": key},
+        {"authorization": f"Basic {key}"},
+        {"authorization": "Bearer "},
+        {"authorization": f"Bearer {key}x"},
+        {"x-api-key": key[:-1]},
+    ]
+
+
+@pytest.mark.parametrize(("method", "path", "body"), CALLS)
+async def test_http_without_a_key_is_401_and_says_no_more(keys: Keys, method, path, body) -> None:
+    answers = []
+    for headers in refused_headers(keys):
+        async with keys.http(headers) as client:
+            answers.append(await client.request(method, path, json=body))
+    assert {answer.status_code for answer in answers} == {401}
+    assert {answer.headers["www-authenticate"] for answer in answers} == {"Bearer"}
+    [text] = {answer.text for answer in answers}
+    assert answers[0].json()["error"]["code"] == "unauthenticated"
+    assert "cg_" not in text
+
+
+@pytest.mark.parametrize("header", ["Bearer {}", "bearer {}", "BEARER  {} "])
+async def test_http_takes_a_bearer_token_however_it_is_written(keys: Keys, header: str) -> None:
+    async with keys.http({"authorization": header.format(keys.create())}) as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        assert (await client.post("/v1/completions", json=FIM)).status_code == 200
+
+
+async def test_http_takes_the_key_as_x_api_key_too(keys: Keys) -> None:
+    async with keys.http({"x-api-key": keys.create()}) as client:
+        assert (await client.post("/v1/chat/completions", json=CHAT)).status_code == 200
+
+
+async def test_health_needs_no_key_over_either_protocol(keys: Keys) -> None:
+    async with keys.http({}) as client:
+        assert (await client.get("/health")).status_code == 200
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        answer = await HealthStub(channel).Check(HealthCheckRequest())
+    assert answer.status == HealthCheckResponse.SERVING
+
+
+async def test_grpc_without_a_key_is_unauthenticated_and_says_no_more(keys: Keys) -> None:
+    said = set()
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        code, models = CodeAssistServiceStub(channel), ModelServiceStub(channel)
+        for headers in refused_headers(keys):
+            metadata = [(key, value) for key, value in headers.items() if value.strip() == value]
+            for call in (
+                code.Complete(pb.CompleteRequest(prompt="a"), metadata=metadata),
+                code.StreamComplete(pb.StreamCompleteRequest(prompt="a"), metadata=metadata),
+                code.Chat(pb.ChatRequest(), metadata=metadata),
+                code.StreamChat(pb.StreamChatRequest(), metadata=metadata),
+                code.CountTokens(pb.CountTokensRequest(), metadata=metadata),
+                models.ListModels(ListModelsRequest(), metadata=metadata),
+                models.GetModel(GetModelRequest(), metadata=metadata),
+            ):
+                error, details = await failure(call)
+                assert error.code() is grpc.StatusCode.UNAUTHENTICATED
+                assert details[ErrorInfo].reason == "UNAUTHENTICATED"
+                said.add(error.details())
+    assert len(said) == 1
+
+
+async def test_grpc_takes_the_key_in_either_metadata(keys: Keys) -> None:
+    key = keys.create()
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        stub = CodeAssistServiceStub(channel)
+        for metadata in ([("authorization", f"Bearer {key}")], [("x-api-key", key)]):
+            answer = await stub.Complete(pb.CompleteRequest(fim=FimInput(prefix="a", suffix="b")), metadata=metadata)
+            assert answer.choices[0].text == "return 1\n"
+
+
+async def test_a_key_works_from_when_it_is_made_until_it_is_revoked(keys: Keys) -> None:
+    other = keys.create()
+    key = keys.create()
+    async with keys.http({"authorization": f"Bearer {key}"}) as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        keys.revoke_all()
+        assert (await client.get("/v1/models")).status_code == 401
+    async with keys.http({"authorization": f"Bearer {other}"}) as client:
+        assert (await client.get("/v1/models")).status_code == 401
+
+
+@pytest.mark.parametrize("break_file", [Path.unlink, lambda path: path.write_text("keys: 7")])
+async def test_a_file_that_cannot_be_read_changes_nothing(keys: Keys, break_file, caplog) -> None:
+    key = keys.create()
+    async with keys.http({"authorization": f"Bearer {key}"}) as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        break_file(keys.path)
+        assert (await client.get("/v1/models")).status_code == 200
+        assert "the API keys stay as they were" in caplog.text
+        keys.revoke_all()
+        assert (await client.get("/v1/models")).status_code == 401
+
+
+async def test_the_tenant_is_the_keys_whatever_the_request_says(keys: Keys) -> None:
+    apart, elsewhere = keys.create("apart"), keys.create("elsewhere")
+    async with keys.http({"x-tenant-id": "apart"}) as client:
+        for key, model in ((apart, "other"), (elsewhere, "both")):
+            answer = await client.post("/v1/completions", json=FIM, headers={"authorization": f"Bearer {key}"})
+            assert answer.json()["model"] == model
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        for key, model in ((apart, "other"), (elsewhere, "both")):
+            answer = await CodeAssistServiceStub(channel).Complete(
+                pb.CompleteRequest(fim=FimInput(prefix="a", suffix="b")),
+                metadata=[("x-api-key", key), ("x-tenant-id", "apart")],
+            )
+            assert answer.model == model
+
+
+async def test_the_same_session_id_of_two_tenants_is_two_sessions(keys: Keys, backend: ScriptedBackend) -> None:
+    for tenant in ("a", "b"):
+        async with keys.http({"x-api-key": keys.create(tenant), "x-session-id": "editor"}) as client:
+            await client.post("/v1/completions", json=FIM)
+    first, second = backend.requests
+    assert first.session_id != second.session_id
+
+
+async def test_a_key_for_completion_is_refused_chat(keys: Keys) -> None:
+    key = keys.create("", Role.FIM)
+    async with keys.http({"authorization": f"Bearer {key}"}) as client:
+        assert (await client.post("/v1/completions", json=FIM)).status_code == 200
+        answer = await client.post("/v1/chat/completions", json=CHAT)
+    assert answer.status_code == 403
+    assert answer.json()["error"]["code"] == "permission_denied"
+    assert "chat" in answer.json()["error"]["message"]
+    message = ChatMessage(role=ChatMessage.ROLE_USER, text="Hi")
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        error, _ = await failure(
+            CodeAssistServiceStub(channel).Chat(pb.ChatRequest(messages=[message]), metadata=[("x-api-key", key)])
+        )
+    assert error.code() is grpc.StatusCode.PERMISSION_DENIED
+
+
+async def test_text_goes_to_a_role_that_the_key_may_use(keys: Keys) -> None:
+    """Text to continue is for the FIM model, but a chat model can do it too."""
+    for role in Role:
+        async with keys.http({"x-api-key": keys.create("", role)}) as client:
+            assert (await client.post("/v1/completions", json={"prompt": "a"})).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.5"])
+def test_on_this_machine_alone_no_key_is_needed(host: str) -> None:
+    assert isinstance(access_for(GatewayConfig(), host), OpenAccess)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "gateway.example", ""])
+def test_beyond_this_machine_keys_are_required(host: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"gateway\.keys_file is not set.*codegemma keys create"):
+        access_for(GatewayConfig(), host)
+    assert isinstance(access_for(GatewayConfig(anyone=True), host), OpenAccess)
+    with pytest.raises(KeyFileError, match="codegemma keys create"):
+        access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host)
+    KeyFile().write(tmp_path / "keys.yaml")
+    assert isinstance(access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host), KeyAccess)
+
+
+def test_anyone_and_keys_contradict_each_other() -> None:
+    with pytest.raises(ValueError, match=r"anyone=true, but keys_file='keys\.yaml'"):
+        GatewayConfig(anyone=True, keys_file="keys.yaml")

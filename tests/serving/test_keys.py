@@ -1,0 +1,108 @@
+"""The key file: what it keeps, whom it knows, and what it says of a broken one."""
+
+from pathlib import Path
+
+import pytest
+
+from serving.config import Role
+from serving.keys import KeyFile, KeyFileError
+
+
+def with_keys(*names: str) -> tuple[KeyFile, list[str]]:
+    file, keys = KeyFile(), []
+    for name in names:
+        file, key = file.with_new(name, f"tenant of {name}", (Role.FIM,))
+        keys.append(key)
+    return file, keys
+
+
+def test_each_key_is_found_as_its_own() -> None:
+    file, keys = with_keys("a", "b", "c")
+    assert [file.find(key).name for key in keys] == ["a", "b", "c"]
+    assert file.find(keys[1]).tenant == "tenant of b"
+
+
+def test_what_is_no_key_is_not_found() -> None:
+    file, [key] = with_keys("a")
+    strange = ["", "cg", "cg_", key[:-1], key + "x", key.upper(), key.replace("cg_", "xx_"), f" {key}", "cg_00000000_x"]
+    assert [file.find(text) for text in strange] == [None] * len(strange)
+
+
+def test_a_key_of_another_file_with_the_same_id_is_not_found() -> None:
+    file, [key] = with_keys("a")
+    prefix, key_id, secret = key.split("_", 2)
+    other = secret[::-1]
+    assert other != secret
+    assert file.find(f"{prefix}_{key_id}_{other}") is None
+
+
+def test_the_file_holds_no_part_of_the_secret_and_salts_differ(tmp_path: Path) -> None:
+    file, keys = with_keys("a", "b")
+    file.write(tmp_path / "keys.yaml")
+    text = (tmp_path / "keys.yaml").read_text()
+    secrets = [key.split("_", 2)[2] for key in keys]
+    assert not any(secret[start : start + 6] in text for secret in secrets for start in range(len(secret) - 5))
+    assert len({key.salt for key in file.keys}) == 2
+
+
+def test_a_file_is_read_as_it_was_written_and_only_its_owner_may(tmp_path: Path) -> None:
+    path = tmp_path / "keys.yaml"
+    file, _ = with_keys("a", "b")
+    file.write(path)
+    assert KeyFile.read(path) == file
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_key_that_was_taken_out_is_not_found_and_the_others_are() -> None:
+    file, keys = with_keys("a", "b")
+    left = file.without(file.keys[0].id)
+    assert left.find(keys[0]) is None
+    assert left.find(keys[1]).name == "b"
+    with pytest.raises(KeyError):
+        left.without(file.keys[0].id)
+
+
+def test_an_empty_file_has_no_keys(tmp_path: Path) -> None:
+    (tmp_path / "keys.yaml").write_text("")
+    assert KeyFile.read(tmp_path / "keys.yaml").keys == ()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("keys: [{id: 1}]", "keys.0"),
+        ("keys: 7", "keys"),
+        ("[1, 2]", "keys"),
+        ("keys: [", "not valid YAML"),
+        ("key: []", "key:"),
+    ],
+)
+def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "keys.yaml"
+    path.write_text(text)
+    with pytest.raises(KeyFileError, match=str(path)) as raised:
+        KeyFile.read(path)
+    assert said in str(raised.value)
+
+
+def test_the_same_id_twice_is_refused() -> None:
+    file, _ = with_keys("a")
+    text = KeyFile.model_construct(keys=file.keys * 2).dump()
+    with pytest.raises(KeyFileError, match=f"the id {file.keys[0].id} is there twice"):
+        KeyFile.parse(text, "keys.yaml")
+
+
+def test_an_error_does_not_show_what_the_file_holds(tmp_path: Path) -> None:
+    file, _ = with_keys("a")
+    broken = file.dump().replace("salt: ", "salt: x")
+    with pytest.raises(KeyFileError) as raised:
+        KeyFile.parse(broken, "keys.yaml")
+    assert file.keys[0].salt not in str(raised.value)
+
+
+def test_a_file_that_is_missing_or_no_text_says_how_to_make_one(tmp_path: Path) -> None:
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    for name in ("none", "binary"):
+        with pytest.raises(KeyFileError, match="codegemma keys create"):
+            KeyFile.read(tmp_path / name)
