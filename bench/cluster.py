@@ -23,18 +23,20 @@ class Addresses:
 
     url: str
     grpc_target: str
+    metrics_url: str
 
 
 @contextmanager
 def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]:
     """Ray Serve, with nothing deployed yet and these variables in the environment of every process."""
-    http_port, grpc_port = free_port(), free_port()
+    http_port, grpc_port, metrics_port = free_port(), free_port(), free_port()
     # Tests make eight devices of a processor; groups take what their topology says.
     variables = {"XLA_FLAGS": "", "PYTHONPATH": os.pathsep.join([str(_ROOT), str(_ROOT / "protos")])}
     ray.init(
         address="local",
         num_cpus=16,  # logical ones: what is started here mostly waits
         include_dashboard=False,
+        _metrics_export_port=metrics_port,
         log_to_driver=False,
         runtime_env={"env_vars": variables | dict(environment or {})},
     )
@@ -48,7 +50,11 @@ def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]
             },
             logging_config={"enable_access_log": False},
         )
-        yield Addresses(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}")
+        yield Addresses(
+            url=f"http://127.0.0.1:{http_port}",
+            grpc_target=f"127.0.0.1:{grpc_port}",
+            metrics_url=f"http://127.0.0.1:{metrics_port}/metrics",
+        )
         serve.shutdown()
     finally:
         ray.shutdown()

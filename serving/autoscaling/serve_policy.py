@@ -3,11 +3,11 @@
 import logging
 from typing import TYPE_CHECKING
 
-from ray.util import metrics
-
 from serving.autoscaling.config import AutoscalingConfig
 from serving.autoscaling.policy import Cause, Load, QueueDepthPolicy
 from serving.autoscaling.report import STATS, ReplicaReport
+from serving.telemetry.metrics import AUTOSCALING_DECISIONS, AUTOSCALING_TARGET
+from serving.telemetry.recorder import RayRecorder
 
 if TYPE_CHECKING:
     from ray.serve._private.common import ReplicaID
@@ -47,26 +47,16 @@ class ServeQueueDepthPolicy:
         self._policy = QueueDepthPolicy(target_queued_per_replica=target_queued_per_replica)
         self._stale_after_s = stale_after_s
         self._last: tuple[int, Cause] | None = None
-        tags = ("application", "deployment")
-        self._target_gauge = metrics.Gauge(
-            "codegemma_autoscaling_target_replicas",
-            description="Replica groups that the queue-depth policy wants, before Ray Serve's delays.",
-            tag_keys=tags,
-        )
-        self._decisions = metrics.Counter(
-            "codegemma_autoscaling_decisions",
-            description="Changes of what the queue-depth policy wants, or of why.",
-            tag_keys=(*tags, "cause"),
-        )
+        self._recorder = RayRecorder()
 
     def __call__(self, ctx: "AutoscalingContext") -> tuple[int, dict[str, object]]:
         """The replicas wanted and no state for Ray Serve to keep: the next decision needs none."""
         decision = self._policy.decide(load_from_context(ctx, stale_after_s=self._stale_after_s))
-        tags = {"application": ctx.app_name or "", "deployment": ctx.deployment_name}
-        self._target_gauge.set(decision.target, tags=tags)
+        labels = {"application": ctx.app_name or "", "deployment": ctx.deployment_name}
+        self._recorder.record(AUTOSCALING_TARGET, decision.target, **labels)
         if (decision.target, decision.cause) != self._last:
             self._last = (decision.target, decision.cause)
-            self._decisions.inc(tags={**tags, "cause": decision.cause})
+            self._recorder.record(AUTOSCALING_DECISIONS, 1, **labels, cause=decision.cause)
             _log.info(
                 "%s: %d replica groups (now %d running, %d wanted), %s: %s",
                 ctx.deployment_name,

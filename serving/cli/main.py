@@ -5,11 +5,13 @@ from typing import Annotated
 import typer
 
 from serving.cli.chat import chat
+from serving.cli.cluster import cluster
 from serving.cli.complete import complete
 from serving.cli.keys import keys
 from serving.cli.models import models
 from serving.cli.serve import serve
 from serving.cli.simulate_autoscaling import simulate_autoscaling
+from serving.cli.top import top
 
 app = typer.Typer(
     name="codegemma",
@@ -58,6 +60,12 @@ app.command(
         "codegemma simulate-autoscaling --config config/gpu.yaml --model codegemma-2b",
     )
 )(simulate_autoscaling)
+app.command(
+    epilog=_examples(
+        "codegemma top",
+        "codegemma top --metrics-url http://10.0.0.7:8080/metrics --metrics-url http://10.0.0.8:8080/metrics",
+    )
+)(top)
 app.add_typer(
     keys,
     name="keys",
@@ -65,6 +73,17 @@ app.add_typer(
         "codegemma keys create ci --tenant platform --role fim",
         "codegemma keys list",
         "codegemma keys revoke 3f9a2c1b",
+    ),
+)
+app.add_typer(
+    cluster,
+    epilog=_examples(
+        "codegemma cluster doctor -n codegemma             [dim]# what is missing, and how to get it[/]",
+        "helm template codegemma helm/codegemma-serving -f my.yaml -n codegemma | codegemma cluster doctor -f -",
+        "codegemma cluster apply -f k8s/ -n codegemma",
+        "codegemma cluster status --watch -n codegemma",
+        "codegemma cluster logs --group gateway --follow -n codegemma",
+        "codegemma cluster sizing --users 500",
     ),
 )
 

@@ -29,6 +29,7 @@ _TERMS = (
 )
 _LOGS = "/tmp/ray/session_latest/logs/serve"
 _POLL_S = 0.2
+_METRICS_PORT = 9464
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
 _GRPC_KEY = ', metadata=[("authorization", "Bearer \'$CODEGEMMA_API_KEY\'")]'
 _EXAMPLES = r"""
@@ -59,6 +60,7 @@ def serve(
     ] = None,
     http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
     grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
+    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Metrics for Prometheus.")] = _METRICS_PORT,
 ) -> None:
     """Start the service on this machine and keep it running until Ctrl-C.
 
@@ -75,13 +77,14 @@ def serve(
         _check_access(file)
         _check_free("HTTP", "--http-port", file.http_address)
         _check_free("gRPC", "--grpc-port", file.grpc_address)
+        _check_free("The exporter of metrics", "--metrics-port", (file.http_address[0], metrics_port))
     except ServeFileError as error:
         console.print(f"[red]error:[/] {error}", highlight=False)
         raise typer.Exit(2) from None
     console.print(_TERMS, style="dim", highlight=False)
     signal.signal(signal.SIGTERM, _as_interrupt)
     try:
-        code = _run(file, console)
+        code = _run(file, metrics_port, console)
     except KeyboardInterrupt:
         code = 0
     finally:
@@ -89,7 +92,7 @@ def serve(
     raise typer.Exit(code)
 
 
-def _run(file: ServeFile, console: Console) -> int:
+def _run(file: ServeFile, metrics_port: int, console: Console) -> int:
     """Start, wait until interrupted. Returns an exit status if the service failed to start."""
     os.environ.update(RAY_ENVIRONMENT | os.environ)
     with console.status("Starting Ray"):
@@ -103,6 +106,7 @@ def _run(file: ServeFile, console: Console) -> int:
             address="local",  # not a cluster that happens to be on this machine
             num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
             include_dashboard=False,
+            _metrics_export_port=metrics_port,
             log_to_driver=False,
             logging_level=logging.ERROR,
         )
@@ -119,7 +123,7 @@ def _run(file: ServeFile, console: Console) -> int:
     if failure is not None:
         console.print(f"[red]error:[/] the service did not start.\n{failure}\nLogs: {_LOGS}", highlight=False)
         return 1
-    _print_ready(file, Console())
+    _print_ready(file, metrics_port, Console())
     threading.Event().wait()  # until a signal raises KeyboardInterrupt
     return 0
 
@@ -164,13 +168,14 @@ def _deploy(file: ServeFile, console: Console) -> str | None:
     return outcome[0] if outcome else None
 
 
-def _print_ready(file: ServeFile, console: Console) -> None:
+def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
     host, port = file.http_address
     grpc_host, grpc_port = file.grpc_address
     url = f"http://{host}:{port}"
     console.print("\n[bold green]codegemma is ready[/]\n", highlight=False)
     console.print(f"  HTTP   {url}/v1   OpenAI's API", highlight=False)
-    console.print(f"  gRPC   {grpc_host}:{grpc_port}   codegemma.v1, with reflection\n", highlight=False)
+    console.print(f"  gRPC   {grpc_host}:{grpc_port}   codegemma.v1, with reflection", highlight=False)
+    console.print(f"  Metrics   http://{host}:{metrics_port}/metrics   see codegemma top\n", highlight=False)
     models = file.config.models
     for model in models:
         console.print(

@@ -14,6 +14,7 @@ from serving.engine.request import FinishReason, GenerationChunk, GenerationRequ
 from serving.engine.runner import Runner
 from serving.engine.scheduler import Scheduler, StepPlan
 from serving.engine.sequence import OnChunk, Sequence, SequenceState
+from serving.engine.timeline import Timeline, TracedStep
 
 __all__ = ["DeadlineUnreachable", "Engine", "EngineStats", "EngineUnavailable", "QueueFull"]
 
@@ -70,6 +71,7 @@ class Engine:
         max_queue: int,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
+        on_traced: Callable[[Timeline], None] = lambda timeline: None,
     ) -> None:
         """Starts with nothing in flight.
 
@@ -78,11 +80,13 @@ class Engine:
           max_queue: requests taken beyond those that fit into one step.
           clock: seconds, for deadlines and durations.
           wall_clock: Unix time, the clock of `GenerationRequest.sent_at`.
+          on_traced: called with what was done for each request that has a `trace`, when it ends; returns at once.
         """
         limits = runner.limits
         self._runner = runner
         self._clock = clock
         self._wall_clock = wall_clock
+        self._on_traced = on_traced
         self._max_length = min(limits.max_context, limits.num_pages * limits.page_size)
         self._arrivals = count()
         self._pace = Pace()
@@ -144,6 +148,7 @@ class Engine:
             arrival=next(self._arrivals),
             sent_at=sent_at,
             deadline=None if request.timeout_s is None else self._clock() + request.timeout_s - on_the_way_s,
+            timeline=Timeline(trace=request.trace, submitted=self._clock()) if request.trace else None,
         )
         self._intake.add(sequence)
 
@@ -206,6 +211,10 @@ class Engine:
         since = self._in_runner_since
         return 0.0 if since is None else self._clock() - since
 
+    def take_step_seconds(self) -> list[float]:
+        """The seconds of each step since the last call."""
+        return self._pace.take()
+
     def stats(self) -> EngineStats:
         """Where the engine stands."""
         scheduler, finished = self._scheduler, self._intake.finished
@@ -251,9 +260,14 @@ class Engine:
             tokens = self._runner.step(plan.rows)
         finally:
             self._in_runner_since = None
-        self._pace.add(self._clock() - started)
+        ended = self._clock()
+        self._pace.add(ended - started)
         if [token is None for token in tokens] != [row.sampling is None for row in plan.rows]:
             raise RuntimeError("the runner did not answer with a token for exactly the rows that have `sampling`")
+        for sequence, row, token in zip(plan.sequences, plan.rows, tokens, strict=True):
+            if sequence.timeline is not None:
+                step = TracedStep(started, ended, len(row.token_ids), sampled=token is not None)
+                sequence.timeline.steps.append(step)
         return tokens
 
     def _postprocess(self, plan: StepPlan, tokens: list[Token | None]) -> None:
@@ -281,6 +295,11 @@ class Engine:
     ) -> None:
         self._intake.forget(sequence, reason)
         self._send(sequence, tokens, reason, error)
+        if sequence.timeline is not None:
+            sequence.timeline.ended = self._clock()
+            sequence.timeline.finish_reason = reason
+            sequence.timeline.cached_tokens = sequence.cached_tokens or 0
+            self._on_traced(sequence.timeline)
 
     def _send(
         self,

@@ -1,10 +1,15 @@
 """Pace: how long a step takes at present."""
 
+from collections import deque
+
 _WINDOW = 64
 """Steps over which the mean forgets: about a second or two, so that it follows the load but not a single step."""
 
 _FIRST_STEPS = 4
 """Steps before there is a mean: the very first may be slow, and one refused on their account is refused wrongly."""
+
+_KEPT = 10_000
+"""Steps that are kept for whoever takes them; more than a minute's."""
 
 
 class Pace:
@@ -13,11 +18,17 @@ class Pace:
     def __init__(self) -> None:
         self._steps = 0
         self._mean_s = 0.0
+        self._taken: deque[float] = deque(maxlen=_KEPT)
 
     def add(self, seconds: float) -> None:
         """Counts one step: the plain mean at first, an exponential one from `_WINDOW` steps on."""
         self._steps += 1
         self._mean_s += (seconds - self._mean_s) / min(self._steps, _WINDOW)
+        self._taken.append(seconds)
+
+    def take(self) -> list[float]:
+        """The seconds of each step since the last call, of 10 000 at most; for one caller."""
+        return [self._taken.popleft() for _ in range(len(self._taken))]
 
     @property
     def step_s(self) -> float | None:

@@ -51,6 +51,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
       sent_at: Unix time at which the gateway took the request, so that waiting before the engine counts.
       priority: urgent ones go before all others.
       session_id: of several urgent requests with the same one, the newest by `sent_at` ends the others; empty: none.
+      trace: names the span that it is part of, as W3C's `traceparent`; empty for one that is not followed.
     """
 
     request_id: str
@@ -62,6 +63,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float | None = None
     priority: Priority = Priority.NORMAL
     session_id: str = ""
+    trace: str = ""
 
 
 class FinishReason(StrEnum):

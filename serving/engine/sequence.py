@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 
 from serving.engine.request import GenerationChunk, GenerationRequest, Priority
+from serving.engine.timeline import Timeline
 
 OnChunk = Callable[[GenerationChunk], None]
 """Receives the chunks of one request, in order and never two at once. It must return at once."""
@@ -39,6 +40,7 @@ class Sequence:
       pages: in order of position; while running, they cover all of `token_ids` but a token sampled since it last had
         a row.
       cached_tokens: prompt tokens found in the prefix cache; None before the sequence first has pages.
+      timeline: what was done for it and when; None unless its request is followed.
       last_step: the scheduler's number of the step that computed something of it last, or before which it came.
     """
 
@@ -54,6 +56,7 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     cached_tokens: int | None = None
     last_step: int = 0
+    timeline: Timeline | None = None
 
     def __post_init__(self) -> None:
         self.token_ids = list(self.request.prompt_ids)

@@ -16,9 +16,11 @@ from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
+from serving.gateway.metrics import RequestMetrics
 from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
+from serving.telemetry.recorder import RayRecorder
 
 
 @serve.ingress()
@@ -45,8 +47,14 @@ class Gateway(GrpcService):
         ]
         self._config = config.gateway
         access = access_for(config.gateway, _http_host())
-        self._service = CodeService(models, config.gateway, config.routing, access)
+        self._pools = pools
+        self._metrics = RequestMetrics(RayRecorder(), config.models)
+        self._service = CodeService(models, config.gateway, config.routing, access, self._metrics)
         GrpcService.__init__(self, self._service, config.gateway)
+
+    async def check_health(self) -> None:
+        """Called by Ray Serve every second; a Gateway is healthy when it answers, so it tells the metrics how it is."""
+        self._metrics.report(self._pools)
 
     def __serve_build_asgi_app__(self) -> Starlette:
         return build_http_app(lambda: self._service, self._config)

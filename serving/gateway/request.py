@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Literal
 
 from serving.config import Role
 from serving.engine.request import FinishReason, SamplingParams
@@ -82,6 +83,8 @@ class CodeRequest:
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
       tenant: for whom; decides which models answer, where the operator says so.
       roles: what its caller may ask for.
+      protocol: `http` or `grpc`; for metrics and traces alone.
+      trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
       wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
 
@@ -97,6 +100,8 @@ class CodeRequest:
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     tenant: str = ""
     roles: frozenset[Role] = frozenset(Role)
+    protocol: Literal["http", "grpc"] = "http"
+    trace: str = ""
     wire_names: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -70,6 +70,13 @@ class Router[M: _Configured]:
                 return self._shared(self._routes[role], request)
         raise self._not_served("No model here serves", roles[0])
 
+    def role(self, request: CodeRequest) -> Role:
+        """What a request is for: of what its prompt can be, what its caller may ask for and a model does."""
+        asked = _roles(request.prompt)
+        named = self._by_name.get(request.model or "")
+        served = self._routes if named is None else named.config.roles
+        return next((role for role in asked if role in request.roles and role in served), asked[0])
+
     def _shared(self, route: RouteConfig, request: CodeRequest) -> tuple[M, ...]:
         # Drawn from what stays the same while somebody types in a file: models share sessions, not single requests.
         drawn = random.Random(request.session or request.request_id)

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
+from dataclasses import replace as replace_fields
 
 from msgspec.structs import replace
 
@@ -16,6 +17,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
+from serving.gateway.metrics import RequestMetrics, RequestWatch
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
 from serving.gateway.text.answer import Answer, TextFilter
@@ -24,6 +26,8 @@ from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import MAX_SEED, check_request, in_wire_words, prompt_bytes, prompt_field
+from serving.telemetry.recorder import NoRecorder
+from serving.telemetry.tracing import request_span, traceparent_of
 
 _log = logging.getLogger(__name__)
 
@@ -74,6 +78,7 @@ class CodeService:
         gateway: GatewayConfig,
         routing: RoutingConfig = _NO_ROUTING,
         access: Access = _OPEN,
+        metrics: RequestMetrics | None = None,
     ) -> None:
         """Raises ValueError if a model cannot do what its roles say.
 
@@ -82,8 +87,10 @@ class CodeService:
           gateway: limits.
           routing: which model answers what.
           access: tells who calls; asked by each protocol, before it looks at a request.
+          metrics: records how requests end; None: nothing does.
         """
         self.access = access
+        self._metrics = metrics or RequestMetrics(NoRecorder())
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
@@ -144,9 +151,25 @@ class CodeService:
           ServingError: anything that went wrong.
         """
         timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
+        role = self._router.role(request)
+        about = {"codegemma.request_id": request.request_id, "codegemma.protocol": request.protocol}
+        with self._metrics.request(request, role) as watch, request_span(role, request.trace, about) as span:
+            traced = replace_fields(request, trace=traceparent_of(span))
+            async with aclosing(self._answer(traced, timeout_s, watch)) as chunks:
+                async for chunk in chunks:
+                    watch.chunk(chunk)
+                    if chunk.usage:
+                        span.set_attributes(_spoken_of(chunk, chunk.usage))
+                    yield chunk
+
+    async def _answer(
+        self, request: CodeRequest, timeout_s: float, watch: RequestWatch
+    ) -> AsyncGenerator[CodeChunk, None]:
+        """The answer of the model that the request is routed to, or of the next if that cannot take it."""
         try:
-            *models, last = self._router.route(request)
+            models = self._router.route(request)
             for model in models:
+                watch.model = model.config.id
                 begun = False
                 try:
                     async with aclosing(self._generate_on(model, request, timeout_s)) as chunks:
@@ -155,11 +178,8 @@ class CodeService:
                             yield chunk
                     return
                 except ServingError as error:
-                    if begun or error.reason not in _ANOTHER_MODEL_MAY:
+                    if begun or model is models[-1] or error.reason not in _ANOTHER_MODEL_MAY:
                         raise
-            async with aclosing(self._generate_on(last, request, timeout_s)) as chunks:
-                async for chunk in chunks:
-                    yield chunk
         except ServingError as error:
             raise in_wire_words(error, request) from error
         except TimeoutError as error:
@@ -186,6 +206,7 @@ class CodeService:
             sent_at=request.sent_at,
             priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
             session_id=request.session,
+            trace=request.trace,
         )
         choices = [
             Choice(model.config, index, Answer(model.tokenizer, self._filters(model, request)), _choice(whole, index))
@@ -233,6 +254,16 @@ class CodeService:
             context_length=model.max_context,
             version=config.version,
         )
+
+
+def _spoken_of(chunk: CodeChunk, usage: Usage) -> dict[str, str | int]:
+    """What a span says of an answer."""
+    return {
+        "gen_ai.response.model": chunk.model,
+        "gen_ai.usage.input_tokens": usage.prompt_tokens,
+        "gen_ai.usage.output_tokens": usage.completion_tokens,
+        "codegemma.cached_tokens": usage.cached_tokens,
+    }
 
 
 def _choice(whole: GenerationRequest, index: int) -> GenerationRequest:

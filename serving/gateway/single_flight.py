@@ -65,7 +65,7 @@ def _key(request: GenerationRequest) -> GenerationRequest:
     sampling = request.sampling
     if sampling.temperature == 0:  # greedy: nothing else decides
         sampling = SamplingParams(logprobs=sampling.logprobs)
-    return replace(request, request_id="", sampling=sampling, timeout_s=None, sent_at=None, session_id="")
+    return replace(request, request_id="", sampling=sampling, timeout_s=None, sent_at=None, session_id="", trace="")
 
 
 class _Flight:

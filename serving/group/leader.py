@@ -11,10 +11,13 @@ from serving.config import ModelConfig
 from serving.engine.engine import Engine, EngineStats
 from serving.engine.loop import EngineThread
 from serving.group.channel import HostFailed
+from serving.group.metrics import GroupMetrics
 from serving.group.model import load_runner
 from serving.group.progress import OnProgress, Progress, report
 from serving.group.runner import GroupRunner
 from serving.group.server import GroupServer
+from serving.group.tracing import GroupTracer
+from serving.telemetry.recorder import RayRecorder
 
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log
 
@@ -32,10 +35,12 @@ class ReplicaGroup:
 
         self._model = model
         self._runner = self.load(model, on_progress)
-        self._engine = Engine(self._runner, max_queue=model.limits.max_queue)
+        self._tracer = GroupTracer()
+        self._engine = Engine(self._runner, max_queue=model.limits.max_queue, on_traced=self._tracer)
         self._server = GroupServer(self._engine, get_node_ip_address())
         self._thread = EngineThread(self._engine, after_step=self._server.after_step)
         self._thread.start()
+        self._metrics = GroupMetrics(model, self._engine, self._runner, RayRecorder())
         self._address = self._server.start()
         on_progress("ready", 1, 1)
 
@@ -71,7 +76,7 @@ class ReplicaGroup:
         ).to_stats()
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second.
+        """Called by Ray Serve every second; tells the metrics where the group stands, too.
 
         A group that cannot go on, because a step failed or hangs or a host is silent, ends its process. All of Ray sees
         that at once: its requests end with a retryable error, every link to it ends, and Ray Serve starts another.
@@ -79,6 +84,7 @@ class ReplicaGroup:
         Raises:
           RayActorError: a host of the group is gone; Ray Serve replaces the group.
         """
+        self._metrics.report()
         try:
             await self._runner.check()
         except HostFailed as error:
@@ -99,3 +105,4 @@ class ReplicaGroup:
         finally:
             self._server.stop()
             self._runner.close()
+            self._tracer.close()

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import grpc
 import pytest
@@ -28,6 +29,8 @@ class Service:
 
     url: str
     grpc_target: str
+    metrics_url: str
+    trace_file: Path
     config: ServingConfig
 
     def model(self, model_id: str) -> ModelConfig:
@@ -65,11 +68,15 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     limits = {"max_rows": 4, "max_step_tokens": 64, "max_context": 4096, "page_size": 32, "kv_tokens": 16384}
     models = [
         {"id": FIM, "checkpoint": checkpoint, "roles": ["fim"], "dtype": "float32", "limits": limits},
-        {"id": CHAT, "checkpoint": checkpoint, "roles": ["chat"], "dtype": "float32", "limits": limits},
+        {"id": CHAT, "checkpoint": checkpoint, "roles": ["chat"], "dtype": "float32", "limits": limits}
+        | {"autoscaling": {"min_replicas": 1, "max_replicas": 1}},
     ]
-    with cluster() as addresses:
+    trace_file = tmp_path_factory.mktemp("traces") / "spans.jsonl"
+    tracing = {"CODEGEMMA_TRACE_FILE": str(trace_file), "OTEL_TRACES_SAMPLER": "parentbased_always_off"}
+    with cluster(tracing) as addresses:
         serve.run(build({"models": models}), name=APP)
-        yield Service(addresses.url, addresses.grpc_target, ServingConfig.model_validate({"models": models}))
+        config = ServingConfig.model_validate({"models": models})
+        yield Service(addresses.url, addresses.grpc_target, addresses.metrics_url, trace_file, config)
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.groups.group import Generation, LinkedGroup
 from serving.gateway.groups.placement import Placement, choose, session_of
 from serving.link import GroupAddress
+from serving.telemetry.tracing import part_span
 
 _log = logging.getLogger("ray.serve.group_pool")  # below Ray Serve's logger, whose handlers write the log
 
@@ -77,6 +78,16 @@ class GroupPool:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def waiting(self) -> int:
+        """Requests that wait here for a group with room."""
+        return sum(map(len, self._waiting.values()))
+
+    @property
+    def groups(self) -> int:
+        """Groups that take requests."""
+        return len(self._candidates())
+
     async def ready(self) -> bool:
         """Whether some group answers now, or would be started for a request."""
         autoscaling = self._model.autoscaling
@@ -117,7 +128,7 @@ class GroupPool:
         queue = self._waiting[request.priority]
         queue.append(waiter)
         self._assign()
-        if not waiter.placed.done() and self._count_waiting() > self._model.limits.max_queue:
+        if not waiter.placed.done() and self.waiting > self._model.limits.max_queue:
             queue.remove(waiter)
             raise ServingError(
                 Reason.OVERLOADED,
@@ -126,7 +137,8 @@ class GroupPool:
                 retry_after_s=_RETRY_AFTER_S,
             )
         try:
-            return await waiter.placed
+            with part_span("wait for a group", request.trace):
+                return await waiter.placed
         except asyncio.CancelledError:
             if waiter.placed.done() and not waiter.placed.cancelled() and waiter.placed.exception() is None:
                 waiter.placed.result().close()
@@ -148,7 +160,7 @@ class GroupPool:
                         break
                     waiter.placed.set_result(group.open(waiter.request))
                 queue.popleft()
-        if self._count_waiting():
+        if self.waiting:
             self._tell_waiting()
             if not self._known and self._waking is None:
                 self._waking = asyncio.create_task(self._wake_groups())
@@ -171,7 +183,7 @@ class GroupPool:
                         address.url, heartbeat=_HEARTBEAT_S, compress=0, max_msg_size=0
                     ) as socket:
                         self._linked[group_id] = group
-                        group.tell_waiting(self._count_waiting())
+                        group.tell_waiting(self.waiting)
                         self._assign()
                         await group.run(socket)
                 except Exception as error:
@@ -183,7 +195,7 @@ class GroupPool:
                 await asyncio.sleep(_RELINK_S)
 
     async def _wake_groups(self) -> None:
-        while self._count_waiting() and not self._known:
+        while self.waiting and not self._known:
             try:
                 await self._wake()
             except ServingError as error:
@@ -200,15 +212,12 @@ class GroupPool:
                 if not waiter.placed.done():
                     waiter.placed.set_exception(error)
 
-    def _count_waiting(self) -> int:
-        return sum(map(len, self._waiting.values()))
-
     def _tell_waiting(self) -> None:
-        if self._telling is None and self._count_waiting() != self._told_waiting:
+        if self._telling is None and self.waiting != self._told_waiting:
             self._telling = asyncio.get_running_loop().call_later(_TELL_S, self._tell_waiting_now)
 
     def _tell_waiting_now(self) -> None:
         self._telling = None
-        self._told_waiting = self._count_waiting()
+        self._told_waiting = self.waiting
         for group in self._candidates():
             group.tell_waiting(self._told_waiting)

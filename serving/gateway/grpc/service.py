@@ -130,6 +130,8 @@ class GrpcService(StandardServices):
             session_id=message.session_id or from_metadata(context, "x-session-id", "session_id"),
             tenant=caller.tenant,
             roles=caller.roles,
+            protocol="grpc",
+            trace=from_metadata(context, "traceparent"),
         )
 
     async def _is_ready(self) -> bool:

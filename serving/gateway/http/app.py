@@ -30,6 +30,7 @@ from serving.gateway.service import CodeService
 REQUEST_ID_HEADER = "x-request-id"
 SESSION_ID_HEADER = "x-session-id"
 TENANT_HEADER = "x-tenant-id"
+TRACE_HEADER = "traceparent"
 _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _MAX_DISCARDED_BYTES = 64 * 2**20
 
@@ -144,8 +145,15 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
 
 def _from(caller: Caller, request: Request, code_request: CodeRequest) -> CodeRequest:
     """The request with what its caller and the HTTP headers say of it."""
-    session_id = request.headers.get(SESSION_ID_HEADER, "")
-    return replace(code_request, session_id=session_id, tenant=caller.tenant, roles=caller.roles)
+    headers = request.headers
+    return replace(
+        code_request,
+        session_id=headers.get(SESSION_ID_HEADER, ""),
+        tenant=caller.tenant,
+        roles=caller.roles,
+        protocol="http",
+        trace=headers.get(TRACE_HEADER, ""),
+    )
 
 
 class _RequestId:

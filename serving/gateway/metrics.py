@@ -1,0 +1,105 @@
+"""RequestMetrics: how long the requests of a Gateway take and how they end."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Protocol
+
+from serving.config import ModelConfig, Role
+from serving.errors import Reason, ServingError
+from serving.gateway.request import CodeChunk, CodeRequest
+from serving.telemetry import metrics
+from serving.telemetry.recorder import Recorder
+
+_OK = "ok"
+_CANCELLED = "cancelled"
+_EXPECTED = (_OK, _CANCELLED, Reason.OVERLOADED, Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.INTERNAL)
+_PROTOCOLS = ("http", "grpc")
+
+
+class Pool(Protocol):
+    """What a model's groups tell of themselves."""
+
+    @property
+    def waiting(self) -> int: ...
+    @property
+    def groups(self) -> int: ...
+
+
+class RequestMetrics:
+    """Records each request as it ends, and what is open when it is asked to."""
+
+    def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = ()) -> None:
+        """Begins every counter of these models at 0, so that Prometheus sees the first increase."""
+        self._recorder = recorder
+        self._open: Counter[str] = Counter()
+        for model in models:
+            for role in model.roles:
+                for protocol in _PROTOCOLS:
+                    for reason in _EXPECTED:
+                        labels = {"model": model.id, "role": role, "protocol": protocol, "reason": reason}
+                        recorder.record(metrics.REQUESTS, 0, **labels)
+
+    @contextmanager
+    def request(self, request: CodeRequest, role: Role) -> Iterator["RequestWatch"]:
+        """Watches a request for as long as the block runs; what leaves the block says how it ended."""
+        watch = RequestWatch(request.sent_at)
+        labels = {"role": str(role), "protocol": request.protocol}
+        reason = _OK
+        self._open[request.protocol] += 1
+        try:
+            yield watch
+        except ServingError as error:
+            reason = error.reason
+            raise
+        except (GeneratorExit, asyncio.CancelledError):
+            reason = _CANCELLED
+            raise
+        finally:
+            self._open[request.protocol] -= 1
+            labels["model"] = watch.model
+            self._recorder.record(metrics.REQUESTS, 1, **labels, reason=reason)
+            for metric, seconds in watch.durations(complete=reason == _OK):
+                self._recorder.record(metric, seconds, **labels)
+
+    def report(self, pools: Mapping[str, Pool]) -> None:
+        """Records what is open now, and how it stands with the groups of each model."""
+        for protocol in _PROTOCOLS:
+            self._recorder.record(metrics.OPEN_REQUESTS, self._open[protocol], protocol=protocol)
+        for model, pool in pools.items():
+            self._recorder.record(metrics.WAITING_REQUESTS, pool.waiting, model=model)
+            self._recorder.record(metrics.READY_GROUPS, pool.groups, model=model)
+
+
+class RequestWatch:
+    """One request, as its answer goes by.
+
+    Attributes:
+      model: the model that answers; empty until one is chosen.
+    """
+
+    def __init__(self, sent_at: float) -> None:
+        self.model = ""
+        self._sent_at = sent_at
+        self._first_at: float | None = None
+        self._tokens = 0
+
+    def chunk(self, chunk: CodeChunk) -> None:
+        """Sees a piece of the answer."""
+        self.model = chunk.model
+        if self._first_at is None and chunk.text:
+            self._first_at = time.time()
+        if chunk.usage:
+            self._tokens = chunk.usage.completion_tokens
+
+    def durations(self, *, complete: bool) -> Iterator[tuple[metrics.Metric, float]]:
+        """What there is to tell of its times, in seconds."""
+        now = time.time()
+        if self._first_at is not None:
+            yield metrics.TIME_TO_FIRST_TOKEN, self._first_at - self._sent_at
+            if complete and self._tokens > 1:
+                yield metrics.TIME_PER_OUTPUT_TOKEN, (now - self._first_at) / (self._tokens - 1)
+        if complete:
+            yield metrics.REQUEST_SECONDS, now - self._sent_at

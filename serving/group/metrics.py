@@ -1,0 +1,43 @@
+"""GroupMetrics: what a replica group tells of itself."""
+
+from serving.config import ModelConfig
+from serving.engine.engine import Engine
+from serving.group.runner import GroupRunner
+from serving.telemetry import metrics
+from serving.telemetry.recorder import Recorder
+
+
+class GroupMetrics:
+    """Records where a group's engine stands, whenever it is asked to: nothing of it is in the way of a step."""
+
+    def __init__(self, model: ModelConfig, engine: Engine, runner: GroupRunner, recorder: Recorder) -> None:
+        self._model = model.id
+        self._engine = engine
+        self._runner = runner
+        self._recorder = recorder
+        self._told: dict[metrics.Metric, int] = {}
+
+    def report(self) -> None:
+        """Records all that happened since the last call."""
+        stats, limits, model = self._engine.stats(), self._runner.limits, self._model
+        record = self._recorder.record
+        record(metrics.QUEUE_DEPTH, stats.queued_urgent, model=model, priority="urgent")
+        record(metrics.QUEUE_DEPTH, stats.queued_normal, model=model, priority="normal")
+        record(metrics.RUNNING_REQUESTS, stats.running, model=model)
+        record(metrics.KV_USED_RATIO, 1 - stats.free_pages / stats.total_pages, model=model)
+        record(metrics.KV_TOKENS, limits.num_pages * limits.page_size, model=model)
+        for seconds in self._engine.take_step_seconds():
+            record(metrics.STEP_SECONDS, seconds, model=model)
+        totals = {
+            metrics.PROMPT_TOKENS: stats.prompt_tokens,
+            metrics.CACHED_TOKENS: stats.cached_tokens,
+            metrics.GENERATED_TOKENS: stats.generated_tokens,
+            metrics.SUPERSEDED: stats.superseded,
+            metrics.DEADLINE_DROPS: stats.deadline_drops + stats.refused_for_deadline,
+            metrics.PREEMPTIONS: stats.preemptions,
+            metrics.ABORTED: stats.aborted,
+            metrics.RECOMPILATIONS: self._runner.recompilations,
+        }
+        for metric, total in totals.items():
+            record(metric, total - self._told.get(metric, 0), model=model)
+        self._told = totals
