@@ -32,6 +32,7 @@ _APP, _MODELS = "soak", ("fim", "chat")
 _CLIENTS, _CANCELLED = 6, 0.3
 _THINKS_S, _TIMEOUT_S = 0.6, 60.0
 _SAMPLE_S, _WARM_S = 10.0, 300.0
+_SHOWN = 6
 
 Samples = dict[str, list[tuple[float, float]]]
 """MiB of each process at seconds since the start."""
@@ -51,7 +52,9 @@ def main(minutes: Annotated[float, typer.Option(min=6, help="How long; the first
         faults = [f"{end}: {number}" for end, number in ends.items() if end not in ("complete", "cancelled")]
         faults += _left_over()
     print(f"{minutes:g} minutes, {dict(ends)}\n")
-    print(markdown(["process", "MiB after warm-up", "MiB at the end", "slope, MiB/hour"], _slopes(samples)))
+    print(
+        markdown(["process", "MiB from warm-up to the end", "slope, MiB/hour", "of the second half"], _slopes(samples))
+    )
     print(*faults or ["Nothing left over, nothing recompiled."], sep="\n")
     sys.exit(1 if faults else 0)
 
@@ -128,9 +131,14 @@ def _slopes(samples: Samples) -> list[tuple[str, str, str, str]]:
         if len(warm) < 2:
             continue
         seconds, mib = np.array(warm).T
-        slope = np.polyfit(seconds, mib, 1)[0] * 3600
-        rows.append((process, f"{mib[0]:.0f}", f"{mib[-1]:.0f}", f"{slope:+.1f}"))
+        seen = " ".join(f"{mib[index]:.0f}" for index in np.linspace(0, len(mib) - 1, _SHOWN).astype(int))
+        half = len(mib) // 2
+        rows.append((process, seen, _slope(seconds, mib), _slope(seconds[half:], mib[half:])))
     return rows
+
+
+def _slope(seconds: np.ndarray, mib: np.ndarray) -> str:
+    return f"{np.polyfit(seconds, mib, 1)[0] * 3600:+.1f}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from serving.cli.bench import bench
 from serving.cli.chat import chat
 from serving.cli.cluster import cluster
 from serving.cli.complete import complete
@@ -67,6 +68,13 @@ app.command(
     )
 )(top)
 app.add_typer(
+    bench,
+    epilog=_examples(
+        "codegemma bench serve --users 20",
+        "codegemma bench serve --load mixed --protocol grpc --report load/",
+    ),
+)
+app.add_typer(
     keys,
     name="keys",
     epilog=_examples(
@@ -79,8 +87,8 @@ app.add_typer(
     cluster,
     epilog=_examples(
         "codegemma cluster doctor -n codegemma             [dim]# what is missing, and how to get it[/]",
-        "helm template codegemma helm/codegemma-serving -f my.yaml -n codegemma | codegemma cluster doctor -f -",
-        "codegemma cluster apply -f k8s/ -n codegemma",
+        "helm template codegemma helm/codegemma-serving -f my.yaml | codegemma cluster doctor -n codegemma -f -",
+        "kubectl kustomize k8s/overlays/gpu | codegemma cluster apply -n codegemma -f -",
         "codegemma cluster status --watch -n codegemma",
         "codegemma cluster logs --group gateway --follow -n codegemma",
         "codegemma cluster sizing --users 500",

@@ -84,24 +84,20 @@ def _frame(window: Window) -> RenderableType:
     if not models:
         return Text("No model of codegemma-serving is there yet; a start takes up to a minute.", style="yellow")
     seconds = window.now.at - window.before.at
-    caption = Text(f"Rates and latencies of the last {seconds:.0f} s. Ctrl-C leaves.", style="dim")
+    caption = Text(
+        f"Rates and latencies of the last {seconds:.0f} s: until the first text, and for each later token. fim and chat "
+        "wait in a group, held in a Gateway for a group with room; KV memory is of the fullest group.",
+        style="dim",
+    )
     return Group(_requests(window, models), Text(), _groups(window, models), Text(), caption)
 
 
 def _requests(window: Window, models: list[str]) -> Table:
     table = Table(box=None, header_style="bold", title="Requests", title_justify="left", title_style="bold cyan")
-    for column in ("model", "role"):
-        table.add_column(column)
-    for column in (
-        "requests/s",
-        "failed/s",
-        "cancelled/s",
-        "first token p50",
-        "p95",
-        "per token p50",
-        "p95",
-    ):
-        table.add_column(column, justify="right")
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    table.add_column("role")
+    for column in ("req/s", "failed", "cancelled", "first p50", "p95", "token p50", "p95"):
+        table.add_column(column, justify="right", no_wrap=True)
     for model in models:
         for role in Role:
             labels = {"model": model, "role": str(role)}
@@ -124,10 +120,10 @@ def _requests(window: Window, models: list[str]) -> Table:
 
 def _groups(window: Window, models: list[str]) -> Table:
     table = Table(box=None, header_style="bold", title="Groups", title_justify="left", title_style="bold cyan")
-    table.add_column("model")
-    for column in ("groups", "running", "queued fim", "chat", "in Gateways", "tokens/s", "cached", "step p50"):
-        table.add_column(column, justify="right")
-    table.add_column("KV memory, fullest group")
+    table.add_column("model", no_wrap=True, overflow="ellipsis")
+    for column in ("groups", "run", "fim", "chat", "held", "tok/s", "cached", "step"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("KV memory", no_wrap=True)
     table.add_column("", style="red")
     for model in models:
         now = window.now

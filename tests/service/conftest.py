@@ -69,7 +69,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     models = [
         {"id": FIM, "checkpoint": checkpoint, "roles": ["fim"], "dtype": "float32", "limits": limits},
         {"id": CHAT, "checkpoint": checkpoint, "roles": ["chat"], "dtype": "float32", "limits": limits}
-        | {"autoscaling": {"min_replicas": 1, "max_replicas": 1}},
+        | {"autoscaling": {"min_replicas": 1, "max_replicas": 1, "metrics_interval_s": 10}},
     ]
     trace_file = tmp_path_factory.mktemp("traces") / "spans.jsonl"
     tracing = {"CODEGEMMA_TRACE_FILE": str(trace_file), "OTEL_TRACES_SAMPLER": "parentbased_always_off"}

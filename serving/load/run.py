@@ -1,0 +1,61 @@
+"""run_load: so many developers at once, for so long."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from enum import StrEnum
+
+from serving.load.ask import Outcome
+from serving.load.client import Client
+from serving.load.users import Recorder, asks, types
+
+
+class Load(StrEnum):
+    """What the developers do."""
+
+    TYPING = "typing"
+    CHAT = "chat"
+    MIXED = "mixed"
+    """Three quarters of them type."""
+
+
+async def run_load(
+    client: Client,
+    load: Load,
+    *,
+    users: int,
+    seconds: float,
+    typing_tokens: int,
+    chat_tokens: int,
+    seed: int,
+    on_second: Callable[[int, list[Outcome]], None] = lambda second, outcomes: None,
+) -> list[Outcome]:
+    """Lets developers work, and returns what became of their requests; what is open at the end is not among them.
+
+    Args:
+      client: takes the requests.
+      load: what the developers do.
+      users: how many there are.
+      seconds: for how long.
+      typing_tokens: at most, of a completion.
+      chat_tokens: at most, of an answer.
+      seed: equal seeds type equal code at equal times, as far as the service lets them.
+      on_second: called every second with what there is so far.
+    """
+    recorder = Recorder()
+    tasks = []
+    for number in range(users):
+        rng = random.Random(seed * 1_000_003 + number)
+        is_typing = load is Load.TYPING or (load is Load.MIXED and number % 4 != 1)
+        behaviour, tokens = (types, typing_tokens) if is_typing else (asks, chat_tokens)
+        tasks.append(asyncio.create_task(behaviour(client, recorder, f"user-{number}", tokens, rng)))
+    for second in range(1, round(seconds) + 1):
+        await asyncio.sleep(1)
+        if broken := next((task for task in tasks if task.done()), None):
+            broken.result()  # raises what ended it; developers do not stop by themselves
+        on_second(second, recorder.outcomes)
+    recorder.over = True
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    return recorder.outcomes
