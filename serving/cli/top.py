@@ -1,5 +1,6 @@
 """`codegemma top`: the running service, live."""
 
+import io
 import time
 from collections import deque
 from pathlib import Path
@@ -21,7 +22,7 @@ _REFRESH_S = 2.0
 _WINDOW_S = 30.0
 """Over which rates and latencies are taken."""
 _TIMEOUT_S = 5.0
-_BAR = 12
+_BAR = 8
 _FAILED = ("internal", "unavailable", "overloaded", "deadline_exceeded")
 DEFAULT_METRICS_URL = "http://127.0.0.1:9464/metrics"
 
@@ -58,7 +59,7 @@ def top(
 
 
 def _draw(frame: RenderableType, picture: Path) -> None:
-    console = Console(record=True, width=120, quiet=True)
+    console = Console(record=True, width=120, file=io.StringIO())
     console.print(frame)
     picture.write_text(console.export_svg(title="codegemma top"))
 
@@ -85,8 +86,8 @@ def _frame(window: Window) -> RenderableType:
         return Text("No model of codegemma-serving is there yet; a start takes up to a minute.", style="yellow")
     seconds = window.now.at - window.before.at
     caption = Text(
-        f"Rates and latencies of the last {seconds:.0f} s: until the first text, and for each later token. fim and chat "
-        "wait in a group, held in a Gateway for a group with room; KV memory is of the fullest group.",
+        f"Rates and latencies of the last {seconds:.0f} s: until the first text, and for each later token. fim and "
+        "chat wait in a group, held in a Gateway for a group with room; KV memory is of the fullest group.",
         style="dim",
     )
     return Group(_requests(window, models), Text(), _groups(window, models), Text(), caption)

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -43,15 +44,22 @@ def http_app(backend: ScriptedBackend) -> Starlette:
     return build_http_app(lambda: service, GatewayConfig(max_body_bytes=MAX_BODY_BYTES))
 
 
-@pytest.fixture
-async def server(http_app: Starlette) -> AsyncIterator[str]:
-    """The app behind a real server on loopback; its URL."""
+@asynccontextmanager
+async def serving_on_loopback(app: Starlette) -> AsyncIterator[str]:
+    """The app behind a real server for as long as the block runs; its URL."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(http_app, log_level="critical", ws="none", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none", lifespan="off"))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         server.should_exit = True
         await serving
+
+
+@pytest.fixture
+async def server(http_app: Starlette) -> AsyncIterator[str]:
+    """The app behind a real server on loopback; its URL."""
+    async with serving_on_loopback(http_app) as url:
+        yield url
 
 
 @pytest.fixture

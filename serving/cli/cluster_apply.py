@@ -1,0 +1,123 @@
+"""`codegemma cluster apply`, and `rollback` to what was applied before."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from serving.cli.cluster_connection import DEFAULT_RELEASE, ContextOption, NamespaceOption, ReleaseOption, cluster_of
+from serving.cluster.apply import Change, apply_target, find_targets
+from serving.cluster.connection import Cluster, Object
+from serving.cluster.errors import ClusterError
+from serving.cluster.history import record, revisions
+from serving.cluster.manifests import name_of, read_manifests
+from serving.cluster.release import check_service, helm_release, previous_helm_revision, service_of
+from serving.cluster.rollout import watch_rollout
+
+_STYLES = {Change.CREATED: "green", Change.CONFIGURED: "yellow", Change.UNCHANGED: "dim"}
+_TIMEOUT_S = 1800.0
+
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the RayService serves it.")]
+TimeoutOption = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
+ForceOption = Annotated[
+    bool, typer.Option("--force-conflicts", help="Take over fields that something else has set, such as kubectl.")
+]
+
+
+def apply(
+    manifests: Annotated[
+        str,
+        typer.Option("--filename", "-f", help="A file, a directory, or - for stdin: YAML, rendered.", metavar="PATH"),
+    ],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the cluster check it; change nothing.")] = False,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    force: ForceOption = False,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
+    release: ReleaseOption = DEFAULT_RELEASE,
+) -> None:
+    """Apply rendered manifests, and wait until the service runs as they say.
+
+    For installations without Helm. The last manifests are kept in the cluster, for `rollback`. What they no longer
+    have is not deleted. Exit status 2 if something fails.
+    """
+    with cluster_of(context, namespace) as cluster:
+        objects = read_manifests(manifests)
+        serves = check_service(cluster, release, objects)
+        revisions(cluster, release)  # fails before anything is changed, if they cannot be kept
+        _apply(cluster, objects, force=force, dry_run=dry_run)
+        if dry_run:
+            return
+        number = record(cluster, release, objects)
+        Console().print(f"revision {number} of {release}", highlight=False)
+        if wait and serves:
+            _wait(cluster, release, timeout)
+
+
+def rollback(
+    to: Annotated[int | None, typer.Option(help="The revision.", show_default="the one before", min=1)] = None,
+    wait: WaitOption = True,
+    timeout: TimeoutOption = _TIMEOUT_S,
+    force: ForceOption = False,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
+    release: ReleaseOption = DEFAULT_RELEASE,
+) -> None:
+    """Apply the manifests of an earlier `apply` again, as a new revision.
+
+    A release of Helm is left alone: the command says how Helm goes back. Exit status 2 if something fails.
+    """
+    with cluster_of(context, namespace) as cluster:
+        _refuse_helm(cluster, release)
+        kept = revisions(cluster, release)
+        numbers = [revision.number for revision in kept]
+        wanted = to if to is not None else (numbers[-2] if len(numbers) > 1 else None)
+        if wanted not in numbers:
+            which = f"revision {wanted}" if wanted else "revision before"
+            there = ", ".join(f"{revision.number} ({revision.applied})" for revision in kept) or "none"
+            raise ClusterError(
+                f"release '{release}' in namespace '{cluster.namespace}' has no {which}; kept are: {there}. "
+                "Apply the manifests you want with `codegemma cluster apply`."
+            )
+        objects, newest = kept[numbers.index(wanted)].manifests, kept[-1].manifests
+        _apply(cluster, objects, force=force)
+        console = Console()
+        console.print(f"revision {record(cluster, release, objects)} of {release}, as {wanted}", highlight=False)
+        left = sorted({name_of(one) for one in newest} - {name_of(one) for one in objects})
+        if left:
+            console.print(f"not in revision {wanted}, left as they are: {', '.join(left)}", highlight=False)
+        if wait:
+            _wait(cluster, release, timeout)
+
+
+def _apply(cluster: Cluster, objects: Sequence[Object], *, force: bool, dry_run: bool = False) -> None:
+    console = Console()
+    for target in find_targets(cluster, objects):
+        change = apply_target(cluster, target, force=force, dry_run=dry_run)
+        text = f"{name_of(target.manifest)} [{_STYLES[change]}]{change}[/]{' (dry run)' if dry_run else ''}"
+        console.print(text, highlight=False)
+
+
+def _wait(cluster: Cluster, release: str, timeout_s: float) -> None:
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None)
+        for rollout in watch_rollout(cluster, release, timeout_s):
+            bar.update(task, description=f"RayService/{release}: {rollout.text}")
+    Console().print(f"RayService/{release} is in service", highlight=False)
+
+
+def _refuse_helm(cluster: Cluster, release: str) -> None:
+    helm = helm_release(service_of(cluster, release))
+    if helm is None:
+        return
+    revision = previous_helm_revision(cluster, helm)
+    if revision is None:
+        raise ClusterError(f"Helm manages release '{helm}', and has no earlier revision to go back to.")
+    raise ClusterError(
+        f"Helm manages release '{helm}'. Go back with it: "
+        f"helm rollback {helm} {revision} --namespace {cluster.namespace} --wait"
+    )

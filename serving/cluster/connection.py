@@ -1,0 +1,252 @@
+"""Cluster: the API of one Kubernetes cluster; every failure of it becomes a ClusterError with a remedy."""
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from serving.cluster.errors import ClusterError, ConflictError, ForbiddenError
+from serving.cluster.kinds import Kind, group_path
+
+if TYPE_CHECKING:
+    from kubernetes.client import ApiClient
+
+FIELD_MANAGER = "codegemma"
+"""Who owns the fields that `codegemma cluster` sets."""
+_CONNECT_S = 5.0
+_ANSWER_S = 30.0
+_APPLY = "application/apply-patch+yaml"  # JSON is YAML
+
+type Object = dict[str, Any]
+"""A Kubernetes object, or another answer of the API, as JSON."""
+
+
+class Cluster:
+    """The API of one cluster, as one user.
+
+    Attributes:
+      context: the context of the kubeconfig, for messages.
+      namespace: where the release is.
+    """
+
+    def __init__(self, client: "ApiClient", *, context: str, namespace: str) -> None:
+        self.context = context
+        self.namespace = namespace
+        self._client = client
+        self._served: dict[str, dict[str, tuple[Kind, bool]]] = {}
+
+    @property
+    def host(self) -> str:
+        """The URL of the API server."""
+        return str(self._client.configuration.host)
+
+    def close(self) -> None:
+        """Ends the connections."""
+        self._client.close()
+
+    def get(self, path: str, **query: str) -> Object:
+        """An answer of the API."""
+        return self._object(self._send("GET", path, query))
+
+    def find(self, path: str) -> Object | None:
+        """An object, or None where there is none."""
+        response = self._send("GET", path, {}, missing_is_fine=True)
+        return None if response.status == 404 else self._object(response)
+
+    def items(self, path: str, **query: str) -> list[Object]:
+        """The objects of a collection; none where the cluster does not know the kind."""
+        response = self._send("GET", path, query, missing_is_fine=True)
+        return [] if response.status == 404 else list(self._object(response)["items"])
+
+    def served(self, api_version: str) -> dict[str, tuple[Kind, bool]]:
+        """The kinds of an API version, by name, each with whether it lies in namespaces; none where it is unknown."""
+        if api_version not in self._served:
+            response = self._send("GET", group_path(api_version), {}, missing_is_fine=True)
+            resources = [] if response.status == 404 else self._object(response)["resources"]
+            self._served[api_version] = {
+                resource["kind"]: (Kind(api_version, resource["name"]), bool(resource["namespaced"]))
+                for resource in resources
+                if "/" not in resource["name"]  # those are subresources
+            }
+        return self._served[api_version]
+
+    def create(self, path: str, body: Object) -> Object:
+        """Adds an object to a collection."""
+        return self._object(self._send("POST", path, {}, body))
+
+    def apply(self, path: str, body: Object, *, force: bool = False, dry_run: bool = False) -> Object:
+        """Server-side apply: creates the object, or sets exactly the fields that `body` has.
+
+        Raises:
+          ConflictError: another manager owns one of the fields, and `force` is not given.
+        """
+        query = {"fieldManager": FIELD_MANAGER, "force": "true" if force else "false"}
+        query |= {"dryRun": "All"} if dry_run else {}
+        return self._object(self._send("PATCH", path, query, json.dumps(body), content_type=_APPLY))
+
+    def text(self, path: str, **query: str) -> str:
+        """An answer that is no JSON: logs, metrics."""
+        return str(self._send("GET", path, query, accept="*/*").data.decode(errors="replace"))
+
+    def lines(self, path: str, **query: str) -> Iterator[str]:
+        """An answer that goes on, line by line, until the server ends it."""
+        from urllib3.exceptions import HTTPError
+
+        response = self._send("GET", path, query, accept="*/*", streamed=True).response
+        rest = b""
+        try:
+            for part in response.stream(amt=None, decode_content=True):
+                *complete, rest = (rest + part).split(b"\n")
+                yield from (line.decode(errors="replace") for line in complete)
+            if rest:
+                yield rest.decode(errors="replace")
+        except HTTPError as error:
+            raise ClusterError(self._unreachable(error)) from None
+        finally:
+            response.close()
+
+    def _send(
+        self,
+        method: str,
+        path: str,
+        query: dict[str, str],
+        body: Object | str | None = None,
+        *,
+        content_type: str = "application/json",
+        accept: str = "application/json",
+        missing_is_fine: bool = False,
+        streamed: bool = False,
+    ) -> Any:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        headers = {"Accept": accept, "Content-Type": content_type}
+        try:
+            request = self._client.param_serialize(
+                method, path, None, list(query.items()), headers, body, auth_settings=["BearerToken"]
+            )
+            response: Any = self._client.call_api(
+                *request, _request_timeout=(_CONNECT_S, None if streamed else _ANSWER_S)
+            )
+            if not (streamed and response.status < 300):
+                response.read()
+        except (HTTPError, ApiException) as error:
+            raise ClusterError(self._unreachable(error)) from None
+        if response.status < 300 or (missing_is_fine and response.status == 404):
+            return response
+        raise self._refusal(method, path, response.status, _message(response.data))
+
+    def _object(self, response: Any) -> Object:
+        try:
+            answer = json.loads(response.data)
+        except ValueError:
+            answer = None
+        if not isinstance(answer, dict):
+            raise ClusterError(
+                f"context '{self.context}': {self.host} answers, but not as a Kubernetes API. Is it the right server?"
+            )
+        return answer
+
+    def _unreachable(self, error: Exception) -> str:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
+
+        where = f"the API server of context '{self.context}' at {self.host}"
+        match error:
+            case ConnectTimeoutError() if not isinstance(error, NewConnectionError):  # that one was refused
+                return f"{where} cannot be reached within {_CONNECT_S:g} s. Is a VPN or a firewall rule missing?"
+            case ReadTimeoutError():
+                return f"{where} did not answer within {_ANSWER_S:g} s. Try again, or ask who runs the cluster."
+            case ApiException(reason=reason):  # what the client makes of a failed TLS handshake
+                return f"{where} has a certificate that is not trusted: {reason}. Renew the context's credentials."
+            case _:
+                return f"{where} cannot be reached: {error}. Is the cluster running, and is it the right context?"
+
+    def _refusal(self, method: str, path: str, status: int, message: str) -> ClusterError:
+        asked = f"{method} {path}"
+        match status:
+            case 401:
+                return ClusterError(
+                    f"context '{self.context}': the cluster does not accept these credentials. Log in again "
+                    "(on GKE: gcloud container clusters get-credentials), then try once more."
+                )
+            case 403:
+                return ForbiddenError(
+                    f"no right to {asked} in context '{self.context}': {message}. Ask for a role with it; "
+                    "`codegemma cluster doctor` lists all rights that are missing."
+                )
+            case 404:
+                return ClusterError(f"{asked}: not found in context '{self.context}': {message}.")
+            case 409:
+                return ConflictError(message)
+            case 422:
+                return ClusterError(f"the cluster refuses {asked} as invalid: {message}")
+            case _:
+                return ClusterError(f"the cluster answered {asked} with status {status}: {message}")
+
+
+def connect(context: str | None, namespace: str | None) -> Cluster:
+    """A client for a context of the kubeconfig; in a pod without one, for the pod's own cluster.
+
+    Args:
+      context: by default the current one.
+      namespace: by default that of the context.
+
+    Raises:
+      ClusterError: there is no client, no kubeconfig, no such context, or its credentials cannot be had.
+    """
+    try:
+        from kubernetes import client, config
+    except ImportError:
+        raise ClusterError(
+            "the Kubernetes client is not installed. Install it: pip install 'codegemma-serving[cluster]'"
+        ) from None
+    configuration = client.Configuration()
+    configuration.retries = False
+    try:
+        if context is None and _in_pod():
+            config.load_incluster_config(client_configuration=configuration)
+            own = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text()
+            return Cluster(client.ApiClient(configuration), context="in-cluster", namespace=namespace or own)
+        files = os.environ.get("KUBECONFIG") or "~/.kube/config"
+        chosen = _context(context, files)
+        config.load_kube_config(files, context=chosen["name"], client_configuration=configuration)
+    except config.ConfigException as error:
+        raise ClusterError(f"the kubeconfig cannot be used: {error}. Check KUBECONFIG, or log in again.") from None
+    namespace = namespace or chosen["context"].get("namespace") or "default"
+    return Cluster(client.ApiClient(configuration), context=chosen["name"], namespace=namespace)
+
+
+def _in_pod() -> bool:
+    given = os.environ.get("KUBECONFIG") or Path("~/.kube/config").expanduser().exists()
+    return "KUBERNETES_SERVICE_HOST" in os.environ and not given
+
+
+def _context(wanted: str | None, files: str) -> Object:
+    import yaml
+    from kubernetes import config
+
+    if not any(Path(file).expanduser().exists() for file in files.split(os.pathsep)):
+        raise ClusterError(
+            f"there is no kubeconfig at {files}. Set KUBECONFIG, or let your cloud write one "
+            "(on GKE: gcloud container clusters get-credentials)."
+        )
+    try:
+        contexts, current = config.list_kube_config_contexts(files)
+    except yaml.YAMLError as error:
+        raise ClusterError(f"kubeconfig {files} is not valid YAML: {error}") from None
+    by_name: dict[str, Object] = {one["name"]: one for one in contexts}
+    if wanted is None:
+        return dict(current)
+    if wanted not in by_name:
+        raise ClusterError(f"--context '{wanted}' is not in {files}. There are: {', '.join(sorted(by_name))}.")
+    return dict(by_name[wanted])
+
+
+def _message(body: bytes) -> str:
+    """What a `Status` object says; otherwise the beginning of the answer."""
+    try:
+        return str(json.loads(body)["message"]).rstrip(".")
+    except (ValueError, KeyError, TypeError):
+        return body[:200].decode(errors="replace") or "no reason given"

@@ -1,0 +1,115 @@
+"""The examination before an installation, or of one that does not work."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from serving.cluster.connection import Cluster, Object
+from serving.cluster.errors import ForbiddenError
+from serving.cluster.findings import Finding, ok, problem, warning
+from serving.cluster.kinds import NAMESPACES, RAY_SERVICES
+from serving.cluster.kuberay import examine_kuberay
+from serving.cluster.needs import NodeNeed, needs_of_config, needs_of_service
+from serving.cluster.nodes import examine_nodes
+from serving.cluster.quotas import examine_quotas
+from serving.cluster.references import examine_claims, examine_secrets
+from serving.cluster.rights import USUAL_KINDS, examine_rights
+from serving.config import ServingConfig
+
+_OPTIONAL = {
+    "PodMonitor": ("monitoring.coreos.com/v1", "the Prometheus operator"),
+    "PrometheusRule": ("monitoring.coreos.com/v1", "the Prometheus operator"),
+    "HTTPRoute": ("gateway.networking.k8s.io/v1", "the Gateway API"),
+    "GRPCRoute": ("gateway.networking.k8s.io/v1", "the Gateway API"),
+    "Certificate": ("cert-manager.io/v1", "cert-manager"),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """What is to be installed, or is.
+
+    Attributes:
+      manifests: all its objects; None if they are not known.
+      service: its RayService, if the cluster has one and no manifests were given.
+      needs: accelerators that it asks for.
+    """
+
+    release: str
+    manifests: Sequence[Object] | None = None
+    service: Object | None = None
+    needs: Sequence[NodeNeed] = ()
+
+    @property
+    def objects(self) -> Sequence[Object]:
+        """What is known of it."""
+        return self.manifests or ([self.service] if self.service else [])
+
+
+def installation_of_manifests(release: str, manifests: Sequence[Object]) -> Installation:
+    """What manifests install."""
+    services = [one for one in manifests if one["kind"] == "RayService"]
+    needs = [need for service in services for need in needs_of_service(service)]
+    return Installation(release=release, manifests=manifests, needs=needs)
+
+
+def installation_of_config(release: str, config: ServingConfig) -> Installation:
+    """What a configuration asks for; its secrets and claims are not known."""
+    return Installation(release=release, needs=needs_of_config(config))
+
+
+def installation_in(cluster: Cluster, release: str) -> Installation:
+    """What the cluster has of a release, which may be nothing, as far as the user may know."""
+    try:
+        service = cluster.find(RAY_SERVICES.path(cluster.namespace, release))
+    except ForbiddenError:  # a finding of its own, among the rights
+        service = None
+    return Installation(release=release, service=service, needs=needs_of_service(service) if service else ())
+
+
+def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
+    """All findings, one examination after the other."""
+    objects = installation.objects
+    kinds = {(one["apiVersion"], one["kind"]) for one in installation.manifests or ()}
+    yield _server(cluster)
+    yield from examine_kuberay(cluster)
+    if kinds:
+        yield from _kinds(cluster, kinds)
+    elif installation.service is None:
+        yield from _optional_kinds(cluster)
+    yield _namespace(cluster)
+    yield from examine_rights(cluster, kinds or USUAL_KINDS)
+    yield from examine_nodes(cluster, installation.needs, installation.release)
+    # What is installed is in the quotas' use already.
+    yield from examine_quotas(cluster, () if installation.service else installation.needs)
+    yield from examine_secrets(cluster, objects)
+    yield from examine_claims(cluster, objects)
+
+
+def _server(cluster: Cluster) -> Finding:
+    version = cluster.get("/version")["gitVersion"]
+    return ok("cluster", f"Kubernetes {version} at {cluster.host}, context {cluster.context}")
+
+
+def _kinds(cluster: Cluster, kinds: set[tuple[str, str]]) -> Iterator[Finding]:
+    for api_version, kind in sorted(kinds):
+        if kind not in cluster.served(api_version) and kind != "RayService":
+            owner = _OPTIONAL.get(kind, (api_version, f"what brings {api_version}"))[1]
+            text = f"the manifests have one, but the cluster does not know {kind} in {api_version}"
+            yield problem(kind, text, f"Install {owner}, or leave it out of the manifests.")
+
+
+def _optional_kinds(cluster: Cluster) -> Iterator[Finding]:
+    for kind, (api_version, owner) in _OPTIONAL.items():
+        if kind not in cluster.served(api_version):
+            yield warning(kind, f"not known here: {owner} is not installed", f"Leave it off, or install {owner}.")
+
+
+def _namespace(cluster: Cluster) -> Finding:
+    name = cluster.namespace
+    try:
+        there = cluster.find(NAMESPACES.path(name=name))
+    except ForbiddenError:
+        return warning("namespace", f"{name}: you may not look", "Ask for get of namespaces, or trust that it exists.")
+    if there is None:
+        return problem("namespace", f"{name} does not exist", f"Create it: kubectl create namespace {name}")
+    return ok("namespace", name)

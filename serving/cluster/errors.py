@@ -1,0 +1,13 @@
+"""Why the cluster could not be asked, in words for the person who asked."""
+
+
+class ClusterError(Exception):
+    """A request to the cluster failed, or cannot be made; the message names the cause and the remedy."""
+
+
+class ForbiddenError(ClusterError):
+    """The user lacks a right; the message names verb and resource."""
+
+
+class ConflictError(ClusterError):
+    """A field belongs to another field manager, or the object has changed since it was read."""

@@ -1,0 +1,98 @@
+"""Pending: why a pod does not run, in words, with the remedy."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from serving.cluster.connection import Object
+from serving.cluster.needs import ACCELERATORS, TPU_TOPOLOGY
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """Why something does not start.
+
+    Attributes:
+      name: of the pod, or of what cannot create pods.
+      reason: what Kubernetes says, translated where it is a usual case.
+    """
+
+    name: str
+    reason: str
+    remedy: str
+
+
+def why_pending(pod: Object, events: Iterable[Object] = ()) -> Pending | None:
+    """Why a pod does not run; None if it does, or has ended.
+
+    Args:
+      pod: the pod.
+      events: warnings of the namespace; those of the pod count.
+    """
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    for condition in status.get("conditions") or []:
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return _unschedulable(pod, condition.get("message") or "no reason given")
+    statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
+    for container in statuses:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason", "PodInitializing") not in ("PodInitializing", "ContainerCreating"):
+            return _waiting(pod, container, waiting)
+    if status.get("phase") != "Pending":
+        return None
+    said = [event["message"] for event in events if (event.get("involvedObject") or {}).get("name") == name]
+    return _translate(name, said[-1]) if said else Pending(name, "is starting", "Wait a little.")
+
+
+def why_not_created(event: Object) -> Pending:
+    """What a warning about a RayCluster or RayService says: without its pods, there is no pod to ask."""
+    about = event["involvedObject"]
+    return _translate(f"{about['kind']}/{about['name']}", event.get("message") or event.get("reason") or "")
+
+
+def _unschedulable(pod: Object, message: str) -> Pending:
+    name, selector = pod["metadata"]["name"], pod["spec"].get("nodeSelector") or {}
+    if "node affinity/selector" in message and "Insufficient" not in message:
+        topology = selector.get(TPU_TOPOLOGY)
+        wanted = f"TPU topology {topology}" if topology else ", ".join(f"{k}={v}" for k, v in selector.items())
+        return Pending(name, f"no node of {wanted or 'the wanted kind'}", "Add a node pool of that kind.")
+    return _translate(name, message)
+
+
+def _waiting(pod: Object, container: Object, waiting: Object) -> Pending:
+    name, reason, message = pod["metadata"]["name"], waiting["reason"], waiting.get("message") or ""
+    if reason in ("ImagePullBackOff", "ErrImagePull", "InvalidImageName"):
+        return Pending(
+            name,
+            f"the image {container.get('image')} cannot be pulled",
+            "Check its name and tag, and the imagePullSecrets of the registry.",
+        )
+    if reason == "CrashLoopBackOff":
+        last = ((container.get("lastState") or {}).get("terminated") or {}).get("exitCode")
+        return Pending(
+            name,
+            f"{container['name']} ends again and again" + (f", last with exit status {last}" if last else ""),
+            f"Read its logs: kubectl logs -n {pod['metadata']['namespace']} {name} -c {container['name']} --previous",
+        )
+    return _translate(name, f"{reason}: {message}")
+
+
+def _translate(name: str, message: str) -> Pending:
+    """The usual messages of scheduler, kubelet and quota admission; others as they are."""
+    for accelerator in ACCELERATORS:
+        if f"Insufficient {accelerator}" in message:
+            return Pending(name, f"all {accelerator} are taken", "Free some, or add nodes with them.")
+    if short := re.search(r"Insufficient ([\w./-]+)", message):
+        return Pending(name, f"no node has enough {short[1]} left", "Add nodes, or lower what the pod asks for.")
+    if quota := re.search(r"exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+)", message):
+        used = f"{quota[2]} wanted, {quota[3]} used, {quota[4]} allowed"
+        return Pending(name, f"quota {quota[1]} is exceeded: {used}", "Ask for more, or lower the replicas.")
+    if taint := re.search(r"untolerated taint\(?s?\)? \{([^:}]+)", message):
+        return Pending(name, f"nodes have the taint {taint[1]}", "Tolerate it in the values, or use other nodes.")
+    if claim := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
+        return Pending(name, f"there is no volume claim {claim[1]}", "Create it, or name another in the values.")
+    if "unbound immediate PersistentVolumeClaims" in message:
+        return Pending(name, "a volume claim is not bound", "See why: kubectl get pvc, kubectl describe pvc")
+    if missing := re.search(r'(secret|configmap) "([^"]+)" not found', message):
+        return Pending(name, f"there is no {missing[1]} {missing[2]}", "Create it, or name another in the values.")
+    return Pending(name, message.rstrip("."), f"See more: kubectl describe pod {name}")

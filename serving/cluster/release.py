@@ -1,0 +1,83 @@
+"""Release: the objects that were installed together, and whether Helm installed them."""
+
+from collections.abc import Sequence
+
+from serving.cluster.connection import Cluster, Object
+from serving.cluster.errors import ClusterError, ForbiddenError
+from serving.cluster.kinds import NAMESPACES, PODS, RAY_SERVICES, SECRETS
+
+_HELM_RELEASE = "meta.helm.sh/release-name"
+
+
+def service_of(cluster: Cluster, release: str) -> Object:
+    """The RayService of a release.
+
+    Raises:
+      ClusterError: there is none; says whether KubeRay, the namespace or the release is missing.
+    """
+    service = cluster.find(RAY_SERVICES.path(cluster.namespace, release))
+    if service is not None:
+        return service
+    if "RayService" not in cluster.served(RAY_SERVICES.api_version):
+        raise ClusterError(
+            f"the cluster of context '{cluster.context}' does not know {RAY_SERVICES.full_name}: KubeRay is not "
+            "installed. Is it the right context? `codegemma cluster doctor` says how to install it."
+        )
+    check_namespace(cluster)
+    there = [one["metadata"]["name"] for one in cluster.items(RAY_SERVICES.path(cluster.namespace))]
+    raise ClusterError(
+        f"namespace '{cluster.namespace}' has no release '{release}'; its RayServices: {', '.join(there) or 'none'}. "
+        "Choose with --release and --namespace, or install it: `codegemma cluster apply`, or helm install."
+    )
+
+
+def check_namespace(cluster: Cluster) -> None:
+    """Raises ClusterError if the namespace does not exist, as far as the user may know."""
+    try:
+        there = cluster.find(NAMESPACES.path(name=cluster.namespace))
+    except ForbiddenError:
+        return
+    if there is None:
+        raise ClusterError(
+            f"namespace '{cluster.namespace}' does not exist in context '{cluster.context}'. Create it with "
+            f"kubectl create namespace {cluster.namespace}, or name another with --namespace."
+        )
+
+
+def check_service(cluster: Cluster, release: str, manifests: Sequence[Object]) -> bool:
+    """Whether manifests have a RayService; it must be that of the release.
+
+    Raises:
+      ClusterError: it has another name or namespace.
+    """
+    services = [one["metadata"] for one in manifests if one["kind"] == "RayService"]
+    for metadata in services:
+        namespace = metadata.get("namespace", cluster.namespace)
+        if (metadata["name"], namespace) != (release, cluster.namespace):
+            raise ClusterError(
+                f"the manifests have RayService '{metadata['name']}' in namespace '{namespace}', but this is about "
+                f"'{release}' in '{cluster.namespace}'. Add --release {metadata['name']} --namespace {namespace}."
+            )
+    return bool(services)
+
+
+def pods_of(cluster: Cluster, release: str) -> list[Object]:
+    """The pods of a release, by name."""
+    pods = cluster.items(PODS.path(cluster.namespace), labelSelector=f"app.kubernetes.io/instance={release}")
+    return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
+
+
+def helm_release(one: Object) -> str | None:
+    """The Helm release that an object belongs to, None if it does not."""
+    name = (one["metadata"].get("annotations") or {}).get(_HELM_RELEASE)
+    return None if name is None else str(name)
+
+
+def previous_helm_revision(cluster: Cluster, release: str) -> int | None:
+    """The revision that `helm rollback` would go back to; None if Helm has no older one that worked."""
+    labels = [
+        one["metadata"]["labels"]
+        for one in cluster.items(SECRETS.path(cluster.namespace), labelSelector=f"owner=helm,name={release}")
+    ]
+    worked = sorted(int(one["version"]) for one in labels if one["status"] in ("deployed", "superseded"))
+    return worked[-2] if len(worked) > 1 else None

@@ -1,0 +1,324 @@
+"""`codegemma cluster doctor`: what it finds, and what it says to do about it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.cluster import release
+from tests.cluster.conftest import Run
+from tests.cluster.kubernetes_api import KubernetesApi
+
+CHECKOUT = Path(__file__).parents[2]
+
+type Findings = dict[str, list[tuple[str, str, str]]]
+
+
+@pytest.fixture
+def healthy(api: KubernetesApi) -> KubernetesApi:
+    """A cluster that has all that an installation with one TPU group of two hosts needs."""
+    api.add("apiextensions.k8s.io/v1/customresourcedefinitions", release.crd("authOptions"))
+    api.add("v1/pods", release.operator())
+    for name in ("tpu-0", "tpu-1"):
+        api.add("v1/nodes", release.tpu_node(name))
+    api.add("v1/nodes", release.node("cpu-0"))
+    return api
+
+
+@pytest.fixture
+def examine(cluster: Run) -> Callable[..., Findings]:
+    def examine(*args: str, input: str | None = None, status: int | None = None) -> Findings:
+        result = cluster("doctor", "--json", *args, input=input)
+        found: Findings = {}
+        for one in json.loads(result.stdout):
+            found.setdefault(one["subject"], []).append((one["level"], one["text"], one["remedy"]))
+        problems = any(level == "problem" for findings in found.values() for level, _, _ in findings)
+        assert result.exit_code == (1 if problems else 0)
+        return found
+
+    return examine
+
+
+def manifests(*objects: dict[str, Any]) -> str:
+    service = {"apiVersion": "ray.io/v1", "kind": "RayService"} | release.service()
+    return yaml.safe_dump_all(objects or [service])
+
+
+def test_a_cluster_that_has_everything(healthy: KubernetesApi, cluster: Run) -> None:
+    result = cluster("doctor", "-f", "-", input=manifests())
+    assert result.exit_code == 0, result.output
+    assert "problems: 0, warnings: 0" in result.stdout
+    lines = [" ".join(line.split()) for line in result.stdout.splitlines()]
+    assert any(line.startswith("ok cluster Kubernetes v1.") for line in lines)
+    assert "ok KubeRay operator quay.io/kuberay/operator:v1.6.1 in namespace kuberay-system" in lines
+    nodes = "2 x google.com/tpu (tpu-v5-lite-podslice 2x4): 4 a node"
+    assert f"ok nodes 3 ready, {nodes}" in lines
+
+
+def test_each_problem_has_a_remedy_and_the_status_is_1(api: KubernetesApi, cluster: Run) -> None:
+    del api.resources["ray.io/v1/rayservices"]
+    result = cluster("doctor")
+    assert result.exit_code == 1
+    assert "the cluster does not know rayservices.ray.io" in result.stdout
+    assert "helm install kuberay-operator" in " ".join(result.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("operator", "level", "text"),
+    [
+        ({"image": "quay.io/kuberay/operator:v1.5.1"}, "ok", "operator:v1.5.1"),
+        ({"image": "quay.io/kuberay/operator:v1.4.2"}, "problem", "is too old: authOptions"),
+        ({"image": "quay.io/kuberay/operator:nightly"}, "warning", "its tag is no version"),
+        ({"ready": "False"}, "problem", "is not ready"),
+    ],
+)
+def test_the_operator(
+    healthy: KubernetesApi, examine: Callable[..., Findings], operator: dict[str, str], level: str, text: str
+) -> None:
+    healthy.add("v1/pods", release.operator(**operator))
+    [(found, said, _)] = examine()["KubeRay operator"]
+    assert found == level and text in said
+
+
+def test_an_operator_out_of_sight_is_a_warning(api: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    [(level, text, _)] = examine()["KubeRay operator"]
+    assert level == "warning" and "no pod of it is visible" in text
+
+
+def test_a_crd_without_token_authentication_is_too_old(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    healthy.add("apiextensions.k8s.io/v1/customresourcedefinitions", release.crd("rayVersion"))
+    assert ("problem", "Update the CRDs") in [(level, remedy[:15]) for level, _, remedy in examine()["RayService"]]
+
+
+def test_kinds_of_the_manifests_that_the_cluster_does_not_know(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    monitor = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PodMonitor", "metadata": {"name": "m"}}
+    [(level, _, remedy)] = examine("-f", "-", input=manifests(monitor))["PodMonitor"]
+    assert level == "problem" and remedy.startswith("Install the Prometheus operator")
+
+
+def test_a_namespace_that_is_missing(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    found = examine("--namespace", "elsewhere")["namespace"]
+    assert found == [("problem", "elsewhere does not exist", "Create it: kubectl create namespace elsewhere")]
+
+
+def test_rights_that_are_missing_are_named_with_the_role_to_ask_for(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    healthy.denied |= {"patch rayservices", "get pods/log"}
+    found = examine()["rights"]
+    assert [text for _, text, _ in found] == [
+        "you may not get pods/log in namespace codegemma",
+        "you may not patch rayservices.ray.io in namespace codegemma",
+    ]
+    assert found[1][2].endswith(
+        "kubectl create role -n codegemma codegemma-rayservices --verb=patch --resource=rayservices.ray.io"
+    )
+
+
+def test_rights_for_what_lies_in_no_namespace_take_a_cluster_role(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    healthy.denied.add("create priorityclasses")
+    priority = {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": "p"}}
+    [(_, text, remedy)] = examine("-f", "-", input=manifests(priority))["rights"]
+    assert text == "you may not create priorityclasses.scheduling.k8s.io at all" and "create clusterrole" in remedy
+
+
+def test_nodes_of_another_topology_do_not_help(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    service = release.service(release.tpu_group())
+    group = service["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]
+    group["template"]["spec"]["nodeSelector"] = release.V5E | {"cloud.google.com/gke-tpu-topology": "4x4"}
+    healthy.add("ray.io/v1/rayservices", service)
+    [(level, text, remedy)] = examine()["accelerators of chat"]
+    assert level == "problem" and "no node has google.com/tpu and these labels" in text
+    assert "Add a TPU node pool of topology 4x4" in remedy
+
+
+def test_chips_that_other_pods_hold_are_not_free(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    other = release.pod("training", "x", node="tpu-1", containers=[chips(4)])
+    other["metadata"] |= {"namespace": "research", "labels": {}}
+    healthy.add("v1/pods", other)
+    [(level, text, _)] = examine("-f", "-", input=manifests())["accelerators of chat"]
+    assert level == "problem" and text.endswith("there is room for 0")
+
+
+def test_chips_that_the_release_holds_are_its_own(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    for number in range(2):
+        healthy.add("v1/pods", release.pod(f"chat-{number}", "chat", node=f"tpu-{number}", containers=[chips(4)]))
+    healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group(most=2)))
+    [(level, text, _)] = examine()["accelerators of chat"]
+    assert level == "warning" and text.endswith("autoscaling may want 4, there is room for 2 now")
+
+
+def test_two_groups_do_not_get_the_same_chips(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group("a"), release.tpu_group("b")))
+    found = examine()
+    assert found["accelerators of a"][0][0] == "ok"
+    assert found["accelerators of b"][0][:2] == (
+        "problem",
+        "2 x 4 google.com/tpu with cloud.google.com/gke-tpu-accelerator=tpu-v5-lite-podslice, "
+        "cloud.google.com/gke-tpu-topology=2x4: there is room for 0",
+    )
+
+
+def test_with_an_autoscaler_of_nodes_missing_nodes_are_a_warning(
+    api: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    api.add("v1/configmaps", {"metadata": {"name": "cluster-autoscaler-status", "namespace": "kube-system"}})
+    api.add("ray.io/v1/rayservices", release.service())
+    assert examine()["accelerators of chat"][0][0] == "warning"
+
+
+def test_the_hosts_of_a_group_must_be_of_one_slice(api: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    for name, pool in (("tpu-0", "a"), ("tpu-1", "b"), ("tpu-2", "c"), ("tpu-3", "c")):
+        node = release.tpu_node(name)
+        node["metadata"]["labels"]["cloud.google.com/gke-nodepool"] = pool
+        api.add("v1/nodes", node)
+    api.add("ray.io/v1/rayservices", release.service(release.tpu_group("a"), release.tpu_group("b")))
+    found = examine()
+    assert found["accelerators of a"][0][1].endswith("there is room for 2")
+    assert found["accelerators of b"][0][1].endswith("there is room for 0")
+
+
+def test_nodes_that_take_no_pods_do_not_count(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    cordoned = release.tpu_node("tpu-1")
+    cordoned["spec"] = {"unschedulable": True}
+    healthy.add("v1/nodes", cordoned)
+    [(level, text, _)] = examine("-f", "-", input=manifests())["accelerators of chat"]
+    assert level == "problem" and text.endswith("there is room for 0")
+
+
+def test_a_configuration_tells_the_accelerators_too(
+    healthy: KubernetesApi, examine: Callable[..., Findings], tmp_path: Path
+) -> None:
+    models = [
+        {"id": "a", "checkpoint": "/a", "roles": ["fim"], "topology": {"accelerator": "gpu", "chips_per_host": 2}},
+        {
+            "id": "b",
+            "checkpoint": "/b",
+            "roles": ["chat"],
+            "topology": {"accelerator": "tpu-v5litepod", "chips_per_host": 4, "hosts": 2},
+        },
+        {"id": "c", "checkpoint": "/c", "roles": ["chat"]},
+    ]
+    routing = {"roles": {"chat": {"models": {"b": 1, "c": 1}}}}
+    args = {"models": models, "routing": routing}
+    file = tmp_path / "serve.yaml"
+    file.write_text(yaml.safe_dump({"applications": [{"import_path": "serving.app:build", "args": args}]}))
+    found = examine("--config", str(file))
+    assert found["accelerators of a"][0][:2] == (
+        "problem",
+        "1 x 2 nvidia.com/gpu: no node has nvidia.com/gpu and these labels",
+    )
+    assert found["accelerators of b"][0][0] == "ok"
+    assert "accelerators of c" not in found
+
+
+@pytest.mark.parametrize(
+    ("hard", "used", "level", "text"),
+    [
+        ("16", "8", "ok", "requests.google.com/tpu: 8 of 16 used"),
+        ("16", "12", "problem", "requests.google.com/tpu: 12 of 16 used, 8 more are wanted"),
+    ],
+)
+def test_quotas(
+    healthy: KubernetesApi, examine: Callable[..., Findings], hard: str, used: str, level: str, text: str
+) -> None:
+    key = "requests.google.com/tpu"
+    healthy.add("v1/resourcequotas", {"metadata": {"name": "q"}, "status": {"hard": {key: hard}, "used": {key: used}}})
+    assert examine("-f", "-", input=manifests())["quota q"][0][:2] == (level, text)
+
+
+def test_a_quota_that_is_used_up_is_a_warning(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    full = {"hard": {"limits.memory": "1Gi", "pods": "50"}, "used": {"limits.memory": "1024Mi", "pods": "3"}}
+    healthy.add("v1/resourcequotas", {"metadata": {"name": "q"}, "status": full})
+    assert [(level, text) for level, text, _ in examine()["quota q"]] == [
+        ("warning", "limits.memory: 1024Mi of 1Gi used: nothing more can start"),
+        ("ok", "pods: 3 of 50 used"),
+    ]
+
+
+def test_secrets_and_claims_of_the_installed_release(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    service = release.service(
+        release.worker_group(
+            "gateway",
+            2,
+            volumes=[
+                {"name": "keys", "secret": {"secretName": "keys"}},
+                {"name": "maybe", "secret": {"secretName": "maybe", "optional": True}},
+                {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+            ],
+            imagePullSecrets=[{"name": "registry"}],
+        )
+    )
+    password = {"valueFrom": {"secretKeyRef": {"name": "redis", "key": "password"}}}
+    service["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"] = {"redisPassword": password}
+    healthy.add("ray.io/v1/rayservices", service)
+    healthy.add("v1/secrets", {"metadata": {"name": "keys"}, "data": {"keys.yaml": ""}})
+    healthy.add("v1/secrets", {"metadata": {"name": "redis"}, "data": {"pass": ""}})
+    healthy.add("v1/persistentvolumeclaims", {"metadata": {"name": "models"}, "spec": {}, "status": {"phase": "Bound"}})
+    found = examine()
+    assert found["secret keys"] == [("ok", "is there", "")]
+    assert found["secret redis"][0][:2] == ("problem", "has no key 'password'; its keys: pass")
+    assert found["secret registry"][0][:2] == ("problem", "does not exist in namespace codegemma")
+    assert "secret maybe" not in found
+    assert found["volume claim models"] == [("ok", "is bound", "")]
+
+
+def test_a_claim_whose_storage_class_does_not_exist(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    healthy.add("storage.k8s.io/v1/storageclasses", {"metadata": {"name": "standard-rwo"}})
+    claim = {
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "models"},
+        "spec": {"storageClassName": "fast"},
+    }
+    found = examine("-f", "-", input=manifests(claim))["volume claim models"]
+    text = "is not created yet: there is no storage class 'fast'"
+    assert found == [("problem", text, "Use one of: standard-rwo.")]
+
+
+def test_what_may_not_be_examined_is_a_warning(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    volumes = [
+        {"name": "keys", "secret": {"secretName": "keys"}},
+        {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+    ]
+    healthy.add("ray.io/v1/rayservices", release.service(release.worker_group("gateway", 2, volumes=volumes)))
+    namespaced = {f"GET /api/v1/namespaces/codegemma/{kind}" for kind in ("resourcequotas", "secrets", "persistent")}
+    healthy.forbidden |= {"GET /api/v1/nodes", "GET /api/v1/pods", *namespaced}
+    found = examine()
+    for subject in ("nodes", "KubeRay operator", "quota", "secret keys", "volume claim models"):
+        assert [(level, text[:12]) for level, text, _ in found[subject]] == [("warning", "not examined")]
+
+
+def test_a_release_that_may_not_be_read_is_as_good_as_none(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    healthy.forbidden.add("GET /apis/ray.io/v1/namespaces/codegemma/rayservices")
+    healthy.denied.add("get rayservices")
+    assert [level for level, _, _ in examine()["rights"]] == ["problem"]
+
+
+@pytest.mark.parametrize("overlay", sorted((CHECKOUT / "k8s" / "overlays").glob("*")), ids=lambda path: path.name)
+def test_the_manifests_of_this_repository_are_understood(
+    api: KubernetesApi, examine: Callable[..., Findings], overlay: Path
+) -> None:
+    found = examine("-f", str(overlay))
+    assert any(subject.startswith("accelerators of") for subject in found) == (overlay.name != "demo")
+    assert any(subject.startswith("secret ") for subject in found)
+
+
+def test_manifests_and_a_configuration_are_one_too_many(cluster: Run) -> None:
+    result = cluster("doctor", "-f", "x.yaml", "--config", "y.yaml")
+    assert result.exit_code == 2 and "not both" in result.stderr
+
+
+def chips(count: int) -> dict[str, Any]:
+    return {"name": "ray-worker", "resources": {"limits": {"google.com/tpu": str(count)}}}
