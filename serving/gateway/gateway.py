@@ -16,7 +16,7 @@ from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
-from serving.gateway.metrics import RequestMetrics
+from serving.gateway.records import RequestRecords
 from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
@@ -48,7 +48,7 @@ class Gateway(GrpcService):
         self._config = config.gateway
         access = access_for(config.gateway, _http_host())
         self._pools = pools
-        self._metrics = RequestMetrics(RayRecorder(), config.models)
+        self._metrics = RequestRecords(RayRecorder(), config.models)
         self._service = CodeService(models, config.gateway, config.routing, access, self._metrics)
         GrpcService.__init__(self, self._service, config.gateway)
 

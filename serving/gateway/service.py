@@ -17,7 +17,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
-from serving.gateway.metrics import RequestMetrics, RequestWatch
+from serving.gateway.records import RequestRecords, RequestWatch
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
 from serving.gateway.text.answer import Answer, TextFilter
@@ -29,7 +29,7 @@ from serving.gateway.validation import MAX_SEED, check_request, in_wire_words, p
 from serving.telemetry.recorder import NoRecorder
 from serving.telemetry.tracing import request_span, traceparent_of
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +78,7 @@ class CodeService:
         gateway: GatewayConfig,
         routing: RoutingConfig = _NO_ROUTING,
         access: Access = _OPEN,
-        metrics: RequestMetrics | None = None,
+        metrics: RequestRecords | None = None,
     ) -> None:
         """Raises ValueError if a model cannot do what its roles say.
 
@@ -90,7 +90,7 @@ class CodeService:
           metrics: records how requests end; None: nothing does.
         """
         self.access = access
-        self._metrics = metrics or RequestMetrics(NoRecorder())
+        self._metrics = metrics or RequestRecords(NoRecorder())
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s

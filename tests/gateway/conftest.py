@@ -1,6 +1,7 @@
 """The two real tokenizers, read once, and the HTTP app over a scripted backend."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -20,6 +21,12 @@ from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 CODEGEMMA_MODEL = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
 MAX_BODY_BYTES = 64 * 1024
+
+
+@pytest.fixture(autouse=True)
+def _log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after a test of the whole service: Ray Serve keeps its log to its own handlers then."""
+    monkeypatch.setattr(logging.getLogger("ray.serve"), "propagate", True)
 
 
 @pytest.fixture(scope="session")

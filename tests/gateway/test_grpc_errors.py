@@ -136,7 +136,7 @@ async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_log
     assert "secret" not in repr(error)
     request_id = dict(error.trailing_metadata())["x-request-id"]
     assert request_id in error.details()
-    [record] = [record for record in caplog.records if record.name == "serving.gateway.grpc.errors"]
+    [record] = [record for record in caplog.records if record.name == "ray.serve.gateway"]
     assert request_id in record.getMessage()
     assert "secret" in str(record.exc_info[1])
 

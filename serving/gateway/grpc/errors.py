@@ -25,7 +25,7 @@ _REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _MAX_MESSAGE_BYTES = 1024
 _DEFAULT_RETRY_S = 1.0
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
 
 
 class GrpcContext(Protocol):

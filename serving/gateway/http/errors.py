@@ -18,7 +18,7 @@ _RETRY_AFTER_S = 1.0
 _CLIENT_CLOSED_REQUEST = 499
 """nginx's status for a client that is gone; nobody reads it but access logs."""
 
-_log = logging.getLogger(__name__)
+_log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
 
 
 class ClientGoneError(Exception):

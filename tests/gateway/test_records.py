@@ -1,6 +1,7 @@
-"""RequestMetrics: how a Gateway's requests end, over both protocols."""
+"""RequestRecords: how a Gateway's requests end, over both protocols."""
 
 import asyncio
+import logging
 
 import grpc
 import httpx
@@ -12,7 +13,7 @@ from codegemma.v1.prompt_pb2 import FimInput
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app
-from serving.gateway.metrics import RequestMetrics
+from serving.gateway.records import RequestRecords
 from serving.gateway.service import CodeService
 from serving.telemetry import metrics
 from tests.gateway.grpc_server import failure, grpc_server
@@ -29,7 +30,7 @@ class Observed:
     def __init__(self, backend: ScriptedBackend) -> None:
         model = served_model(backend, "both", Role.FIM, Role.CHAT)
         self.recorder = MemoryRecorder()
-        self.metrics = RequestMetrics(self.recorder, [model.config])
+        self.metrics = RequestRecords(self.recorder, [model.config])
         self.service = CodeService([model], GatewayConfig(), metrics=self.metrics)
         app = build_http_app(lambda: self.service, GatewayConfig())
         self.http = httpx.AsyncClient(
@@ -103,6 +104,19 @@ async def test_a_client_that_goes_away_is_counted_as_such(observed: Observed, ba
         observed.metrics.report({})
     assert observed.ended(reason="cancelled") == 1
     assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="grpc") == 0
+
+
+async def test_every_request_has_one_line_in_the_log_without_its_text(observed: Observed, caplog) -> None:
+    caplog.set_level(logging.INFO, "ray.serve.request")
+    secret = {"prompt": "a secret prompt", "suffix": "a secret suffix"}
+    await observed.http.post("/v1/completions", json=secret, headers={"x-request-id": "mine", "x-tenant-id": "acme"})
+    await observed.http.post("/v1/completions", json=secret | {"model": "none"}, headers={"x-request-id": "other"})
+    first, second = caplog.records
+    assert (first.client_request_id, first.reason, first.model, first.tenant) == ("mine", "ok", "both", "acme")
+    assert first.tokens > 0
+    assert first.request_seconds >= first.time_to_first_token_seconds >= 0
+    assert (second.client_request_id, second.reason) == ("other", "model_not_found")
+    assert all("secret" not in str(vars(record)) for record in caplog.records)
 
 
 async def test_waiting_requests_and_groups_are_told_by_model(observed: Observed) -> None:

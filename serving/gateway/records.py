@@ -1,6 +1,10 @@
-"""RequestMetrics: how long the requests of a Gateway take and how they end."""
+"""RequestRecords: how long the requests of a Gateway take and how they end, in the metrics and in the log.
+
+Neither holds text of a prompt or of an answer.
+"""
 
 import asyncio
+import logging
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,6 +16,8 @@ from serving.errors import Reason, ServingError
 from serving.gateway.request import CodeChunk, CodeRequest
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
+
+_log = logging.getLogger("ray.serve.request")  # below Ray Serve's logger, whose handlers write the log
 
 _OK = "ok"
 _CANCELLED = "cancelled"
@@ -28,7 +34,7 @@ class Pool(Protocol):
     def groups(self) -> int: ...
 
 
-class RequestMetrics:
+class RequestRecords:
     """Records each request as it ends, and what is open when it is asked to."""
 
     def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = ()) -> None:
@@ -46,7 +52,6 @@ class RequestMetrics:
     def request(self, request: CodeRequest, role: Role) -> Iterator["RequestWatch"]:
         """Watches a request for as long as the block runs; what leaves the block says how it ended."""
         watch = RequestWatch(request.sent_at)
-        labels = {"role": str(role), "protocol": request.protocol}
         reason = _OK
         self._open[request.protocol] += 1
         try:
@@ -59,10 +64,20 @@ class RequestMetrics:
             raise
         finally:
             self._open[request.protocol] -= 1
-            labels["model"] = watch.model
+            labels = {"model": watch.model, "role": str(role), "protocol": request.protocol}
+            durations = dict(watch.durations(complete=reason == _OK))
             self._recorder.record(metrics.REQUESTS, 1, **labels, reason=reason)
-            for metric, seconds in watch.durations(complete=reason == _OK):
+            for metric, seconds in durations.items():
                 self._recorder.record(metric, seconds, **labels)
+            _log.info(
+                "%s: %s",
+                request.request_id,
+                reason,
+                extra=labels
+                | {"client_request_id": request.request_id, "reason": str(reason), "tenant": request.tenant}
+                | {"trace": request.trace, "tokens": watch.tokens}
+                | {metric.name.removeprefix("codegemma_"): round(seconds, 4) for metric, seconds in durations.items()},
+            )
 
     def report(self, pools: Mapping[str, Pool]) -> None:
         """Records what is open now, and how it stands with the groups of each model."""
@@ -78,13 +93,14 @@ class RequestWatch:
 
     Attributes:
       model: the model that answers; empty until one is chosen.
+      tokens: of a complete answer.
     """
 
     def __init__(self, sent_at: float) -> None:
         self.model = ""
         self._sent_at = sent_at
         self._first_at: float | None = None
-        self._tokens = 0
+        self.tokens = 0
 
     def chunk(self, chunk: CodeChunk) -> None:
         """Sees a piece of the answer."""
@@ -92,14 +108,14 @@ class RequestWatch:
         if self._first_at is None and chunk.text:
             self._first_at = time.time()
         if chunk.usage:
-            self._tokens = chunk.usage.completion_tokens
+            self.tokens = chunk.usage.completion_tokens
 
     def durations(self, *, complete: bool) -> Iterator[tuple[metrics.Metric, float]]:
         """What there is to tell of its times, in seconds."""
         now = time.time()
         if self._first_at is not None:
             yield metrics.TIME_TO_FIRST_TOKEN, self._first_at - self._sent_at
-            if complete and self._tokens > 1:
-                yield metrics.TIME_PER_OUTPUT_TOKEN, (now - self._first_at) / (self._tokens - 1)
+            if complete and self.tokens > 1:
+                yield metrics.TIME_PER_OUTPUT_TOKEN, (now - self._first_at) / (self.tokens - 1)
         if complete:
             yield metrics.REQUEST_SECONDS, now - self._sent_at
