@@ -9,14 +9,20 @@ from rich.console import Console
 from rich.table import Table
 
 from serving.cli.client import say_error
+from serving.cli.cluster_connection import ContextOption, NamespaceOption
+from serving.cli.key_store import KeyStore, key_store
 from serving.config import Role
-from serving.keys import ApiKey, KeyFile, KeyFileError
+from serving.keys import ApiKey, KeyFile
 
 keys = typer.Typer(help="Make, list and revoke the API keys of a service.", no_args_is_help=True)
 
 FileOption = Annotated[
     Path,
     typer.Option("--file", "-f", envvar="CODEGEMMA_KEYS_FILE", help="The service's gateway.keys_file."),
+]
+SecretOption = Annotated[
+    str | None,
+    typer.Option(help="A Secret on Kubernetes that holds the file, instead of this machine; made if it is not there."),
 ]
 _DEFAULT_FILE = Path("keys.yaml")
 
@@ -27,30 +33,36 @@ def create(
     tenant: Annotated[str, typer.Option(help="Whom its requests are for, as in routing.tenants.")] = "",
     role: Annotated[list[Role] | None, typer.Option(help="What it may ask for; by default everything.")] = None,
     file: FileOption = _DEFAULT_FILE,
+    secret: SecretOption = None,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
 ) -> None:
     """Make a key and print it, the only time; the file keeps a salted hash. A running service takes it at once."""
     if not 0 < len(name) <= 64 or len(tenant) > 64:
         raise typer.BadParameter("a name has 1 to 64 characters, a tenant at most 64")
-    known = _read(file) if file.exists() else KeyFile()
-    changed, key = known.with_new(name, tenant, tuple(role or Role))
-    _write(changed, file)
-    console = Console(stderr=True)
-    console.print(f"Added {name!r} to {file}. This is the key; nobody can show it again:", highlight=False)
-    typer.echo(key)
-    console.print("Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
+    with key_store(file, secret, context, namespace) as store:
+        changed, key = (store.read() or KeyFile()).with_new(name, tenant, tuple(role or Role))
+        store.write(changed)
+        console = Console(stderr=True)
+        console.print(f"Added {name!r} to {store}. This is the key; nobody can show it again:", highlight=False)
+        typer.echo(key)
+        console.print("Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
 
 
 @keys.command("list")
 def list_keys(
     file: FileOption = _DEFAULT_FILE,
+    secret: SecretOption = None,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON, without the hashes.")] = False,
 ) -> None:
     """List the keys, without the secrets."""
-    entries = _read(file).keys
+    with key_store(file, secret, context, namespace) as store:
+        entries = _read(store).keys
     if as_json:
-        typer.echo(
-            json.dumps([entry.model_dump(mode="json", exclude={"salt", "sha256"}) for entry in entries], indent=2)
-        )
+        shown = [entry.model_dump(mode="json", exclude={"salt", "sha256"}) for entry in entries]
+        typer.echo(json.dumps(shown, indent=2))
     else:
         Console().print(_table(entries))
 
@@ -59,33 +71,29 @@ def list_keys(
 def revoke(
     key_id: Annotated[str, typer.Argument(metavar="ID", help="As `codegemma keys list` shows it.")],
     file: FileOption = _DEFAULT_FILE,
+    secret: SecretOption = None,
+    context: ContextOption = None,
+    namespace: NamespaceOption = None,
 ) -> None:
     """Take a key away. A running service refuses it from the next request on."""
-    known = _read(file)
-    try:
-        changed = known.without(key_id)
-    except KeyError:
-        ids = ", ".join(entry.id for entry in known.keys) or "none"
-        say_error(f"{file} has no key with the id {key_id!r}. There are: {ids}.")
-        raise typer.Exit(1) from None
-    _write(changed, file)
+    with key_store(file, secret, context, namespace) as store:
+        known = _read(store)
+        try:
+            changed = known.without(key_id)
+        except KeyError:
+            ids = ", ".join(entry.id for entry in known.keys) or "none"
+            say_error(f"{store} has no key with the id {key_id!r}. There are: {ids}.")
+            raise typer.Exit(1) from None
+        store.write(changed)
     Console(stderr=True).print(f"Revoked {key_id}.", highlight=False)
 
 
-def _read(file: Path) -> KeyFile:
-    try:
-        return KeyFile.read(file)
-    except KeyFileError as error:
-        say_error(str(error))
-        raise typer.Exit(1) from None
-
-
-def _write(keys: KeyFile, file: Path) -> None:
-    try:
-        keys.write(file)
-    except OSError as error:
-        say_error(f"{file} cannot be written: {error.strerror}. Choose another with --file.")
-        raise typer.Exit(1) from None
+def _read(store: KeyStore) -> KeyFile:
+    known = store.read()
+    if known is None:
+        say_error(f"{store} is not there. Make a key with `codegemma keys create`, or name another place.")
+        raise typer.Exit(1)
+    return known
 
 
 def _table(entries: tuple[ApiKey, ...]) -> Table:

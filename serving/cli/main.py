@@ -79,6 +79,7 @@ app.add_typer(
     name="keys",
     epilog=_examples(
         "codegemma keys create ci --tenant platform --role fim",
+        "codegemma keys create ci --secret codegemma-keys -n codegemma",
         "codegemma keys list",
         "codegemma keys revoke 3f9a2c1b",
     ),

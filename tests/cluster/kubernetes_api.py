@@ -109,6 +109,11 @@ class KubernetesApi(kmock.KubernetesEmulator):
         key = (request.resource, request.namespace, request.name)
         there = key in self.objects and not self.objects[key].deleted
         before = copy.deepcopy(self.objects[key].raw) if there else {"metadata": {"generation": 0}}
+        expected = body["metadata"].pop("resourceVersion", None)
+        if expected not in (None, before["metadata"].get("resourceVersion")):
+            return _failure(
+                409, "Conflict", "the object has been modified; please apply your changes to the latest version"
+            )
         for field, manager in self.owners.get(path, {}).items():
             if request.params["force"] != "true" and _at(body, field) not in (None, _at(before, field)):
                 return _failure(409, "Conflict", f'Apply failed with 1 conflict: conflict with "{manager}": .{field}')
