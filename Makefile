@@ -1,11 +1,11 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chaos lint format protos protos-check oracle lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos lint format protos protos-check oracle lock clean
 
 BIN := .venv/bin
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCELERATOR=gpu or tpu for those)
 	@sh scripts/setup.sh
@@ -19,10 +19,20 @@ test: setup helm ## set up and run all the tests
 helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
 	@sh scripts/helm.sh
 
+chart-schema: setup ## rebuild what the chart takes from serving/: its schema, Ray's environment
+	$(BIN)/python helm/derived.py
+
+manifests: helm chart-schema ## rebuild k8s/ from the chart
+	$(BIN)/python helm/manifests.py
+
+manifests-check: helm ## fail if the chart's schema or k8s/ are out of date
+	$(BIN)/python helm/derived.py --check
+	$(BIN)/python helm/manifests.py --check
+
 chaos: setup ## kill parts of a running service under load, 20 times
 	$(BIN)/python -m tests.chaos --rounds 20
 
-lint: setup protos-check ## linter, format check, type checker, import contracts, protos-check
+lint: setup protos-check manifests-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -41,12 +51,16 @@ protos-check: setup ## lint the .proto files; fail if the committed gRPC stubs a
 oracle: setup ## compare the model with transformers on new weights and prompts (needs Python 3.11; SEED=N repeats one)
 	@sh scripts/oracle.sh
 
-LOCK = $(BIN)/uv pip compile --quiet pyproject.toml --extra demo --extra dev --universal --python-version 3.12 \
-	--generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+PIN = $(BIN)/uv pip compile --quiet --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
+LOCK = $(PIN) pyproject.toml --universal --extra demo --extra dev
+IMAGE_LOCK = $(PIN) pyproject.toml docker/build.in --python-platform x86_64-manylinux_2_31 --extra tracing
 lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UPGRADE=1 takes the newest)
 	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	$(LOCK) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
 	$(LOCK) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock
+	$(IMAGE_LOCK) --extra demo --constraint requirements.lock --output-file docker/requirements-cpu.lock
+	$(IMAGE_LOCK) --extra gpu --constraint requirements-gpu.lock --output-file docker/requirements-gpu.lock
+	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
 	rm -rf .venv .venv-oracle .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

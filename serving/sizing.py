@@ -5,6 +5,7 @@ Sizes are in bytes of a power of ten, as accelerators are sold: 1 GB is 10 ** 9 
 """
 
 import os
+from pathlib import Path
 
 from serving.config import ModelConfig
 from serving.topology import Topology
@@ -19,6 +20,7 @@ CPU_SHARE = 0.25
 """Of a host's memory that one group takes on CPUs; other groups and Ray's object store want some too."""
 
 _ITEMSIZE = {"float32": 4, "bfloat16": 2}
+_CGROUP = Path("/sys/fs/cgroup")
 
 
 def known_chip_bytes(topology: Topology) -> int | None:
@@ -33,9 +35,17 @@ def usable_bytes(topology: Topology, chip_bytes: int) -> int:
     return chip_bytes - RESERVE_BYTES
 
 
-def host_bytes() -> int:
-    """Memory of this host."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+def host_bytes(cgroup: Path = _CGROUP) -> int:
+    """Memory of this host, or what its container may take of it.
+
+    Args:
+      cgroup: where the kernel says what this container may have (kernel.org/doc, cgroup v2: `memory.max`).
+    """
+    whole = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        return min(whole, int((cgroup / "memory.max").read_text()))
+    except (OSError, ValueError):  # no container, or `max`: one without a limit
+        return whole
 
 
 def check_model(model: ModelConfig, config: GemmaConfig) -> None:

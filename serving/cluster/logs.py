@@ -50,14 +50,18 @@ def seconds(duration: str) -> int:
 
 
 def containers_of(pods: Sequence[Object], group: str | None = None) -> list[Container]:
-    """The containers that have started, of all pods or of one Ray group."""
+    """The containers that have started, of all pods or of one Ray group.
+
+    Also those that prepare a pod, and those that Kubernetes runs beside it under the same name: the chart's `logs`.
+    """
     started: list[Container] = []
     for pod in pods:
         if group is not None and pod["metadata"]["labels"].get("ray.io/group") != group:
             continue
-        statuses = (pod.get("status") or {}).get("containerStatuses") or []
+        status = pod.get("status") or {}
+        statuses = [*(status.get("initContainerStatuses") or []), *(status.get("containerStatuses") or [])]
         names = [one["name"] for one in statuses if "waiting" not in (one.get("state") or {})]
-        alone = len(pod["spec"]["containers"]) == 1
+        alone = len(pod["spec"]["containers"]) + len(pod["spec"].get("initContainers") or []) == 1
         started += [Container(pod["metadata"]["name"], name, alone) for name in names]
     return started
 

@@ -46,6 +46,15 @@ def test_with_several_containers_a_line_names_its_own(installed: KubernetesApi, 
     assert sorted(result.stdout.splitlines()) == ["head/autoscaler up", "head/ray-head up"]
 
 
+def test_containers_that_run_beside_a_pod_s_own_are_read_too(installed: KubernetesApi, cluster: Run) -> None:
+    running = [{"name": "logs", "state": {"running": {}}}]
+    spec = {"initContainers": [{"name": "logs", "restartPolicy": "Always"}]}
+    installed.add("v1/pods", release.pod("gateway-1", "beside", spec=spec, initContainerStatuses=running))
+    installed[f"get {PODS}/gateway-1/log"] << b"2026-01-01T00:00:01Z up\n"
+    result = cluster("logs", "--group", "beside")
+    assert sorted(result.stdout.splitlines()) == ["gateway-1/logs up", "gateway-1/ray-worker up"]
+
+
 def test_follow_shows_lines_as_they_come_and_ends_with_the_last_pod(installed: KubernetesApi, cluster: Run) -> None:
     installed[f"get {PODS}/gateway-0/log"] << (b"one\ntw", b"o\n", b"three")
     installed[f"get {PODS}/chat-0/log"] << (b"four\n",)

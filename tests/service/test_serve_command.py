@@ -1,12 +1,9 @@
 """`codegemma serve` as a newcomer meets it: real weights, the ready block's own commands, Ctrl-C."""
 
 import importlib.util
-import os
 import re
 import signal
 import subprocess
-import sys
-import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +11,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from bench.cluster import free_port, ports_beside_another
-
-_COMMAND = Path(sys.executable).parent / "codegemma"
-_MARK = "CODEGEMMA_TEST_RUN"
+from tests.service.serve_process import COMMAND, Server
 
 pytestmark = [
     pytest.mark.timeout(600),  # the first start compiles
@@ -34,44 +28,6 @@ class Started:
 
     url: str
     output: str
-
-
-class Server:
-    """`codegemma serve` with ports of its own: another cluster may run beside it."""
-
-    def __init__(self) -> None:
-        self.mark = uuid.uuid4().hex
-        self.http_port = free_port()
-        environment = {**os.environ, **ports_beside_another(), _MARK: self.mark, "XLA_FLAGS": ""}
-        environment.pop("RAY_ADDRESS", None)
-        command = [str(_COMMAND), "serve", "--http-port", str(self.http_port), "--grpc-port", str(free_port())]
-        self.process = subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def __enter__(self) -> "Server":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
-        self.process.communicate()
-
-    def output_until(self, text: str) -> str:
-        """What it prints up to a line with this text."""
-        output = ""
-        for line in self.process.stdout:
-            output += line
-            if text in line:
-                return output
-        pytest.fail(f"it ended before it printed {text!r}:\n{output}")
-
-    def ends_well_by(self, signal_number: signal.Signals) -> None:
-        """A signal ends it with status 0, and no process stays behind."""
-        self.process.send_signal(signal_number)
-        output, _ = self.process.communicate(timeout=120)
-        assert self.process.returncode == 0, output
-        assert _processes_with(self.mark) == []
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +66,7 @@ def test_the_printed_example_works_as_it_is(started: Started, what: str) -> None
 def test_complete_works_from_the_terminal(started: Started, tmp_path: Path) -> None:
     source = tmp_path / "add.py"
     source.write_text("def add(a, b):\n    return\n")
-    command = [str(_COMMAND), "complete", f"{source}:2:11", "--url", started.url, "--max-tokens", "8"]
+    command = [str(COMMAND), "complete", f"{source}:2:11", "--url", started.url, "--max-tokens", "8"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert done.stdout.startswith(" a + b")
 
@@ -119,15 +75,3 @@ def test_the_output_has_the_terms_and_the_progress(started: Started) -> None:
     assert "Gemma Terms of Use" in started.output
     for phase in ("reading weights", "compiling steps", "ready"):
         assert f"gemma-3-270m: {phase}" in started.output
-
-
-def _processes_with(mark: str) -> list[str]:
-    """The command lines of all processes that inherited the mark in their environment."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            if f"{_MARK}={mark}".encode() in (process / "environ").read_bytes():
-                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
-        except OSError:  # it ended, or is not ours
-            continue
-    return found

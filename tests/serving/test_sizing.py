@@ -1,5 +1,6 @@
 """Sizing: CodeGemma on v5e and GPUs, against published sizes; and what is refused, with the arithmetic."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -99,3 +100,11 @@ def test_cpu_devices_share_a_quarter_of_their_host() -> None:
     assert kv_tokens(one, CODEGEMMA_2B, memory) == (16 * 10**9 - 4 * 2_506_172_416) // 36864
     assert kv_tokens(two, CODEGEMMA_2B, memory) < kv_tokens(one, CODEGEMMA_2B, memory)
     assert host_bytes() > 0
+
+
+def test_the_memory_of_a_container_is_its_limit_and_not_that_of_the_machine(tmp_path: Path) -> None:
+    machine = host_bytes(tmp_path)
+    (tmp_path / "memory.max").write_text("1000000\n")
+    assert host_bytes(tmp_path) == 1_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert host_bytes(tmp_path) == machine > 1_000_000

@@ -1,0 +1,64 @@
+"""Lets a Ray node go without losing a request: runs before the pod is told to stop.
+
+Usage: leave.py SECONDS. Tells Ray that this node is to go, upon which Ray Serve starts what runs here elsewhere and
+lets the requests here end. Ends when nothing of Ray Serve is left, or after SECONDS.
+"""
+
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+_ENDPOINTS_S = 10
+"""For every node and load balancer to learn that no new requests are to come here."""
+_POLL_S = 1.0
+_REPLICA = b"ray::ServeReplica:"
+_NODE_ID = b"--node_id="
+
+
+def command_lines(proc: Path) -> Iterator[list[bytes]]:
+    """The command lines of the pod's processes."""
+    for file in proc.glob("[0-9]*/cmdline"):
+        try:
+            yield file.read_bytes().split(b"\0")
+        except OSError:  # it ended meanwhile
+            continue
+
+
+def node_id(proc: Path) -> str | None:
+    """This node's name for Ray, as its raylet was told; None if there is none."""
+    for arguments in command_lines(proc):
+        for argument in arguments if arguments[0].endswith(b"raylet") else ():
+            if argument.startswith(_NODE_ID):
+                return argument.removeprefix(_NODE_ID).decode()
+    return None
+
+
+def replicas(proc: Path) -> int:
+    """Replicas of Ray Serve in this pod."""
+    return sum(arguments[0].startswith(_REPLICA) for arguments in command_lines(proc))
+
+
+def drain(node: str, seconds: int) -> None:
+    """Tells Ray that the node will be gone after so many seconds."""
+    arguments = ["--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=The pod is to end."]
+    command = ["ray", "drain-node", f"--node-id={node}", f"--deadline-remaining-seconds={seconds}", *arguments]
+    try:
+        subprocess.run(command, timeout=seconds)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        print(error, file=sys.stderr)  # no head to tell: what runs here goes on until the pod ends
+
+
+def leave(seconds: int, proc: Path = Path("/proc")) -> None:
+    """Leaves within so many seconds."""
+    deadline = time.monotonic() + seconds
+    time.sleep(_ENDPOINTS_S)
+    if node := node_id(proc):
+        drain(node, int(deadline - time.monotonic()))
+    while replicas(proc) and time.monotonic() < deadline:
+        time.sleep(_POLL_S)
+
+
+if __name__ == "__main__":
+    leave(int(sys.argv[1]))

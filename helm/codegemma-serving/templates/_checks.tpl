@@ -1,0 +1,194 @@
+{{- /* What values.schema.json cannot say. Each message names the key, its value and the remedy. */}}
+{{- define "codegemma.check" -}}
+{{- include "codegemma.checkRelease" . }}
+{{- include "codegemma.checkAccess" . }}
+{{- include "codegemma.checkModelVolume" . }}
+{{- include "codegemma.checkWorkers" . }}
+{{- include "codegemma.checkTopologies" . }}
+{{- include "codegemma.checkGateways" . }}
+{{- include "codegemma.checkGrace" . }}
+{{- include "codegemma.checkEnvironment" . }}
+{{- include "codegemma.checkEdge" . }}
+{{- include "codegemma.checkMonitoring" . }}
+{{- end }}
+
+{{- define "codegemma.checkRelease" -}}
+{{- $name := include "codegemma.fullname" . }}
+{{- if gt (len $name) 47 }}
+{{- fail (printf "The release name %s makes %s, of %d characters. KubeRay allows 47: use a shorter release name." .Release.Name $name (len $name)) }}
+{{- end }}
+{{- if not (regexMatch "^[a-z][a-z0-9-]*$" $name) }}
+{{- fail (printf "The release name %s: KubeRay wants one of lower-case letters, digits and hyphens that starts with a letter." .Release.Name) }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkAccess" -}}
+{{- with .Values.auth }}
+{{- if and .required (not .existingSecret) }}
+{{- fail (printf "auth.existingSecret is empty, but auth.required is true: requests need an API key. Make one and name its secret:\n\n  codegemma keys create NAME --file %s\n  kubectl -n %s create secret generic codegemma-keys --from-file=%s\n\nthen add --set auth.existingSecret=codegemma-keys. Or set auth.required=false, if whatever is in front of the service knows its callers.\n" .secretKey $.Release.Namespace .secretKey) }}
+{{- end }}
+{{- if and .existingSecret (not .required) }}
+{{- fail (printf "auth.existingSecret=%s has keys, but auth.required=false asks nobody for one. Leave auth.required at true, or remove the secret's name." .existingSecret) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkModelVolume" -}}
+{{- $volume := .Values.models.volume }}
+{{- $set := list }}
+{{- with $volume.existingClaim }}{{ $set = append $set "existingClaim" }}{{ end }}
+{{- with $volume.gcsFuse.bucket }}{{ $set = append $set "gcsFuse.bucket" }}{{ end }}
+{{- with $volume.s3.bucket }}{{ $set = append $set "s3.bucket" }}{{ end }}
+{{- if gt (len $set) 1 }}
+{{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
+{{- end }}
+{{- if not $set }}
+{{- range .Values.serving.models }}
+{{- if hasPrefix "/models/" .checkpoint }}
+{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket or models.volume.s3.bucket." .id .checkpoint) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkWorkers" -}}
+{{- $names := list "gateway" }}
+{{- range .Values.workers }}
+{{- if has .name $names }}
+{{- fail (printf "workers: the name %s is taken%s. Give each worker group its own." .name (eq .name "gateway" | ternary " by the Gateways' group" "")) }}
+{{- end }}
+{{- $names = append $names .name }}
+{{- if gt (int .minReplicas) (int .maxReplicas) }}
+{{- fail (printf "workers.%s.minReplicas=%v is above maxReplicas=%v. Lower the one or raise the other." .name .minReplicas .maxReplicas) }}
+{{- end }}
+{{- if and .topology (not (hasPrefix "tpu" .accelerator)) }}
+{{- fail (printf "workers.%s.topology=%s: only TPUs come in slices, and accelerator=%s. Remove topology; chipsPerHost says how many a pod has." .name .topology .accelerator) }}
+{{- end }}
+{{- if and .gpuType (ne .accelerator "gpu") }}
+{{- fail (printf "workers.%s.gpuType=%s, but accelerator=%s. Remove gpuType, or set accelerator=gpu." .name .gpuType .accelerator) }}
+{{- end }}
+{{- if hasPrefix "tpu" .accelerator }}
+{{- include "codegemma.checkSlice" . }}
+{{- end }}
+{{- $least := include "codegemma.minAvailable" . | int }}
+{{- if and (gt $least 0) (ge $least (int .minReplicas)) }}
+{{- fail (printf "workers.%s.minAvailable=%d is not below minReplicas=%v: no node with such a pod could ever be drained. Lower it, or leave it out." .name $least .minReplicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkSlice" -}}
+{{- if not .topology }}
+{{- fail (printf "workers.%s.topology is missing: a slice has a shape, such as 1x1, 2x2, 2x4 or 4x4." .name) }}
+{{- end }}
+{{- $shape := include "codegemma.shape" . | fromJson }}
+{{- $perHost := int $shape.chipsPerHost }}
+{{- if not (has $perHost (list 1 4 8)) }}
+{{- fail (printf "workers.%s.chipsPerHost=%d: a v5e host has 1, 4 or 8 chips." .name $perHost) }}
+{{- end }}
+{{- if or (gt $perHost (int $shape.chips)) (and (lt $perHost (int $shape.chips)) (ne $perHost 4)) }}
+{{- fail (printf "workers.%s.chipsPerHost=%d does not fit topology=%s of %d chips: one host has all of them, or several have 4 each." .name $perHost .topology (int $shape.chips)) }}
+{{- end }}
+{{- end }}
+
+{{- /* Each model needs a worker group that can hold one of its groups. */}}
+{{- define "codegemma.checkTopologies" -}}
+{{- range $model := .Values.serving.models }}
+{{- $topology := $model.topology | default dict }}
+{{- $accelerator := $topology.accelerator | default "cpu" }}
+{{- $chips := $topology.chips_per_host | default 1 | int }}
+{{- $hosts := $topology.hosts | default 1 | int }}
+{{- $offered := list }}
+{{- $found := false }}
+{{- range $.Values.workers }}
+{{- $shape := include "codegemma.shape" . | fromJson }}
+{{- $offered = append $offered (printf "%s (%s, %v x %v chips)" .name .accelerator $shape.hosts $shape.chipsPerHost) }}
+{{- if eq .accelerator $accelerator }}
+{{- if eq $accelerator "cpu" }}
+{{- $found = true }}
+{{- else if and (hasPrefix "tpu" $accelerator) (gt $hosts 1) }}
+{{- $found = or $found (and (eq (int $shape.hosts) $hosts) (eq (int $shape.chipsPerHost) $chips)) }}
+{{- else }}
+{{- $found = or $found (and (eq (int $shape.hosts) 1) (ge (int $shape.chipsPerHost) $chips)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- if not $found }}
+{{- fail (printf "serving.models %s needs %d host(s) x %d of %s, which no worker group offers. workers has: %s. Add one to workers, or change the model's topology." $model.id $hosts $chips $accelerator (join ", " $offered | default "none")) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkGateways" -}}
+{{- $replicas := (.Values.serving.gateway | default dict).replicas | default 1 | int }}
+{{- with .Values.gateway }}
+{{- if gt (int .minReplicas) (int .maxReplicas) }}
+{{- fail (printf "gateway.minReplicas=%v is above gateway.maxReplicas=%v. Lower the one or raise the other." .minReplicas .maxReplicas) }}
+{{- end }}
+{{- if gt (int .minReplicas) $replicas }}
+{{- fail (printf "gateway.minReplicas=%v pods for serving.gateway.replicas=%d: a pod without a Gateway never gets ready. Raise serving.gateway.replicas to that, or lower gateway.minReplicas." .minReplicas $replicas) }}
+{{- end }}
+{{- if gt $replicas (int .maxReplicas) }}
+{{- fail (printf "serving.gateway.replicas=%d is above gateway.maxReplicas=%v pods. Raise gateway.maxReplicas to that at least." $replicas .maxReplicas) }}
+{{- end }}
+{{- $least := include "codegemma.minAvailable" . | int }}
+{{- if and (gt $least 0) (ge $least (int .minReplicas)) }}
+{{- fail (printf "gateway.minAvailable=%d is not below gateway.minReplicas=%v: no node with a Gateway could ever be drained. Lower it, or leave it out." $least .minReplicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkGrace" -}}
+{{- $least := add (include "codegemma.leaveSeconds" .) 15 | int }}
+{{- $grace := include "codegemma.graceSeconds" . | int }}
+{{- if lt $grace $least }}
+{{- fail (printf "terminationGracePeriodSeconds=%d, but a group may take %s s to finish its requests (drain_timeout_s) and some more to end. Raise it to %d at least, or leave it out." $grace (include "codegemma.drainSeconds" .) $least) }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkEnvironment" -}}
+{{- $ours := .Files.Get "files/environment.json" | fromJson }}
+{{- range $name, $value := .Values.ray.environment }}
+{{- if hasKey $ours $name }}
+{{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkEdge" -}}
+{{- with .Values.edge }}
+{{- if and .ingress.enabled (not .ingress.host) }}
+{{- fail "edge.ingress.host is empty: name the host that clients use, as in edge.ingress.host=code.example.com." }}
+{{- end }}
+{{- if and .ingress.enabled (not .ingress.tlsSecret) }}
+{{- fail "edge.ingress.tlsSecret is empty: API keys must not travel in the clear. Name the certificate's secret; with edge.ingress.clusterIssuer, cert-manager makes it." }}
+{{- end }}
+{{- if .gatewayApi.enabled }}
+{{- if not .gatewayApi.parentRefs }}
+{{- fail "edge.gatewayApi.parentRefs is empty: name the Gateway to attach to, as in [{name: my-gateway, namespace: edge}]." }}
+{{- end }}
+{{- $both := list }}
+{{- range .gatewayApi.httpHostnames }}{{ if has . $.Values.edge.gatewayApi.grpcHostnames }}{{ $both = append $both . }}{{ end }}{{ end }}
+{{- if or $both (not .gatewayApi.httpHostnames) (not .gatewayApi.grpcHostnames) }}
+{{- fail (printf "edge.gatewayApi: httpHostnames=%v and grpcHostnames=%v must both be set and differ: a listener need not accept an HTTPRoute and a GRPCRoute for one name." .gatewayApi.httpHostnames .gatewayApi.grpcHostnames) }}
+{{- end }}
+{{- end }}
+{{- if and (or .ingress.enabled .gatewayApi.enabled) $.Values.networkPolicy.enabled (not .controllerNamespace) }}
+{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the ingress controller out. Name its namespace, as in edge.controllerNamespace=ingress-nginx." }}
+{{- end }}
+{{- if and .certificate.enabled (or (not .certificate.secretName) (not .certificate.dnsNames) (not .certificate.issuerRef.name)) }}
+{{- fail (printf "edge.certificate: secretName=%q, dnsNames=%v and issuerRef.name=%q must all be set for cert-manager to make a certificate." .certificate.secretName .certificate.dnsNames .certificate.issuerRef.name) }}
+{{- end }}
+{{- if and .envoy.enabled (not .envoy.tlsSecret) }}
+{{- fail "edge.envoy.tlsSecret is empty: name a secret with tls.crt and tls.key; edge.certificate can make it." }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkMonitoring" -}}
+{{- with .Values.monitoring.prometheusRule }}
+{{- if and .enabled (not .runbookUrl) }}
+{{- fail "monitoring.prometheusRule.runbookUrl is empty: alerts link to what to do. Set it to where your people read docs/runbook.md." }}
+{{- end }}
+{{- end }}
+{{- end }}

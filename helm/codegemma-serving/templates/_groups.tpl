@@ -1,0 +1,85 @@
+{{- /* The two kinds of worker pods, as _pod.tpl's workerPod with what each needs. */}}
+
+{{- define "codegemma.gatewayPorts" -}}
+- {name: serve, containerPort: 8000}
+- {name: grpc, containerPort: 9000}
+{{- end }}
+
+{{- /* Ready when a Gateway answers on both ports and every model has a group: two questions, so a program asks. */}}
+{{- define "codegemma.gatewayReadiness" -}}
+exec:
+  command: [python, /etc/codegemma/scripts/ready.py, "8000", "9000"]
+periodSeconds: 10
+timeoutSeconds: 8
+failureThreshold: 2
+{{- end }}
+
+{{- define "codegemma.gatewaySpread" -}}
+{{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
+- maxSkew: 1
+  topologyKey: {{ . }}
+  whenUnsatisfiable: ScheduleAnyway
+  labelSelector:
+    matchLabels:
+      {{- include "codegemma.selector" (dict "root" $ "component" "gateway") | nindent 6 }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.keysMount" -}}
+{{- if .Values.auth.required }}
+# A directory, not one file of it: a change of the secret then reaches the pod.
+- {name: keys, mountPath: /etc/codegemma/keys, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.keysVolume" -}}
+{{- if .Values.auth.required }}
+- name: keys
+  secret: {secretName: {{ .Values.auth.existingSecret }}}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.gatewayPod" -}}
+{{- $pod := dict "root" . "component" "gateway" "accelerator" "cpu" }}
+{{- $_ := set $pod "cpu" .Values.gateway.cpu }}
+{{- $_ := set $pod "memory" .Values.gateway.memory }}
+{{- $_ := set $pod "ports" (include "codegemma.gatewayPorts" .) }}
+{{- $_ := set $pod "readiness" (include "codegemma.gatewayReadiness" .) }}
+{{- $_ := set $pod "annotations" (include "codegemma.modelAnnotations" . | trim) }}
+{{- $_ := set $pod "initContainers" (include "codegemma.modelInitContainers" (dict "root" . "tokenizersOnly" true) | trim) }}
+{{- $_ := set $pod "volumeMounts" (list (include "codegemma.modelMounts" . | trim) (include "codegemma.keysMount" . | trim) | compact | join "\n") }}
+{{- $_ := set $pod "volumes" (list (include "codegemma.modelVolumes" . | trim) (include "codegemma.keysVolume" . | trim) | compact | join "\n") }}
+{{- $_ := set $pod "spread" (include "codegemma.gatewaySpread" . | trim) }}
+{{- with .Values.gateway.nodeSelector }}{{ $_ := set $pod "nodeSelector" (toYaml .) }}{{ end }}
+{{- with .Values.gateway.tolerations }}{{ $_ := set $pod "tolerations" (toYaml .) }}{{ end }}
+{{- include "codegemma.workerPod" $pod }}
+{{- end }}
+
+{{- /* Groups of models: takes a dict of root, worker (an entry of .Values.workers) and its shape. */}}
+{{- define "codegemma.modelPod" -}}
+{{- $worker := .worker }}
+{{- $pod := dict "root" .root "component" "worker" "accelerator" $worker.accelerator }}
+{{- $_ := set $pod "cpu" $worker.cpu }}
+{{- $_ := set $pod "memory" $worker.memory }}
+{{- $_ := set $pod "extended" (include "codegemma.acceleratorResources" $worker | trim) }}
+{{- $_ := set $pod "env" (include "codegemma.acceleratorEnvironment" . | trim) }}
+{{- $ready := include "codegemma.probe" (dict "path" "/api/local_raylet_healthz" "port" 52365) }}
+{{- $_ := set $pod "readiness" (printf "%s\nfailureThreshold: 3" $ready) }}
+{{- $_ := set $pod "annotations" (include "codegemma.modelAnnotations" .root | trim) }}
+{{- $_ := set $pod "initContainers" (include "codegemma.modelInitContainers" (dict "root" .root) | trim) }}
+{{- $_ := set $pod "volumeMounts" (include "codegemma.modelMounts" .root | trim) }}
+{{- $_ := set $pod "volumes" (include "codegemma.modelVolumes" .root | trim) }}
+{{- $nodes := include "codegemma.acceleratorNodes" $worker | fromYaml }}
+{{- with merge (deepCopy ($worker.nodeSelector | default dict)) $nodes }}{{ $_ := set $pod "nodeSelector" (toYaml .) }}{{ end }}
+{{- $tolerations := include "codegemma.acceleratorTolerations" $worker | fromYamlArray }}
+{{- with concat $tolerations ($worker.tolerations | default list) }}{{ $_ := set $pod "tolerations" (toYaml .) }}{{ end }}
+{{- include "codegemma.workerPod" $pod }}
+{{- end }}
+
+{{- /* What Ray learns a slice's kind from. Which host of a slice a pod is differs by pod: GKE's webhook for Ray sets it. */}}
+{{- define "codegemma.acceleratorEnvironment" -}}
+{{- if hasPrefix "tpu" .worker.accelerator }}
+- {name: TPU_ACCELERATOR_TYPE, value: v5litepod-{{ .shape.chips }}}
+- {name: TPU_TOPOLOGY, value: {{ .worker.topology }}}
+{{- end }}
+{{- end }}

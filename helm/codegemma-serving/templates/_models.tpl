@@ -1,0 +1,73 @@
+{{- /* Which of models.volume is set: claim, gcsFuse, s3 or nothing. */}}
+{{- define "codegemma.modelSource" -}}
+{{- with .Values.models.volume }}
+{{- if .existingClaim }}claim{{ else if .gcsFuse.bucket }}gcsFuse{{ else if .s3.bucket }}s3{{ end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.modelMounts" -}}
+{{- if include "codegemma.modelSource" . }}
+- {name: models, mountPath: /models, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.modelVolumes" -}}
+{{- $volume := .Values.models.volume }}
+{{- $source := include "codegemma.modelSource" . }}
+{{- if eq $source "claim" }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ $volume.existingClaim }}, readOnly: true}
+{{- else if eq $source "gcsFuse" }}
+- name: models
+  csi:
+    driver: gcsfuse.csi.storage.gke.io
+    readOnly: true
+    volumeAttributes:
+      bucketName: {{ $volume.gcsFuse.bucket }}
+      mountOptions: implicit-dirs{{ with $volume.gcsFuse.onlyDir }},only-dir={{ . }}{{ end }}
+{{- else if eq $source "s3" }}
+- name: models
+  emptyDir: {sizeLimit: {{ $volume.s3.size }}}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.modelAnnotations" -}}
+{{- if eq (include "codegemma.modelSource" .) "gcsFuse" }}
+gke-gcsfuse/volumes: "true"
+{{- end }}
+{{- end }}
+
+{{- /* Copies a bucket before Ray starts. Gateways read tokenizers only: takes a dict of root and tokenizersOnly. */}}
+{{- define "codegemma.modelInitContainers" -}}
+{{- $s3 := .root.Values.models.volume.s3 }}
+{{- if eq (include "codegemma.modelSource" .root) "s3" }}
+- name: fetch-models
+  image: {{ $s3.image }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  args:
+    - s3
+    - sync
+    - --only-show-errors
+    - s3://{{ $s3.bucket }}/{{ $s3.prefix }}
+    - /models
+    {{- with $s3.endpoint }}
+    - --endpoint-url={{ . }}
+    {{- end }}
+    {{- if .tokenizersOnly }}
+    - --exclude=*.safetensors
+    {{- end }}
+  env:
+    - {name: HOME, value: /tmp}
+  {{- with $s3.credentialsSecret }}
+  envFrom:
+    - secretRef: {name: {{ . }}}
+  {{- end }}
+  resources:
+    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi") | nindent 4 }}
+  securityContext:
+    {{- include "codegemma.containerSecurity" .root | nindent 4 }}
+  volumeMounts:
+    - {name: models, mountPath: /models}
+    - {name: tmp, mountPath: /tmp}
+{{- end }}
+{{- end }}

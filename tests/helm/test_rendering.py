@@ -1,0 +1,108 @@
+from collections.abc import Iterator
+from functools import cache
+from unittest.mock import patch
+
+import kubernetes_validate
+import kubernetes_validate.utils
+import pytest
+
+from tests.helm import crd
+from tests.helm.chart import (
+    CASE,
+    CASES,
+    CHART,
+    HELMS,
+    KUBERNETES,
+    NAMESPACE,
+    PROFILES,
+    RELEASE,
+    Case,
+    fingerprint,
+    ray_service,
+    rendered,
+    run,
+    values,
+)
+
+_OWN_SCHEMAS = {"RayService", "HTTPRoute", "GRPCRoute", "PodMonitor", "ServiceMonitor", "PrometheusRule"}
+_NO_SCHEMA = {"Certificate"}  # cert-manager's definition is not at hand
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _schemas_are_read_once() -> Iterator[None]:
+    with patch.object(kubernetes_validate.utils, "schema_contents", cache(kubernetes_validate.utils.schema_contents)):
+        yield
+
+
+@pytest.mark.parametrize("helm", HELMS)
+@pytest.mark.parametrize("case", PROFILES, ids=str)
+def test_lint_finds_nothing(helm: str, case: Case) -> None:
+    run(helm, "lint", "--strict", CHART, "-n", NAMESPACE, *values(case), case=case)
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_both_helms_render_the_same(case: Case, kubernetes: str) -> None:
+    helm3, helm4 = (rendered(case, helm, kubernetes) for helm in HELMS)
+    assert sorted(map(fingerprint, helm3)) == sorted(map(fingerprint, helm4))
+
+
+@pytest.mark.parametrize("kubernetes", KUBERNETES)
+def test_kubernetes_accepts_all_objects(kubernetes: str) -> None:
+    objects = {fingerprint(each): each for case in CASES for each in rendered(case, "helm4", kubernetes)}
+    builtin = [each for each in objects.values() if each["kind"] not in _OWN_SCHEMAS | _NO_SCHEMA]
+    assert builtin
+    for each in builtin:
+        assert kubernetes_validate.validate(each, kubernetes, strict=True)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_custom_resources_fit_their_definitions(case: Case) -> None:
+    custom = [each for each in rendered(case) if each["kind"] in _OWN_SCHEMAS]
+    assert {each["kind"] for each in custom} >= {"RayService"}
+    for each in custom:
+        crd.check(each)
+
+
+def test_pods_inside_a_ray_service_are_what_kubernetes_accepts() -> None:
+    templates = {}
+    for case in CASES:
+        cluster = ray_service(case)["spec"]["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            pod = {"apiVersion": "v1", "kind": "Pod", **group["template"]}
+            templates[fingerprint(pod)] = pod
+    for pod in templates.values():
+        assert kubernetes_validate.validate(pod, KUBERNETES[-1], strict=True)
+
+
+def test_every_object_is_in_the_namespace_of_the_release() -> None:
+    for case in CASES:
+        for each in rendered(case):
+            expected = None if each["kind"] == "PriorityClass" else NAMESPACE
+            assert each["metadata"].get("namespace") == expected
+
+
+def test_no_two_objects_have_one_name() -> None:
+    for case in CASES:
+        names = [(each["kind"], each["metadata"]["name"]) for each in rendered(case)]
+        assert len(names) == len(set(names)), case
+
+
+def test_extra_objects_are_rendered_as_templates() -> None:
+    assert any(each["metadata"]["name"] == "codegemma-extra" for each in rendered(CASE["extra"]))
+
+
+@pytest.mark.parametrize("case", [*PROFILES, CASE["anyone"], CASE["no-network-policy"]], ids=str)
+def test_notes_give_the_next_commands(case: Case) -> None:
+    # Helm 3 shows notes only where it reaches a cluster: test_lifecycle.py does.
+    arguments = ("install", RELEASE, CHART, "-n", NAMESPACE, "--dry-run=client", *values(case))
+    notes = run("helm4", *arguments, case=case).stdout.partition("\nNOTES:\n")[2]
+    assert "helm test codegemma -n codegemma --logs" in notes
+    assert "kubectl -n codegemma port-forward service/codegemma-http 8000" in notes
+    assert ("codegemma keys create NAME" in notes) == (case.name != "anyone")
+    assert ("networkPolicy.enabled is false" in notes) == (case.name == "no-network-policy")
+
+
+def test_a_release_of_another_name_gets_a_prefix() -> None:
+    result = run("helm4", "template", "assist", CHART, *values(CASE["demo"]), case=CASE["demo"])
+    assert "name: assist-codegemma-http" in result.stdout

@@ -1,0 +1,189 @@
+"""Mistakes in values, each refused by both Helms with the key in the message."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from serving.topology import Topology
+from tests.helm.chart import CASE, CLAIM, HELMS, KEYS, Case, merged, template
+
+
+@dataclass(frozen=True)
+class Mistake:
+    """Values on top of a good case, and what the message must name."""
+
+    names: tuple[str, ...]
+    values: dict[str, Any]
+    base: str = "gpu"
+
+
+def _model(**fields: Any) -> dict[str, Any]:
+    good = {"id": "model", "checkpoint": "/models/model", "roles": ["fim"], "topology": {"accelerator": "gpu"}}
+    return {"serving": {"models": [merged(good, fields)]}}
+
+
+def _worker(**fields: Any) -> dict[str, Any]:
+    good = {"name": "gpu", "accelerator": "gpu", "minReplicas": 1, "maxReplicas": 2, "cpu": 8, "memory": "32Gi"}
+    return {"workers": [merged(good, fields)]}
+
+
+def _slice(**fields: Any) -> dict[str, Any]:
+    return _worker(name="slices", accelerator="tpu-v5litepod", **fields)
+
+
+def _environment(name: str) -> dict[str, Any]:
+    return {"ray": {"environment": {name: "0"}}}
+
+
+SCHEMA = [
+    Mistake(("gatway",), {"gatway": {"minReplicas": 2}}),
+    Mistake(("serving", "models"), {"serving": {"models": None}}),
+    Mistake(("models", "0", "checkpoint"), {"serving": {"models": [{"id": "a", "roles": ["fim"]}]}}),
+    Mistake(("models", "0", "topolgy"), _model(topolgy={"accelerator": "gpu"})),
+    Mistake(("models", "0", "roles"), _model(roles=["completion"])),
+    Mistake(("models", "0", "accelerator"), _model(topology={"accelerator": "h100"})),
+    Mistake(("models", "0", "limits", "max_rows"), _model(limits={"max_rows": "many"})),
+    Mistake(("models", "0", "drain_timeout_s"), _model(drain_timeout_s=0)),
+    Mistake(("models", "0", "autoscaling", "max_replicas"), _model(autoscaling={"min_replicas": 1})),
+    Mistake(("gateway", "keys_file"), {"serving": {"gateway": {"keys_file": "/keys.yaml"}}}),
+    Mistake(("gateway", "anyone"), {"serving": {"gateway": {"anyone": True}}}),
+    Mistake(("gateway", "request_timeout_s"), {"serving": {"gateway": {"request_timeout_s": -1}}}),
+    Mistake(("workers",), {"workers": []}),
+    Mistake(("workers", "0", "name"), _worker(name="GPU_nodes")),
+    Mistake(("workers", "0", "accelerator"), _worker(accelerator="tpu")),
+    Mistake(("workers", "0", "topology"), _worker(topology="2x3")),
+    Mistake(("workers", "0", "replicas"), _worker(replicas=2)),
+    Mistake(("workers", "0", "cpu"), _worker(cpu="eight")),
+    Mistake(("workers", "0", "memory"), _worker(memory=32)),
+    Mistake(("workers", "0", "minReplicas"), _worker(minReplicas=-1)),
+    Mistake(("head", "replicas"), {"head": {"replicas": 2}}),
+    Mistake(("gateway", "minReplicas"), {"gateway": {"minReplicas": "two"}}),
+    Mistake(("gateway", "minReplicas"), {"gateway": {"minReplicas": 0}}),
+    Mistake(("auth", "required"), {"auth": {"required": "yes"}}),
+    Mistake(("auth", "keys"), {"auth": {"keys": ["cg_12345678_secret"]}}),
+    Mistake(("models", "volume", "hostPath"), {"models": {"volume": {"hostPath": "/mnt"}}}),
+    Mistake(("s3", "bucket"), {"models": {"volume": {"s3": {"bucket": "s3://models"}}}}),
+    Mistake(("redis", "address"), {"gcs": {"redis": {"address": "redis"}}}),
+    Mistake(("redis", "password"), {"gcs": {"redis": {"password": "secret"}}}),
+    Mistake(("ray", "version"), {"ray": {"version": "latest"}}),
+    Mistake(("ray", "upgradeStrategy"), {"ray": {"upgradeStrategy": "NewClusterWithIncrementalUpgrade"}}),
+    Mistake(("image", "pullPolicy"), {"image": {"pullPolicy": "Sometimes"}}),
+    Mistake(("image", "repository"), {"image": {"repository": "codegemma:1.0"}}),
+    Mistake(("networkPolicy", "clients", "0", "namespace"), {"networkPolicy": {"clients": [{"namespace": "a"}]}}),
+    Mistake(("networkPolicy", "operator"), {"networkPolicy": {"operator": []}}),
+    Mistake(("envoy", "replicas"), {"edge": {"envoy": {"replicas": 1}}}),
+    Mistake(("runbookUrl",), {"monitoring": {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}}),
+    Mistake(("errorRatio",), {"monitoring": {"prometheusRule": {"errorRatio": 2}}}),
+    Mistake(("autoscaling",), {"autoscaling": {"enabled": True}}),
+]
+
+TEMPLATES = [
+    Mistake(("auth.existingSecret", "codegemma keys create", "auth.required=false"), {"auth": {"existingSecret": ""}}),
+    Mistake(("auth.existingSecret=codegemma-keys", "auth.required=false"), {"auth": {"required": False}}),
+    Mistake(("models.volume", "codegemma-2b", "/models/codegemma-2b"), {"models": {"volume": {"existingClaim": ""}}}),
+    Mistake(("existingClaim and s3.bucket",), {"models": {"volume": {"s3": {"bucket": "m"}}}}),
+    Mistake(("workers", "name gpu is taken"), {"workers": _worker()["workers"] * 2}),
+    Mistake(("workers", "name gateway is taken by the Gateways"), _worker(name="gateway")),
+    Mistake(("workers.gpu.minReplicas=3", "maxReplicas=2"), _worker(minReplicas=3)),
+    Mistake(("workers.gpu.topology=2x2", "accelerator=gpu"), _worker(topology="2x2")),
+    Mistake(("workers.slices.gpuType=nvidia-l4",), _slice(topology="2x2", gpuType="nvidia-l4")),
+    Mistake(("workers.slices.topology is missing",), _slice()),
+    Mistake(("workers.slices.chipsPerHost=2",), _slice(topology="2x2", chipsPerHost=2)),
+    Mistake(("workers.slices.chipsPerHost=8", "topology=4x4"), _slice(topology="4x4", chipsPerHost=8)),
+    Mistake(("workers.gpu.minAvailable=2", "minReplicas=2"), _worker(minReplicas=2, minAvailable=2)),
+    Mistake(
+        ("serving.models model", "1 host(s) x 4 of gpu", "gpu (gpu, 1 x 1 chips)"),
+        merged(_model(topology={"chips_per_host": 4}), _worker()),
+    ),
+    Mistake(
+        ("serving.models model", "2 host(s) x 4 of tpu-v5litepod", "slices (tpu-v5litepod, 1 x 8 chips)"),
+        merged(
+            _model(topology={"accelerator": "tpu-v5litepod", "chips_per_host": 4, "hosts": 2}),
+            _slice(topology="2x4", chipsPerHost=8),
+        ),
+    ),
+    Mistake(("serving.models gemma-3-270m", "of cpu", "gpu (gpu"), _worker(), base="demo"),
+    Mistake(("gateway.minReplicas=3", "gateway.maxReplicas=2"), {"gateway": {"minReplicas": 3}}),
+    Mistake(("gateway.minReplicas=2", "serving.gateway.replicas=1"), {"gateway": {"minReplicas": 2}}),
+    Mistake(("serving.gateway.replicas=3", "gateway.maxReplicas=2"), {"serving": {"gateway": {"replicas": 3}}}),
+    Mistake(("gateway.minAvailable=3", "gateway.minReplicas=3"), {"gateway": {"minAvailable": 3}}, base="gpu-ha"),
+    Mistake(("terminationGracePeriodSeconds=120", "drain_timeout_s", "165"), {"terminationGracePeriodSeconds": 120}),
+    Mistake(("ray.environment.RAY_SERVE_ENABLE_HA_PROXY=0", "to be 1"), _environment("RAY_SERVE_ENABLE_HA_PROXY")),
+    Mistake(("edge.ingress.host",), {"edge": {"ingress": {"enabled": True}}}),
+    Mistake(("edge.ingress.tlsSecret",), {"edge": {"ingress": {"enabled": True, "host": "a.b"}}}),
+    Mistake(
+        ("edge.controllerNamespace", "ingress-nginx"),
+        {"edge": {"ingress": {"enabled": True, "host": "a.b", "tlsSecret": "tls"}}},
+    ),
+    Mistake(("edge.gatewayApi.parentRefs",), {"edge": {"gatewayApi": {"enabled": True}}}),
+    Mistake(
+        ("edge.gatewayApi", "httpHostnames=[a.b]", "grpcHostnames=[a.b]"),
+        {
+            "edge": {
+                "gatewayApi": {
+                    "enabled": True,
+                    "parentRefs": [{"name": "edge"}],
+                    "httpHostnames": ["a.b"],
+                    "grpcHostnames": ["a.b"],
+                }
+            }
+        },
+    ),
+    Mistake(("edge.certificate", "issuerRef.name"), {"edge": {"certificate": {"enabled": True}}}),
+    Mistake(("edge.envoy.tlsSecret",), {"edge": {"envoy": {"enabled": True}}}),
+    Mistake(("monitoring.prometheusRule.runbookUrl",), {"monitoring": {"prometheusRule": {"enabled": True}}}),
+]
+
+
+def _refusal(helm: str, mistake: Mistake) -> str:
+    base = CASE[mistake.base]
+    result = template(helm, Case("mistake", base.profiles, merged(base.values, mistake.values)), check=False)
+    assert result.returncode, f"{mistake.values} was accepted"
+    return result.stderr
+
+
+@pytest.mark.parametrize("helm", HELMS)
+@pytest.mark.parametrize("mistake", SCHEMA, ids=lambda mistake: ".".join(mistake.names))
+def test_the_schema_names_the_key_that_is_wrong(helm: str, mistake: Mistake) -> None:
+    message = _refusal(helm, mistake)
+    assert "schema" in message
+    path = message.replace("/", ".")  # Helm 4 writes JSON pointers
+    for name in mistake.names:
+        assert name in path
+
+
+@pytest.mark.parametrize("helm", HELMS)
+@pytest.mark.parametrize("mistake", TEMPLATES, ids=lambda mistake: mistake.names[0])
+def test_the_templates_name_key_value_and_remedy(helm: str, mistake: Mistake) -> None:
+    message = _refusal(helm, mistake)
+    assert "nil pointer" not in message
+    for name in mistake.names:
+        assert name in message
+
+
+@pytest.mark.parametrize(
+    ("release", "reason"), [("a" * 40, "47"), ("1st", "starts with a letter")], ids=["too-long", "a-digit-first"]
+)
+def test_release_names_that_kuberay_refuses_are_refused(release: str, reason: str) -> None:
+    from tests.helm.chart import CHART, run, values
+
+    result = run("helm4", "template", release, CHART, *values(CASE["demo"]), case=CASE["demo"], check=False)
+    assert result.returncode and reason in result.stderr
+
+
+def test_the_slices_of_the_schema_are_those_of_the_service() -> None:
+    from helm.derived import schema
+
+    offered = schema()["properties"]["workers"]["items"]["properties"]["topology"]["enum"]
+    for topology in offered:
+        rows, columns = map(int, topology.split("x"))
+        chips = rows * columns
+        hosts = max(1, chips // 4)
+        shape = Topology(accelerator="tpu-v5litepod", chips_per_host=chips // hosts, hosts=hosts).slice_shape
+        assert shape == topology
+
+
+def test_every_value_of_the_mistakes_is_right_without_its_mistake() -> None:
+    good = Case("good", ("gpu",), merged(KEYS, CLAIM, _model(), _worker()))
+    assert template("helm4", good).returncode == 0

@@ -1,0 +1,66 @@
+"""`codegemma serve` as a process of its own."""
+
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from pathlib import Path
+
+import pytest
+
+from bench.cluster import free_port, ports_beside_another
+
+COMMAND = Path(sys.executable).parent / "codegemma"
+_MARK = "CODEGEMMA_TEST_RUN"
+
+
+class Server:
+    """`codegemma serve` with ports of its own: another cluster may run beside it."""
+
+    def __init__(self, *options: str) -> None:
+        self.mark = uuid.uuid4().hex
+        self.http_port, self.grpc_port = free_port(), free_port()
+        environment = {**os.environ, **ports_beside_another(), _MARK: self.mark, "XLA_FLAGS": ""}
+        environment.pop("RAY_ADDRESS", None)
+        ports = {"--http-port": self.http_port, "--grpc-port": self.grpc_port, "--metrics-port": free_port()}
+        command = [str(COMMAND), "serve", *options, *(str(part) for port in ports.items() for part in port)]
+        self.process = subprocess.Popen(
+            command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+
+    def __enter__(self) -> "Server":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def output_until(self, text: str) -> str:
+        """What it prints up to a line with this text."""
+        output = ""
+        for line in self.process.stdout:
+            output += line
+            if text in line:
+                return output
+        pytest.fail(f"it ended before it printed {text!r}:\n{output}")
+
+    def ends_well_by(self, signal_number: signal.Signals) -> None:
+        """A signal ends it with status 0, and no process stays behind."""
+        self.process.send_signal(signal_number)
+        output, _ = self.process.communicate(timeout=120)
+        assert self.process.returncode == 0, output
+        assert _processes_with(self.mark) == []
+
+
+def _processes_with(mark: str) -> list[str]:
+    """The command lines of all processes that inherited the mark in their environment."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"{_MARK}={mark}".encode() in (process / "environ").read_bytes():
+                found.append((process / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:  # it ended, or is not ours
+            continue
+    return found

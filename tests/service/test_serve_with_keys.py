@@ -1,0 +1,101 @@
+"""`codegemma serve` for other machines too: with API keys, and not without."""
+
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import httpx
+import pytest
+import yaml
+from codegemma.v1.model_service_pb2 import ListModelsRequest
+from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
+
+from serving.cli.serve_file import demo_file
+from serving.config import Role
+from serving.keys import KeyFile
+from tests.service.serve_process import COMMAND, Server
+from tests.service.tiny_codegemma import write_tiny_codegemma
+
+pytestmark = pytest.mark.timeout(600)  # the first start compiles
+
+
+def write_config(directory: Path, **gateway: object) -> Path:
+    """A service of a tiny model that listens on every interface."""
+    document = yaml.safe_load(demo_file().read_text())
+    document["http_options"]["host"] = "0.0.0.0"
+    limits = {"max_rows": 2, "max_step_tokens": 32, "max_context": 256, "kv_tokens": 512}
+    checkpoint = str(write_tiny_codegemma(directory))
+    model = {"id": "tiny", "checkpoint": checkpoint, "roles": ["fim"], "dtype": "float32", "limits": limits}
+    document["applications"][0]["args"] = {"models": [model], "gateway": gateway}
+    path = directory / "service.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+@dataclass(frozen=True)
+class Started:
+    """A service that is ready, the key that opens it, and what it printed."""
+
+    url: str
+    grpc_target: str
+    keys_file: Path
+    key: str
+    output: str
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
+    directory = tmp_path_factory.mktemp("with-keys")
+    file, key = KeyFile().with_new("test", "", tuple(Role))
+    file.write(directory / "keys.yaml")
+    config = write_config(directory, keys_file=str(directory / "keys.yaml"))
+    with Server("--config", str(config)) as server:
+        output = server.output_until("Ctrl-C drains")
+        yield Started(
+            f"http://127.0.0.1:{server.http_port}",
+            f"127.0.0.1:{server.grpc_port}",
+            directory / "keys.yaml",
+            key,
+            output,
+        )
+        server.ends_well_by(signal.SIGINT)
+
+
+def test_nothing_is_answered_without_a_key(started: Started) -> None:
+    assert httpx.get(f"{started.url}/v1/models").status_code == 401
+    with grpc.insecure_channel(started.grpc_target) as channel, pytest.raises(grpc.RpcError) as raised:
+        ModelServiceStub(channel).ListModels(ListModelsRequest())
+    assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
+    assert httpx.get(f"{started.url}/health").status_code == 200
+
+
+@pytest.mark.parametrize("what", ["HTTP", "gRPC"])
+def test_the_printed_example_works_with_the_key(started: Started, what: str) -> None:
+    command = re.split(r"\n\n", started.output.split(f"Complete by {what}:\n\n")[1])[0].replace("0.0.0.0", "127.0.0.1")
+    environment = os.environ | {"CODEGEMMA_API_KEY": started.key}
+    subprocess.run(["bash", "-c", command], env=environment, capture_output=True, timeout=120, check=True)
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120)
+    assert "bearer token" in done.stdout + done.stderr  # without it
+
+
+def test_a_key_that_is_made_or_revoked_counts_at_once(started: Started) -> None:
+    command = [str(COMMAND), "keys", "create", "another", "--file", str(started.keys_file)]
+    key = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    headers = {"authorization": f"Bearer {key}"}
+    assert httpx.get(f"{started.url}/v1/models", headers=headers).status_code == 200
+    command = [str(COMMAND), "keys", "revoke", key.split("_")[1], "--file", str(started.keys_file)]
+    subprocess.run(command, capture_output=True, check=True)
+    assert httpx.get(f"{started.url}/v1/models", headers=headers).status_code == 401
+    assert httpx.get(f"{started.url}/v1/models", headers={"x-api-key": started.key}).status_code == 200
+
+
+def test_it_does_not_start_for_other_machines_without_keys(tmp_path: Path) -> None:
+    command = [str(COMMAND), "serve", "--config", str(write_config(tmp_path))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 2
+    assert "gateway.keys_file is not set" in " ".join(done.stderr.split())
