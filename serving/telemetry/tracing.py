@@ -5,7 +5,7 @@ go is said by the environment of every process of the service:
 
 - `OTEL_EXPORTER_OTLP_ENDPOINT`: a collector, over HTTP; needs `pip install codegemma-serving[tracing]`.
 - `CODEGEMMA_TRACE_FILE`: a file to which each process appends its spans, one JSON object a line.
-- `OTEL_TRACES_SAMPLER` and `OTEL_TRACES_SAMPLER_ARG`: which requests; by default all but those whose client says not to.
+- `OTEL_TRACES_SAMPLER`, `OTEL_TRACES_SAMPLER_ARG`: which requests; by default all but those whose client says not to.
 
 Without the first two nothing is followed. No span holds text of a prompt or an answer.
 """
