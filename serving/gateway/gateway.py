@@ -48,13 +48,13 @@ class Gateway(GrpcService):
         self._config = config.gateway
         access = access_for(config.gateway, _http_host())
         self._pools = pools
-        self._metrics = RequestRecords(RayRecorder(), config.models)
-        self._service = CodeService(models, config.gateway, config.routing, access, self._metrics)
+        self._records = RequestRecords(RayRecorder(), config.models)
+        self._service = CodeService(models, config.gateway, config.routing, access, self._records)
         GrpcService.__init__(self, self._service, config.gateway)
 
     async def check_health(self) -> None:
         """Called by Ray Serve every second; a Gateway is healthy when it answers, so it tells the metrics how it is."""
-        self._metrics.report(self._pools)
+        self._records.report(self._pools)
 
     def __serve_build_asgi_app__(self) -> Starlette:
         return build_http_app(lambda: self._service, self._config)

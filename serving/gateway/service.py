@@ -64,6 +64,19 @@ class ModelInfo:
     version: str
 
 
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How a service is.
+
+    Attributes:
+      ready: whether requests should come.
+      unavailable: ids of the models that no group answers for now.
+    """
+
+    ready: bool
+    unavailable: tuple[str, ...]
+
+
 _NO_ROUTING = RoutingConfig()
 _OPEN = OpenAccess()
 _ANOTHER_MODEL_MAY = frozenset({Reason.OVERLOADED, Reason.UNAVAILABLE})
@@ -78,7 +91,7 @@ class CodeService:
         gateway: GatewayConfig,
         routing: RoutingConfig = _NO_ROUTING,
         access: Access = _OPEN,
-        metrics: RequestRecords | None = None,
+        records: RequestRecords | None = None,
     ) -> None:
         """Raises ValueError if a model cannot do what its roles say.
 
@@ -87,13 +100,14 @@ class CodeService:
           gateway: limits.
           routing: which model answers what.
           access: tells who calls; asked by each protocol, before it looks at a request.
-          metrics: records how requests end; None: nothing does.
+          records: keeps how requests end; None: nothing does.
         """
         self.access = access
-        self._metrics = metrics or RequestRecords(NoRecorder())
+        self._records = records or RequestRecords(NoRecorder())
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
+        self._was_complete = False
         self._renderers = {
             model.config.id: PromptRenderer(model.tokenizer, model.config.fim_format) for model in models
         }
@@ -116,10 +130,18 @@ class CodeService:
         """
         return self._info(self._router.named(name))
 
-    async def unready_models(self) -> tuple[str, ...]:
-        """The ids of the models that no group answers for now; with none of them the service is ready."""
-        ready = await asyncio.gather(*(model.backend.ready() for model in self._models))
-        return tuple(model.config.id for model, is_ready in zip(self._models, ready, strict=True) if not is_ready)
+    async def health(self) -> Health:
+        """Whether requests should come here, and which models no group answers for now.
+
+        Not before every model has answered once, so that nobody comes to a service that is starting. From then on one
+        model is enough: that chat is down must not take completions out of service.
+        """
+        answers = await asyncio.gather(*(model.backend.ready() for model in self._models))
+        unavailable = tuple(
+            model.config.id for model, answering in zip(self._models, answers, strict=True) if not answering
+        )
+        self._was_complete = self._was_complete or not unavailable
+        return Health(ready=self._was_complete and any(answers), unavailable=unavailable)
 
     def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
         """How many tokens the rendered prompt is, BOS included, and for which model.
@@ -153,7 +175,7 @@ class CodeService:
         timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
         role = self._router.role(request)
         about = {"codegemma.request_id": request.request_id, "codegemma.protocol": request.protocol}
-        with self._metrics.request(request, role) as watch, request_span(role, request.trace, about) as span:
+        with self._records.request(request, role) as watch, request_span(role, request.trace, about) as span:
             traced = replace_fields(request, trace=traceparent_of(span))
             async with aclosing(self._answer(traced, timeout_s, watch)) as chunks:
                 async for chunk in chunks:

@@ -15,6 +15,7 @@ _KEY_S = 0.22
 _BURST_KEYS = 8
 _READS_S = 3.0
 _CONTEXT_LINES = 60
+"""Around the cursor; fewer than every file has."""
 _QUESTIONS = (
     "Explain what this code does.",
     "Write a unit test for this code.",

@@ -27,8 +27,8 @@ from serving.errors import ServingError
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
 
-OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
-TRACE_FILE = "CODEGEMMA_TRACE_FILE"
+_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_TRACE_FILE = "CODEGEMMA_TRACE_FILE"
 _SERVICE = "codegemma-serving"
 _NANO = 1_000_000_000
 
@@ -120,13 +120,13 @@ def _tracer() -> trace.Tracer:
 
 
 def _exporter() -> "SpanExporter | None":
-    if path := os.environ.get(TRACE_FILE):
+    if path := os.environ.get(_TRACE_FILE):
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
         # Appended a line at a time, so that processes can share the file.
         file = open(path, "a", buffering=1)  # noqa: SIM115 - for as long as the process lives
         return ConsoleSpanExporter(out=file, formatter=lambda span: span.to_json(indent=None) + "\n")
-    if os.environ.get(OTLP_ENDPOINT):
+    if os.environ.get(_OTLP_ENDPOINT):
         from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 
         return OTLPSpanExporter()

@@ -12,8 +12,10 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
+from serving.config import GatewayConfig, Role
+from serving.gateway.service import CodeService
 from tests.gateway.grpc_server import grpc_server
-from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
+from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
 
 SERVICES = [
     "codegemma.v1.CodeAssistService",
@@ -47,6 +49,19 @@ async def test_nothing_serves_while_no_group_answers(codegemma):
     async with grpc_server(one_model_service(backend)) as target, grpc.aio.insecure_channel(target) as channel:
         answer = await HealthStub(channel).Check(HealthCheckRequest())
     assert answer.status == HealthCheckResponse.NOT_SERVING
+
+
+async def test_all_serve_while_one_model_answers_once_all_have(codegemma):
+    backends = [ScriptedBackend(codegemma) for _ in range(2)]
+    models = [served_model(backends[0], "fim-model", Role.FIM), served_model(backends[1], "chat-model", Role.CHAT)]
+    service = CodeService(models, GatewayConfig())
+    async with grpc_server(service) as target, grpc.aio.insecure_channel(target) as channel:
+        said = []
+        for answering in ((True, False), (True, True), (True, False), (False, False)):
+            backends[0].answers, backends[1].answers = answering
+            said.append((await HealthStub(channel).Check(HealthCheckRequest())).status)
+    serving, not_serving = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
+    assert said == [not_serving, serving, serving, not_serving]
 
 
 async def test_checking_a_service_that_is_not_there_is_not_found(channel):

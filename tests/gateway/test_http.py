@@ -7,9 +7,13 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
-from tests.gateway.scripted_backend import ScriptedBackend
+from serving.gateway.http.app import build_http_app
+from serving.gateway.service import CodeService
+from serving.gateway.text.tokenizer import Tokenizer
+from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 USER = [{"role": "user", "content": "Hi"}]
 
@@ -253,6 +257,23 @@ async def test_health_names_the_models_that_no_group_answers_for(client: httpx.A
     assert answer.status_code == 503
     assert answer.headers["retry-after"]
     assert "codegemma-test" in answer.json()["error"]["message"]
+
+
+async def test_health_waits_for_every_model_and_then_needs_one(codegemma: Tokenizer):
+    backends = [ScriptedBackend(codegemma) for _ in range(2)]
+    models = [served_model(backends[0], "fim-model", Role.FIM), served_model(backends[1], "chat-model", Role.CHAT)]
+    service = CodeService(models, GatewayConfig())
+    transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        backends[1].answers = False
+        assert (await client.get("/health")).status_code == 503  # completions alone, but it is only starting
+        backends[1].answers = True
+        assert (await client.get("/health")).json() == {"status": "ok"}
+        backends[1].answers = False
+        answer = await client.get("/health")
+        assert (answer.status_code, answer.json()) == (200, {"status": "degraded", "unavailable": ["chat-model"]})
+        backends[0].answers = False
+        assert (await client.get("/health")).status_code == 503
 
 
 async def test_the_prompts_of_one_request_do_not_supersede_each_other(

@@ -30,8 +30,8 @@ class Observed:
     def __init__(self, backend: ScriptedBackend) -> None:
         model = served_model(backend, "both", Role.FIM, Role.CHAT)
         self.recorder = MemoryRecorder()
-        self.metrics = RequestRecords(self.recorder, [model.config])
-        self.service = CodeService([model], GatewayConfig(), metrics=self.metrics)
+        self.records = RequestRecords(self.recorder, [model.config])
+        self.service = CodeService([model], GatewayConfig(), records=self.records)
         app = build_http_app(lambda: self.service, GatewayConfig())
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://gateway"
@@ -96,12 +96,12 @@ async def test_a_client_that_goes_away_is_counted_as_such(observed: Observed, ba
     async with grpc_server(observed.service) as address, grpc.aio.insecure_channel(address) as channel:
         call = CodeAssistServiceStub(channel).StreamComplete(pb.StreamCompleteRequest(prompt="a"))
         await backend.paused.wait()
-        observed.metrics.report({})
+        observed.records.report({})
         assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="grpc") == 1
         call.cancel()
         async with asyncio.timeout(30):
             await backend.idle.wait()
-        observed.metrics.report({})
+        observed.records.report({})
     assert observed.ended(reason="cancelled") == 1
     assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="grpc") == 0
 
@@ -124,6 +124,6 @@ async def test_waiting_requests_and_groups_are_told_by_model(observed: Observed)
         waiting = 3
         groups = 2
 
-    observed.metrics.report({"both": Pool()})
+    observed.records.report({"both": Pool()})
     assert observed.recorder.last(metrics.WAITING_REQUESTS, model="both") == 3
     assert observed.recorder.last(metrics.READY_GROUPS, model="both") == 2

@@ -5,7 +5,7 @@
 - {name: grpc, containerPort: 9000}
 {{- end }}
 
-{{- /* Ready when a Gateway answers on both ports and every model has a group: two questions, so a program asks. */}}
+{{- /* Ready when both ports say so: two questions, so a program asks. */}}
 {{- define "codegemma.gatewayReadiness" -}}
 exec:
   command: [python, /etc/codegemma/scripts/ready.py, "8000", "9000"]

@@ -135,7 +135,7 @@ class GrpcService(StandardServices):
         )
 
     async def _is_ready(self) -> bool:
-        return not await self._service.unready_models()
+        return (await self._service.health()).ready
 
     def _admit(self, message: Message, context: GrpcContext) -> Caller:
         """Who calls, with a message that can be read and is not too large."""

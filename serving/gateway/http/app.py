@@ -44,10 +44,14 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     """
 
     async def health(request: Request) -> Response:
-        if unready := await get_service().unready_models():
+        health = await get_service().health()
+        if not health.ready:
             raise ServingError(
-                Reason.UNAVAILABLE, f"No replica group answers for {', '.join(unready)}. It may be starting; try again."
+                Reason.UNAVAILABLE,
+                f"No replica group answers for {', '.join(health.unavailable)}. It may be starting; try again.",
             )
+        if health.unavailable:
+            return json_response({"status": "degraded", "unavailable": health.unavailable})
         return json_response({"status": "ok"})
 
     async def models(request: Request) -> Response:
