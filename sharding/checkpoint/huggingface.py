@@ -19,7 +19,9 @@ from sharding.checkpoint.parameters import bind
 from sharding.checkpoint.source import Encoding, StoredTensor, TensorSource
 from sharding.config import GemmaConfig
 
-_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+CONFIG_FILE = "config.json"
+INDEX_FILE = "model.safetensors.index.json"
+_SINGLE = "model.safetensors"
 _DTYPES: dict[str, npt.DTypeLike] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
 _MAX_HEADER = 100 * 2**20
 """The format's own limit."""
@@ -53,7 +55,7 @@ def read_huggingface(directory: Path) -> tuple[GemmaConfig, dict[str, TensorSour
     Raises:
       CheckpointError: a file or tensor is missing, superfluous, wrongly shaped, truncated or not understood.
     """
-    config_file = directory / "config.json"
+    config_file = directory / CONFIG_FILE
     try:
         config = gemma_config_from_hf(_read_json(config_file))
     except (CheckpointError, KeyError, TypeError, ValueError) as error:
@@ -64,14 +66,14 @@ def read_huggingface(directory: Path) -> tuple[GemmaConfig, dict[str, TensorSour
         tensors = read_header(file)
         absent = sorted(names - tensors.keys())
         if absent:
-            raise CheckpointError(f"{file}: tensor {absent[0]}, which {_INDEX} places here, is missing.")
+            raise CheckpointError(f"{file}: tensor {absent[0]}, which {INDEX_FILE} places here, is missing.")
         for name, tensor in tensors.items():
             if _ignored(name):
                 continue
             other = stored.setdefault(_text_name(name), tensor)
             if other is not tensor:
                 raise CheckpointError(f"{file}: tensor {name} is in {other.file} too. Remove one.")
-    return config, bind(config, stored, lambda path: _stored_name(path, config), where=str(directory))
+    return config, bind(config, stored, lambda path: stored_name(path, config), where=str(directory))
 
 
 def read_header(file: Path) -> dict[str, StoredTensor]:
@@ -113,11 +115,11 @@ def _stored_tensor(file: Path, name: str, entry: Mapping[str, Any], data_start: 
 
 def _shards(directory: Path) -> dict[Path, set[str]]:
     """The safetensors files, each with the names that the index places in it (none without an index)."""
-    index_file = directory / _INDEX
+    index_file = directory / INDEX_FILE
     if not index_file.exists():
         single = directory / _SINGLE
         if not single.exists():
-            raise CheckpointError(f"{directory}: there is neither {_SINGLE} nor {_INDEX}.")
+            raise CheckpointError(f"{directory}: there is neither {_SINGLE} nor {INDEX_FILE}.")
         return {single: set()}
     shards: dict[Path, set[str]] = {}
     weight_map = _read_json(index_file).get("weight_map")
@@ -155,7 +157,8 @@ def _text_name(name: str) -> str:
     return name
 
 
-def _stored_name(path: str, config: GemmaConfig) -> str:
+def stored_name(path: str, config: GemmaConfig) -> str:
+    """What a parameter is called in the files."""
     match path.split(".", 2):
         case ["layers", layer, parameter]:
             names = _LAYER_NAMES if config.post_norms else _GEMMA1_LAYER_NAMES

@@ -71,6 +71,31 @@ def gemma_config_from_hf(config: Mapping[str, Any]) -> GemmaConfig:
             raise CheckpointError(f"model_type {other!r} is not supported; gemma, gemma3_text and gemma3 are.")
 
 
+def gemma_config_to_hf(config: GemmaConfig) -> dict[str, Any]:
+    """A `config.json` from which `gemma_config_from_hf` gives this model again."""
+    sizes = {field: getattr(config, name) for name, field in _SIZE_FIELDS.items()}
+    common = {
+        **sizes,
+        "rms_norm_eps": config.rms_norm_eps,
+        "rope_theta": config.rope_theta,
+        "rope_scaling": None if config.rope_scale == 1 else {"rope_type": "linear", "factor": config.rope_scale},
+        "hidden_activation": "gelu_pytorch_tanh",
+        "tie_word_embeddings": True,
+    }
+    if not config.qk_norm:
+        return {"model_type": "gemma", "architectures": ["GemmaForCausalLM"], **common}
+    is_global = [config.window(layer) is None for layer in range(config.num_layers)]
+    return {
+        "model_type": "gemma3_text",
+        "architectures": ["Gemma3ForCausalLM"],
+        **common,
+        "rope_local_base_freq": config.local_rope_theta,
+        "query_pre_attn_scalar": round(config.query_scale**-2, 6),  # a width; the root of it is not exact
+        "sliding_window": config.sliding_window,
+        "layer_types": ["full_attention" if whole else "sliding_attention" for whole in is_global],
+    }
+
+
 def _gemma(config: Mapping[str, Any]) -> GemmaConfig:
     _refuse_unsupported(config)
     theta, scale = _rope(config, config.get("rope_parameters") or {}, config["rope_theta"])

@@ -8,7 +8,8 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
-from tests.cluster.kubernetes_api import KubernetesApi, serve
+from tests.cluster.kubernetes_api import KubernetesApi
+from tests.kubernetes_server import serve
 
 type Run = Callable[..., Result]
 

@@ -1,11 +1,8 @@
 """A Kubernetes API in memory, as far as `codegemma cluster` uses it: kmock, and what kmock does not emulate."""
 
-import asyncio
 import copy
 import json
-import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import aiohttp.web
@@ -132,28 +129,6 @@ class KubernetesApi(kmock.KubernetesEmulator):
     def _next(self) -> str:
         self._version += 1
         return str(self._version)
-
-
-@contextmanager
-def serve(api: KubernetesApi) -> Iterator[str]:
-    """Serves an API on loopback, in a thread of its own. Yields its URL."""
-    started, stop = threading.Event(), threading.Event()
-    where: list[str] = []
-
-    async def run() -> None:
-        async with api, kmock.Server(api) as server:
-            where.append(str(server.url).rstrip("/"))
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    started.wait()
-    try:
-        yield where[0]
-    finally:
-        stop.set()
-        thread.join()
 
 
 def _failure(status: int, reason: str, message: str) -> aiohttp.web.Response:

@@ -12,7 +12,8 @@ from serving.cluster.connection import connect
 from serving.cluster.errors import ClusterError
 from serving.cluster.key_secret import SecretKeys
 from serving.keys import KeyFile
-from tests.cluster.kubernetes_api import KubernetesApi, serve
+from tests.cluster.kubernetes_api import KubernetesApi
+from tests.kubernetes_server import serve
 
 type Keys = Callable[..., Result]
 

@@ -61,6 +61,14 @@ def _slice(topology: str, **fields: Any) -> dict[str, Any]:
     return {"serving": {"models": [model]}, "workers": [worker]}
 
 
+_CONVERSION = {
+    "name": "fim",
+    "source": "/models/raw/codegemma-2b.gguf",
+    "target": "/models/codegemma-2b",
+    "dtype": "bfloat16",
+    "cpu": 4,
+    "memory": "8Gi",
+}
 _CERTIFICATE = {"enabled": True, "secretName": "tls", "dnsNames": ["code.example.com"], "issuerRef": {"name": "acme"}}
 _ROUTES = {
     "enabled": True,
@@ -95,6 +103,7 @@ _TOGGLES: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "convert": {"models": {"convert": [_CONVERSION]}},
     "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
     "certificate": {"edge": {"certificate": _CERTIFICATE}},
@@ -202,6 +211,8 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object, int]]:
         match each["kind"]:
             case "Pod":
                 yield each["metadata"]["name"], each, 1
+            case "Job":
+                yield each["metadata"]["name"], each["spec"]["template"], 1
             case "Deployment":
                 yield each["metadata"]["name"], each["spec"]["template"], each["spec"]["replicas"]
             case "RayService":

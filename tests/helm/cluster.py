@@ -3,8 +3,6 @@
 Helm's own storage, in Secrets, wants an API that reads Protocol Buffers. This one admits, defaults and checks nothing.
 """
 
-import asyncio
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -57,28 +55,6 @@ class KubernetesApi(kmock.KubernetesEmulator):
                     each.raw
                 )
         return found
-
-
-@contextmanager
-def serve(api: KubernetesApi) -> Iterator[str]:
-    """Serves the API on loopback, in a thread of its own. Yields its URL."""
-    started, stop = threading.Event(), threading.Event()
-    where: list[str] = []
-
-    async def run() -> None:
-        async with api, kmock.Server(api) as server:
-            where.append(str(server.url).rstrip("/"))
-            started.set()
-            await asyncio.to_thread(stop.wait)
-
-    thread = threading.Thread(target=asyncio.run, args=(run(),))
-    thread.start()
-    started.wait()
-    try:
-        yield where[0]
-    finally:
-        stop.set()
-        thread.join()
 
 
 @contextmanager

@@ -21,7 +21,8 @@ from tests.helm.chart import (
     run,
     values,
 )
-from tests.helm.cluster import KubernetesApi, postgres, serve
+from tests.helm.cluster import KubernetesApi, postgres
+from tests.kubernetes_server import serve
 
 _CASE = CASE["monitoring"]
 

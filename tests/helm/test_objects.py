@@ -47,7 +47,7 @@ def test_every_container_says_what_it_needs_and_may_take(case: Case) -> None:
 def test_every_lasting_container_is_probed(case: Case) -> None:
     for name, pod, _ in pods(rendered(case)):
         if pod["spec"].get("restartPolicy") == "Never":
-            continue  # a test's pod
+            continue  # a test's pod, or one that converts
         for container in _containers(pod, init=False):
             assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys(), name
 
@@ -91,6 +91,9 @@ def test_service_accounts_exist_and_have_no_rights(case: Case) -> None:
     objects = rendered(case)
     accounts = of_kind(objects, "ServiceAccount")
     for _, pod, _ in pods(objects):
+        if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "convert":
+            assert "serviceAccountName" not in pod["spec"]  # it runs before there are any of ours
+            continue
         assert accounts[pod["spec"]["serviceAccountName"]]["automountServiceAccountToken"] is False
     assert not {each["kind"] for each in objects} & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
 
@@ -365,6 +368,18 @@ def test_gateways_fetch_no_weights_from_a_bucket() -> None:
     assert "--exclude=*.safetensors" in arguments["gateway"]
     assert "--exclude=*.safetensors" not in arguments["gpu"]
     assert all("--endpoint-url=https://minio:9000" in each for each in arguments.values())
+
+
+def test_a_conversion_runs_before_the_service_on_the_claim_that_it_writes() -> None:
+    (job,) = of_kind(rendered(CASE["convert"]), "Job").values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    spec = job["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    options = ["--if-missing", "--dtype", "bfloat16"]
+    paths = ["/models/raw/codegemma-2b.gguf", "/models/codegemma-2b"]
+    assert container["command"] == ["codegemma", "convert", *options, *paths]
+    assert {"name": "models", "mountPath": "/models"} in container["volumeMounts"]
+    assert {"name": "models", "persistentVolumeClaim": {"claimName": "codegemma-models"}} in spec["volumes"]
 
 
 def test_keys_are_mounted_as_a_directory_so_that_changes_reach_the_pod() -> None:

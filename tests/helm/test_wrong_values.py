@@ -32,6 +32,16 @@ def _slice(**fields: Any) -> dict[str, Any]:
     return _worker(name="slices", accelerator="tpu-v5litepod", **fields)
 
 
+_CONVERSION = {
+    "name": "a",
+    "source": "/models/a",
+    "target": "/models/b",
+    "dtype": "bfloat16",
+    "cpu": 1,
+    "memory": "1Gi",
+}
+
+
 def _environment(name: str) -> dict[str, Any]:
     return {"ray": {"environment": {name: "0"}}}
 
@@ -63,6 +73,8 @@ SCHEMA = [
     Mistake(("auth", "required"), {"auth": {"required": "yes"}}),
     Mistake(("auth", "keys"), {"auth": {"keys": ["cg_12345678_secret"]}}),
     Mistake(("models", "volume", "hostPath"), {"models": {"volume": {"hostPath": "/mnt"}}}),
+    Mistake(("convert", "0", "target"), {"models": {"convert": [_CONVERSION | {"target": "/tmp/model"}]}}),
+    Mistake(("convert", "0", "dtype"), {"models": {"convert": [_CONVERSION | {"dtype": "int8"}]}}),
     Mistake(("s3", "bucket"), {"models": {"volume": {"s3": {"bucket": "s3://models"}}}}),
     Mistake(("redis", "address"), {"gcs": {"redis": {"address": "redis"}}}),
     Mistake(("redis", "password"), {"gcs": {"redis": {"password": "secret"}}}),
@@ -82,6 +94,10 @@ TEMPLATES = [
     Mistake(("auth.existingSecret", "codegemma keys create", "auth.required=false"), {"auth": {"existingSecret": ""}}),
     Mistake(("auth.existingSecret=codegemma-keys", "auth.required=false"), {"auth": {"required": False}}),
     Mistake(("models.volume", "codegemma-2b", "/models/codegemma-2b"), {"models": {"volume": {"existingClaim": ""}}}),
+    Mistake(
+        ("models.convert", "models.volume.existingClaim"),
+        {"models": {"volume": {"existingClaim": ""}, "convert": [_CONVERSION]}},
+    ),
     Mistake(("existingClaim and s3.bucket",), {"models": {"volume": {"s3": {"bucket": "m"}}}}),
     Mistake(("workers", "name gpu is taken"), {"workers": _worker()["workers"] * 2}),
     Mistake(("workers", "name gateway is taken by the Gateways"), _worker(name="gateway")),

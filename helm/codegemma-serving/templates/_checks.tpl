@@ -42,6 +42,9 @@
 {{- if gt (len $set) 1 }}
 {{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
 {{- end }}
+{{- if and .Values.models.convert (not $volume.existingClaim) }}
+{{- fail (printf "models.convert has %d entries, but models.volume.existingClaim is empty: there is no volume to write to. Set it, or remove models.convert." (len .Values.models.convert)) }}
+{{- end }}
 {{- if not $set }}
 {{- range .Values.serving.models }}
 {{- if hasPrefix "/models/" .checkpoint }}

@@ -21,13 +21,22 @@ _PREFIX = "tokenizer.ggml."
 
 def load_gguf(path: Path) -> SentencePieceTokenizer:
     """The tokenizer in a GGUF file's metadata, which is a SentencePiece model in other words."""
+    return SentencePieceTokenizer(sentencepiece_model(path))
+
+
+def sentencepiece_model(path: Path) -> ModelProto:
+    """The SentencePiece model that a GGUF file's metadata describe.
+
+    Raises:
+      ValueError: they describe none.
+    """
     metadata = read_metadata(path)
     if (kind := metadata.get(_PREFIX + "model")) != "llama":
         raise ValueError(f"{_PREFIX}model is {kind!r}; only SentencePiece vocabularies ('llama') are supported.")
     missing = [name for name in ("tokens", "scores", "token_type") if _PREFIX + name not in metadata]
     if missing:
         raise ValueError(f"the metadata lacks {', '.join(_PREFIX + name for name in missing)}.")
-    return SentencePieceTokenizer(_sentencepiece_model(metadata))
+    return _sentencepiece_model(metadata)
 
 
 def _sentencepiece_model(metadata: dict[str, object]) -> ModelProto:

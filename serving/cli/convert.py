@@ -1,0 +1,58 @@
+"""`codegemma convert`: a checkpoint made ready for serving, once."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from serving.cli.client import say_error
+
+
+class Dtype(StrEnum):
+    """Of the weights that are written."""
+
+    BFLOAT16 = "bfloat16"
+    FLOAT32 = "float32"
+
+
+def convert(
+    source: Annotated[str, typer.Argument(help="A GGUF file, a directory of Hugging Face files, or package:NAME.")],
+    target: Annotated[Path, typer.Argument(help="A directory to make.")],
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Do nothing if the target is a checkpoint already.")
+    ] = False,
+    dtype: Annotated[Dtype, typer.Option(help="Of the weights.")] = Dtype.BFLOAT16,
+) -> None:
+    """Write a checkpoint as Hugging Face files of 2 GB at most, with its tokenizer.
+
+    What is quantised is decoded once instead of at each start, and hosts read their parts of the files side by side.
+    """
+    from serving.checkpoint_path import checkpoint_path
+    from serving.convert import convert as convert_checkpoint
+    from sharding.checkpoint.errors import CheckpointError
+    from sharding.checkpoint.huggingface import INDEX_FILE
+
+    console = Console(stderr=True)
+    if if_missing and (target / INDEX_FILE).exists():
+        console.print(f"{target} is a checkpoint already.", highlight=False)
+        return
+    columns = TextColumn("converting"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    try:
+        with Progress(*columns, console=console) as progress:
+            task = progress.add_task("converting", total=None)
+            convert_checkpoint(
+                checkpoint_path(source),
+                target,
+                dtype,
+                lambda done, total: progress.update(task, completed=done, total=total),
+            )
+    except (CheckpointError, ValueError, FileNotFoundError) as error:
+        say_error(str(error))
+        raise typer.Exit(1) from None
+    except OSError as error:
+        say_error(f"{target} cannot be written: {error.strerror}. Choose another target, or make room.")
+        raise typer.Exit(1) from None
+    console.print(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)

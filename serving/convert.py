@@ -1,0 +1,66 @@
+"""A checkpoint made ready for serving: decoded, in files that hosts read side by side, its tokenizer beside it."""
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from serving.gateway.text.tokenizers import load_tokenizer
+from serving.gateway.text.tokenizers.gguf import sentencepiece_model
+from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.writer import write_huggingface
+
+_DTYPES: dict[str, npt.DTypeLike] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
+_TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def convert(
+    source: Path,
+    target: Path,
+    dtype: str,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Converts a GGUF file or a directory of Hugging Face files to a directory of Hugging Face files.
+
+    The target appears complete or not at all.
+
+    Args:
+      source: what to convert.
+      target: a directory that is not there yet, or empty.
+      dtype: of its weights, `float32` or `bfloat16`.
+      on_progress: called as `on_progress(done, total)`, in bytes.
+
+    Raises:
+      CheckpointError: the source is no complete checkpoint of a supported model.
+      ValueError: the source has no tokenizer, or the target is not empty.
+      OSError: the target cannot be written.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already and not empty. Remove it, or name another target.")
+    checkpoint = open_checkpoint(source)
+    load_tokenizer(source)  # raises what is wrong with it, before hours of work
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
+    try:
+        _write_tokenizer(source, partial)
+        write_huggingface(checkpoint, partial, _DTYPES[dtype], on_progress)
+        partial.chmod(0o755)  # a temporary directory is for its owner alone
+        if target.exists():
+            target.rmdir()
+        partial.rename(target)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _write_tokenizer(source: Path, target: Path) -> None:
+    if source.is_file():
+        (target / "tokenizer.model").write_bytes(sentencepiece_model(source).SerializeToString())
+        return
+    for name in _TOKENIZER_FILES:
+        if (source / name).is_file():
+            shutil.copy(source / name, target / name)
