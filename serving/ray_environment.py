@@ -15,7 +15,6 @@ RAY_ENVIRONMENT = {
     # A Gateway that is lost before it answered is not the client's business, if there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "330",  # when HAProxy reloads: longer than any stream takes by default
-    "RAY_metrics_report_interval_ms": "2000",  # for `codegemma top`; Ray takes 10 s
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
