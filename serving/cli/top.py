@@ -41,7 +41,10 @@ def top(
         Path | None, typer.Option(help="Write what is shown after one window as an SVG, and leave.")
     ] = None,
 ) -> None:
-    """Show what a running service does: queues, latencies, tokens and memory, every two seconds. Ctrl-C leaves."""
+    """Show what a running service does: queues, latencies, tokens and memory. Ctrl-C leaves.
+
+    Ray passes measurements on every ten seconds.
+    """
     urls = metrics_url or [DEFAULT_METRICS_URL]
     scrapes: deque[Scrape] = deque([_scrape(urls)])
     try:
