@@ -12,8 +12,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Limits, Row, best_seconds, decode_seconds
+from bench.measure import Limits, Row, decode_seconds
 from bench.table import markdown
+from sharding.bandwidth import copy_bandwidth
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh
@@ -69,13 +70,6 @@ def compare_with_cpu(config: GemmaConfig, device: jax.Device) -> dict[str, float
     return errors
 
 
-def copy_bandwidth(device: jax.Device, size: int) -> float:
-    """Bytes per second, read and written, of copying `size` bytes."""
-    source = jax.device_put(jnp.zeros(size // 4, jnp.float32), device)
-    copy = jax.jit(lambda x: x + 1).lower(source).compile()
-    return 2 * size / best_seconds(lambda: copy(source).block_until_ready(), repeats=10)
-
-
 def main() -> None:
     """Prints two Markdown tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -91,7 +85,7 @@ def main() -> None:
     ]
     print(markdown(["heads of", "dtype", "largest error of logits"], errors), "\n")
 
-    limit = copy_bandwidth(device, size=(1 << 26) if options.tiny else (1 << 30))
+    limit = copy_bandwidth([device], size=(1 << 26) if options.tiny else (1 << 30))
     print(f"Copy: {limit / 1e9:.0f} GB/s\n")
     rows: list[tuple[object, ...]] = []
     for name, config in SHAPES.items():

@@ -39,6 +39,7 @@ class SimulatedRunner:
     """Executes each step by sleeping, `step_s` and `token_s` for each token, and draws the same one for every row."""
 
     recompilations = 0
+    step_limit_s = 0.0
 
     def __init__(self, limits: RunnerLimits, step_s: float, token_s: float = 0.0) -> None:
         self.limits = limits

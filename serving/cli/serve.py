@@ -28,6 +28,7 @@ _TERMS = (
     "By using the model you accept them."
 )
 _LOGS = "/tmp/ray/session_latest/logs/serve"
+_RAY_IS_HASTY = "It gives its own processes 15 s to start: if this machine was busy, try again. Logs: /tmp/ray/session_latest"
 _POLL_S = 0.2
 _METRICS_PORT = 9464
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
@@ -102,14 +103,18 @@ def _run(file: ServeFile, metrics_port: int, console: Console) -> int:
         importing = threading.Thread(target=import_module, args=("serving.app",))
         importing.start()
         logging.getLogger("ray.serve").setLevel(logging.WARNING)
-        ray.init(
-            address="local",  # not a cluster that happens to be on this machine
-            num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
-            include_dashboard=False,
-            _metrics_export_port=metrics_port,
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-        )
+        try:
+            ray.init(
+                address="local",  # not a cluster that happens to be on this machine
+                num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
+                include_dashboard=False,
+                _metrics_export_port=metrics_port,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+            )
+        except Exception as error:  # Ray has no class for it
+            console.print(f"[red]error:[/] Ray did not start: {error}\n{_RAY_IS_HASTY}", highlight=False)
+            return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own
         importing.join()
         from ray import serve as ray_serve

@@ -125,7 +125,7 @@ def _requests(window: Window, models: list[str]) -> Table:
 def _groups(window: Window, models: list[str]) -> Table:
     table = Table(box=None, header_style="bold", title="Groups", title_justify="left", title_style="bold cyan")
     table.add_column("model", no_wrap=True, overflow="ellipsis")
-    for column in ("groups", "run", "fim", "chat", "held", "tok/s", "cached", "step"):
+    for column in ("groups", "run", "fim", "chat", "held", "tok/s", "cached", "step", "limit"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("KV memory", no_wrap=True)
     table.add_column("", style="red")
@@ -143,6 +143,7 @@ def _groups(window: Window, models: list[str]) -> Table:
             f"{window.rate(metrics.GENERATED_TOKENS, model=model):.0f}",
             f"{cached / prompt:.0%}" if prompt else "-",
             _milliseconds(window.quantile(metrics.STEP_SECONDS, 0.5, model=model)),
+            _milliseconds(now.most(metrics.STEP_LIMIT_SECONDS, model=model) or None),
             _bar(now.most(metrics.KV_USED_RATIO, model=model)),
             f"{recompiled:.0f} recompilations: a bug" if recompiled else "",
         )

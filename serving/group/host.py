@@ -1,7 +1,7 @@
 """Host: a Ray actor with the chips of one host of a replica group of several."""
 
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ray.util import get_node_ip_address
 
@@ -12,6 +12,20 @@ from serving.group.progress import Progress, report
 
 if TYPE_CHECKING:
     from serving.group.local_runner import LocalRunner
+
+
+class Loaded(NamedTuple):
+    """A host that is ready to follow.
+
+    Attributes:
+      limits: what it was compiled for.
+      step_limit_s: see `GroupRunner`.
+      address: where the leader connects.
+    """
+
+    limits: RunnerLimits
+    step_limit_s: float
+    address: Address
 
 
 class Host:
@@ -33,25 +47,21 @@ class Host:
         with socket.create_server((ip, 0)) as probe:
             return f"{ip}:{probe.getsockname()[1]}"
 
-    def load(self, coordinator: str) -> tuple[RunnerLimits, Address]:
+    def load(self, coordinator: str) -> Loaded:
         """Meets the other hosts, loads the model and compiles every step.
-
-        Returns:
-          What it was compiled for, and where the leader connects.
 
         Raises:
           CheckpointError: the checkpoint cannot be loaded; names tensor and file.
           ValueError: the configuration does not fit the checkpoint or the devices.
         """
         from serving.group.loading import load_model  # JAX: not where this class is only named
-        from serving.group.local_runner import LocalRunner
         from sharding.mesh import join_hosts, use_devices
 
         topology = self._model.topology
         use_devices(topology.platform, cpu_devices=topology.chips_per_host)
         join_hosts(coordinator, topology.hosts, self._rank)
-        self._runner = LocalRunner(load_model(self._model, self._on_progress))
-        return self._runner.limits, self._channel.address
+        self._runner = load_model(self._model, self._on_progress)
+        return Loaded(self._runner.limits, self._runner.step_limit_s, self._channel.address)
 
     def follow(self) -> None:
         """Runs the leader's steps until it breaks off."""

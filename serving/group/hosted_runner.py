@@ -33,12 +33,14 @@ class HostedRunner:
     def __init__(
         self,
         limits: RunnerLimits,
+        step_limit_s: float,
         hosts: list[ActorHandle[Host]],
         channel: LeaderChannel,
         timeout_s: float,
         stack: ExitStack,
     ) -> None:
         """`start` makes one; `stack` undoes what it did."""
+        self.step_limit_s = step_limit_s
         self._limits = limits
         self._hosts = hosts
         self._channel = channel
@@ -72,9 +74,10 @@ class HostedRunner:
             loaded = _all([host.load.remote(coordinator) for host in hosts])
             for host in hosts:
                 host.follow.remote()
-            channel = LeaderChannel([address for _, address in loaded], token, model.step_timeout_s)
+            channel = LeaderChannel([host.address for host in loaded], token, model.step_timeout_s)
             stack.callback(channel.close)
-            return cls(loaded[0][0], hosts, channel, model.step_timeout_s, stack.pop_all())
+            step_limit_s = max(host.step_limit_s for host in loaded)
+            return cls(loaded[0].limits, step_limit_s, hosts, channel, model.step_timeout_s, stack.pop_all())
 
     @property
     def limits(self) -> RunnerLimits:

@@ -8,9 +8,11 @@ from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
 from serving.engine.runner import RunnerLimits
+from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
 from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
 from serving.topology import Topology
+from sharding.bandwidth import copy_bandwidth
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
@@ -19,9 +21,11 @@ from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
 
 _MIB = 1 << 20
+_COPIED_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
+"""How much a device copies to show its bandwidth: on an accelerator so much that starting it takes no part."""
 
 
-def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[RunnerLimits]:
+def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     """Load the weights over the group's devices and compile every step; each host reads its own part.
 
     Raises:
@@ -32,6 +36,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runne
     checkpoint = open_checkpoint(checkpoint_path(model.checkpoint))
     check_model(model, checkpoint.config)
     mesh = make_mesh(model.topology.tensor_parallel)
+    bandwidth = copy_bandwidth(jax.local_devices(), _COPIED_BYTES[model.topology.platform])  # memory is free for it yet
     tokens = kv_tokens(model, checkpoint.config, _chip_bytes(model.topology))
     limits = model.limits
     with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it
@@ -55,7 +60,9 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> ModelRunner[Runne
             store=cache_dir("executables"),
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
-    return ModelRunner(loading.result(), steps)
+    parameters = loading.result()
+    on_each_device = sum(array.addressable_shards[0].data.nbytes for array in parameters.values())
+    return LocalRunner(ModelRunner(parameters, steps), on_each_device / bandwidth)
 
 
 def _chip_bytes(topology: Topology) -> int:

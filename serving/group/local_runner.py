@@ -2,12 +2,8 @@
 
 from collections.abc import Sequence
 
-from serving.config import ModelConfig
 from serving.engine.request import Token
 from serving.engine.runner import RunnerLimits, StepRow
-from serving.group.loading import load_model
-from serving.group.progress import OnProgress
-from sharding.mesh import use_devices
 from sharding.runner import ModelRunner
 
 
@@ -15,16 +11,14 @@ class LocalRunner:
     """Runs each step on a `ModelRunner`, and answers in the engine's own words.
 
     Those also travel to the Gateway, which must not need JAX to read them.
+
+    Attributes:
+      step_limit_s: how long a device takes to read its part of the weights, as fast as it copies.
     """
 
-    def __init__(self, runner: ModelRunner[RunnerLimits]) -> None:
+    def __init__(self, runner: ModelRunner[RunnerLimits], step_limit_s: float) -> None:
+        self.step_limit_s = step_limit_s
         self._runner = runner
-
-    @classmethod
-    def load(cls, model: ModelConfig, on_progress: OnProgress) -> "LocalRunner":
-        """Loads a model onto the devices of this process, the only ones of its group."""
-        use_devices(model.topology.platform, cpu_devices=model.topology.chips_per_host)
-        return cls(load_model(model, on_progress))
 
     @property
     def limits(self) -> RunnerLimits:

@@ -22,9 +22,11 @@ def load_runner(model: ModelConfig, on_progress: OnProgress) -> GroupRunner:
       ValueError: the configuration does not fit the checkpoint or the devices.
     """
     if model.topology.hosts == 1:
-        from serving.group.local_runner import LocalRunner  # JAX
+        from serving.group.loading import load_model  # JAX
+        from sharding.mesh import use_devices
 
-        runner: GroupRunner = LocalRunner.load(model, on_progress)
+        use_devices(model.topology.platform, cpu_devices=model.topology.chips_per_host)
+        runner: GroupRunner = load_model(model, on_progress)
     else:
         from serving.group.hosted_runner import HostedRunner
 

@@ -13,6 +13,14 @@ class GroupRunner(Runner, Protocol):
         """Compilations since the runner was ready; anything but 0 is a bug."""
         ...
 
+    @property
+    def step_limit_s(self) -> float:
+        """How long the slowest device takes to read its part of the weights, as fast as it copies.
+
+        No step that generates is shorter; how much longer it is tells how well the devices' memory is used.
+        """
+        ...
+
     async def check(self) -> None:
         """Ends within seconds. Raises what is wrong with a host; when it is dead, what Ray raises, for Ray Serve."""
         ...

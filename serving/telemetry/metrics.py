@@ -66,6 +66,12 @@ RECOMPILATIONS = Metric(
     "counter", "codegemma_recompilations", "Steps compiled after the group was ready: anything but 0 is a bug.", _GROUP
 )
 STEP_SECONDS = Metric("histogram", "codegemma_step_seconds", "Time of one step of the model.", _GROUP, _STEP_S)
+STEP_LIMIT_SECONDS = Metric(
+    "gauge",
+    "codegemma_step_limit_seconds",
+    "Time that reading the weights takes at the memory bandwidth measured at start: no step is shorter.",
+    _GROUP,
+)
 
 REQUESTS = Metric(
     "counter",

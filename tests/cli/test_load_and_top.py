@@ -18,6 +18,8 @@ ray_codegemma_kv_used_ratio{model="codegemma-2b",WorkerId="a"} 0.5
 ray_codegemma_kv_used_ratio{model="codegemma-2b",WorkerId="b"} 0.25
 # TYPE ray_codegemma_kv_tokens gauge
 ray_codegemma_kv_tokens{model="codegemma-2b",WorkerId="a"} 1000
+# TYPE ray_codegemma_step_limit_seconds gauge
+ray_codegemma_step_limit_seconds{model="codegemma-2b",WorkerId="a"} 0.0061
 # TYPE ray_codegemma_requests_total counter
 ray_codegemma_requests_total{model="codegemma-2b",role="fim",protocol="http",reason="ok"} 12
 """
@@ -57,7 +59,7 @@ def top(node: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
 
 def test_top_shows_models_groups_and_the_fullest_memory(node, tmp_path, monkeypatch) -> None:
     shown = top(node, tmp_path, monkeypatch)
-    assert all(text in shown for text in ("codegemma-2b", "Requests", "Groups", "50%"))
+    assert all(text in shown for text in ("codegemma-2b", "Requests", "Groups", "50%", "6 ms"))
     assert "recompilations" not in shown
 
 

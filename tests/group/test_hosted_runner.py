@@ -21,7 +21,7 @@ class Hosts:
         self.pings: list[asyncio.Future[None]] = []
         host: Any = SimpleNamespace(ping=SimpleNamespace(remote=self._ping))
         no_channel: Any = None
-        self.runner = HostedRunner(LIMITS, [host] * count, no_channel, timeout_s, ExitStack())
+        self.runner = HostedRunner(LIMITS, 0.01, [host] * count, no_channel, timeout_s, ExitStack())
 
     def _ping(self) -> asyncio.Future[None]:
         self.pings.append(asyncio.get_running_loop().create_future())

@@ -19,6 +19,7 @@ class Group:
         clock = FakeClock()
         self.runner = SimulatedRunner(limits_of(max_rows=2, max_step_tokens=8))
         self.runner.recompilations = 0
+        self.runner.step_limit_s = 0.25
 
         def take_time() -> None:
             clock.now += STEP_S
@@ -46,6 +47,7 @@ def test_at_first_every_counter_is_0_and_nothing_waits(group: Group) -> None:
     assert all(values == [0] for (name, _), values in group.recorder.values.items() if name in counters)
     assert group.recorder.last(metrics.QUEUE_DEPTH, priority="urgent") == 0
     assert group.recorder.last(metrics.KV_USED_RATIO) == 0
+    assert group.recorder.last(metrics.STEP_LIMIT_SECONDS) == 0.25
 
 
 def test_what_waits_is_told_by_class_and_what_runs_beside_it(group: Group) -> None:

@@ -51,6 +51,7 @@ async def test_every_metric_is_there_once_the_service_has_answered(service: Serv
     samples = await scraped(service, lambda samples: both_counted(samples) and samples.keys() >= EXPORTED)
     assert total(samples, "ray_codegemma_ready_groups", model=FIM) == 1
     assert total(samples, "ray_codegemma_kv_tokens", model=FIM) == service.model(FIM).limits.kv_tokens
+    assert 0 < total(samples, "ray_codegemma_step_limit_seconds", model=FIM) < 1
     assert total(samples, "ray_codegemma_recompilations_total") == 0
     assert total(samples, "ray_codegemma_autoscaling_target_replicas", deployment=CHAT) == 1
     assert total(samples, "ray_codegemma_time_to_first_token_seconds_bucket", model=FIM, le="0.005") >= 0

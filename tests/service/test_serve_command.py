@@ -44,6 +44,17 @@ def test_a_service_manager_can_stop_it_while_it_starts() -> None:
         server.ends_well_by(signal.SIGTERM)
 
 
+def test_it_says_why_ray_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    no_directory = tmp_path / "file"
+    no_directory.touch()
+    monkeypatch.setenv("RAY_TMPDIR", str(no_directory))
+    with Server() as server:
+        output, _ = server.process.communicate(timeout=120)
+    assert server.process.returncode == 1
+    assert "Ray did not start" in output and str(no_directory) in output.replace("\n", "")
+    assert "Traceback" not in output
+
+
 def test_the_real_model_completes_real_code(started: Started) -> None:
     with openai.OpenAI(base_url=f"{started.url}/v1", api_key="none") as client:
         answer = client.completions.create(
