@@ -23,7 +23,7 @@ _TOKEN = 1645
 TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "codegemma_tokenizer.model"
 
 
-def simulated_service(model_id: str, limits: dict[str, int], **fields: object) -> ServingConfig:
+def simulated_service(model_id: str, limits: dict[str, int], gateways: int = 1, **fields: object) -> ServingConfig:
     """A service of one simulated model for both roles, with a real tokenizer and no weights."""
     model = {
         "id": model_id,
@@ -32,7 +32,7 @@ def simulated_service(model_id: str, limits: dict[str, int], **fields: object) -
         "roles": ["fim", "chat"],
         "limits": limits,
     }
-    return ServingConfig.model_validate({"models": [model | fields]})
+    return ServingConfig.model_validate({"models": [model | fields], "gateway": {"replicas": gateways}})
 
 
 class SimulatedRunner:

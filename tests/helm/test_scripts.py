@@ -136,12 +136,13 @@ def told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return told
 
 
-def test_a_pod_that_goes_tells_ray_and_ends_when_no_replica_is_left(
-    proc: Path, told: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("title", ["ray::ServeReplica:codegemma:Gateway", "ray::Host.follow"])
+def test_a_pod_that_goes_tells_ray_and_ends_when_nothing_answers_requests_any_more(
+    title: str, proc: Path, told: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave = _load("leave.py")
     waits: list[float] = []
-    replica = _process(proc, 11, "ray::ServeReplica:codegemma:Gateway")
+    replica = _process(proc, 11, title)
 
     def sleep(seconds: float) -> None:
         waits.append(seconds)

@@ -1,19 +1,26 @@
-"""Deploys the real service around a simulated group to a running cluster: ADDRESS HTTP_PORT GRPC_PORT."""
+"""Deploys the real service to a running cluster, when all its nodes are there: ADDRESS NODES.
+
+There is a Gateway and a simulated group for each node that serves.
+"""
 
 import sys
+import time
 
 import ray
 from ray import serve
 
+from bench.cluster import free_port
 from bench.simulated_service import deploy
 
-address, http_port, grpc_port = sys.argv[1:]
+address, nodes = sys.argv[1], int(sys.argv[2])
 ray.init(address=address)
+while sum(node["Alive"] for node in ray.nodes()) < nodes + 1:  # and the head
+    time.sleep(0.1)
 serve.start(
-    http_options={"host": "127.0.0.1", "port": int(http_port)},
+    http_options={"host": "127.0.0.1", "port": free_port()},
     grpc_options={
-        "port": int(grpc_port),
+        "port": free_port(),
         "grpc_servicer_functions": ["serving.gateway.grpc.servicers.add_services"],
     },
 )
-deploy(groups=1, rows=8)
+deploy(gateways=nodes, groups=nodes, rows=8)

@@ -1,7 +1,8 @@
 """Lets a Ray node go without losing a request: runs before the pod is told to stop.
 
 Usage: leave.py SECONDS. Tells Ray that this node is to go, upon which Ray Serve starts what runs here elsewhere and
-lets the requests here end. Ends when nothing of Ray Serve is left, or after SECONDS.
+lets the requests here end. Ends when nothing here answers requests any more, or after SECONDS. Ray Serve knows of a
+group's leader only: a pod with another host of the group waits until the leader has ended it.
 """
 
 import subprocess
@@ -13,7 +14,8 @@ from pathlib import Path
 _ENDPOINTS_S = 10
 """For every node and load balancer to learn that no new requests are to come here."""
 _POLL_S = 1.0
-_REPLICA = b"ray::ServeReplica:"
+_SERVING = (b"ray::ServeReplica:", b"ray::Host")
+"""Processes that answer requests: replicas, and the hosts of a group of several."""
 _NODE_ID = b"--node_id="
 
 
@@ -35,9 +37,9 @@ def node_id(proc: Path) -> str | None:
     return None
 
 
-def replicas(proc: Path) -> int:
-    """Replicas of Ray Serve in this pod."""
-    return sum(arguments[0].startswith(_REPLICA) for arguments in command_lines(proc))
+def serves(proc: Path) -> bool:
+    """Whether something in this pod still answers requests."""
+    return any(arguments[0].startswith(_SERVING) for arguments in command_lines(proc))
 
 
 def drain(node: str, seconds: int) -> None:
@@ -56,7 +58,7 @@ def leave(seconds: int, proc: Path = Path("/proc")) -> None:
     time.sleep(_ENDPOINTS_S)
     if node := node_id(proc):
         drain(node, int(deadline - time.monotonic()))
-    while replicas(proc) and time.monotonic() < deadline:
+    while serves(proc) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
 
 
