@@ -1,7 +1,7 @@
 """Checks and measures the model on the first accelerator that JAX sees: `python -m bench.gpu`.
 
 First the logits, against the same model on the CPU; then decode steps of CodeGemma's shapes with random weights, as a
-share of the bandwidth of a plain copy. `--tiny` runs the same code with small shapes, on any machine.
+share of the memory bandwidth. `--tiny` runs the same code with small shapes, on any machine.
 """
 
 import argparse
@@ -14,7 +14,7 @@ import numpy as np
 
 from bench.measure import Limits, Row, decode_seconds
 from bench.table import markdown
-from sharding.bandwidth import copy_bandwidth
+from sharding.bandwidth import memory_bandwidth
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh
@@ -85,8 +85,8 @@ def main() -> None:
     ]
     print(markdown(["heads of", "dtype", "largest error of logits"], errors), "\n")
 
-    limit = copy_bandwidth([device], size=(1 << 26) if options.tiny else (1 << 30))
-    print(f"Copy: {limit / 1e9:.0f} GB/s\n")
+    limit = memory_bandwidth([device], size=(1 << 26) if options.tiny else (1 << 30))
+    print(f"Memory: {limit / 1e9:.0f} GB/s\n")
     rows: list[tuple[object, ...]] = []
     for name, config in SHAPES.items():
         shape = small(config) if options.tiny else config
@@ -99,7 +99,7 @@ def main() -> None:
             share = (weights + batch * kv) / seconds / limit
             rows.append((name, batch, f"{batch / seconds:.0f}", f"{seconds * 1e3:.2f}", f"{share:.0%}"))
         del parameters, runner
-    print(markdown(["bfloat16 weights of", "batch", "tokens/s", "ms per step", "of copy bandwidth"], rows))
+    print(markdown(["bfloat16 weights of", "batch", "tokens/s", "ms per step", "of memory bandwidth"], rows))
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ _TERMS = (
     "By using the model you accept them."
 )
 _LOGS = "/tmp/ray/session_latest/logs/serve"
-_RAY_IS_HASTY = "It gives its own processes 15 s to start: if this machine was busy, try again. Logs: /tmp/ray/session_latest"
+_HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again. Logs: /tmp/ray/session_latest"
 _POLL_S = 0.2
 _METRICS_PORT = 9464
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
@@ -113,7 +113,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console) -> int:
                 logging_level=logging.ERROR,
             )
         except Exception as error:  # Ray has no class for it
-            console.print(f"[red]error:[/] Ray did not start: {error}\n{_RAY_IS_HASTY}", highlight=False)
+            console.print(f"[red]error:[/] Ray did not start: {error}\n{_HASTY}", highlight=False)
             return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own
         importing.join()

@@ -1,6 +1,5 @@
 """generate_batch: the answers to several requests as one answer."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import replace
@@ -24,7 +23,7 @@ async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) 
                 yield chunk
         return
     for request in requests:
-        await asyncio.to_thread(service.check, request)  # before the answer to another one begins
+        await service.check(request)  # before the answer to another one begins
     last = CodeChunk()
     usage = Usage()
     answers = [_shifted(service, request, position * request.choices) for position, request in enumerate(requests)]

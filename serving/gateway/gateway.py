@@ -21,6 +21,7 @@ from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.telemetry.recorder import RayRecorder
+from serving.telemetry.tracing import flush_tracing, start_tracing
 
 
 @serve.ingress()
@@ -33,6 +34,8 @@ class Gateway(GrpcService):
     def __init__(
         self, config: ServingConfig, groups: dict[str, DeploymentHandle[Any]], placement: Placement = choose
     ) -> None:
+        """Raises ValueError for what the configuration or the environment says wrongly."""
+        start_tracing()
         pools = {model.id: GroupPool(model, partial(wake, groups[model.id]), placement) for model in config.models}
         for model_id, pool in pools.items():
             watch(groups[model_id], pool.update)
@@ -55,6 +58,10 @@ class Gateway(GrpcService):
     async def check_health(self) -> None:
         """Called by Ray Serve every second; a Gateway is healthy when it answers, so it tells the metrics how it is."""
         self._records.report(self._pools)
+
+    def __del__(self) -> None:
+        """Called by Ray Serve when the last request has ended: the process is killed next."""
+        flush_tracing()
 
     def __serve_build_asgi_app__(self) -> Starlette:
         return build_http_app(lambda: self._service, self._config)

@@ -21,7 +21,7 @@ _log = logging.getLogger("ray.serve.request")  # below Ray Serve's logger, whose
 
 _OK = "ok"
 _CANCELLED = "cancelled"
-_EXPECTED = (_OK, _CANCELLED, Reason.OVERLOADED, Reason.UNAVAILABLE, Reason.DEADLINE_EXCEEDED, Reason.INTERNAL)
+_ENDS = (_OK, _CANCELLED, *Reason)
 _PROTOCOLS = ("http", "grpc")
 
 
@@ -44,15 +44,15 @@ class RequestRecords:
         for model in models:
             for role in model.roles:
                 for protocol in _PROTOCOLS:
-                    for reason in _EXPECTED:
+                    for reason in _ENDS:
                         labels = {"model": model.id, "role": role, "protocol": protocol, "reason": reason}
                         recorder.record(metrics.REQUESTS, 0, **labels)
 
     @contextmanager
     def request(self, request: CodeRequest, role: Role) -> Iterator["RequestWatch"]:
         """Watches a request for as long as the block runs; what leaves the block says how it ended."""
-        watch = RequestWatch(request.sent_at)
-        reason = _OK
+        watch = RequestWatch(request)
+        reason: str = _OK
         self._open[request.protocol] += 1
         try:
             yield watch
@@ -61,6 +61,9 @@ class RequestRecords:
             raise
         except (GeneratorExit, asyncio.CancelledError):
             reason = _CANCELLED
+            raise
+        except BaseException:
+            reason = Reason.INTERNAL
             raise
         finally:
             self._open[request.protocol] -= 1
@@ -75,7 +78,7 @@ class RequestRecords:
                 reason,
                 extra=labels
                 | {"client_request_id": request.request_id, "reason": str(reason), "tenant": request.tenant}
-                | {"trace": request.trace, "tokens": watch.tokens}
+                | {"trace": watch.trace, "tokens": watch.tokens}
                 | {metric.name.removeprefix("codegemma_"): round(seconds, 4) for metric, seconds in durations.items()},
             )
 
@@ -93,14 +96,16 @@ class RequestWatch:
 
     Attributes:
       model: the model that answers; empty until one is chosen.
+      trace: names the request's span, as W3C's `traceparent`; empty where nobody follows it.
       tokens: of a complete answer.
     """
 
-    def __init__(self, sent_at: float) -> None:
+    def __init__(self, request: CodeRequest) -> None:
         self.model = ""
-        self._sent_at = sent_at
-        self._first_at: float | None = None
+        self.trace = ""
         self.tokens = 0
+        self._request = request
+        self._first_at: float | None = None
 
     def chunk(self, chunk: CodeChunk) -> None:
         """Sees a piece of the answer."""
@@ -114,8 +119,8 @@ class RequestWatch:
         """What there is to tell of its times, in seconds."""
         now = time.time()
         if self._first_at is not None:
-            yield metrics.TIME_TO_FIRST_TOKEN, self._first_at - self._sent_at
-            if complete and self.tokens > 1:
+            yield metrics.TIME_TO_FIRST_TOKEN, self._first_at - self._request.sent_at
+            if complete and self.tokens > 1 and self._request.choices == 1:  # several are generated side by side
                 yield metrics.TIME_PER_OUTPUT_TOKEN, (now - self._first_at) / (self.tokens - 1)
         if complete:
-            yield metrics.REQUEST_SECONDS, now - self._sent_at
+            yield metrics.REQUEST_SECONDS, now - self._request.sent_at

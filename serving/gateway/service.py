@@ -155,13 +155,15 @@ class CodeService:
         except ServingError as error:
             raise in_wire_words(error, request) from error
 
-    def check(self, request: CodeRequest) -> None:
-        """Raises ServingError if `generate` would refuse this request for what it is."""
+    async def check(self, request: CodeRequest) -> None:
+        """Raises ServingError if `generate` would refuse this request for what it is; it then is recorded, too."""
         try:
             model, *_ = self._router.route(request)
-            _max_tokens(model, request, len(self._render(model, request)))
+            prompt_ids = await asyncio.to_thread(self._render, model, request)
+            _max_tokens(model, request, len(prompt_ids))
         except ServingError as error:
-            raise in_wire_words(error, request) from error
+            with self._records.request(request, self._router.role(request)):
+                raise in_wire_words(error, request) from error
 
     async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
         """Generate an answer; closing the generator aborts it and frees the engine.
@@ -176,7 +178,8 @@ class CodeService:
         role = self._router.role(request)
         about = {"codegemma.request_id": request.request_id, "codegemma.protocol": request.protocol}
         with self._records.request(request, role) as watch, request_span(role, request.trace, about) as span:
-            traced = replace_fields(request, trace=traceparent_of(span))
+            watch.trace = traceparent_of(span)
+            traced = replace_fields(request, trace=watch.trace)
             async with aclosing(self._answer(traced, timeout_s, watch)) as chunks:
                 async for chunk in chunks:
                     watch.chunk(chunk)

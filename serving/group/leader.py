@@ -101,7 +101,8 @@ class ReplicaGroup:
         if not hasattr(self, "_address"):
             return  # construction failed
         try:
-            self._thread.stop(drain=True, timeout_s=self._model.drain_timeout_s)
+            with self._metrics.reporting():  # Ray Serve does not ask for the health of a group that leaves
+                self._thread.stop(drain=True, timeout_s=self._model.drain_timeout_s)
         finally:
             self._server.stop()
             self._runner.close()

@@ -12,7 +12,7 @@ from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
 from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
 from serving.topology import Topology
-from sharding.bandwidth import copy_bandwidth
+from sharding.bandwidth import memory_bandwidth
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
@@ -21,8 +21,8 @@ from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
 
 _MIB = 1 << 20
-_COPIED_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
-"""How much a device copies to show its bandwidth: on an accelerator so much that starting it takes no part."""
+_PROBE_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
+"""What a device goes through to show its bandwidth: on an accelerator so much that starting takes no part of it."""
 
 
 def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
@@ -36,7 +36,9 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     checkpoint = open_checkpoint(checkpoint_path(model.checkpoint))
     check_model(model, checkpoint.config)
     mesh = make_mesh(model.topology.tensor_parallel)
-    bandwidth = copy_bandwidth(jax.local_devices(), _COPIED_BYTES[model.topology.platform])  # memory is free for it yet
+    bandwidth = memory_bandwidth(
+        jax.local_devices(), _PROBE_BYTES[model.topology.platform]
+    )  # memory is free for it yet
     tokens = kv_tokens(model, checkpoint.config, _chip_bytes(model.topology))
     limits = model.limits
     with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it

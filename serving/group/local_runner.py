@@ -13,7 +13,7 @@ class LocalRunner:
     Those also travel to the Gateway, which must not need JAX to read them.
 
     Attributes:
-      step_limit_s: how long a device takes to read its part of the weights, as fast as it copies.
+      step_limit_s: see `GroupRunner`.
     """
 
     def __init__(self, runner: ModelRunner[RunnerLimits], step_limit_s: float) -> None:

@@ -1,10 +1,16 @@
 """GroupMetrics: what a replica group tells of itself."""
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from serving.config import ModelConfig
 from serving.engine.engine import Engine
 from serving.group.runner import GroupRunner
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
+
+_PERIOD_S = 1.0
 
 
 class GroupMetrics:
@@ -42,3 +48,21 @@ class GroupMetrics:
         for metric, total in totals.items():
             record(metric, total - self._told.get(metric, 0), model=model)
         self._told = totals
+
+    @contextmanager
+    def reporting(self) -> Iterator[None]:
+        """Reports every second while the block runs, and once more at its end, for when nobody else asks for it."""
+        over = threading.Event()
+
+        def report() -> None:
+            while not over.wait(_PERIOD_S):
+                self.report()
+
+        thread = threading.Thread(target=report, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+            self.report()

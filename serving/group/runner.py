@@ -15,9 +15,9 @@ class GroupRunner(Runner, Protocol):
 
     @property
     def step_limit_s(self) -> float:
-        """How long the slowest device takes to read its part of the weights, as fast as it copies.
+        """How long the slowest device takes to read its part of the weights, at the bandwidth measured at start.
 
-        No step that generates is shorter; how much longer it is tells how well the devices' memory is used.
+        A step reads all of them; how much longer it takes tells how well the devices' memory is used.
         """
         ...
 

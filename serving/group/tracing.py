@@ -4,7 +4,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 from serving.engine.timeline import Timeline
-from serving.telemetry.tracing import Attributes, past_span
+from serving.telemetry.tracing import Attributes, flush_tracing, past_span, start_tracing
 
 
 class GroupTracer:
@@ -14,6 +14,8 @@ class GroupTracer:
     """
 
     def __init__(self) -> None:
+        """Raises ValueError if spans cannot go where the environment says."""
+        start_tracing()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="tracer")
 
     def __call__(self, timeline: Timeline) -> None:
@@ -24,6 +26,7 @@ class GroupTracer:
     def close(self) -> None:
         """Waits until everything is written."""
         self._thread.shutdown()
+        flush_tracing()
 
 
 def _write(timeline: Timeline, to_unix_time: float) -> None:

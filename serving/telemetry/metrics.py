@@ -61,7 +61,12 @@ PREEMPTIONS = Metric(
     "Times that a request gave its KV pages to another, to start again.",
     _GROUP,
 )
-ABORTED = Metric("counter", "codegemma_aborted", "Requests whose client went away.", _GROUP)
+ABORTED = Metric(
+    "counter",
+    "codegemma_aborted",
+    "Requests that a Gateway ended before the model did: the client went away, or a stop text was found.",
+    _GROUP,
+)
 RECOMPILATIONS = Metric(
     "counter", "codegemma_recompilations", "Steps compiled after the group was ready: anything but 0 is a bug.", _GROUP
 )
@@ -69,7 +74,7 @@ STEP_SECONDS = Metric("histogram", "codegemma_step_seconds", "Time of one step o
 STEP_LIMIT_SECONDS = Metric(
     "gauge",
     "codegemma_step_limit_seconds",
-    "Time that reading the weights takes at the memory bandwidth measured at start: no step is shorter.",
+    "Time that reading the weights takes at the memory bandwidth measured at start; a step reads all of them.",
     _GROUP,
 )
 
@@ -88,7 +93,11 @@ TIME_TO_FIRST_TOKEN = Metric(
     "histogram", "codegemma_time_to_first_token_seconds", "Until the first text of an answer.", _REQUEST, _LATENCY_S
 )
 TIME_PER_OUTPUT_TOKEN = Metric(
-    "histogram", "codegemma_time_per_output_token_seconds", "Mean of an answer's later tokens.", _REQUEST, _LATENCY_S
+    "histogram",
+    "codegemma_time_per_output_token_seconds",
+    "Mean of an answer's later tokens, where one choice was asked for.",
+    _REQUEST,
+    _LATENCY_S,
 )
 REQUEST_SECONDS = Metric(
     "histogram", "codegemma_request_seconds", "Until the end of a complete answer.", _REQUEST, _LATENCY_S

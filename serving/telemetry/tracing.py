@@ -25,14 +25,31 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from serving.errors import ServingError
 
 if TYPE_CHECKING:
+    from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
 _OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 _TRACE_FILE = "CODEGEMMA_TRACE_FILE"
 _SERVICE = "codegemma-serving"
 _NANO = 1_000_000_000
+_FLUSH_MS = 5000
 
 type Attributes = Mapping[str, str | int | float | bool]
+
+
+def start_tracing() -> None:
+    """Opens what spans go to, so that a wrong setting is told when a process starts, not by its requests.
+
+    Raises:
+      ValueError: spans cannot go where the environment says.
+    """
+    _provider()
+
+
+def flush_tracing() -> None:
+    """Waits until all spans that have ended are written, for some seconds at most."""
+    if provider := _provider():
+        provider.force_flush(_FLUSH_MS)
 
 
 @contextmanager
@@ -82,7 +99,7 @@ def traceparent_of(span: Span) -> str:
     """Names a span to those who make parts of it, as W3C says; empty for one that is not followed."""
     context = span.get_span_context()
     # Without an exporter, OpenTelemetry hands on the client's own span, which nobody here follows.
-    if isinstance(_tracer(), trace.NoOpTracer) or not (context.is_valid and context.trace_flags.sampled):
+    if _provider() is None or not (context.is_valid and context.trace_flags.sampled):
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
 
@@ -109,26 +126,42 @@ def _context(traceparent: str) -> Context:
 
 @cache
 def _tracer() -> trace.Tracer:
-    if exporter := _exporter():
-        from opentelemetry.sdk.resources import Resource
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+    provider = _provider()
+    return trace.NoOpTracer() if provider is None else provider.get_tracer(_SERVICE)
 
-        provider = TracerProvider(resource=Resource.create({"service.name": _SERVICE}))
-        provider.add_span_processor(BatchSpanProcessor(exporter))
-        return provider.get_tracer(_SERVICE)
-    return trace.NoOpTracer()
+
+@cache
+def _provider() -> "TracerProvider | None":
+    exporter = _exporter()
+    if exporter is None:
+        return None
+    from opentelemetry.sdk.resources import Resource
+    from opentelemetry.sdk.trace import TracerProvider
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    provider = TracerProvider(resource=Resource.create({"service.name": _SERVICE}))
+    provider.add_span_processor(BatchSpanProcessor(exporter))
+    return provider
 
 
 def _exporter() -> "SpanExporter | None":
     if path := os.environ.get(_TRACE_FILE):
         from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
-        # Appended a line at a time, so that processes can share the file.
-        file = open(path, "a", buffering=1)  # noqa: SIM115 - for as long as the process lives
+        try:  # appended a line at a time, so that processes can share the file
+            file = open(path, "a", buffering=1)  # noqa: SIM115 - for as long as the process lives
+        except OSError as error:
+            raise ValueError(
+                f"{_TRACE_FILE}={path}: {error.strerror}. Name a file that every process of the service may write."
+            ) from None
         return ConsoleSpanExporter(out=file, formatter=lambda span: span.to_json(indent=None) + "\n")
     if os.environ.get(_OTLP_ENDPOINT):
-        from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-
+        try:
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+        except ImportError:
+            raise ValueError(
+                f"{_OTLP_ENDPOINT} is set, but the package that sends spans is missing: "
+                "pip install codegemma-serving[tracing], or unset it."
+            ) from None
         return OTLPSpanExporter()
     return None

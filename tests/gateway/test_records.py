@@ -61,7 +61,7 @@ async def test_an_answer_is_counted_by_model_role_and_protocol_with_its_times(ob
 
 async def test_every_counter_begins_at_0(observed: Observed) -> None:
     for role in ("fim", "chat"):
-        for reason in ("ok", "internal", "overloaded", "unavailable"):
+        for reason in ("ok", "cancelled", *Reason):
             assert observed.recorder.values[
                 metrics.REQUESTS.name,
                 frozenset({"model": "both", "role": role, "protocol": "grpc", "reason": reason}.items()),
@@ -84,6 +84,29 @@ async def test_a_failure_of_the_server_itself_is_internal(observed: Observed, ba
     async with grpc_server(observed.service) as address, grpc.aio.insecure_channel(address) as channel:
         await failure(CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(prompt="a")))
     assert observed.ended(model="both", protocol="grpc", reason="internal") == 1
+
+
+async def test_choices_made_side_by_side_do_not_count_as_later_tokens(observed: Observed) -> None:
+    await observed.http.post("/v1/completions", json=FIM | {"n": 2, "temperature": 1})
+    assert observed.ended(reason="ok") == 1
+    assert observed.recorder.observed(metrics.TIME_PER_OUTPUT_TOKEN) == []
+
+
+async def test_the_prompt_that_is_refused_among_several_is_recorded(observed: Observed) -> None:
+    answer = await observed.http.post("/v1/completions", json={"prompt": ["a", "b"], "max_tokens": 10**6})
+    assert answer.status_code == 400
+    assert observed.ended(reason="context_length_exceeded") == observed.ended() == 1
+
+
+async def test_what_fails_outside_of_the_answer_is_internal(
+    observed: Observed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr("serving.gateway.service.request_span", fails)
+    assert (await observed.http.post("/v1/completions", json=FIM)).status_code == 500
+    assert observed.ended(reason="internal") == observed.ended() == 1
 
 
 async def test_a_request_for_no_model_is_counted_without_one(observed: Observed) -> None:

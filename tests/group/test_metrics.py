@@ -97,6 +97,16 @@ def test_superseded_aborted_and_late_requests_are_counted(group: Group) -> None:
     assert group.recorder.total(metrics.DEADLINE_DROPS) == 2
 
 
+def test_while_a_group_leaves_it_reports_by_itself_and_at_last(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.group.metrics._PERIOD_S", 0.001)
+    with group.metrics.reporting():
+        while not group.recorder.values:
+            pass  # the thread reports, or the test's timeout ends it
+        submit(group.engine, request("last"))
+        run_until_idle(group.engine)
+    assert group.recorder.total(metrics.GENERATED_TOKENS) == 4
+
+
 def test_a_recompilation_is_counted(group: Group) -> None:
     group.metrics.report()
     group.runner.recompilations = 1

@@ -54,4 +54,7 @@ async def test_every_metric_is_there_once_the_service_has_answered(service: Serv
     assert 0 < total(samples, "ray_codegemma_step_limit_seconds", model=FIM) < 1
     assert total(samples, "ray_codegemma_recompilations_total") == 0
     assert total(samples, "ray_codegemma_autoscaling_target_replicas", deployment=CHAT) == 1
-    assert total(samples, "ray_codegemma_time_to_first_token_seconds_bucket", model=FIM, le="0.005") >= 0
+    fast = {"model": FIM, "le": "0.005"}  # what Ray's own buckets would not tell apart
+    assert any(
+        fast.items() <= labels.items() for labels, _ in samples["ray_codegemma_time_to_first_token_seconds_bucket"]
+    )

@@ -23,7 +23,10 @@ async def spans_of(service: Service, trace_id: str) -> list[dict[str, Any]]:
         while True:
             lines = service.trace_file.read_text().splitlines() if service.trace_file.exists() else []
             spans = [span for span in map(json.loads, lines) if span["context"]["trace_id"] == f"0x{trace_id}"]
-            if {span["name"] for span in spans} >= {"fim", "queue", "decode"}:
+            phases = [span for span in spans if span["name"] in ("prefill", "decode")]
+            steps = sum(span["name"] == "device step" for span in spans)
+            due = sum(phase["attributes"]["steps"] for phase in phases)  # written after their phase
+            if "fim" in {span["name"] for span in spans} and len(phases) == 2 and steps == due:
                 return spans
             await asyncio.sleep(0.2)
 
