@@ -6,7 +6,6 @@ import signal
 import socket
 import sys
 import threading
-from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
@@ -80,20 +80,21 @@ def serve(
         _check_free("gRPC", "--grpc-port", file.grpc_address)
         _check_free("The exporter of metrics", "--metrics-port", (file.http_address[0], metrics_port))
     except ServeFileError as error:
-        console.print(f"[red]error:[/] {error}", highlight=False)
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     console.print(_TERMS, style="dim", highlight=False)
     signal.signal(signal.SIGTERM, _as_interrupt)
+    ready = threading.Event()
     try:
-        code = _run(file, metrics_port, console)
+        code = _run(file, metrics_port, console, ready)
     except KeyboardInterrupt:
         code = 0
     finally:
-        _stop(console)
+        _stop(console, drain=ready.is_set())
     raise typer.Exit(code)
 
 
-def _run(file: ServeFile, metrics_port: int, console: Console) -> int:
+def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.Event) -> int:
     """Start, wait until interrupted. Returns an exit status if the service failed to start."""
     os.environ.update(RAY_ENVIRONMENT | os.environ)
     with console.status("Starting Ray"):
@@ -113,7 +114,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console) -> int:
                 logging_level=logging.ERROR,
             )
         except Exception as error:  # Ray has no class for it
-            console.print(f"[red]error:[/] Ray did not start: {error}\n{_HASTY}", highlight=False)
+            console.print(f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_HASTY}", highlight=False)
             return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own
         importing.join()
@@ -126,8 +127,9 @@ def _run(file: ServeFile, metrics_port: int, console: Console) -> int:
         )
     failure = _deploy(file, console)
     if failure is not None:
-        console.print(f"[red]error:[/] the service did not start.\n{failure}\nLogs: {_LOGS}", highlight=False)
+        console.print(f"[red]error:[/] the service did not start.\n{escape(failure)}\nLogs: {_LOGS}", highlight=False)
         return 1
+    ready.set()
     _print_ready(file, metrics_port, Console())
     threading.Event().wait()  # until a signal raises KeyboardInterrupt
     return 0
@@ -201,8 +203,13 @@ def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
     )
 
 
-def _stop(console: Console) -> None:
-    """Drain and end every process that was started; a second Ctrl-C does not interrupt this."""
+def _stop(console: Console, *, drain: bool) -> None:
+    """End every process that was started; a second Ctrl-C does not interrupt this.
+
+    Args:
+      console: for what it says.
+      drain: let requests end first. A service that never was ready has none, and Ray Serve would wait until it is.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if "ray" not in sys.modules:
         return
@@ -211,8 +218,9 @@ def _stop(console: Console) -> None:
 
     if not ray.is_initialized():
         return
-    with console.status("Draining"), suppress(Exception):  # a half-started Serve may have nothing to shut down
-        ray_serve.shutdown()
+    if drain:
+        with console.status("Draining"):
+            ray_serve.shutdown()
     ray.shutdown()
     console.print("Stopped.")
 
