@@ -15,6 +15,7 @@ from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 
 from bench.cluster import Addresses
+from serving.quantile import quantile
 
 Send = Callable[[int], Awaitable[float]]
 """Sends a request with this number, reads the whole stream, and returns the seconds to its first token."""
@@ -34,8 +35,15 @@ class Load:
     first_token_s: list[float]
 
     def percentile_ms(self, share: float) -> float:
-        """Milliseconds within which so large a share of the requests had their first token."""
-        return 1e3 * self.first_token_s[min(int(share * len(self.first_token_s)), len(self.first_token_s) - 1)]
+        """Milliseconds within which so large a share of the requests had their first token.
+
+        Raises:
+          ValueError: there was no request.
+        """
+        seconds = quantile(self.first_token_s, share)
+        if seconds is None:
+            raise ValueError("No request had a first token within the time: measure for longer, or start the service.")
+        return 1e3 * seconds
 
 
 @asynccontextmanager

@@ -1,7 +1,6 @@
 """A checkpoint made ready for serving: decoded, in files that hosts read side by side, its tokenizer beside it."""
 
 import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import numpy.typing as npt
 
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.gateway.text.tokenizers.gguf import sentencepiece_model
+from serving.partial_directory import partial_directory
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.writer import write_huggingface
 
@@ -26,7 +26,7 @@ def convert(
 ) -> None:
     """Converts a GGUF file or a directory of Hugging Face files to a directory of Hugging Face files.
 
-    The target appears complete or not at all.
+    The target appears complete or not at all. What a killed conversion left beside it, the next one removes.
 
     Args:
       source: what to convert.
@@ -36,25 +36,22 @@ def convert(
 
     Raises:
       CheckpointError: the source is no complete checkpoint of a supported model.
-      ValueError: the source has no tokenizer, or the target is not empty.
+      ValueError: the source has no tokenizer, or the target is not empty, or is being written by another process.
       OSError: the target cannot be written.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already and not empty. Remove it, or name another target.")
+    _check_free(target)
     checkpoint = open_checkpoint(source)
     load_tokenizer(source)  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))
-    try:
+    with partial_directory(target) as partial:
+        _check_free(target)  # again: another conversion may have ended meanwhile
         _write_tokenizer(source, partial)
         write_huggingface(checkpoint, partial, _DTYPES[dtype], on_progress)
-        partial.chmod(0o755)  # a temporary directory is for its owner alone
-        if target.exists():
-            target.rmdir()
-        partial.rename(target)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise
+
+
+def _check_free(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already and not empty. Remove it, or name another target.")
 
 
 def _write_tokenizer(source: Path, target: Path) -> None:
@@ -63,4 +60,4 @@ def _write_tokenizer(source: Path, target: Path) -> None:
         return
     for name in _TOKENIZER_FILES:
         if (source / name).is_file():
-            shutil.copy(source / name, target / name)
+            shutil.copyfile(source / name, target / name)  # not its mode, which may be its owner's alone

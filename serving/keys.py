@@ -8,6 +8,7 @@ import hashlib
 import hmac
 import os
 import secrets
+import shutil
 import tempfile
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -25,7 +26,11 @@ _HEADER = "# API keys of codegemma-serving, as salted hashes. Changed by `codege
 
 
 class KeyFileError(Exception):
-    """A key file that cannot be read; the message names the file, the entry and the remedy."""
+    """A key file that cannot be read or replaced; the message names the file, the entry and the remedy."""
+
+
+class UnreadKeyFileError(KeyFileError):
+    """A key file of which nothing was read: it is not there, or could not be opened. A moment later it may be."""
 
 
 class ApiKey(BaseModel):
@@ -90,23 +95,37 @@ class KeyFile(BaseModel):
         """Reads a key file.
 
         Raises:
-          KeyFileError: it is not there, or is no key file.
+          UnreadKeyFileError: it is not there, or cannot be opened.
+          KeyFileError: it is no key file.
         """
         try:
             return cls.parse(path.read_text(), path)
-        except (OSError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or "it is not text"
-            raise KeyFileError(f"{path}: {reason}. Make one with `codegemma keys create`.") from None
+        except OSError as error:
+            raise UnreadKeyFileError(f"{path}: {error.strerror}. Make one with `codegemma keys create`.") from None
+        except UnicodeDecodeError:
+            raise KeyFileError(f"{path}: it is not text. Make one with `codegemma keys create`.") from None
 
     def dump(self) -> str:
         """The YAML that `parse` reads."""
         return _HEADER + yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def write(self, path: Path) -> None:
-        """Replaces the file in one step, so that a service that reads it meanwhile sees all of it or the old one."""
+        """Replaces the file in one step, so that a service that reads it meanwhile sees all of it or the old one.
+
+        A new file is its maker's alone. One that was there keeps its owner, group and mode: a service under another
+        user that could no longer read it would go on with the keys it has, and a key that was revoked with them.
+
+        Raises:
+          KeyFileError: who runs this may not give the file to its owner; it is as it was.
+          OSError: its directory cannot be written.
+        """
+        path = Path(os.path.realpath(path))  # a link to it stays one
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
         try:
             with os.fdopen(descriptor, "w") as file:
+                if path.exists():
+                    _take_after(path, descriptor)
+                    shutil.copystat(path, temporary)
                 file.write(self.dump())
             os.replace(temporary, path)
         except BaseException:
@@ -152,6 +171,18 @@ class KeyFile(BaseModel):
         key_id = rest.partition("_")[0]
         entry = next((entry for entry in self.keys if entry.id == key_id), None)
         return entry if prefix == _PREFIX and entry is not None and entry.opens(key) else None
+
+
+def _take_after(path: Path, descriptor: int) -> None:
+    """Gives an open file the owner and group of the one at `path`; before its mode, which is meant for them."""
+    status = path.stat()
+    try:
+        os.fchown(descriptor, status.st_uid, status.st_gid)
+    except OSError as error:
+        raise KeyFileError(
+            f"{path} belongs to user {status.st_uid} and group {status.st_gid}, and a file in its place could not have "
+            f"the same owner: {error.strerror}. Nothing was changed. Run this as that user, or as root."
+        ) from None
 
 
 def _digest(salt: str, key: str) -> str:

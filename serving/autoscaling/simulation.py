@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from math import ceil, inf
+from math import inf
 from operator import attrgetter
 
 from serving.autoscaling.config import AutoscalingConfig
@@ -13,6 +13,7 @@ from serving.autoscaling.delays import Delays
 from serving.autoscaling.policy import Load, QueueDepthPolicy
 from serving.autoscaling.report import ReplicaReport
 from serving.autoscaling.traffic import DAY_S, Request
+from serving.quantile import quantile
 
 TICK_S = 1.0
 """Between two decisions. Ray Serve decides ten times a second, but on reports that are seconds apart."""
@@ -80,11 +81,6 @@ class Day:
     def part_within(self, goal_s: float) -> float:
         """Part of all requests, 0 to 1, that had their first token in time."""
         return bisect_right(self.first_token_s, goal_s) / max(1, self.requests)
-
-
-def quantile(ascending: Sequence[float], q: float) -> float | None:
-    """The smallest value that at least the part `q` is not above; None of nothing."""
-    return ascending[max(0, ceil(q * len(ascending)) - 1)] if ascending else None
 
 
 @dataclass(eq=False, slots=True)

@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, say_error
 from serving.load.ask import Outcome
-from serving.load.client import grpc_client, http_client
+from serving.load.client import check_address, grpc_client, http_client
 from serving.load.report import LoadReport
 from serving.load.run import Load, run_load
 
@@ -54,6 +55,8 @@ def serve(
     """
     if report is not None:
         _check_can_plot()
+    if protocol is Protocol.HTTP:
+        _check_url(url)
     target = url if protocol is Protocol.HTTP else grpc_target
     title = f"{load}: {users} developers for {seconds:g} s over {protocol} at {target}"
     console = Console(stderr=True)
@@ -63,11 +66,11 @@ def serve(
     ) as progress:  # fmt: skip
         task = progress.add_task(str(load), total=seconds, seen="")
 
-        def on_second(second: int, outcomes: list[Outcome]) -> None:
+        def on_second(elapsed_s: float, outcomes: list[Outcome]) -> None:
             failed = sum(outcome.end not in ("complete", "cancelled") for outcome in outcomes)
-            progress.update(task, completed=second, seen=f"{len(outcomes)} requests, {failed} failed")
+            progress.update(task, completed=elapsed_s, seen=f"{len(outcomes)} requests, {failed} failed")
 
-        async def run() -> list[Outcome]:
+        async def run() -> tuple[list[Outcome], float]:
             connecting = http_client(url, api_key) if protocol is Protocol.HTTP else grpc_client(grpc_target, api_key)
             async with connecting as client:
                 return await run_load(
@@ -81,18 +84,25 @@ def serve(
                     on_second=on_second,
                 )
 
-        outcomes = asyncio.run(run())
+        outcomes, elapsed_s = asyncio.run(run())
     if not outcomes:
         say_error(f"No request ended within {seconds:g} s. Is the service at {target} running? Take more --seconds.")
         raise typer.Exit(1)
-    result = LoadReport.of(title, outcomes, seconds)
+    result = LoadReport.of(title, outcomes, elapsed_s)
     Console().print(_table(result))
     if report is not None:
         _write(result, report)
-        console.print(f"Written to {report / 'report.md'} and report.svg.", highlight=False)
+        console.out(f"Written to {report / 'report.md'} and report.svg.", highlight=False)
     if not any(outcome.first_s is not None for outcome in outcomes):
         say_error(f"Nothing was answered: {outcomes[0].end}. Is the service at {target} running, and the key right?")
         raise typer.Exit(1)
+
+
+def _check_url(url: str) -> None:
+    try:
+        check_address(url)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--url") from None
 
 
 def _check_can_plot() -> None:
@@ -116,10 +126,10 @@ def _write(result: LoadReport, directory: Path) -> None:
 
 
 def _table(result: LoadReport) -> Table:
-    table = Table(title=result.title, title_justify="left", box=None, header_style="bold")
+    table = Table(title=escape(result.title), title_justify="left", box=None, header_style="bold")
     table.add_column("")
     for each in result.figures:
         table.add_column(each.kind, justify="right")
     for name, cells in result.rows():
-        table.add_row(name, *cells)
+        table.add_row(escape(name), *cells)  # a name may hold what the service said
     return table

@@ -8,10 +8,10 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from serving.cli.cluster_connection import DEFAULT_RELEASE, ContextOption, NamespaceOption, ReleaseOption, cluster_of
-from serving.cluster.apply import Change, apply_target, find_targets
-from serving.cluster.connection import Cluster, Object
+from serving.cluster.apply import Change, Target, apply_target, find_targets
+from serving.cluster.connection import Cluster
 from serving.cluster.errors import ClusterError
-from serving.cluster.history import record, revisions
+from serving.cluster.history import before_newest, begin, finish, revisions
 from serving.cluster.manifests import name_of, read_manifests
 from serving.cluster.release import check_service, helm_release, previous_helm_revision, service_of
 from serving.cluster.rollout import watch_rollout
@@ -48,11 +48,14 @@ def apply(
         objects = read_manifests(manifests)
         serves = check_service(cluster, release, objects)
         revisions(cluster, release)  # fails before anything is changed, if they cannot be kept
-        _apply(cluster, objects, force=force, dry_run=dry_run)
+        targets = find_targets(cluster, objects)
         if dry_run:
+            _apply(cluster, targets, force=force, dry_run=True)
             return
-        number = record(cluster, release, objects)
-        Console().print(f"revision {number} of {release}", highlight=False)
+        revision = begin(cluster, release, objects)  # before anything is changed: it may be refused halfway
+        _apply(cluster, targets, force=force)
+        finish(cluster, release, revision)
+        Console().print(f"revision {revision.number} of {release}", highlight=False)
         if wait and serves:
             _wait(cluster, release, timeout)
 
@@ -73,29 +76,31 @@ def rollback(
     with cluster_of(context, namespace) as cluster:
         _refuse_helm(cluster, release)
         kept = revisions(cluster, release)
-        numbers = [revision.number for revision in kept]
-        wanted = to if to is not None else (numbers[-2] if len(numbers) > 1 else None)
-        if wanted not in numbers:
-            which = f"revision {wanted}" if wanted else "revision before"
-            there = ", ".join(f"{revision.number} ({revision.applied})" for revision in kept) or "none"
+        wanted = next((one for one in kept if one.number == to), None) if to is not None else before_newest(kept)
+        if wanted is None:
+            which = f"revision {to}" if to is not None else "revision before"
+            there = ", ".join(map(str, kept)) or "none"
             raise ClusterError(
                 f"release '{release}' in namespace '{cluster.namespace}' has no {which}; kept are: {there}. "
                 "Apply the manifests you want with `codegemma cluster apply`."
             )
-        objects, newest = kept[numbers.index(wanted)].manifests, kept[-1].manifests
-        _apply(cluster, objects, force=force)
+        objects, newest = wanted.manifests, kept[-1].manifests
+        targets = find_targets(cluster, objects)
+        revision = begin(cluster, release, objects)
+        _apply(cluster, targets, force=force)
+        finish(cluster, release, revision)
         console = Console()
-        console.print(f"revision {record(cluster, release, objects)} of {release}, as {wanted}", highlight=False)
+        console.print(f"revision {revision.number} of {release}, as {wanted.number}", highlight=False)
         left = sorted({name_of(one) for one in newest} - {name_of(one) for one in objects})
         if left:
-            console.print(f"not in revision {wanted}, left as they are: {', '.join(left)}", highlight=False)
+            console.print(f"not in revision {wanted.number}, left as they are: {', '.join(left)}", highlight=False)
         if wait:
             _wait(cluster, release, timeout)
 
 
-def _apply(cluster: Cluster, objects: Sequence[Object], *, force: bool, dry_run: bool = False) -> None:
+def _apply(cluster: Cluster, targets: Sequence[Target], *, force: bool, dry_run: bool = False) -> None:
     console = Console()
-    for target in find_targets(cluster, objects):
+    for target in targets:
         change = apply_target(cluster, target, force=force, dry_run=dry_run)
         text = f"{name_of(target.manifest)} [{_STYLES[change]}]{change}[/]{' (dry run)' if dry_run else ''}"
         console.print(text, highlight=False)
@@ -103,11 +108,12 @@ def _apply(cluster: Cluster, objects: Sequence[Object], *, force: bool, dry_run:
 
 def _wait(cluster: Cluster, release: str, timeout_s: float) -> None:
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    service = name_of(service_of(cluster, release))
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("", total=None)
         for rollout in watch_rollout(cluster, release, timeout_s):
-            bar.update(task, description=f"RayService/{release}: {rollout.text}")
-    Console().print(f"RayService/{release} is in service", highlight=False)
+            bar.update(task, description=f"{service}: {rollout.text}")
+    Console().print(f"{service} is in service", highlight=False)
 
 
 def _refuse_helm(cluster: Cluster, release: str) -> None:

@@ -96,6 +96,8 @@ def _queues(status: Status) -> Table:
     table = _table("model", "groups", "waiting", "queued", "running")
     for model, queue in status.queues.items():
         table.add_row(Text(model), *(str(n) for n in (queue.groups, queue.waiting, queue.queued, queue.running)))
+    if status.unread and not status.queues:
+        table.add_row("not read", *"????")
     return table
 
 

@@ -1,5 +1,8 @@
 """`codegemma convert`: a checkpoint made ready for serving, once."""
 
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -33,15 +36,14 @@ def convert(
     from serving.checkpoint_path import checkpoint_path
     from serving.convert import convert as convert_checkpoint
     from sharding.checkpoint.errors import CheckpointError
-    from sharding.checkpoint.huggingface import INDEX_FILE
 
     console = Console(stderr=True)
-    if if_missing and (target / INDEX_FILE).exists():
-        console.print(f"{target} is a checkpoint already.", highlight=False)
+    if if_missing and _is_checkpoint(target):
+        console.out(f"{target} is a checkpoint already.", highlight=False)
         return
     columns = TextColumn("converting"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
     try:
-        with Progress(*columns, console=console) as progress:
+        with _terminated_like_interrupted(), Progress(*columns, console=console) as progress:
             task = progress.add_task("converting", total=None)
             convert_checkpoint(
                 checkpoint_path(source),
@@ -53,6 +55,37 @@ def convert(
         say_error(str(error))
         raise typer.Exit(1) from None
     except OSError as error:
-        say_error(f"{target} cannot be written: {error.strerror}. Choose another target, or make room.")
+        say_error(f"{target} cannot be written: {_cause(error)}. Choose another target, or make room.")
         raise typer.Exit(1) from None
-    console.print(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)
+    console.out(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)
+
+
+def _is_checkpoint(target: Path) -> bool:
+    """Whether one is there; ends the command if what is there is none."""
+    from sharding.checkpoint import CheckpointError, open_checkpoint
+
+    try:
+        if not target.is_dir() or not any(target.iterdir()):
+            return False
+        open_checkpoint(target)
+    except CheckpointError as error:
+        say_error(f"{target} is there already, but no complete checkpoint: {error} Remove it, or name another target.")
+        raise typer.Exit(1) from None
+    except OSError as error:
+        say_error(f"{target} cannot be read: {_cause(error)}. Make it readable, or name another target.")
+        raise typer.Exit(1) from None
+    return True
+
+
+@contextmanager
+def _terminated_like_interrupted() -> Iterator[None]:
+    """SIGTERM, with which Kubernetes ends a pod, raises KeyboardInterrupt: what is half written is removed."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _cause(error: OSError) -> str:
+    return f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)

@@ -1,7 +1,9 @@
 """KeyStore: where `codegemma keys` keeps keys: a file, or a Secret of a cluster."""
 
+import fcntl
+import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
@@ -41,11 +43,22 @@ class _File:
 
 
 @contextmanager
-def key_store(file: Path, secret: str | None, context: str | None, namespace: str | None) -> Iterator[KeyStore]:
-    """The store that the options name; ends the command with one line when something is wrong with it."""
+def key_store(
+    file: Path, secret: str | None, context: str | None, namespace: str | None, *, to_change: bool = False
+) -> Iterator[KeyStore]:
+    """The store that the options name; ends the command with one line when something is wrong with it.
+
+    Args:
+      file: holds the keys.
+      secret: holds the file, in a cluster; None means this machine.
+      context: the cluster.
+      namespace: where in it.
+      to_change: others who want to change the store wait until the block ends; in a Secret the later one fails.
+    """
     try:
         if secret is None:
-            yield _File(file)
+            with _locked(Path(os.path.realpath(file)).parent) if to_change else nullcontext():
+                yield _File(file)
             return
         from serving.cli.cluster_connection import cluster_of
         from serving.cluster.key_secret import SecretKeys
@@ -58,3 +71,14 @@ def key_store(file: Path, secret: str | None, context: str | None, namespace: st
     except OSError as error:
         say_error(f"{file} cannot be written: {error.strerror}. Choose another with --file.")
         raise typer.Exit(1) from None
+
+
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """Waits until nobody else holds this lock, and holds it; on the directory, as its files are replaced."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from serving.cli.client import say_error
 from serving.cli.cluster_connection import ContextOption, NamespaceOption
@@ -40,13 +41,13 @@ def create(
     """Make a key and print it, the only time; the file keeps a salted hash. A running service takes it at once."""
     if not 0 < len(name) <= 64 or len(tenant) > 64:
         raise typer.BadParameter("a name has 1 to 64 characters, a tenant at most 64")
-    with key_store(file, secret, context, namespace) as store:
+    with key_store(file, secret, context, namespace, to_change=True) as store:
         changed, key = (store.read() or KeyFile()).with_new(name, tenant, tuple(role or Role))
         store.write(changed)
-        console = Console(stderr=True)
-        console.print(f"Added {name!r} to {store}. This is the key; nobody can show it again:", highlight=False)
-        typer.echo(key)
-        console.print("Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
+    typer.echo(key)  # before all else that could go wrong
+    console = Console(stderr=True, soft_wrap=True)
+    _say(console, f"This is the key of {name!r}, which is now in {store}; nobody can show it again.")
+    _say(console, "Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
 
 
 @keys.command("list")
@@ -76,7 +77,7 @@ def revoke(
     namespace: NamespaceOption = None,
 ) -> None:
     """Take a key away. A running service refuses it from the next request on."""
-    with key_store(file, secret, context, namespace) as store:
+    with key_store(file, secret, context, namespace, to_change=True) as store:
         known = _read(store)
         try:
             changed = known.without(key_id)
@@ -85,7 +86,12 @@ def revoke(
             say_error(f"{store} has no key with the id {key_id!r}. There are: {ids}.")
             raise typer.Exit(1) from None
         store.write(changed)
-    Console(stderr=True).print(f"Revoked {key_id}.", highlight=False)
+    _say(Console(stderr=True), f"Revoked {key_id}.")
+
+
+def _say(console: Console, text: str, style: str | None = None) -> None:
+    """Prints the text as it is: names and paths may look like Rich's markup."""
+    console.print(text, style=style, markup=False, highlight=False)
 
 
 def _read(store: KeyStore) -> KeyFile:
@@ -100,6 +106,6 @@ def _table(entries: tuple[ApiKey, ...]) -> Table:
     table = Table("id", "name", "tenant", "roles", "created", box=None, header_style="bold")
     table.columns[0].style = "cyan"
     for entry in entries:
-        roles = ", ".join(entry.roles)
-        table.add_row(entry.id, entry.name, entry.tenant or "-", roles, f"{entry.created:%Y-%m-%d %H:%M}")
+        shown = (entry.id, entry.name, entry.tenant or "-", ", ".join(entry.roles), f"{entry.created:%Y-%m-%d %H:%M}")
+        table.add_row(*map(Text, shown))  # a plain `str` would be read as markup
     return table

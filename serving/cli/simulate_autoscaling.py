@@ -13,11 +13,12 @@ from rich.progress import Progress
 from rich.table import Table
 
 from serving.autoscaling.config import AutoscalingConfig
-from serving.autoscaling.simulation import Day, GroupModel, quantile, simulate
+from serving.autoscaling.simulation import Day, GroupModel, simulate
 from serving.autoscaling.traffic import OfficeDay
 from serving.cli.client import say_error
 from serving.cli.serve_file import ServeFileError, read_serve_file
 from serving.config import ModelConfig
+from serving.quantile import quantile
 
 _DEFAULT_MAX_REPLICAS = 4
 _DEFAULT_ROWS = 8

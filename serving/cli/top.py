@@ -1,6 +1,7 @@
 """`codegemma top`: the running service, live."""
 
 import io
+import os
 import time
 from collections import deque
 from pathlib import Path
@@ -45,6 +46,8 @@ def top(
 
     Ray passes measurements on every ten seconds.
     """
+    if picture is not None:
+        _check_place(picture)
     urls = metrics_url or [DEFAULT_METRICS_URL]
     scrapes: deque[Scrape] = deque([_scrape(urls)])
     try:
@@ -64,7 +67,29 @@ def top(
 def _draw(frame: RenderableType, picture: Path) -> None:
     console = Console(record=True, width=120, file=io.StringIO())
     console.print(frame)
-    picture.write_text(console.export_svg(title="codegemma top"))
+    try:
+        picture.write_text(console.export_svg(title="codegemma top"))
+    except OSError as error:
+        _say_unwritable(picture, str(error.strerror))
+        raise typer.Exit(1) from None
+
+
+def _check_place(picture: Path) -> None:
+    """Ends the command before it has measured for a picture that it cannot write."""
+    if picture.is_dir():
+        reason = "it is a directory"
+    elif not picture.parent.is_dir():
+        reason = f"there is no directory {picture.parent}"
+    elif not os.access(picture if picture.exists() else picture.parent, os.W_OK):
+        reason = "no permission"
+    else:
+        return
+    _say_unwritable(picture, reason)
+    raise typer.Exit(1)
+
+
+def _say_unwritable(picture: Path, reason: str) -> None:
+    say_error(f"--picture {picture} cannot be written: {reason}. Choose another path.")
 
 
 def _scrape(urls: list[str]) -> Scrape:
@@ -75,6 +100,9 @@ def _scrape(urls: list[str]) -> Scrape:
             texts.append(httpx.get(url, timeout=_TIMEOUT_S).raise_for_status().text)
         except httpx.HTTPError as error:
             say_error(f"No metrics from {url}: {error}. Is the service running? --metrics-url names another node.")
+            raise typer.Exit(1) from None
+        except (httpx.InvalidURL, UnicodeError) as error:  # UnicodeError: a host that is no domain name
+            say_error(f"--metrics-url {url} is no address: {error}. Give one like {DEFAULT_METRICS_URL}.")
             raise typer.Exit(1) from None
     try:
         return Scrape.parse(texts, time.monotonic())

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
-from serving.keys import KeyFile, KeyFileError
+from serving.keys import KeyFile, KeyFileError, UnreadKeyFileError
 
 _log = logging.getLogger("ray.serve.access")  # below Ray Serve's logger, whose handlers write the log
 _SCHEME = "bearer "
@@ -31,16 +31,18 @@ class Caller:
 class Access(Protocol):
     """Tells who calls."""
 
-    def caller(self, authorization: str, api_key: str, tenant: str) -> Caller:
+    def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
         """Who calls.
 
         Args:
           authorization: the header or metadata `authorization`, or nothing.
           api_key: the header or metadata `x-api-key`, which some clients send instead, or nothing.
           tenant: whom the request says it is for, or nothing.
+          grpc_peer: the IP address at the other end of a gRPC connection, empty if it is not known; None over HTTP,
+            whose connections come in where the service listens and nowhere else.
 
         Raises:
-          ServingError: UNAUTHENTICATED, and not a word of why.
+          ServingError: UNAUTHENTICATED, and not a word of what is wrong with a key.
         """
         ...
 
@@ -48,8 +50,26 @@ class Access(Protocol):
 class OpenAccess:
     """Everybody may ask for everything, for whom they say."""
 
-    def caller(self, authorization: str, api_key: str, tenant: str) -> Caller:
+    def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
         """As `Access.caller`."""
+        return Caller(tenant, frozenset(Role))
+
+
+class LocalAccess:
+    """Everybody on this machine may ask for everything, for whom they say: for a service that listens on 127.0.0.1.
+
+    Beside that address, Ray Serve has each Gateway listen for gRPC at a port of its own, on every interface. HAProxy
+    comes to it over loopback; who comes to it from elsewhere went around HAProxy.
+    """
+
+    def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
+        """As `Access.caller`."""
+        if grpc_peer is not None and not _is_loopback(grpc_peer):
+            raise ServingError(
+                Reason.UNAUTHENTICATED,
+                "This service answers its own machine alone. To have it answer others, set gateway.keys_file there and "
+                "send an API key, or set gateway.anyone.",
+            )
         return Caller(tenant, frozenset(Role))
 
 
@@ -65,8 +85,9 @@ class KeyAccess:
         self._path = path
         self._version = _version(path)
         self._keys = KeyFile.read(path)
+        self._fault = ""
 
-    def caller(self, authorization: str, api_key: str, tenant: str) -> Caller:
+    def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
         """As `Access.caller`; what the request says of its tenant does not count."""
         self._follow()
         is_bearer = authorization[: len(_SCHEME)].lower() == _SCHEME
@@ -76,17 +97,28 @@ class KeyAccess:
         return Caller(entry.tenant, frozenset(entry.roles))
 
     def _follow(self) -> None:
-        """Reads the file again if it is another; one that cannot be read changes nothing."""
+        """Reads the file again if it is another; one that cannot be read changes nothing, and is tried again."""
         version = _version(self._path)
         if version == self._version:
             return
-        self._version = version
         try:
             self._keys = KeyFile.read(self._path)
+        except UnreadKeyFileError as error:
+            self._report(str(error))
+            return
         except KeyFileError as error:
-            _log.error("the API keys stay as they were: %s", error)
+            # What it holds is wrong, and stays wrong until it changes: no request waits for it to be parsed again.
+            self._report(str(error))
         else:
+            self._fault = ""
             _log.info("read %d API keys from %s", len(self._keys.keys), self._path)
+        self._version = version
+
+    def _report(self, fault: str) -> None:
+        """Logs what is wrong once, not at every request."""
+        if fault != self._fault:
+            self._fault = fault
+            _log.error("the API keys stay as they were: %s", fault)
 
 
 def access_for(gateway: GatewayConfig, host: str) -> Access:
@@ -108,19 +140,22 @@ def access_for(gateway: GatewayConfig, host: str) -> Access:
             "key file with `codegemma keys create` and name it there; or listen on 127.0.0.1; or set gateway.anyone: "
             "true if something in front of the service knows its callers."
         )
-    return OpenAccess()
+    return OpenAccess() if gateway.anyone else LocalAccess()
 
 
 def _is_loopback(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        address = ip_address(host)
     except ValueError:
         return host == "localhost"
+    # A socket for both versions of IP shows 127.0.0.1 as ::ffff:127.0.0.1.
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback
 
 
-def _version(path: Path) -> tuple[int, int, int] | None:
+def _version(path: Path) -> tuple[int, int, int, int] | None:
+    """Another one whenever the file is; None without a file. With ctime, as tools set mtime back and cannot set it."""
     try:
         status = os.stat(path)
     except OSError:
         return None
-    return status.st_ino, status.st_mtime_ns, status.st_size
+    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

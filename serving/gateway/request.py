@@ -107,7 +107,8 @@ class CodeRequest:
     @property
     def session(self) -> str:
         """The session, which another tenant's of the same id is not; empty without one."""
-        return f"{self.tenant}/{self.session_id}" if self.session_id else ""
+        # With the length, as both may hold any character: "acme/eu" and "x" are not "acme" and "eu/x".
+        return f"{len(self.tenant)}:{self.tenant}/{self.session_id}" if self.session_id else ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
+from urllib.parse import urlsplit
 
 import aiohttp
 import grpc
@@ -49,10 +50,10 @@ class HttpClient:
         """As `Client.answer`."""
         body: dict[str, object] = {"max_tokens": ask.max_tokens, "stream": True, "temperature": 0}
         if isinstance(ask.prompt, FimPrompt):
-            path = "/v1/completions"
+            path = "v1/completions"
             body |= {"prompt": ask.prompt.prefix, "suffix": ask.prompt.suffix}
         else:
-            path = "/v1/chat/completions"
+            path = "v1/chat/completions"
             messages = [{"role": _OPENAI_ROLES[each.speaker], "content": each.text} for each in ask.prompt]
             body |= {"messages": messages}
         try:
@@ -98,11 +99,11 @@ class GrpcClient:
 
 @asynccontextmanager
 async def http_client(url: str, api_key: str) -> AsyncIterator[HttpClient]:
-    """A client of the service at `url`."""
+    """A client of the service at `url`, which may have a path and is one for `check_address`."""
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = aiohttp.ClientTimeout(total=None, connect=10)
     connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(url, headers=headers, timeout=timeout, connector=connector) as session:
+    async with aiohttp.ClientSession(f"{url}/", headers=headers, timeout=timeout, connector=connector) as session:
         yield HttpClient(session)
 
 
@@ -111,6 +112,22 @@ async def grpc_client(target: str, api_key: str) -> AsyncIterator[GrpcClient]:
     """A client of the service at HOST:PORT."""
     async with grpc.aio.insecure_channel(target) as channel:
         yield GrpcClient(channel, api_key)
+
+
+def check_address(url: str) -> None:
+    """Refuses what would otherwise fail in the middle of a load.
+
+    Raises:
+      ValueError: the URL is no address of a service; says why.
+    """
+    try:
+        parts = urlsplit(url)
+        _ = parts.port  # raises what is wrong with it
+        if not parts.hostname:
+            raise ValueError("it names no host")
+        parts.hostname.encode("idna")
+    except ValueError as error:
+        raise ValueError(f"'{url}' is no address of a service: {error}. Give http://HOST:PORT.") from None
 
 
 def _text(event: dict[str, object]) -> str:

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 
-from serving.load.report import LoadReport, percentile
+from serving.load.report import LoadReport
+from serving.quantile import quantile
 
 _COLOURS = {"typing": "#2b6cb0", "chat": "#dd6b20"}
 _INTERVALS = 12
@@ -52,10 +53,10 @@ def _plot_times(axes: Axes, report: LoadReport) -> None:
         intervals: list[list[float]] = [[] for _ in range(_INTERVALS)]
         for started_s, first_ms in answered:
             intervals[min(int(started_s / width), _INTERVALS - 1)].append(first_ms)
-        for q, style in ((50, "-"), (95, ":")):
-            values = [percentile(sorted(interval), q) for interval in intervals]
+        for percent, style in ((50, "-"), (95, ":")):
+            values = [quantile(sorted(interval), percent / 100) for interval in intervals]
             line = [((index + 0.5) * width, value) for index, value in enumerate(values) if value is not None]
-            axes.plot(*_columns(line), style, color=_COLOURS[each.kind], label=f"{each.kind} p{q}")
+            axes.plot(*_columns(line), style, color=_COLOURS[each.kind], label=f"{each.kind} p{percent}")
     axes.set_yscale("log")
     _plain_numbers(axes.yaxis)
     axes.set_xlabel("seconds of the load")

@@ -1,11 +1,11 @@
 """LoadReport: what a load showed, as text and as a picture."""
 
-import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving.load.ask import Outcome
+from serving.quantile import quantile
 
 _MS = 1000.0
 
@@ -46,7 +46,7 @@ class LoadReport:
 
     Attributes:
       title: what was run against what.
-      seconds: how long.
+      seconds: how long it took.
       figures: of each kind of request.
       outcomes: every request.
     """
@@ -84,10 +84,10 @@ class LoadReport:
             ("requests/s", [f"{each.requests / self.seconds:.1f}" for each in self.figures]),
             ("shown in time", [f"{each.shown:.1%}" if each.kind == "typing" else "-" for each in self.figures]),
         ]
-        for q in (50, 95, 99):
-            rows.append((f"first text p{q}, ms", [_at(each.first_ms, q) for each in self.figures]))
-        for q in (50, 95):
-            rows.append((f"complete answer p{q}, ms", [_at(each.total_ms, q) for each in self.figures]))
+        for percent in (50, 95, 99):
+            rows.append((f"first text p{percent}, ms", [_at(each.first_ms, percent) for each in self.figures]))
+        for percent in (50, 95):
+            rows.append((f"complete answer p{percent}, ms", [_at(each.total_ms, percent) for each in self.figures]))
         rows += [
             ("pieces of text/s", [f"{each.pieces_per_second:.1f}" for each in self.figures]),
             ("complete", [str(each.ends["complete"]) for each in self.figures]),
@@ -99,15 +99,8 @@ class LoadReport:
         return rows
 
 
-def percentile(sorted_values: Sequence[float], q: float) -> float | None:
-    """The smallest value that at least `q` percent of the values do not exceed; None of none."""
-    if not sorted_values:
-        return None
-    return sorted_values[max(0, math.ceil(len(sorted_values) * q / 100) - 1)]
-
-
-def _at(sorted_values: Sequence[float], q: float) -> str:
-    value = percentile(sorted_values, q)
+def _at(sorted_values: Sequence[float], percent: int) -> str:
+    value = quantile(sorted_values, percent / 100)
     return "-" if value is None else f"{value:.0f}"
 
 

@@ -7,7 +7,8 @@ from enum import StrEnum
 
 from serving.load.ask import Outcome
 from serving.load.client import Client
-from serving.load.users import Recorder, asks, types
+from serving.load.measured_client import MeasuredClient
+from serving.load.users import asks, types
 
 
 class Load(StrEnum):
@@ -28,9 +29,9 @@ async def run_load(
     typing_tokens: int,
     chat_tokens: int,
     seed: int,
-    on_second: Callable[[int, list[Outcome]], None] = lambda second, outcomes: None,
-) -> list[Outcome]:
-    """Lets developers work, and returns what became of their requests; what is open at the end is not among them.
+    on_second: Callable[[float, list[Outcome]], None] = lambda elapsed_s, outcomes: None,
+) -> tuple[list[Outcome], float]:
+    """Lets developers work. What is open at the end is not among their requests.
 
     Args:
       client: takes the requests.
@@ -40,22 +41,26 @@ async def run_load(
       typing_tokens: at most, of a completion.
       chat_tokens: at most, of an answer.
       seed: equal seeds type equal code at equal times, as far as the service lets them.
-      on_second: called every second with what there is so far.
+      on_second: called every second with the time and with what there is so far.
+
+    Returns:
+      What became of the requests, and the seconds that it took: more than asked for where this machine was too busy.
     """
-    recorder = Recorder()
+    measured = MeasuredClient(client)
     tasks = []
     for number in range(users):
         rng = random.Random(seed * 1_000_003 + number)
         is_typing = load is Load.TYPING or (load is Load.MIXED and number % 4 != 1)
         behaviour, tokens = (types, typing_tokens) if is_typing else (asks, chat_tokens)
-        tasks.append(asyncio.create_task(behaviour(client, recorder, f"user-{number}", tokens, rng)))
-    for second in range(1, round(seconds) + 1):
-        await asyncio.sleep(1)
+        tasks.append(asyncio.create_task(behaviour(measured, f"user-{number}", tokens, rng)))
+    while (left_s := seconds - measured.elapsed_s) > 0:
+        await asyncio.sleep(min(1.0, left_s))
         if broken := next((task for task in tasks if task.done()), None):
             broken.result()  # raises what ended it; developers do not stop by themselves
-        on_second(second, recorder.outcomes)
-    recorder.over = True
+        on_second(measured.elapsed_s, measured.outcomes)
+    elapsed_s = measured.elapsed_s
+    measured.over = True
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    return recorder.outcomes
+    return measured.outcomes, elapsed_s

@@ -2,13 +2,11 @@
 
 import asyncio
 import random
-import time
-from contextlib import aclosing
 
 from serving.gateway.request import FimPrompt, Message, Speaker
-from serving.load.ask import Ask, Outcome
-from serving.load.client import Client, RefusedError
+from serving.load.ask import Ask
 from serving.load.corpus import some_source
+from serving.load.measured_client import MeasuredClient
 
 _KEY_S = 0.22
 """Between two keystrokes that ask for a completion, on average: about 55 words a minute, in bursts."""
@@ -25,51 +23,7 @@ _QUESTIONS = (
 _THINKS_S = 5.0
 
 
-class Recorder:
-    """Keeps outcomes, on the clock of the load.
-
-    Attributes:
-      over: whether the load has ended; what is cancelled then was not cancelled by a developer.
-    """
-
-    def __init__(self) -> None:
-        self.outcomes: list[Outcome] = []
-        self.over = False
-        self._began = time.monotonic()
-
-    async def ask(self, client: Client, ask: Ask) -> str:
-        """Sends a request, notes what came of it, and returns the text that came."""
-        started = time.monotonic()
-        first: float | None = None
-        pieces: list[str] = []
-        end = "complete"
-        try:
-            async with aclosing(client.answer(ask)) as answer:
-                async for piece in answer:
-                    if piece:
-                        first = first or time.monotonic()
-                        pieces.append(piece)
-        except RefusedError as error:
-            end = str(error)
-        except asyncio.CancelledError:
-            end = "cancelled"
-            raise
-        finally:
-            if not self.over:
-                self.outcomes.append(
-                    Outcome(
-                        kind="typing" if isinstance(ask.prompt, FimPrompt) else "chat",
-                        started_s=started - self._began,
-                        first_s=None if first is None else first - started,
-                        total_s=time.monotonic() - started,
-                        pieces=len(pieces),
-                        end=end,
-                    )
-                )
-        return "".join(pieces)
-
-
-async def types(client: Client, recorder: Recorder, name: str, max_tokens: int, rng: random.Random) -> None:
+async def types(client: MeasuredClient, name: str, max_tokens: int, rng: random.Random) -> None:
     """Types code in bursts; each keystroke asks for a completion and cancels the one before, as editors do.
 
     After a burst the developer waits for the last completion and reads it.
@@ -90,7 +44,7 @@ async def types(client: Client, recorder: Recorder, name: str, max_tokens: int, 
                     await _stop(asking)
                 prompt = FimPrompt(prefix=before + line[:end], suffix=after, path=file)
                 ask = Ask(prompt=prompt, session=f"{name}:{file}", max_tokens=max_tokens)
-                asking = asyncio.create_task(recorder.ask(client, ask))
+                asking = asyncio.create_task(client.ask(ask))
                 await asyncio.sleep(rng.expovariate(1 / _KEY_S))
             if asking is not None:
                 await asking
@@ -100,7 +54,7 @@ async def types(client: Client, recorder: Recorder, name: str, max_tokens: int, 
         await asyncio.sleep(rng.expovariate(1 / _READS_S))
 
 
-async def asks(client: Client, recorder: Recorder, name: str, max_tokens: int, rng: random.Random) -> None:
+async def asks(client: MeasuredClient, name: str, max_tokens: int, rng: random.Random) -> None:
     """Asks about a piece of code, reads the answer, and asks once more about it."""
     await asyncio.sleep(rng.uniform(0, _THINKS_S))
     while True:
@@ -110,7 +64,7 @@ async def asks(client: Client, recorder: Recorder, name: str, max_tokens: int, r
         messages = [Message(Speaker.USER, f"{rng.choice(_QUESTIONS)}\n\n```python\n{code}```")]
         for _ in range(2):
             ask = Ask(prompt=tuple(messages), session=name, max_tokens=max_tokens)
-            answer = await recorder.ask(client, ask)
+            answer = await client.ask(ask)
             await asyncio.sleep(rng.expovariate(1 / _THINKS_S))
             messages += [Message(Speaker.MODEL, answer or "-"), Message(Speaker.USER, rng.choice(_QUESTIONS))]
 

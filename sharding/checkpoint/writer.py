@@ -4,13 +4,19 @@ What is quantised is decoded once, here, instead of at each start; what is one f
 side by side. Format: https://github.com/huggingface/safetensors#format.
 """
 
+import errno
 import json
+import os
+import re
 from collections.abc import Callable
 from math import prod
 from pathlib import Path
+from stat import S_IMODE
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
 from sharding.checkpoint.checkpoint import Checkpoint
@@ -47,20 +53,37 @@ def write_huggingface(
     files = _files(sizes, max_file_bytes)
     total, done = sum(sizes.values()), 0
     weight_map: dict[str, str] = {}
+    written = gemma_config_to_hf(config) | {"torch_dtype": np.dtype(dtype).name}
+    (directory / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
+    mode = S_IMODE((directory / CONFIG_FILE).stat().st_mode)
     for number, paths in enumerate(files, start=1):
         name = f"model-{number:05}-of-{len(files):05}.safetensors"
         tensors = {}
         for path in paths:
             source = checkpoint.tensors[path]
             tensors[stored_name(path, config)] = source.read((), dtype).reshape(source.stored.shape)
-        save_file(tensors, directory / name, metadata={"format": "np"})
+        _save(tensors, directory / name, mode)
         weight_map |= dict.fromkeys(tensors, name)
         done += sum(sizes[path] for path in paths)
         on_progress(done, total)
-    written = gemma_config_to_hf(config) | {"torch_dtype": np.dtype(dtype).name}
-    (directory / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _save(tensors: dict[str, npt.NDArray[Any]], file: Path, mode: int) -> None:
+    """Writes one file, with the mode of one that was made by open(): the library's are their owner's alone.
+
+    Raises:
+      OSError: it cannot be written. The library has an error of its own for that, with the system's number in its text.
+    """
+    try:
+        save_file(tensors, file, metadata={"format": "np"})
+    except SafetensorError as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if number is None:
+            raise OSError(errno.EIO, str(error), str(file)) from error
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(file)) from error
+    file.chmod(mode)
 
 
 def _files(sizes: dict[str, int], max_bytes: int) -> list[list[str]]:

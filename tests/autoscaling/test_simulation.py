@@ -12,7 +12,7 @@ from ray.serve.config import AutoscalingConfig as RayAutoscalingConfig
 
 from serving.autoscaling.config import AutoscalingConfig
 from serving.autoscaling.delays import Delays
-from serving.autoscaling.simulation import Day, GroupModel, quantile, simulate
+from serving.autoscaling.simulation import Day, GroupModel, simulate
 from serving.autoscaling.traffic import DAY_S, OfficeDay, Request, active_part
 
 GROUP = GroupModel(rows=4, max_ongoing=4, start_s=60, first_token_s=0.1)
@@ -123,11 +123,6 @@ def test_a_stopped_group_finishes_what_it_has() -> None:
     assert (len(day.first_token_s), day.waiting, day.changes) == (18, 0, 2)
     # One group would do from 561 s on, so one is stopped 60 s later; it is paid for until its request ends.
     assert day.replica_hours * 3600 == pytest.approx(1800 + 1070 - 300, abs=3)
-
-
-def test_the_quantile_is_a_value_that_occurred() -> None:
-    assert [quantile([1, 2, 3, 4], q) for q in (0, 0.25, 0.5, 0.95, 1)] == [1, 1, 2, 4, 4]
-    assert quantile([], 0.5) is None
 
 
 @given(

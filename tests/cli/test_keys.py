@@ -1,11 +1,13 @@
 """`codegemma keys`, output not on a terminal."""
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from serving.cli.key_store import key_store
 from serving.cli.main import app
 from serving.config import Role
 from serving.keys import KeyFile
@@ -90,3 +92,62 @@ def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     result = run(tmp_path / "none" / "keys.yaml", "create", "a")
     assert result.exit_code == 1
     assert "cannot be written" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["[/ops]", "[red]ops", "ops\\", "[link=http://x]"])
+def test_names_and_paths_are_shown_as_they_are(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "[/etc]" / "keys [bold].yaml"
+    path.parent.mkdir(parents=True)
+    created = run(path, "create", name, "--tenant", "[/team]")
+    [entry] = KeyFile.read(path).keys
+    assert created.exit_code == 0
+    assert repr(name) in created.stderr
+    assert "keys [bold].yaml" in created.stderr.replace("\n", "")
+    listed = run(path, "list")
+    assert listed.exit_code == 0
+    assert name in listed.stdout
+    assert "[/team]" in listed.stdout
+    assert run(path, "revoke", entry.id).exit_code == 0
+
+
+def test_the_key_is_shown_before_anything_else(path: Path) -> None:
+    result = run(path, "create", "a")
+    [entry] = KeyFile.read(path).keys
+    assert result.output.startswith(f"cg_{entry.id}_")
+    assert "a" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["create", "revoke"])
+def test_changes_at_the_same_time_all_count(path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Another command begins when this one has read the file and not yet written it."""
+    run(path, "create", "first")
+    first = KeyFile.read(path).keys[0].id
+    change = {"create": KeyFile.with_new, "revoke": KeyFile.without}[command]
+
+    def begin_another() -> None:
+        with key_store(path, None, None, None, to_change=True) as store:
+            known = store.read()
+            assert known is not None
+            other, _ = _WITH_NEW(known, "other", "", (Role.FIM,))
+            store.write(other)
+
+    another = threading.Thread(target=begin_another)
+
+    def interrupted(self: KeyFile, *args: object) -> object:
+        another.start()
+        another.join(0.2)  # it waits for this one; without a lock it would be done by then
+        return change(self, *args)
+
+    monkeypatch.setattr(KeyFile, change.__name__, interrupted)
+    assert run(path, command, "second" if command == "create" else first).exit_code == 0
+    another.join()
+    expected = ["first", "second", "other"] if command == "create" else ["other"]
+    assert [entry.name for entry in KeyFile.read(path).keys] == expected
+
+
+def test_no_file_is_left_beside_the_keys(path: Path) -> None:
+    run(path, "create", "a")
+    assert list(path.parent.iterdir()) == [path]
+
+
+_WITH_NEW = KeyFile.with_new

@@ -9,6 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli.main import app
+from serving.load.ask import Outcome
 
 METRICS = """\
 # TYPE ray_codegemma_ready_groups gauge
@@ -31,6 +32,8 @@ def node() -> Iterator[HTTPServer]:
 
     class Node(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.server.requests += 1
+            self.server.on_request()
             self.send_response(200)
             self.end_headers()
             self.wfile.write(self.server.text.encode())
@@ -39,7 +42,7 @@ def node() -> Iterator[HTTPServer]:
             pass
 
     with HTTPServer(("127.0.0.1", 0), Node) as server:
-        server.text = METRICS
+        server.text, server.requests, server.on_request = METRICS, 0, lambda: None
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -73,11 +76,50 @@ def test_top_waits_for_a_service_that_starts(node, tmp_path, monkeypatch) -> Non
     assert "No model of codegemma-serving is there yet" in top(node, tmp_path, monkeypatch)
 
 
-@pytest.mark.parametrize("url", ["http://127.0.0.1:1/metrics", "nonsense"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://127.0.0.1:1/metrics",
+        "nonsense",
+        "http://127.0.0.1:abc",
+        "http://127.0.0.1:99999/metrics",
+        "http://[::1",
+        "http://a..b/",
+        "http://x[/b]/",
+    ],
+)
 def test_top_without_a_service_says_so_in_one_line(url: str) -> None:
     result = CliRunner().invoke(app, ["top", "--metrics-url", url], catch_exceptions=False)
     assert result.exit_code == 1
     assert "--metrics-url" in result.stderr
+    assert url in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("path", ["none/top.svg", "file/top.svg", "."])
+def test_top_says_at_once_that_there_is_no_place_for_its_picture(node, tmp_path, path: str) -> None:
+    (tmp_path / "file").write_text("x")
+    url = f"http://127.0.0.1:{node.server_port}/metrics"
+    result = CliRunner().invoke(
+        app, ["top", "--metrics-url", url, "--picture", str(tmp_path / path)], catch_exceptions=False
+    )
+    assert (result.exit_code, node.requests) == (1, 0)
+    assert "--picture" in result.stderr
+    assert str(tmp_path / path) in result.stderr
+
+
+def test_top_says_that_its_picture_could_not_be_written_after_all(node, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("serving.cli.top._REFRESH_S", 0.01)
+    monkeypatch.setattr("serving.cli.top._WINDOW_S", 0.05)
+    directory = tmp_path / "pictures"
+    directory.mkdir()
+    node.on_request = lambda: directory.rmdir() if directory.exists() else None
+    url = f"http://127.0.0.1:{node.server_port}/metrics"
+    result = CliRunner().invoke(
+        app, ["top", "--metrics-url", url, "--picture", str(directory / "top.svg")], catch_exceptions=False
+    )
+    assert result.exit_code == 1
+    assert "--picture" in result.stderr
 
 
 def test_top_of_something_else_says_so(node, tmp_path) -> None:
@@ -105,3 +147,36 @@ def test_bench_serve_without_a_service_fails_and_says_why() -> None:
     )
     assert result.exit_code == 1
     assert "Nothing was answered" in result.stderr.replace("\n", " ")
+
+
+@pytest.mark.parametrize("port", ["99999", "abc"])
+def test_bench_serve_refuses_an_address_that_cannot_be_one(port: str) -> None:
+    result = CliRunner().invoke(app, ["bench", "serve", "--url", f"http://127.0.0.1:{port}"], catch_exceptions=False)
+    assert result.exit_code == 2
+    shown = " ".join(result.stderr.replace("│", " ").split())
+    assert all(text in shown for text in ("--url", f"http://127.0.0.1:{port}", "HOST:PORT"))
+
+
+def test_bench_serve_divides_by_the_time_that_it_took_and_prints_names_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ends = ["complete"] * 99 + ["[/x]"]
+    outcomes = [Outcome(kind="chat", started_s=0, first_s=0.1, total_s=0.2, pieces=1, end=end) for end in ends]
+
+    async def slow_load(*_: object, **__: object) -> tuple[list[Outcome], float]:
+        return outcomes, 20.0
+
+    monkeypatch.setattr("serving.cli.bench.run_load", slow_load)
+    directory = tmp_path / "[b]" / "[" / "x]"
+    result = CliRunner().invoke(
+        app,
+        ["bench", "serve", "--url", "http://x/[b]", "--seconds", "5", "--report", str(directory)],
+        catch_exceptions=False,
+    )
+    assert result.exit_code == 0
+    assert "requests/s" in result.stdout
+    assert "5.0" in result.stdout.split("requests/s")[1].splitlines()[0]
+    assert "failed: [/x]" in result.stdout
+    assert "http://x/[b]" in result.stdout
+    assert str(directory) in result.stderr
+    assert (directory / "report.svg").exists()

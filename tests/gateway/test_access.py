@@ -1,5 +1,6 @@
 """Access by API key: the same over HTTP and gRPC, live, and without a word of why not."""
 
+import os
 from pathlib import Path
 
 import grpc
@@ -15,7 +16,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from serving.config import GatewayConfig, Role, RoutingConfig
-from serving.gateway.access import KeyAccess, OpenAccess, access_for
+from serving.gateway.access import KeyAccess, LocalAccess, OpenAccess, access_for
+from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
 from serving.keys import KeyFile, KeyFileError
@@ -165,6 +167,46 @@ async def test_a_file_that_cannot_be_read_changes_nothing(keys: Keys, break_file
         assert (await client.get("/v1/models")).status_code == 401
 
 
+@pytest.mark.parametrize("failure", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files")])
+async def test_a_read_that_failed_is_tried_again_and_logged_once(keys: Keys, failure, monkeypatch, caplog) -> None:
+    def fail(path: Path) -> str:
+        raise failure
+
+    key = keys.create()
+    async with keys.http({"authorization": f"Bearer {key}"}) as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        keys.revoke_all()
+        with monkeypatch.context() as broken:
+            broken.setattr(Path, "read_text", fail)
+            for _ in range(3):
+                assert (await client.get("/v1/models")).status_code == 200
+        assert caplog.text.count("the API keys stay as they were") == 1
+        assert (await client.get("/v1/models")).status_code == 401
+
+
+async def test_a_file_that_is_no_key_file_is_not_read_at_every_request(keys: Keys, monkeypatch, caplog) -> None:
+    async with keys.http({"authorization": f"Bearer {keys.create()}"}) as client:
+        keys.path.write_text("keys: 7")
+        assert (await client.get("/v1/models")).status_code == 401
+        monkeypatch.setattr(Path, "read_text", None)
+        assert (await client.get("/v1/models")).status_code == 401
+    assert caplog.text.count("the API keys stay as they were") == 1
+
+
+async def test_a_change_of_the_same_size_at_the_same_time_counts(keys: Keys) -> None:
+    """What was restored from a copy, or put there by a tool that sets times, has its old time of modification."""
+    key = keys.create()
+    async with keys.http({"authorization": f"Bearer {key}"}) as client:
+        assert (await client.get("/v1/models")).status_code == 200
+        before = keys.path.stat()
+        [entry] = KeyFile.read(keys.path).keys
+        keys.path.write_text(keys.path.read_text().replace(entry.sha256, entry.sha256[::-1]))
+        os.utime(keys.path, ns=(before.st_atime_ns, before.st_mtime_ns))
+        after = keys.path.stat()
+        assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+        assert (await client.get("/v1/models")).status_code == 401
+
+
 async def test_the_tenant_is_the_keys_whatever_the_request_says(keys: Keys) -> None:
     apart, elsewhere = keys.create("apart"), keys.create("elsewhere")
     async with keys.http({"x-tenant-id": "apart"}) as client:
@@ -186,6 +228,36 @@ async def test_the_same_session_id_of_two_tenants_is_two_sessions(keys: Keys, ba
             await client.post("/v1/completions", json=FIM)
     first, second = backend.requests
     assert first.session_id != second.session_id
+
+
+NEIGHBOURS = [("acme", "eu/x"), ("acme/eu", "x"), ("", "acme/eu/x"), ("4:acme", "x"), ("4", "acme/x"), ("a", ":4:a/x")]
+
+
+async def test_no_tenant_and_session_are_anothers_however_they_are_written(
+    keys: Keys, backend: ScriptedBackend
+) -> None:
+    for tenant, session in NEIGHBOURS:
+        async with keys.http({"x-api-key": keys.create(tenant), "x-session-id": session}) as client:
+            await client.post("/v1/completions", json=FIM)
+    assert len({request.session_id for request in backend.requests}) == len(NEIGHBOURS)
+
+
+async def test_the_same_holds_for_tenants_that_requests_name(backend: ScriptedBackend) -> None:
+    service = CodeService([served_model(backend, "both", Role.FIM)], GatewayConfig())
+    app = build_http_app(lambda: service, GatewayConfig())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        for tenant, session in NEIGHBOURS:
+            headers = {"x-tenant-id": tenant, "x-session-id": session}
+            assert (await client.post("/v1/completions", json=FIM, headers=headers)).status_code == 200
+    message = pb.CompleteRequest(fim=FimInput(prefix="a", suffix="b"))
+    async with grpc_server(service) as address, grpc.aio.insecure_channel(address) as channel:
+        for tenant, session in NEIGHBOURS:
+            metadata = [("x-tenant-id", tenant), ("x-session-id", session)]
+            await CodeAssistServiceStub(channel).Complete(message, metadata=metadata)
+    by_http, by_grpc = backend.requests[: len(NEIGHBOURS)], backend.requests[len(NEIGHBOURS) :]
+    sessions = [request.session_id for request in by_http]
+    assert len(set(sessions)) == len(NEIGHBOURS)
+    assert [request.session_id for request in by_grpc] == sessions  # one session, whatever the protocol
 
 
 async def test_a_key_for_completion_is_refused_chat(keys: Keys) -> None:
@@ -213,7 +285,73 @@ async def test_text_goes_to_a_role_that_the_key_may_use(keys: Keys) -> None:
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.0.0.5"])
 def test_on_this_machine_alone_no_key_is_needed(host: str) -> None:
-    assert isinstance(access_for(GatewayConfig(), host), OpenAccess)
+    assert isinstance(access_for(GatewayConfig(), host), LocalAccess)
+    assert isinstance(access_for(GatewayConfig(anyone=True), host), OpenAccess)
+
+
+def local_service(backend: ScriptedBackend, gateway: GatewayConfig) -> CodeService:
+    return CodeService([served_model(backend, "both", Role.FIM)], gateway, access=access_for(gateway, "127.0.0.1"))
+
+
+async def test_without_keys_this_machine_is_answered_over_either_protocol(backend: ScriptedBackend) -> None:
+    service = local_service(backend, GatewayConfig())
+    app = build_http_app(lambda: service, GatewayConfig())
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+        assert (await client.post("/v1/completions", json=FIM)).status_code == 200
+    async with grpc_server(service) as address, grpc.aio.insecure_channel(address) as channel:
+        assert (await ModelServiceStub(channel).ListModels(ListModelsRequest())).models
+
+
+class CallFrom:
+    """The context of a gRPC call, as Ray Serve gives it, from a peer as gRPC writes it."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self.code: grpc.StatusCode | None = None
+        self.details = ""
+
+    def peer(self) -> str:
+        return self._peer
+
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        self.details = details
+
+    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str | bytes]]) -> None:
+        pass
+
+
+HERE = ["ipv4:127.0.0.1:4", "ipv4:127.0.0.9:4", "ipv6:[::1]:4", "ipv6:%5B::1%5D:4", "ipv6:%5B::ffff:127.0.0.1%5D:4"]
+ELSEWHERE = ["ipv4:10.0.0.7:4", "ipv6:%5Bfe80::1%25eth0%5D:4", "ipv6:[2001:db8::1]:4", "ipv6:[::ffff:10.0.0.7]:4", ""]
+
+
+@pytest.mark.parametrize("peer", HERE + ELSEWHERE)
+async def test_without_keys_grpc_from_elsewhere_is_refused(backend: ScriptedBackend, peer: str) -> None:
+    """Ray Serve has a Gateway listen for gRPC on every interface, wherever the service listens."""
+    context = CallFrom(peer)
+    await GrpcService(local_service(backend, GatewayConfig()), GatewayConfig()).ListModels(ListModelsRequest(), context)
+    if peer in HERE:
+        assert context.code is None
+    else:
+        assert context.code is grpc.StatusCode.UNAUTHENTICATED
+        assert "gateway.keys_file" in context.details
+
+
+@pytest.mark.parametrize("peer", ELSEWHERE)
+async def test_where_anyone_may_ask_grpc_answers_from_everywhere(backend: ScriptedBackend, peer: str) -> None:
+    context, gateway = CallFrom(peer), GatewayConfig(anyone=True)
+    await GrpcService(local_service(backend, gateway), gateway).ListModels(ListModelsRequest(), context)
+    assert context.code is None
+
+
+async def test_with_keys_grpc_answers_from_everywhere(keys: Keys) -> None:
+    caller = keys.service.access.caller(f"Bearer {keys.create('a')}", "", "", "10.0.0.7")
+    assert caller.tenant == "a"
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "gateway.example", ""])

@@ -103,6 +103,9 @@ async def test_a_failed_stream_has_its_status_before_its_last_message(service, b
     class Context:
         code = None
 
+        def peer(self):
+            return "ipv4:127.0.0.1:4"
+
         def invocation_metadata(self):
             return ()
 

@@ -212,6 +212,9 @@ async def test_the_timeout_of_a_message_ends_its_generation(backend, code):
 
 async def test_closing_the_method_amid_a_message_ends_its_generation(service, backend):
     class Context:
+        def peer(self):
+            return "ipv4:127.0.0.1:4"
+
         def invocation_metadata(self):
             return ()
 

@@ -288,7 +288,7 @@ async def test_the_prompts_of_one_request_do_not_supersede_each_other(
 async def test_the_session_is_the_header_alone(client: httpx.AsyncClient, backend: ScriptedBackend):
     for headers in ({}, {"x-session-id": "file"}):
         await client.post("/v1/completions", json={"prompt": "x", "user": "ann"}, headers=headers)
-    assert [request.session_id for request in backend.requests] == ["", "/file"]
+    assert [request.session_id for request in backend.requests] == ["", "0:/file"]
 
 
 async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient, backend: ScriptedBackend):

@@ -105,7 +105,7 @@ async def test_an_answer_that_has_begun_or_is_wrong_is_not_begun_again(codegemma
 async def test_who_fills_in_is_in_a_hurry(backend: ScriptedBackend, prompt: Prompt, priority: Priority):
     await answer(one_model_service(backend), code_request(prompt, session_id="cursor"))
     [request] = backend.requests
-    assert (request.priority, request.session_id) == (priority, "/cursor")
+    assert (request.priority, request.session_id) == (priority, "0:/cursor")
 
 
 async def test_a_superseded_generation_is_an_error_of_its_own(backend: ScriptedBackend):

@@ -6,6 +6,8 @@ from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
@@ -15,8 +17,8 @@ from serving.gateway.request import FimPrompt, Message, Speaker
 from serving.gateway.service import CodeService
 from serving.keys import KeyFile
 from serving.load.ask import Ask, Outcome
-from serving.load.client import Client, grpc_client, http_client
-from serving.load.users import Recorder
+from serving.load.client import Client, check_address, grpc_client, http_client
+from serving.load.measured_client import MeasuredClient
 from tests.gateway.conftest import backend, codegemma, serving_on_loopback
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -29,6 +31,8 @@ CHAT = Ask(
     session="s",
     max_tokens=8,
 )
+
+UNUSABLE_URLS = ["http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://", "http://[::1", "http://a..b"]
 
 
 class Gateway:
@@ -61,9 +65,9 @@ both = pytest.mark.parametrize("protocol", ["http", "grpc"])
 
 
 async def noted(client: Client, ask: Ask) -> Outcome:
-    recorder = Recorder()
-    await recorder.ask(client, ask)
-    [outcome] = recorder.outcomes
+    measured = MeasuredClient(client)
+    await measured.ask(ask)
+    [outcome] = measured.outcomes
     return outcome
 
 
@@ -80,7 +84,7 @@ async def test_an_answer_is_read_to_its_end(
     assert outcome.kind == ("typing" if ask is FIM else "chat")
     assert 0 < outcome.first_s <= outcome.total_s
     assert outcome.pieces >= 1
-    assert {request.session_id for request in backend.requests} == {"/s"}
+    assert {request.session_id for request in backend.requests} == {"0:/s"}
 
 
 @both
@@ -120,23 +124,36 @@ async def test_a_keystroke_cancels_and_the_service_notices(
     gateway: Gateway, backend: ScriptedBackend, protocol: str
 ) -> None:
     backend.pause_at = 1
-    recorder = Recorder()
     async with gateway.client(protocol) as client, asyncio.timeout(30):
-        asking = asyncio.create_task(recorder.ask(client, FIM))
+        measured = MeasuredClient(client)
+        asking = asyncio.create_task(measured.ask(FIM))
         await backend.paused.wait()
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         await backend.idle.wait()
-    assert [outcome.end for outcome in recorder.outcomes] == ["cancelled"]
+    assert [outcome.end for outcome in measured.outcomes] == ["cancelled"]
 
 
 async def test_what_the_end_of_the_load_cuts_off_is_not_counted(gateway: Gateway, backend: ScriptedBackend) -> None:
     backend.pause_at = 1
-    recorder = Recorder()
     async with gateway.client("http") as client, asyncio.timeout(30):
-        asking = asyncio.create_task(recorder.ask(client, FIM))
+        measured = MeasuredClient(client)
+        asking = asyncio.create_task(measured.ask(FIM))
         await backend.paused.wait()
-        recorder.over = True
+        measured.over = True
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-    assert recorder.outcomes == []
+    assert measured.outcomes == []
+
+
+async def test_a_service_below_a_path_is_asked_there(gateway: Gateway) -> None:
+    app = Starlette(routes=[Mount("/team", build_http_app(lambda: gateway.service, GatewayConfig()))])
+    async with serving_on_loopback(app) as url, http_client(f"{url}/team", gateway.key) as client:
+        assert (await noted(client, FIM)).end == "complete"
+
+
+@pytest.mark.parametrize("url", UNUSABLE_URLS)
+def test_an_address_that_cannot_be_one_is_refused_with_the_reason(url: str) -> None:
+    with pytest.raises(ValueError, match="HOST:PORT") as error:
+        check_address(url)
+    assert url in str(error.value)

@@ -1,15 +1,11 @@
 """LoadReport: the figures of a load, as text and as a picture."""
 
-import math
 from pathlib import Path
 from xml.etree import ElementTree
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from serving.load.ask import Outcome
 from serving.load.plot import plot_load
-from serving.load.report import LoadReport, percentile
+from serving.load.report import LoadReport
 
 
 def outcome(
@@ -56,17 +52,3 @@ def test_the_picture_is_an_svg_that_names_both_kinds(tmp_path: Path) -> None:
     plot_load(LoadReport.of("a load", outcomes, seconds=10), path)
     assert ElementTree.parse(path).getroot().tag.endswith("svg")
     assert all(word in path.read_text() for word in ("typing p95", "chat p50", "a load"))
-
-
-@settings(deadline=None)
-@given(st.lists(st.floats(0, 1e6), min_size=1), st.integers(1, 100))
-def test_a_percentile_is_a_value_that_so_many_do_not_exceed(values: list[float], q: int) -> None:
-    values.sort()
-    found = percentile(values, q)
-    assert found in values
-    assert sum(value <= found for value in values) >= math.ceil(len(values) * q / 100)
-    assert sum(value < found for value in values) < max(1, math.ceil(len(values) * q / 100))
-
-
-def test_of_nothing_there_is_no_percentile() -> None:
-    assert percentile([], 50) is None

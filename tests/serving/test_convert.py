@@ -1,5 +1,13 @@
 """`codegemma convert`: a checkpoint made ready for serving."""
 
+import os
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import ml_dtypes
@@ -14,6 +22,7 @@ from sharding.checkpoint import open_checkpoint
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 TEXTS = ["def f(a, b):\n\treturn a  +   b\n", "<|fim_prefix|>x", "naïve 🙂 \r\n", " leading", "\n\n\n", "a" * 50]
+_RUN = "from serving.cli.main import app; app()"
 
 
 def convert(*args: object) -> Result:
@@ -76,12 +85,118 @@ def test_a_source_that_is_not_there_leaves_nothing(tmp_path: Path, name: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_conversion_that_breaks_off_leaves_nothing(source: Path, tmp_path: Path, monkeypatch) -> None:
-    def no_room(*_: object, **__: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("sharding.checkpoint.writer.save_file", no_room)
-    result = convert(source, tmp_path / "target")
-    assert result.exit_code == 1
-    assert "No space left" in result.stderr
+def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    # Room for the tokenizer's 5 MB, not for the weights' 16.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 10**6, 8 * 10**6))"
+    ended = subprocess.run(
+        [sys.executable, "-c", f"{limit}; {_RUN}", "convert", source, tmp_path / "target"],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 1
+    assert "File too large" in ended.stderr
+    assert "make room" in ended.stderr
+    assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_every_file_is_as_readable_as_the_umask_has_it(source: Path, tmp_path: Path) -> None:
+    assert {stat.S_IMODE(file.stat().st_mode) for file in source.glob("*.safetensors")} == {0o600}  # by its library
+    private = tmp_path / "private"
+    shutil.copytree(source, private)
+    (private / "tokenizer.model").chmod(0o600)
+    before = os.umask(0o027)
+    try:
+        assert convert(private, tmp_path / "target").exit_code == 0
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "target").stat().st_mode) == 0o750
+    assert {file.name: stat.S_IMODE(file.stat().st_mode) for file in (tmp_path / "target").iterdir()} == {
+        name: 0o640
+        for name in (
+            "config.json",
+            "model-00001-of-00001.safetensors",
+            "model.safetensors.index.json",
+            "tokenizer.model",
+        )
+    }
+
+
+@pytest.mark.parametrize("options", [(), ("--if-missing",)])
+def test_paths_are_printed_as_they_are(source: Path, tmp_path: Path, options: tuple[str, ...]) -> None:
+    target = tmp_path / "[b]" / "[" / "x]" / ":boom:"
+    for _ in range(1 + len(options)):
+        result = convert(source, target, *options)
+        assert result.exit_code == 0
+    assert str(target) in result.stderr
+
+
+def test_a_checkpoint_in_one_file_is_not_missing(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    shutil.copytree(source, target)
+    result = convert("none", target, "--if-missing")
+    assert result.exit_code == 0
+    assert "checkpoint already" in result.stderr
+
+
+def test_a_damaged_checkpoint_is_named_rather_than_taken(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    shutil.copytree(source, target)
+    os.truncate(target / "model.safetensors", 10**6)
+    result = convert(source, target, "--if-missing")
+    assert result.exit_code == 1
+    assert "model.safetensors" in result.stderr
+    assert "Remove" in result.stderr
+
+
+@contextmanager
+def converting(source: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
+    """A conversion that has begun to write, and goes on when its standard input is closed."""
+    waits = (
+        "import sys, sharding.checkpoint.writer as writer; save = writer.save_file; "
+        "writer.save_file = lambda *args, **more: (print('writing', flush=True), sys.stdin.read(), save(*args, **more))"
+    )
+    command = [sys.executable, "-c", f"{waits}; {_RUN}", "convert", str(source), str(target)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout.readline() == "writing\n"
+            yield process
+        finally:
+            process.kill()
+
+
+def test_an_eviction_leaves_nothing(source: Path, tmp_path: Path) -> None:
+    with converting(source, tmp_path / "target") as process:
+        assert list(tmp_path.iterdir()) != []
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode not in (0, -signal.SIGTERM)
+    assert "Traceback" not in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_conversion_left_the_next_one_removes(source: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        with converting(source, tmp_path / "target") as process:
+            process.kill()
+    assert len(list(tmp_path.iterdir())) == 1
+    assert convert(source, tmp_path / "target").exit_code == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_second_conversion_of_the_same_target_is_refused_and_the_first_goes_on(source: Path, tmp_path: Path) -> None:
+    with converting(source, tmp_path / "target") as process:
+        result = convert(source, tmp_path / "target")
+        assert result.exit_code == 1
+        assert "is writing" in result.stderr
+        process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert [file.name for file in tmp_path.iterdir()] == ["target"]
+    assert open_checkpoint(tmp_path / "target").config == open_checkpoint(source).config
+
+
+def test_conversions_of_two_targets_do_not_meet(source: Path, tmp_path: Path) -> None:
+    with converting(source, tmp_path / "one"):
+        assert convert(source, tmp_path / "two").exit_code == 0

@@ -1,5 +1,6 @@
 """The key file: what it keeps, whom it knows, and what it says of a broken one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,46 @@ def test_a_file_is_read_as_it_was_written_and_only_its_owner_may(tmp_path: Path)
     assert KeyFile.read(path) == file
     assert path.stat().st_mode & 0o777 == 0o600
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_is_replaced_is_still_its_owners_and_open_to_the_same(tmp_path: Path) -> None:
+    """A service under another user goes on reading it when root changes it."""
+    path = tmp_path / "keys.yaml"
+    file, _ = with_keys("a")
+    file.write(path)
+    path.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(path, 1234, 2345)
+    before = path.stat()
+    KeyFile().write(path)
+    after = path.stat()
+    assert KeyFile.read(path).keys == ()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+def test_a_file_whose_owner_cannot_be_kept_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "keys.yaml"
+    file, _ = with_keys("a")
+    file.write(path)
+    monkeypatch.setattr(os, "fchown", refuse)
+    with pytest.raises(KeyFileError, match=rf"{path}.*owner.*as root"):
+        KeyFile().write(path)
+    assert KeyFile.read(path) == file
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_behind_a_link_the_file_is_replaced_and_the_link_stays(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    path, link = tmp_path / "keys.yaml", tmp_path / "etc" / "keys.yaml"
+    KeyFile().write(path)
+    link.symlink_to(path)
+    file, _ = with_keys("a")
+    file.write(link)
+    assert link.is_symlink()
+    assert KeyFile.read(path) == file
 
 
 def test_a_key_that_was_taken_out_is_not_found_and_the_others_are() -> None:

@@ -1,6 +1,11 @@
 """Checkpoints that we write: read again, they are the same model."""
 
+import errno
 import json
+import os
+import stat
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -59,3 +64,45 @@ def test_files_are_no_larger_than_said_but_for_a_parameter_that_is(tmp_path: Pat
         assert file.name == f"model-{number:05}-of-{len(files):05}.safetensors"
         tensors = load_file(file)
         assert len(tensors) == 1 or sum(tensor.nbytes for tensor in tensors.values()) <= 300_000
+
+
+def test_the_weights_are_as_readable_as_the_umask_has_it(tmp_path: Path) -> None:
+    source = open_checkpoint(write_source(tmp_path / "source", WIDE, random_tensors(WIDE, seed=1)))
+    target = tmp_path / "target"
+    target.mkdir()
+    before = os.umask(0o022)
+    try:
+        write_huggingface(source, target, np.float32, max_file_bytes=300_000)
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(file.stat().st_mode) for file in target.iterdir()} == {0o644}
+
+
+_WRITE_LITTLE = """
+import resource, sys
+from pathlib import Path
+from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.writer import write_huggingface
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+try:
+    write_huggingface(open_checkpoint(Path(sys.argv[1])), Path(sys.argv[2]), "float32")
+except OSError as error:
+    print(error.errno, error.filename, error.strerror, sep="\\n")
+"""
+
+
+def test_weights_that_find_no_room_are_an_error_of_the_system_with_their_path(tmp_path: Path) -> None:
+    source = write_source(tmp_path / "source", WIDE, random_tensors(WIDE, seed=1))
+    target = tmp_path / "target"
+    target.mkdir()
+    command = [sys.executable, "-c", _WRITE_LITTLE, source, target]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    file = target / "model-00001-of-00001.safetensors"
+    assert ended.stdout.splitlines() == [str(errno.EFBIG), str(file), "File too large"], ended.stderr
+
+
+def test_a_directory_that_went_away_is_an_error_of_the_system(tmp_path: Path) -> None:
+    source = open_checkpoint(write_source(tmp_path / "source", WIDE, random_tensors(WIDE, seed=1)))
+    with pytest.raises(FileNotFoundError, match="none"):
+        write_huggingface(source, tmp_path / "none", np.float32)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.duration_pb2 import Duration
@@ -31,6 +32,8 @@ _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose
 class GrpcContext(Protocol):
     """What the methods use of a call: Ray Serve's `RayServegRPCContext` has it, and so has `grpc.aio`'s context."""
 
+    def peer(self) -> str: ...
+
     def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
 
     def set_code(self, code: grpc.StatusCode) -> None: ...
@@ -44,6 +47,16 @@ def from_metadata(context: GrpcContext, *keys: str) -> str:
     """The value of the first of these metadata keys that the client sent, or an empty string."""
     metadata = {key: value for key, value in context.invocation_metadata() or () if isinstance(value, str)}
     return next((metadata[key] for key in keys if metadata.get(key)), "")
+
+
+def peer_address(context: GrpcContext) -> str:
+    """The IP address at the other end of the call's connection; empty for one that has none, as a Unix socket.
+
+    gRPC writes `ipv4:127.0.0.1:5000`, and `ipv6:[::1]:5000` with the brackets as %5B and %5D
+    (https://github.com/grpc/grpc/blob/master/doc/naming.md).
+    """
+    family, _, address = unquote(context.peer()).partition(":")
+    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
 
 
 @contextmanager

@@ -16,7 +16,7 @@ from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.access import Caller
 from serving.gateway.grpc import messages
-from serving.gateway.grpc.errors import GrpcContext, answering, check_call, from_metadata
+from serving.gateway.grpc.errors import GrpcContext, answering, check_call, from_metadata, peer_address
 from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService
@@ -140,7 +140,7 @@ class GrpcService(StandardServices):
     def _admit(self, message: Message, context: GrpcContext) -> Caller:
         """Who calls, with a message that can be read and is not too large."""
         keys = from_metadata(context, "authorization"), from_metadata(context, "x-api-key")
-        caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"))
+        caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"), peer_address(context))
         check_call(context, message)
         size, limit = message.ByteSize(), self._config.max_body_bytes
         if size > limit:

@@ -44,6 +44,7 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     """
 
     async def health(request: Request) -> Response:
+        # Without a key, ids of models included: probes have none, and who runs the service has to see what is down.
         health = await get_service().health()
         if not health.ready:
             raise ServingError(

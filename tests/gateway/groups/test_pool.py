@@ -39,8 +39,8 @@ class Group:
         self._stopped = False
 
     def is_ending(self) -> bool:
-        """Whether a request has been told to end, which it does at the next step."""
-        return bool(self.engine._intake._ending)
+        """Whether the requests have been told to end, which they do at the next step, or have ended already."""
+        return len(self.engine._intake._ending) == self.engine.in_flight
 
     def stop(self, *, drain: bool) -> None:
         """Ends it as a leader does; more than once is no harm."""

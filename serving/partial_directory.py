@@ -1,0 +1,75 @@
+"""partial_directory: what is written into it appears at its target complete or not at all."""
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+_LOCK = "lock"
+_FILES = "files"
+
+
+@contextmanager
+def partial_directory(target: Path) -> Iterator[Path]:
+    """A directory to fill, which becomes `target` when the block ends, and is removed if the block raises.
+
+    Its name is always the same, `.NAME.partial` beside the target: what a killed process left, the next one removes.
+    Only one process at a time has it.
+
+    Args:
+      target: a directory that is not there yet, or empty, in one that is there.
+
+    Raises:
+      ValueError: another process has it.
+      OSError: it cannot be written, or the target is not empty.
+    """
+    target = target.absolute()  # `.` has no name
+    partial = target.with_name(f".{target.name}.partial")
+    lock = _lock(partial, target)
+    files = partial / _FILES
+    try:
+        if files.exists():
+            shutil.rmtree(files)
+        files.mkdir()
+        yield files
+        files.rename(target)
+    finally:
+        shutil.rmtree(files, ignore_errors=True)
+        (partial / _LOCK).unlink(missing_ok=True)
+        os.close(lock)  # before the directory goes: NFS keeps an open file in it
+        with suppress(OSError):
+            partial.rmdir()  # unless the next process is in it already
+
+
+def _lock(partial: Path, target: Path) -> int:
+    """The open lock file of `partial`; the lock ends with the process, however that ends.
+
+    It is a file, as NFS locks no directories.
+    """
+    path = partial / _LOCK
+    while True:
+        with suppress(FileExistsError):  # not exist_ok, which raises if the directory goes at that moment
+            partial.mkdir()
+        try:
+            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except FileNotFoundError:
+            if partial.is_symlink():
+                raise  # it leads nowhere
+            continue  # the process before removed the directory meanwhile
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(lock), path.stat()):
+                return lock
+        except FileNotFoundError:
+            pass
+        except BlockingIOError:
+            os.close(lock)
+            raise ValueError(
+                f"Another process is writing {target}, in {partial}. Wait for it, or name another target."
+            ) from None
+        except BaseException:
+            os.close(lock)
+            raise
+        os.close(lock)  # of a file that the process before removed when it was done
