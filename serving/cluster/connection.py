@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from serving.cluster.errors import ClusterError, ConflictError, ForbiddenError
+from serving.cluster.errors import ClusterError, ConflictError, ForbiddenError, SilentError
 from serving.cluster.kinds import Kind, group_path
 
 if TYPE_CHECKING:
@@ -85,9 +85,14 @@ class Cluster:
         query |= {"dryRun": "All"} if dry_run else {}
         return self._object(self._send("PATCH", path, query, json.dumps(body), content_type=_APPLY))
 
-    def text(self, path: str, **query: str) -> str:
-        """An answer that is no JSON: logs, metrics."""
-        return str(self._send("GET", path, query, accept="*/*").data.decode(errors="replace"))
+    def text(self, path: str, within_s: float | None = None, /, **query: str) -> str:
+        """An answer that is no JSON: logs, metrics.
+
+        Raises:
+          SilentError: it does not come within this time.
+        """
+        response = self._send("GET", path, query, accept="*/*", within_s=within_s)
+        return str(response.data.decode(errors="replace"))
 
     def lines(self, path: str, **query: str) -> Iterator[str]:
         """An answer that goes on, line by line, until the server ends it."""
@@ -102,7 +107,7 @@ class Cluster:
             if rest:
                 yield rest.decode(errors="replace")
         except HTTPError as error:
-            raise ClusterError(self._unreachable(error)) from None
+            raise self._unreachable(error) from None
         finally:
             response.close()
 
@@ -117,22 +122,24 @@ class Cluster:
         accept: str = "application/json",
         missing_is_fine: bool = False,
         streamed: bool = False,
+        within_s: float | None = None,
     ) -> Any:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         headers = {"Accept": accept, "Content-Type": content_type}
+        within_s = _ANSWER_S if within_s is None else within_s
         try:
             request = self._client.param_serialize(
                 method, path, None, list(query.items()), headers, body, auth_settings=["BearerToken"]
             )
             response: Any = self._client.call_api(
-                *request, _request_timeout=(_CONNECT_S, None if streamed else _ANSWER_S)
+                *request, _request_timeout=(_CONNECT_S, None if streamed else within_s)
             )
             if not (streamed and response.status < 300):
                 response.read()
         except (HTTPError, ApiException) as error:
-            raise ClusterError(self._unreachable(error)) from None
+            raise self._unreachable(error, within_s) from None
         if response.status < 300 or (missing_is_fine and response.status == 404):
             return response
         raise self._refusal(method, path, response.status, _message(response.data))
@@ -148,20 +155,22 @@ class Cluster:
             )
         return answer
 
-    def _unreachable(self, error: Exception) -> str:
+    def _unreachable(self, error: Exception, within_s: float = _ANSWER_S) -> ClusterError:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ReadTimeoutError
 
         where = f"the API server of context '{self.context}' at {self.host}"
         match error:
             case ConnectTimeoutError() if not isinstance(error, NewConnectionError):  # that one was refused
-                return f"{where} cannot be reached within {_CONNECT_S:g} s. Is a VPN or a firewall rule missing?"
+                text = f"cannot be reached within {_CONNECT_S:g} s. Is a VPN or a firewall rule missing?"
             case ReadTimeoutError():
-                return f"{where} did not answer within {_ANSWER_S:g} s. Try again, or ask who runs the cluster."
+                text = f"did not answer within {within_s:g} s. Try again, or ask who runs the cluster."
+                return SilentError(f"{where} {text}")
             case ApiException(reason=reason):  # what the client makes of a failed TLS handshake
-                return f"{where} has a certificate that is not trusted: {reason}. Renew the context's credentials."
+                text = f"has a certificate that is not trusted: {reason}. Renew the context's credentials."
             case _:
-                return f"{where} cannot be reached: {error}. Is the cluster running, and is it the right context?"
+                text = f"cannot be reached: {error}. Is the cluster running, and is it the right context?"
+        return ClusterError(f"{where} {text}")
 
     def _refusal(self, method: str, path: str, status: int, message: str) -> ClusterError:
         asked = f"{method} {path}"

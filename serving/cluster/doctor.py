@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ForbiddenError
 from serving.cluster.findings import Finding, ok, problem, warning
-from serving.cluster.kinds import NAMESPACES, RAY_SERVICES
+from serving.cluster.kinds import NAMESPACES
 from serving.cluster.kuberay import examine_kuberay
 from serving.cluster.needs import NodeNeed, needs_of_config, needs_of_service
 from serving.cluster.nodes import examine_nodes
+from serving.cluster.policies import examine_policies
 from serving.cluster.quotas import examine_quotas
 from serving.cluster.references import examine_claims, examine_secrets
+from serving.cluster.release import find_service, release_of
 from serving.cluster.rights import USUAL_KINDS, examine_rights
 from serving.config import ServingConfig
 
@@ -46,8 +48,9 @@ class Installation:
 
 
 def installation_of_manifests(release: str, manifests: Sequence[Object]) -> Installation:
-    """What manifests install."""
+    """What manifests install; their RayService, if there is one, says of which release."""
     services = [one for one in manifests if one["kind"] == "RayService"]
+    release = release_of(services[0]) if services else release
     needs = [need for service in services for need in needs_of_service(service)]
     return Installation(release=release, manifests=manifests, needs=needs)
 
@@ -60,7 +63,7 @@ def installation_of_config(release: str, config: ServingConfig) -> Installation:
 def installation_in(cluster: Cluster, release: str) -> Installation:
     """What the cluster has of a release, which may be nothing, as far as the user may know."""
     try:
-        service = cluster.find(RAY_SERVICES.path(cluster.namespace, release))
+        service = find_service(cluster, release)
     except ForbiddenError:  # a finding of its own, among the rights
         service = None
     return Installation(release=release, service=service, needs=needs_of_service(service) if service else ())
@@ -81,6 +84,7 @@ def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
     yield from examine_nodes(cluster, installation.needs, installation.release)
     # What is installed is in the quotas' use already.
     yield from examine_quotas(cluster, () if installation.service else installation.needs)
+    yield from examine_policies(cluster, objects)
     yield from examine_secrets(cluster, objects)
     yield from examine_claims(cluster, objects)
 

@@ -5,6 +5,10 @@ class ClusterError(Exception):
     """A request to the cluster failed, or cannot be made; the message names the cause and the remedy."""
 
 
+class SilentError(ClusterError):
+    """No answer came in time."""
+
+
 class ForbiddenError(ClusterError):
     """The user lacks a right; the message names verb and resource."""
 

@@ -50,10 +50,19 @@ def _has_auth_options(crd: Object) -> bool:
     return False
 
 
+def operator_pods(cluster: Cluster) -> list[Object]:
+    """The pods of KubeRay's operator, in whatever namespace; none if it runs out of sight, as GKE's add-on does.
+
+    Raises:
+      ForbiddenError: pods of all namespaces may not be listed.
+    """
+    return cluster.items(PODS.path(), labelSelector="app.kubernetes.io/component=kuberay-operator")
+
+
 def _operator(cluster: Cluster) -> Finding:
     subject = "KubeRay operator"
     try:
-        pods = cluster.items(PODS.path(), labelSelector="app.kubernetes.io/component=kuberay-operator")
+        pods = operator_pods(cluster)
     except ForbiddenError as error:
         return warning(subject, f"not examined: {error}", "Ask who runs the cluster for its version: 1.5.1 or newer.")
     if not pods:

@@ -5,7 +5,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serving.cluster.connection import Object
+from serving.cluster.events import newest_about, words_of
 from serving.cluster.needs import ACCELERATORS, TPU_TOPOLOGY
+
+_TAINTED = re.compile(r"untolerated taint(?:\(s\))?(?: \{([^:}]+)[^}]*\})?")
+_OF_KUBERNETES = ("node-role.kubernetes.io/", "node.kubernetes.io/")
+"""Taints of control planes and of nodes that are not well: nodes that no pod is meant for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,23 +45,42 @@ def why_pending(pod: Object, events: Iterable[Object] = ()) -> Pending | None:
             return _waiting(pod, container, waiting)
     if status.get("phase") != "Pending":
         return None
-    said = [event["message"] for event in events if (event.get("involvedObject") or {}).get("name") == name]
-    return _translate(name, said[-1]) if said else Pending(name, "is starting", "Wait a little.")
+    event = newest_about(events, "Pod", name)
+    return _translate(name, words_of(event)) if event else Pending(name, "is starting", "Wait a little.")
 
 
 def why_not_created(event: Object) -> Pending:
     """What a warning about a RayCluster or RayService says: without its pods, there is no pod to ask."""
     about = event["involvedObject"]
-    return _translate(f"{about['kind']}/{about['name']}", event.get("message") or event.get("reason") or "")
+    return _translate(f"{about['kind']}/{about['name']}", words_of(event))
 
 
 def _unschedulable(pod: Object, message: str) -> Pending:
+    """What the scheduler says, which is for each node the first reason against it.
+
+    A taint comes before all others: the nodes that the pod is meant for may be just those with one.
+    """
+    name = pod["metadata"]["name"]
+    found = [taint or "that is not tolerated" for taint in _TAINTED.findall(message)]
+    taints = [taint for taint in found if not taint.startswith(_OF_KUBERNETES)]
+    others = _of_untainted(pod, message)
+    if not taints:
+        return others or _translate(name, message)
+    reason = f"nodes have the taint {', '.join(dict.fromkeys(taints))}"
+    if others is None:
+        return Pending(name, reason, "Tolerate it in the values, or use other nodes.")
+    remedy = f"Tolerate it in the values. If other nodes are meant: {others.remedy[0].lower()}{others.remedy[1:]}"
+    return Pending(name, f"{reason}; apart from those, {others.reason}", remedy)
+
+
+def _of_untainted(pod: Object, message: str) -> Pending | None:
+    """What speaks against nodes without a taint, where that is a usual case."""
     name, selector = pod["metadata"]["name"], pod["spec"].get("nodeSelector") or {}
     if "node affinity/selector" in message and "Insufficient" not in message:
         topology = selector.get(TPU_TOPOLOGY)
         wanted = f"TPU topology {topology}" if topology else ", ".join(f"{k}={v}" for k, v in selector.items())
         return Pending(name, f"no node of {wanted or 'the wanted kind'}", "Add a node pool of that kind.")
-    return _translate(name, message)
+    return _translate_shortage(name, message)
 
 
 def _waiting(pod: Object, container: Object, waiting: Object) -> Pending:
@@ -79,16 +103,11 @@ def _waiting(pod: Object, container: Object, waiting: Object) -> Pending:
 
 def _translate(name: str, message: str) -> Pending:
     """The usual messages of scheduler, kubelet and quota admission; others as they are."""
-    for accelerator in ACCELERATORS:
-        if f"Insufficient {accelerator}" in message:
-            return Pending(name, f"all {accelerator} are taken", "Free some, or add nodes with them.")
-    if short := re.search(r"Insufficient ([\w./-]+)", message):
-        return Pending(name, f"no node has enough {short[1]} left", "Add nodes, or lower what the pod asks for.")
+    if short := _translate_shortage(name, message):
+        return short
     if quota := re.search(r"exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+)", message):
         used = f"{quota[2]} wanted, {quota[3]} used, {quota[4]} allowed"
         return Pending(name, f"quota {quota[1]} is exceeded: {used}", "Ask for more, or lower the replicas.")
-    if taint := re.search(r"untolerated taint\(?s?\)? \{([^:}]+)", message):
-        return Pending(name, f"nodes have the taint {taint[1]}", "Tolerate it in the values, or use other nodes.")
     if claim := re.search(r'persistentvolumeclaim "([^"]+)" not found', message):
         return Pending(name, f"there is no volume claim {claim[1]}", "Create it, or name another in the values.")
     if "unbound immediate PersistentVolumeClaims" in message:
@@ -96,3 +115,12 @@ def _translate(name: str, message: str) -> Pending:
     if missing := re.search(r'(secret|configmap) "([^"]+)" not found', message):
         return Pending(name, f"there is no {missing[1]} {missing[2]}", "Create it, or name another in the values.")
     return Pending(name, message.rstrip("."), f"See more: kubectl describe pod {name}")
+
+
+def _translate_shortage(name: str, message: str) -> Pending | None:
+    for accelerator in ACCELERATORS:
+        if f"Insufficient {accelerator}" in message:
+            return Pending(name, f"all {accelerator} are taken", "Free some, or add nodes with them.")
+    if short := re.search(r"Insufficient ([\w./-]+)", message):
+        return Pending(name, f"no node has enough {short[1]} left", "Add nodes, or lower what the pod asks for.")
+    return None

@@ -1,14 +1,14 @@
 """Queues: how much work waits and runs, by model, as the release's pods count it themselves."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from prometheus_client.parser import text_string_to_metric_families
 
 from serving.cluster.connection import Cluster, Object
-from serving.cluster.errors import ClusterError
+from serving.cluster.errors import ClusterError, SilentError
 from serving.cluster.kinds import PODS
 
 _METRICS_PORT = 8080
@@ -19,6 +19,8 @@ _COUNTED = {
     "ray_codegemma_ready_groups": "groups",
 }
 _AT_ONCE = 8
+_ANSWER_S = 2.0
+"""Long enough for a pod that answers. Where a network policy drops what the API server sends, nothing ever comes."""
 
 
 @dataclass(slots=True)
@@ -42,7 +44,7 @@ def read_queues(cluster: Cluster, pods: Iterable[Object]) -> tuple[dict[str, Que
     """Reads the metrics of running Ray pods through the API server's proxy.
 
     Returns:
-      The queues by model, and why a pod could not be read, or None if all could.
+      The queues by model, and which pods could not be read and why, or None if all could.
     """
     names = [
         pod["metadata"]["name"]
@@ -50,21 +52,34 @@ def read_queues(cluster: Cluster, pods: Iterable[Object]) -> tuple[dict[str, Que
         if (pod.get("status") or {}).get("phase") == "Running" and "ray.io/cluster" in pod["metadata"]["labels"]
     ]
     queues: dict[str, Queue] = defaultdict(Queue)
-    failure = None
+    failures: dict[str, ClusterError] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for name, metrics in zip(names, pool.map(lambda name: _metrics(cluster, name), names), strict=True):
             if isinstance(metrics, ClusterError):
-                failure = f"{name}: {metrics}"
+                failures[name] = metrics
             else:
                 _count(metrics, queues)
-    return dict(sorted(queues.items())), failure
+    return dict(sorted(queues.items())), _failure(failures)
 
 
 def _metrics(cluster: Cluster, pod: str) -> str | ClusterError:
     try:
-        return cluster.text(PODS.path(cluster.namespace, f"{pod}:{_METRICS_PORT}", "proxy/metrics"))
+        path = PODS.path(cluster.namespace, f"{pod}:{_METRICS_PORT}", "proxy/metrics")
+        return cluster.text(path, _ANSWER_S)
+    except SilentError:
+        return SilentError(
+            f"no answer within {_ANSWER_S:g} s; a network policy or firewall may keep the API server from port "
+            f"{_METRICS_PORT}"
+        )
     except ClusterError as error:
         return error
+
+
+def _failure(failures: Mapping[str, ClusterError]) -> str | None:
+    if not failures:
+        return None
+    (name, error), *others = failures.items()
+    return f"{name}{f' and {len(others)} more' if others else ''}: {error}"
 
 
 def _count(metrics: str, queues: dict[str, Queue]) -> None:

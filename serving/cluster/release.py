@@ -7,6 +7,39 @@ from serving.cluster.errors import ClusterError, ForbiddenError
 from serving.cluster.kinds import NAMESPACES, PODS, RAY_SERVICES, SECRETS
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
+_INSTANCE = "app.kubernetes.io/instance"
+
+
+def release_of(service: Object) -> str:
+    """The release that a RayService is of: its label says so, for its name may be longer; without one, its name."""
+    metadata = service["metadata"]
+    return str((metadata.get("labels") or {}).get(_INSTANCE) or metadata["name"])
+
+
+def find_service(cluster: Cluster, release: str) -> Object | None:
+    """The RayService of a release, None if there is none.
+
+    Raises:
+      ClusterError: there are several.
+    """
+    return _one_of(cluster, release, _services(cluster))
+
+
+def _services(cluster: Cluster) -> list[Object]:
+    """The RayServices of the namespace, complete: a list need not say of each item what it is a list of."""
+    kind = {"apiVersion": RAY_SERVICES.api_version, "kind": "RayService"}
+    return [kind | one for one in cluster.items(RAY_SERVICES.path(cluster.namespace))]
+
+
+def _one_of(cluster: Cluster, release: str, services: Sequence[Object]) -> Object | None:
+    found = [one for one in services if release_of(one) == release]
+    if len(found) > 1:
+        names = ", ".join(one["metadata"]["name"] for one in found)
+        raise ClusterError(
+            f"namespace '{cluster.namespace}' has several RayServices of release '{release}': {names}. Their pods "
+            f"cannot be told apart: give each a label {_INSTANCE} of its own, on its pods and what selects them too."
+        )
+    return found[0] if found else None
 
 
 def service_of(cluster: Cluster, release: str) -> Object:
@@ -15,7 +48,8 @@ def service_of(cluster: Cluster, release: str) -> Object:
     Raises:
       ClusterError: there is none; says whether KubeRay, the namespace or the release is missing.
     """
-    service = cluster.find(RAY_SERVICES.path(cluster.namespace, release))
+    services = _services(cluster)
+    service = _one_of(cluster, release, services)
     if service is not None:
         return service
     if "RayService" not in cluster.served(RAY_SERVICES.api_version):
@@ -24,9 +58,9 @@ def service_of(cluster: Cluster, release: str) -> Object:
             "installed. Is it the right context? `codegemma cluster doctor` says how to install it."
         )
     check_namespace(cluster)
-    there = [one["metadata"]["name"] for one in cluster.items(RAY_SERVICES.path(cluster.namespace))]
+    there = ", ".join(f"{release_of(one)} (RayService {one['metadata']['name']})" for one in services)
     raise ClusterError(
-        f"namespace '{cluster.namespace}' has no release '{release}'; its RayServices: {', '.join(there) or 'none'}. "
+        f"namespace '{cluster.namespace}' has no release '{release}'; its releases: {there or 'none'}. "
         "Choose with --release and --namespace, or install it: `codegemma cluster apply`, or helm install."
     )
 
@@ -48,22 +82,23 @@ def check_service(cluster: Cluster, release: str, manifests: Sequence[Object]) -
     """Whether manifests have a RayService; it must be that of the release.
 
     Raises:
-      ClusterError: it has another name or namespace.
+      ClusterError: it is of another release or namespace.
     """
-    services = [one["metadata"] for one in manifests if one["kind"] == "RayService"]
-    for metadata in services:
-        namespace = metadata.get("namespace", cluster.namespace)
-        if (metadata["name"], namespace) != (release, cluster.namespace):
+    services = [one for one in manifests if one["kind"] == "RayService"]
+    for service in services:
+        name, its = service["metadata"]["name"], release_of(service)
+        namespace = service["metadata"].get("namespace", cluster.namespace)
+        if (its, namespace) != (release, cluster.namespace):
             raise ClusterError(
-                f"the manifests have RayService '{metadata['name']}' in namespace '{namespace}', but this is about "
-                f"'{release}' in '{cluster.namespace}'. Add --release {metadata['name']} --namespace {namespace}."
+                f"the manifests have RayService '{name}' of release '{its}' in namespace '{namespace}', but this is "
+                f"about '{release}' in '{cluster.namespace}'. Add --release {its} --namespace {namespace}."
             )
     return bool(services)
 
 
 def pods_of(cluster: Cluster, release: str) -> list[Object]:
     """The pods of a release, by name."""
-    pods = cluster.items(PODS.path(cluster.namespace), labelSelector=f"app.kubernetes.io/instance={release}")
+    pods = cluster.items(PODS.path(cluster.namespace), labelSelector=f"{_INSTANCE}={release}")
     return sorted(pods, key=lambda pod: str(pod["metadata"]["name"]))
 
 

@@ -22,6 +22,7 @@ _WATCHING = (
     {"verb": "get", "resource": "pods", "subresource": "log"},
     {"verb": "get", "resource": "pods", "subresource": "proxy"},
     {"verb": "list", "resource": "events"},
+    {"verb": "list", "resource": "rayservices", "group": "ray.io"},
     {"verb": "get", "resource": "rayclusters", "group": "ray.io"},
 )
 

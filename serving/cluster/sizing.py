@@ -175,9 +175,7 @@ def shape_of(model: ModelConfig, model_config: Path | None = None) -> GemmaConfi
       ValueError: it cannot be known.
     """
     if Path(model.checkpoint).expanduser().exists():
-        from sharding.checkpoint import open_checkpoint  # reads headers with numpy
-
-        return open_checkpoint(Path(model.checkpoint).expanduser()).config
+        return _shape_of_checkpoint(model)
     names = (model.id, model.checkpoint.rstrip("/").rpartition("/")[2])
     for known, shape in _SHAPES.items():
         if any(name.startswith(known) for name in names):
@@ -188,6 +186,15 @@ def shape_of(model: ModelConfig, model_config: Path | None = None) -> GemmaConfi
             f"tell its shape (those of {', '.join(_SHAPES)} do). Give its Hugging Face config.json with --model-config."
         )
     return _read_shape(model_config)
+
+
+def _shape_of_checkpoint(model: ModelConfig) -> GemmaConfig:
+    from sharding.checkpoint import CheckpointError, open_checkpoint  # reads headers with numpy
+
+    try:
+        return open_checkpoint(Path(model.checkpoint).expanduser()).config
+    except (CheckpointError, OSError) as error:
+        raise ValueError(f"models.{model.id}: its checkpoint cannot be read: {error}") from None
 
 
 def _read_shape(file: Path) -> GemmaConfig:

@@ -1,11 +1,12 @@
 """Status: what a release is doing now, read from its RayService, RayClusters, pods and events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ForbiddenError
-from serving.cluster.kinds import EVENTS, RAY_CLUSTERS
+from serving.cluster.events import newest_about, read_warnings
+from serving.cluster.kinds import RAY_CLUSTERS
 from serving.cluster.needs import accelerators
 from serving.cluster.pending import Pending, why_not_created, why_pending
 from serving.cluster.queues import Queue, read_queues
@@ -73,15 +74,15 @@ def read_status(cluster: Cluster, release: str) -> Status:
     pods = pods_of(cluster, release)
     clusters = _clusters(service)
     queues, unread = read_queues(cluster, pods)
-    warnings = _warnings(cluster)
+    warnings = read_warnings(cluster)
     groups = [group for name in clusters.values() for group in _groups(cluster, name, pods)]
     pending = [why for pod in pods if (why := why_pending(pod, warnings)) is not None]
     if any(group.desired is not None and group.ready < group.desired for group in groups) or not clusters:
-        pending += _not_created(warnings, {release, *clusters.values()})
+        pending += _not_created(warnings, service["metadata"]["name"], clusters.values())
     return Status(
         release=release,
         namespace=cluster.namespace,
-        rollout=rollout_of(service),
+        rollout=rollout_of(service, warnings),
         clusters=clusters,
         deployments=_deployments(service),
         groups=groups,
@@ -89,14 +90,6 @@ def read_status(cluster: Cluster, release: str) -> Status:
         unread=unread,
         pending=pending,
     )
-
-
-def _warnings(cluster: Cluster) -> list[Object]:
-    """The namespace's events that say what failed; none if the user may not read them: they only explain."""
-    try:
-        return cluster.items(EVENTS.path(cluster.namespace), fieldSelector="type=Warning")
-    except ForbiddenError:
-        return []
 
 
 def _clusters(service: Object) -> dict[str, str]:
@@ -159,8 +152,8 @@ def _is_ready(pod: Object) -> bool:
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
 
 
-def _not_created(warnings: Sequence[Object], owners: set[str]) -> list[Pending]:
+def _not_created(warnings: Sequence[Object], service: str, clusters: Iterable[str]) -> list[Pending]:
     """What cannot create its pods says so in events only: the newest of each counts."""
-    kinds = ("RayCluster", "RayService")
-    refused = {one["involvedObject"]["name"]: one for one in warnings if one["involvedObject"].get("kind") in kinds}
-    return [why_not_created(one) for name, one in refused.items() if name in owners]
+    owners = [("RayService", service), *(("RayCluster", name) for name in clusters)]
+    newest = [newest_about(warnings, *owner) for owner in owners]
+    return [why_not_created(event) for event in newest if event is not None]

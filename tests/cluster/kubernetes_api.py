@@ -1,5 +1,6 @@
 """A Kubernetes API in memory, as far as `codegemma cluster` uses it: kmock, and what kmock does not emulate."""
 
+import asyncio
 import copy
 import json
 from collections.abc import Mapping
@@ -34,11 +35,13 @@ _NAMESPACES = "/api/v1/namespaces/"
 class KubernetesApi(kmock.KubernetesEmulator):
     """An API server.
 
-    kmock has no server-side apply, access reviews, label selectors, or failures in the API's own words: here they are.
+    kmock has no server-side apply, access reviews, selectors of labels and fields, or failures in the API's own words:
+    here they are.
 
     Attributes:
       namespaces: those that exist.
       forbidden: methods and beginnings of paths that answer 403, such as `GET /api/v1/nodes`.
+      silent: paths that get no answer.
       denied: `verb resource` that access reviews deny.
       invalid: why a manifest is refused, by path of the object.
       owners: fields, such as `spec.replicas`, that another manager set, by path of the object.
@@ -49,6 +52,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
         super().__init__()
         self.namespaces = {"codegemma", "kube-system"}
         self.forbidden: set[str] = set()
+        self.silent: set[str] = set()
         self.denied: set[str] = set()
         self.invalid: dict[str, str] = {}
         self.owners: dict[str, dict[str, str]] = {}
@@ -73,6 +77,8 @@ class KubernetesApi(kmock.KubernetesEmulator):
         if any(f"{method} {path}".startswith(one) for one in self.forbidden):
             message = f'{path.rpartition("/")[2]} is forbidden: User "ada" cannot {method.lower()} it'
             return _failure(403, "Forbidden", message)
+        if path in self.silent:
+            await asyncio.Event().wait()  # until the client has gone
         if path == _REVIEWS:
             asked = request.data["spec"]["resourceAttributes"]
             name = "/".join(part for part in (asked["resource"], asked.get("subresource")) if part)
@@ -93,9 +99,12 @@ class KubernetesApi(kmock.KubernetesEmulator):
 
     async def _serve_list(self, request: Any) -> Any:
         answer = await super()._serve_list(request)
-        wanted = dict(one.split("=") for one in request.params.get("labelSelector", "").split(",") if one)
+        labels, fields = (_wanted(request.params.get(key, "")) for key in ("labelSelector", "fieldSelector"))
         answer["items"] = [
-            one for one in answer["items"] if wanted.items() <= (one["metadata"].get("labels") or {}).items()
+            one
+            for one in answer["items"]
+            if labels.items() <= (one["metadata"].get("labels") or {}).items()
+            and all(_at(one, field) == value for field, value in fields.items())
         ]
         return answer
 
@@ -129,6 +138,10 @@ class KubernetesApi(kmock.KubernetesEmulator):
     def _next(self) -> str:
         self._version += 1
         return str(self._version)
+
+
+def _wanted(selector: str) -> dict[str, str]:
+    return dict(one.split("=") for one in selector.split(",") if one)
 
 
 def _failure(status: int, reason: str, message: str) -> aiohttp.web.Response:

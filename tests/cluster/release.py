@@ -34,7 +34,7 @@ def tpu_group(name: str = "chat", replicas: int = 1, most: int | None = None) ->
 
 def service(*groups: dict[str, Any], **status: Any) -> dict[str, Any]:
     return {
-        "metadata": {"name": RELEASE},
+        "metadata": {"name": RELEASE, "labels": {"app.kubernetes.io/instance": RELEASE}},
         "spec": {
             "serveConfigV2": "applications: []",
             "rayClusterConfig": {
@@ -104,7 +104,10 @@ def operator(image: str = "quay.io/kuberay/operator:v1.6.1", ready: str = "True"
         "metadata": {
             "name": "kuberay-operator-0",
             "namespace": "kuberay-system",
-            "labels": {"app.kubernetes.io/component": "kuberay-operator"},
+            "labels": {
+                "app.kubernetes.io/name": "kuberay-operator",
+                "app.kubernetes.io/component": "kuberay-operator",
+            },
         },
         "spec": {"containers": [{"name": "kuberay-operator", "image": image}]},
         "status": {"conditions": [condition("Ready", ready)]},
@@ -124,10 +127,11 @@ def condition(kind: str, status: str, reason: str = "", message: str = "") -> di
     return {"type": kind, "status": status, "reason": reason, "message": message}
 
 
-def warning(kind: str, name: str, message: str) -> dict[str, Any]:
+def warning(kind: str, name: str, message: str, number: int = 1, **times: Any) -> dict[str, Any]:
     return {
-        "metadata": {"name": f"{name}.1"},
+        "metadata": {"name": f"{name}.{number}"},
         "type": "Warning",
         "message": message,
         "involvedObject": {"kind": kind, "name": name},
+        **times,
     }

@@ -2,14 +2,17 @@
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from serving.cluster.rollout import watch_rollout
 from tests.cluster import release
 from tests.cluster.conftest import Run
+from tests.cluster.kuberay_operator import Operator
 from tests.cluster.kubernetes_api import KubernetesApi
 
 SERVICE = "/apis/ray.io/v1/namespaces/codegemma/rayservices/codegemma"
@@ -27,6 +30,18 @@ def service(image: str = "1", **metadata: Any) -> dict[str, Any]:
     }
 
 
+def configured(config: str) -> dict[str, Any]:
+    """The service with another Serve config."""
+    one = service()
+    one["spec"]["serveConfigV2"] = config
+    return one
+
+
+def of_prod(image: str = "1") -> dict[str, Any]:
+    """The service of release `prod`, as the chart names and labels it."""
+    return service(image, name="prod-codegemma", labels={"app.kubernetes.io/instance": "prod"})
+
+
 def config_map(**data: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "dashboards"}, "data": data}
 
@@ -35,19 +50,15 @@ def written(*objects: dict[str, Any]) -> str:
     return yaml.safe_dump_all(objects)
 
 
-def operate(api: KubernetesApi) -> None:
-    """Has the operator answer each look at the RayService: first with nothing, then that it is ready."""
-    answers = iter([{}, release.service()["status"]])
-    last: dict[str, Any] = {}
-
-    def answer(_request: Any) -> dict[str, Any]:
-        nonlocal last
-        last = next(answers, last)
-        there = copy.deepcopy(api.objects["ray.io/v1/rayservices", "codegemma", "codegemma"].raw)
-        generation = there["metadata"]["generation"]
-        return there | {"status": last | {"observedGeneration": generation if last else 0}}
-
-    api[f"get {SERVICE}"] << answer
+@pytest.fixture
+def operator(api: KubernetesApi, cluster: Run, monkeypatch: pytest.MonkeyPatch) -> Operator:
+    """The operator of a service that runs, on whose clock commands wait."""
+    operator = Operator(api)
+    watch = partial(watch_rollout, clock=operator.clock, sleep=operator.sleep)
+    monkeypatch.setattr("serving.cli.cluster_apply.watch_rollout", watch)
+    cluster("apply", "-f", "-", "--no-wait", input=written(service()))
+    operator.sleep(10)
+    return operator
 
 
 @pytest.fixture
@@ -114,20 +125,41 @@ def test_a_dry_run_changes_nothing(api: KubernetesApi, apply: Callable[..., str]
     assert list(api.applied) == [SERVICE]
 
 
-def test_it_waits_until_the_service_is_ready(api: KubernetesApi, cluster: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.cluster.rollout.POLL_S", 0)
-    cluster("apply", "-f", "-", "--no-wait", input=written(service()))
-    operate(api)
-    result = cluster("apply", "-f", "-", input=written(service("2")))
+def test_it_waits_until_the_service_is_ready(operator: Operator, cluster: Run) -> None:
+    result = cluster("apply", "-f", "-", input=written(configured("new")))
     assert result.exit_code == 0, result.output
     assert result.stdout.endswith("RayService/codegemma is in service\n")
+    assert operator.clock() > 10 + 3 + 5  # it deploys for three seconds, and then looks good for five
+
+
+def test_a_configuration_that_ray_serve_does_not_start_is_no_success(operator: Operator, cluster: Run) -> None:
+    operator.outcome = {"status": "DEPLOY_FAILED", "message": "no such checkpoint"}
+    result = cluster("apply", "-f", "-", "--timeout", "30", input=written(configured("bad")))
+    assert result.exit_code == 2
+    assert "after 30 s: application codegemma is DEPLOY_FAILED: no such checkpoint." in " ".join(result.stderr.split())
+
+
+def test_a_manifest_that_the_operator_refuses_is_told_with_its_reason(operator: Operator, cluster: Run) -> None:
+    operator.refuses = "spec.rayClusterConfig.headGroupSpec: invalid"
+    result = cluster("apply", "-f", "-", "--timeout", "10", input=written(configured("new")))
+    assert result.exit_code == 2
+    message = " ".join(result.stderr.split())
+    assert "after 10 s: Ready is false: spec.rayClusterConfig.headGroupSpec: invalid (the operator has not" in message
+
+
+def test_a_step_of_the_operator_that_fails_is_told_by_its_event(operator: Operator, cluster: Run) -> None:
+    operator.fails = "Failed to update serve applications: 400 Bad Request"
+    result = cluster("apply", "-f", "-", "--timeout", "10", input=written(configured("new")))
+    assert result.exit_code == 2
+    message = " ".join(result.stderr.split())
+    assert "after 10 s: warning: Failed to update serve applications: 400 Bad Request (the operator has" in message
 
 
 def test_a_service_that_does_not_get_ready_in_time(api: KubernetesApi, cluster: Run) -> None:
     result = cluster("apply", "-f", "-", "--timeout", "0", input=written(service()))
     assert result.exit_code == 2
     message = " ".join(result.stderr.split())
-    assert "is not in service after 0 s: the operator has not seen the newest manifest yet" in message
+    assert "is not in service after 0 s: the operator has not taken up the newest manifest yet" in message
     assert "revision 1 of codegemma" in result.stdout  # it was applied, and can be rolled back
 
 
@@ -211,6 +243,17 @@ def test_a_service_of_another_name_is_not_this_release(cluster: Run) -> None:
     assert "Add --release other --namespace codegemma." in result.stderr
 
 
+def test_a_release_whose_name_is_only_a_part_of_its_service_s(api: KubernetesApi, cluster: Run) -> None:
+    for number in ("1", "2"):
+        result = cluster("apply", "-f", "-", "--release", "prod", "--no-wait", input=written(of_prod(number)))
+        assert result.exit_code == 0, result.output
+    result = cluster("rollback", "--release", "prod", "--timeout", "0")
+    assert "RayService/prod-codegemma configured" in result.stdout
+    assert "RayService 'prod-codegemma' is not in service after 0 s" in " ".join(result.stderr.split())
+    result = cluster("apply", "-f", "-", input=written(of_prod()))
+    assert result.exit_code == 2 and "Add --release prod --namespace codegemma." in " ".join(result.stderr.split())
+
+
 def test_objects_of_helm_are_left_to_helm(api: KubernetesApi, cluster: Run) -> None:
     api.add("ray.io/v1/rayservices", of_helm())
     result = cluster("apply", "-f", "-", input=written(service()))
@@ -234,6 +277,25 @@ def test_rollback_applies_what_was_before_as_a_new_revision(
     assert image(api) == "1"
     assert cluster("rollback", "--to", "2", "--no-wait").exit_code == 0
     assert image(api) == "2"
+
+
+def test_rollback_after_an_apply_that_was_refused_halfway_goes_back_to_the_last_that_was_not(
+    api: KubernetesApi, cluster: Run, apply: Callable[..., str]
+) -> None:
+    apply(service("1"))
+    apply(service("2"))
+    for image_of_attempt in ("3", "4"):
+        api.invalid[SERVICE] = "no"
+        attempt = written(config_map(a="1"), service(image_of_attempt))
+        assert cluster("apply", "-f", "-", "--no-wait", input=attempt).exit_code == 2
+    result = cluster("rollback", "--to", "9")
+    assert "1 (20" in result.stderr and ", applied in part)" in " ".join(result.stderr.split())
+    assert cluster("rollback", "--no-wait").exit_code == 2  # what is half done can be refused as well
+    del api.invalid[SERVICE]
+    result = cluster("rollback", "--no-wait")
+    assert result.exit_code == 0 and "as 2\n" in result.stdout, result.output
+    assert image(api) == "2"
+    assert "as 1\n" in cluster("rollback", "--no-wait").stdout
 
 
 def test_only_the_last_five_revisions_are_kept(api: KubernetesApi, cluster: Run, apply: Callable[..., str]) -> None:

@@ -71,19 +71,19 @@ def test_a_server_that_is_no_kubernetes(api: KubernetesApi, cluster: Run) -> Non
 
 
 def test_credentials_that_are_not_accepted(api: KubernetesApi, cluster: Run) -> None:
-    api["get /apis/ray.io/v1/namespaces/codegemma/rayservices/codegemma"] << 401
+    api["get /apis/ray.io/v1/namespaces/codegemma/rayservices"] << 401
     assert "the cluster does not accept these credentials. Log in again" in said("status")
 
 
 def test_a_right_that_is_missing_is_named(api: KubernetesApi, cluster: Run) -> None:
     api.forbidden.add("GET /apis/ray.io/v1/namespaces/codegemma/rayservices")
     message = said("status")
-    assert "no right to GET /apis/ray.io/v1/namespaces/codegemma/rayservices/codegemma in context 'test'" in message
+    assert "no right to GET /apis/ray.io/v1/namespaces/codegemma/rayservices in context 'test'" in message
     assert 'User "ada" cannot' in message and "Ask for a role" in message
 
 
 def test_an_error_of_the_cluster_is_passed_on(api: KubernetesApi, cluster: Run) -> None:
-    api["get /apis/ray.io/v1/namespaces/codegemma/rayservices/codegemma"] << 503 << {"message": "etcd is down"}
+    api["get /apis/ray.io/v1/namespaces/codegemma/rayservices"] << 503 << {"message": "etcd is down"}
     assert "with status 503: etcd is down" in said("status")
 
 
@@ -103,7 +103,7 @@ def test_a_namespace_that_does_not_exist(cluster: Run) -> None:
 def test_a_release_that_does_not_exist_names_those_that_do(api: KubernetesApi, cluster: Run) -> None:
     api.add("ray.io/v1/rayservices", release.service())
     message = said("status", "--release", "codegama")
-    assert "has no release 'codegama'; its RayServices: codegemma." in message
+    assert "has no release 'codegama'; its releases: codegemma (RayService codegemma)." in message
 
 
 def test_without_the_client_it_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -88,6 +88,114 @@ def test_an_operator_out_of_sight_is_a_warning(api: KubernetesApi, examine: Call
     assert level == "warning" and "no pod of it is visible" in text
 
 
+def operator_policy(*peers: dict[str, Any], port: Any = 8265, **changes: Any) -> dict[str, Any]:
+    """A policy that guards the head, and lets these reach the dashboard."""
+    spec = {
+        "podSelector": {"matchLabels": {"app.kubernetes.io/instance": "codegemma", "ray.io/node-type": "head"}},
+        "policyTypes": ["Ingress"],
+        "ingress": [{"from": list(peers), "ports": [{"protocol": "TCP", "port": port}]}],
+    }
+    return {"metadata": {"name": "codegemma-operator"}, "spec": spec | changes}
+
+
+ANY_NAMESPACE = {
+    "namespaceSelector": {},
+    "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}},
+}
+ITS_NAMESPACE = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kuberay-system"}}}
+
+
+@pytest.fixture
+def guarded(healthy: KubernetesApi) -> KubernetesApi:
+    """The cluster with a release whose pods nothing may reach."""
+    service = release.service()
+    labels = {"app.kubernetes.io/instance": "codegemma", "app.kubernetes.io/component": "head"}
+    service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["metadata"] = {"labels": labels}
+    healthy.add("ray.io/v1/rayservices", service)
+    ours = {"matchLabels": {"app.kubernetes.io/instance": "codegemma"}}
+    deny = {"metadata": {"name": "codegemma-deny"}, "spec": {"podSelector": ours, "policyTypes": ["Ingress"]}}
+    healthy.add("networking.k8s.io/v1/networkpolicies", deny)
+    return healthy
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        operator_policy(ANY_NAMESPACE),
+        operator_policy(ITS_NAMESPACE),
+        operator_policy(ANY_NAMESPACE, port="dashboard"),
+        operator_policy({"ipBlock": {"cidr": "10.0.0.0/28"}}),
+        operator_policy(),
+        operator_policy(ANY_NAMESPACE, ingress=[{"from": [ANY_NAMESPACE]}]),
+    ],
+)
+def test_policies_that_let_the_operator_reach_the_head(
+    guarded: KubernetesApi, examine: Callable[..., Findings], policy: dict[str, Any]
+) -> None:
+    guarded.add("networking.k8s.io/v1/networkpolicies", policy)
+    assert [level for level, _, _ in examine()["network policies"]] == ["ok"]
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        operator_policy({"podSelector": {}}),  # of the release's own namespace
+        operator_policy(ANY_NAMESPACE, port=8000),
+        operator_policy({"namespaceSelector": {"matchExpressions": [{"key": "team", "operator": "Exists"}]}}),
+        operator_policy(ANY_NAMESPACE, podSelector={"matchLabels": {"ray.io/node-type": "worker"}}),
+    ],
+)
+def test_policies_that_do_not(guarded: KubernetesApi, examine: Callable[..., Findings], policy: dict[str, Any]) -> None:
+    guarded.add("networking.k8s.io/v1/networkpolicies", policy)
+    [(level, text, remedy)] = examine()["network policies"]
+    assert level == "warning" and "no pod of KubeRay's operator is visible that they let reach port 8265" in text
+    assert "networkPolicy.operator" in remedy and "ipBlock" in remedy
+
+
+def test_an_operator_out_of_sight_of_the_policies_is_a_warning(
+    guarded: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    del guarded.objects["v1/pods", "kuberay-system", "kuberay-operator-0"]
+    guarded.add("networking.k8s.io/v1/networkpolicies", operator_policy(ANY_NAMESPACE))
+    [(level, text, remedy)] = examine()["network policies"]
+    assert level == "warning" and text.startswith("codegemma-deny, codegemma-operator: ")
+    assert "let in the pods k8s-app=konnectivity-agent of kube-system" in remedy
+    tunnel = {
+        "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+        "podSelector": {"matchLabels": {"k8s-app": "konnectivity-agent"}},
+    }
+    guarded.add("networking.k8s.io/v1/networkpolicies", operator_policy(tunnel))
+    assert examine()["network policies"][0][0] == "ok"
+
+
+def test_policies_to_be_installed_count_as_well(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    service = {"apiVersion": "ray.io/v1", "kind": "RayService"} | release.service()
+    service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["metadata"] = {
+        "labels": {"app.kubernetes.io/instance": "codegemma"}
+    }
+    policy = {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy"} | operator_policy({"podSelector": {}})
+    assert examine("-f", "-", input=manifests(service, policy))["network policies"][0][0] == "warning"
+    policy["spec"] = operator_policy(ITS_NAMESPACE)["spec"]
+    assert examine("-f", "-", input=manifests(service, policy))["network policies"][0][0] == "ok"
+
+
+def test_policies_of_this_repository_let_in_the_operator_that_its_own_chart_installs(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    files = [*(CHECKOUT / "k8s" / "base").glob("*.yaml"), *(CHECKOUT / "k8s" / "overlays" / "gpu").glob("*.yaml")]
+    rendered = [file.read_text() for file in files if file.name != "kustomization.yaml"]
+    assert examine("-f", "-", input="\n---\n".join(rendered))["network policies"][0][0] == "ok"
+    del healthy.objects["v1/pods", "kuberay-system", "kuberay-operator-0"]
+    assert examine("-f", "-", input="\n---\n".join(rendered))["network policies"][0][0] == "warning"
+
+
+def test_policies_that_may_not_be_listed_are_a_warning(
+    guarded: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    guarded.forbidden.add("GET /apis/networking.k8s.io/v1/namespaces/codegemma/networkpolicies")
+    assert [(level, text[:12]) for level, text, _ in examine()["network policies"]] == [("warning", "not examined")]
+
+
 def test_a_crd_without_token_authentication_is_too_old(
     healthy: KubernetesApi, examine: Callable[..., Findings]
 ) -> None:
@@ -155,6 +263,20 @@ def test_chips_that_the_release_holds_are_its_own(healthy: KubernetesApi, examin
     healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group(most=2)))
     [(level, text, _)] = examine()["accelerators of chat"]
     assert level == "warning" and text.endswith("autoscaling may want 4, there is room for 2 now")
+
+
+def test_chips_of_a_release_whose_name_is_only_a_part_of_its_service_s(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    service = {"apiVersion": "ray.io/v1", "kind": "RayService"} | release.service()
+    service["metadata"] = {"name": "prod-codegemma", "labels": {"app.kubernetes.io/instance": "prod"}}
+    for number in range(2):
+        pod = release.pod(f"chat-{number}", "chat", node=f"tpu-{number}", containers=[chips(4)])
+        pod["metadata"]["labels"]["app.kubernetes.io/instance"] = "prod"
+        healthy.add("v1/pods", pod)
+    assert examine("-f", "-", input=manifests(service))["accelerators of chat"][0][0] == "ok"
+    healthy.add("ray.io/v1/rayservices", service)
+    assert examine("--release", "prod")["accelerators of chat"][0][0] == "ok"
 
 
 def test_two_groups_do_not_get_the_same_chips(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:

@@ -1,9 +1,11 @@
 """Why a pod does not run: what Kubernetes says, and what it means."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from serving.cluster.events import time_of
 from serving.cluster.pending import why_pending
 from tests.cluster import release
 
@@ -16,6 +18,19 @@ NODES = "0/7 nodes are available: "
         (f"{NODES}7 Insufficient google.com/tpu.", "all google.com/tpu are taken"),
         (f"{NODES}3 Insufficient cpu, 4 node(s) didn't match Pod's node affinity/selector.", "enough cpu left"),
         (f"{NODES}7 node(s) had untolerated taint {{google.com/tpu: present}}.", "nodes have the taint google.com/tpu"),
+        (
+            f"{NODES}4 node(s) didn't match Pod's node affinity/selector, 1 node(s) had untolerated taint "
+            "{dedicated: x}, 2 node(s) had untolerated taint {spot: true}.",
+            "nodes have the taint dedicated, spot; apart from those, no node of the wanted kind",
+        ),
+        (
+            f"{NODES}1 node(s) had untolerated taint {{dedicated: x}}, 6 Insufficient nvidia.com/gpu.",
+            "nodes have the taint dedicated; apart from those, all nvidia.com/gpu are taken",
+        ),
+        (
+            f"{NODES}1 node(s) had untolerated taint(s), 6 node(s) didn't match Pod's node affinity/selector.",
+            "nodes have the taint that is not tolerated; apart from those, no node of the wanted kind",
+        ),
         (f'{NODES}persistentvolumeclaim "models" not found.', "there is no volume claim models"),
         (f"{NODES}pod has unbound immediate PersistentVolumeClaims.", "a volume claim is not bound"),
         ("a new message of a later Kubernetes.", "a new message of a later Kubernetes"),
@@ -25,6 +40,14 @@ def test_the_scheduler_said(message: str, reason: str) -> None:
     conditions = [release.condition("PodScheduled", "False", "Unschedulable", message)]
     why = why_pending(release.pod("chat-0", "chat", phase="Pending", conditions=conditions))
     assert why is not None and why.name == "chat-0" and reason in why.reason and why.remedy
+
+
+def test_a_tainted_control_plane_is_not_the_node_that_is_meant() -> None:
+    tainted = "1 node(s) had untolerated taint {node-role.kubernetes.io/control-plane: }"
+    message = f"{NODES}{tainted}, 6 node(s) didn't match Pod's node affinity/selector."
+    conditions = [release.condition("PodScheduled", "False", "Unschedulable", message)]
+    why = why_pending(release.pod("chat-0", "chat", phase="Pending", conditions=conditions))
+    assert why is not None and why.reason == "no node of the wanted kind"
 
 
 @pytest.mark.parametrize(
@@ -64,6 +87,45 @@ def test_a_pod_that_waits_for_a_volume_is_explained_by_its_event() -> None:
     assert why is not None and why.reason == "there is no secret keys"
     why = why_pending(pod)
     assert why is not None and why.reason == "is starting"
+
+
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [
+        ({"lastTimestamp": "2026-01-01T00:00:09Z"}, {"lastTimestamp": "2026-01-01T00:00:10Z"}),
+        ({"eventTime": "2026-01-01T00:00:09.000000Z"}, {"lastTimestamp": "2026-01-01T00:00:10Z"}),
+        (
+            {"lastTimestamp": None, "eventTime": "2026-01-01T00:00:10.000000Z"},
+            {"lastTimestamp": None, "eventTime": "2026-01-01T00:00:10.500000Z"},
+        ),
+        (
+            {"lastTimestamp": "2026-01-01T00:00:10Z"},
+            {
+                "eventTime": "2026-01-01T00:00:01.000000Z",
+                "series": {"count": 9, "lastObservedTime": "2026-01-01T00:00:11.000000Z"},
+            },
+        ),
+        ({}, {"lastTimestamp": "2026-01-01T00:00:10Z"}),
+    ],
+)
+def test_of_several_events_the_newest_counts_wherever_it_is_in_the_list(
+    older: dict[str, Any], newer: dict[str, Any]
+) -> None:
+    creating = {"name": "ray-worker", "state": {"waiting": {"reason": "ContainerCreating"}}}
+    pod = release.pod("chat-0", "chat", phase="Pending", containerStatuses=[creating])
+    events = [
+        release.warning("Pod", "chat-0", 'secret "new" not found', 2, **newer),
+        release.warning("Pod", "chat-0", 'secret "old" not found', 1, **older),
+    ]
+    for listed in (events, events[::-1]):
+        why = why_pending(pod, listed)
+        assert why is not None and why.reason == "there is no secret new"
+
+
+def test_an_event_without_a_time_of_its_own_is_as_old_as_its_object() -> None:
+    event = release.warning("Pod", "chat-0", "")
+    event["metadata"]["creationTimestamp"] = "2026-01-01T00:00:10Z"
+    assert time_of(event) == datetime(2026, 1, 1, 0, 0, 10, tzinfo=UTC)
 
 
 def test_a_running_pod_is_not_pending() -> None:

@@ -75,6 +75,16 @@ def test_it_shows_each_step_and_says_what_is_assumed() -> None:
     assert "is what you gave" in " ".join(run("sizing", "--users", "5", "--price", "2").stdout.split())
 
 
+@pytest.mark.parametrize("content", [None, b"GGUF but no more"])
+def test_a_checkpoint_that_cannot_be_read_is_said_in_one_line(tmp_path: Path, content: bytes | None) -> None:
+    checkpoint = tmp_path / "codegemma-2b"
+    checkpoint.write_bytes(content) if content else checkpoint.mkdir()
+    file = write(tmp_path / "serve.yaml", {"id": "m", "roles": ["fim"], "checkpoint": str(checkpoint)})
+    result = run("sizing", "--users", "10", "--chip", "l4", "--config", file)
+    assert result.exit_code == 2
+    assert f"models.m: its checkpoint cannot be read: {checkpoint}" in result.stderr.replace("\n", "")
+
+
 def test_models_share_a_role_as_routing_says(tmp_path: Path) -> None:
     models = [{"id": name, "roles": ["fim"]} for name in ("codegemma-2b", "canary")]
     routing = {"roles": {"fim": {"models": {"codegemma-2b": 95, "canary": 5}}}}

@@ -81,6 +81,48 @@ def test_metrics_that_cannot_be_read_are_said_and_the_rest_is_shown(installed: K
     assert "chat       2/2" in result.stdout
 
 
+def test_pods_whose_metrics_do_not_answer_are_not_waited_for(
+    installed: KubernetesApi, cluster: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.cluster.queues._ANSWER_S", 0.05)
+    for pod in ("head", "gateway-0", "gateway-1", "chat-0", "chat-1"):
+        installed.silent.add(f"/api/v1/namespaces/codegemma/pods/{pod}:8080/proxy/metrics")
+    result = cluster("status")
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert ["not", "read", "?", "?", "?", "?"] in lines
+    assert ["chat", "2/2", "8", "google.com/tpu", "node-chat-0,", "node-chat-1"] in lines
+    text = " ".join(result.stdout.split())
+    assert "metrics not read: chat-0 and 4 more: no answer within 0.05 s; a network policy or firewall may" in text
+
+
+def test_a_release_whose_name_is_only_a_part_of_its_service_s(installed: KubernetesApi, cluster: Run) -> None:
+    of_prod = {"name": "prod-codegemma", "labels": {"app.kubernetes.io/instance": "prod"}}
+    installed.add("ray.io/v1/rayservices", release.service() | {"metadata": of_prod})
+    pod = release.pod("prod-gateway", "gateway", node="node-prod")
+    pod["metadata"]["labels"]["app.kubernetes.io/instance"] = "prod"
+    installed.add("v1/pods", pod)
+    result = cluster("status", "--release", "prod")
+    assert result.exit_code == 0, result.output
+    assert "prod in codegemma: in service" in result.stdout
+    assert ["gateway", "1/2", "-", "node-prod"] in [line.split() for line in result.stdout.splitlines()]
+    refused = cluster("status", "--release", "prod-codegemma")
+    assert refused.exit_code == 2
+    assert "its releases: codegemma (RayService codegemma), prod (RayService prod-codegemma)." in " ".join(
+        refused.stderr.split()
+    )
+
+
+def test_two_services_of_one_release_cannot_be_told_apart(installed: KubernetesApi, cluster: Run) -> None:
+    second = release.service()
+    second["metadata"] |= {"name": "team-codegemma"}
+    installed.add("ray.io/v1/rayservices", second)
+    result = cluster("status")
+    assert result.exit_code == 2
+    message = " ".join(result.stderr.split())
+    assert "several RayServices of release 'codegemma': codegemma, team-codegemma." in message
+
+
 def test_without_the_right_to_read_the_rest_the_pods_are_shown(installed: KubernetesApi, cluster: Run) -> None:
     ray_clusters = "GET /apis/ray.io/v1/namespaces/codegemma/rayclusters"
     installed.forbidden |= {ray_clusters, "GET /api/v1/namespaces/codegemma/events"}
@@ -112,6 +154,16 @@ def test_pods_that_a_quota_refuses_are_explained_by_the_event(installed: Kuberne
     )
 
 
+def test_of_several_refusals_the_newest_is_shown(installed: KubernetesApi, cluster: Run) -> None:
+    installed.add("ray.io/v1/rayclusters", release.ray_cluster(release.tpu_group(replicas=2)))
+    for number, second in enumerate((20, 10)):
+        time = f"2026-01-01T00:00:{second}Z"
+        message = f"refused at {second}"
+        installed.add("v1/events", release.warning("RayCluster", release.ACTIVE, message, number, lastTimestamp=time))
+    [pending] = json.loads(cluster("status", "--json").stdout)["pending"]
+    assert pending["reason"] == "refused at 20"
+
+
 def test_old_warnings_are_not_shown_once_all_pods_are_there(installed: KubernetesApi, cluster: Run) -> None:
     installed.add("v1/events", release.warning("RayCluster", release.ACTIVE, "exceeded quota"))
     assert json.loads(cluster("status", "--json").stdout)["pending"] == []
@@ -133,11 +185,35 @@ def test_while_a_new_cluster_takes_over_both_are_shown(installed: KubernetesApi,
 @pytest.mark.parametrize(
     ("status", "text"),
     [
-        ({"observedGeneration": 0}, "the operator has not seen the newest manifest yet"),
+        ({"observedGeneration": 0}, "the operator has not taken up the newest manifest yet"),
         ({"conditions": []}, "the operator has not reported yet"),
         (
             {"conditions": [release.condition("Ready", "False", "ZeroServeEndpoints", "no endpoints")]},
             "Ready is false: no endpoints",
+        ),
+        (
+            {
+                "observedGeneration": 0,
+                "conditions": [release.condition("Ready", "False", "ValidationFailed", "the name is too long")],
+            },
+            "Ready is false: the name is too long (the operator has not taken up the newest manifest yet)",
+        ),
+        (
+            {
+                "conditions": [
+                    release.condition("Ready", "True"),
+                    release.condition("UpgradeInProgress", "True", "", "both are there"),
+                ],
+                "pendingServiceStatus": {
+                    "rayClusterName": "codegemma-new34",
+                    "applicationStatuses": {"codegemma": {"status": "DEPLOY_FAILED", "message": "no such file"}},
+                },
+            },
+            "application codegemma is DEPLOY_FAILED: no such file (UpgradeInProgress is true: both are there)",
+        ),
+        (
+            {"activeServiceStatus": {"rayClusterName": release.ACTIVE}},
+            "Ray has not said yet how its application is",
         ),
         (
             {
@@ -155,6 +231,29 @@ def test_what_a_rollout_waits_for(api: KubernetesApi, cluster: Run, status: dict
     assert json.loads(cluster("status", "--json").stdout)["rollout"] == {"done": False, "text": text}
 
 
+@pytest.mark.parametrize(
+    ("changed", "text"),
+    [
+        ("2026-01-01T00:00:10Z", "warning: cannot create it (Ready is false: RayService is initializing)"),
+        ("2026-01-01T00:00:11Z", "Ready is false: RayService is initializing"),
+    ],
+)
+def test_a_warning_explains_a_rollout_unless_the_manifest_is_newer(
+    api: KubernetesApi, cluster: Run, changed: str, text: str
+) -> None:
+    initializing = release.condition("Ready", "False", "Initializing", "RayService is initializing")
+    service = release.service(conditions=[initializing])
+    service["metadata"]["managedFields"] = [
+        {"manager": "codegemma", "time": changed},
+        {"manager": "kuberay-operator", "time": "2026-01-01T00:00:59Z", "subresource": "status"},
+    ]
+    api.add("ray.io/v1/rayservices", service)
+    for number, (second, message) in enumerate((("10", "cannot create it"), ("05", "an older one"))):
+        time = f"2026-01-01T00:00:{second}Z"
+        api.add("v1/events", release.warning("RayService", release.RELEASE, message, number, lastTimestamp=time))
+    assert json.loads(cluster("status", "--json").stdout)["rollout"] == {"done": False, "text": text}
+
+
 def test_watch_goes_on_until_ctrl_c(installed: KubernetesApi, cluster: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     pauses = iter([None, None])
 
@@ -165,7 +264,7 @@ def test_watch_goes_on_until_ctrl_c(installed: KubernetesApi, cluster: Run, monk
     monkeypatch.setattr("serving.cli.cluster_status.time.sleep", pause)
     result = cluster("status", "--watch")
     assert result.exit_code == 0
-    services = installed["get /apis/ray.io/v1/namespaces/codegemma/rayservices/codegemma"]
+    services = installed["get /apis/ray.io/v1/namespaces/codegemma/rayservices"]
     assert len(services) == 3
 
 

@@ -117,6 +117,10 @@ _TOGGLES: dict[str, dict[str, Any]] = {
         "gcs": {"redis": {"address": "rediss://redis:6379", "username": "ray", "passwordSecret": {"name": "redis"}}}
     },
     "no-ray-token": {"ray": {"tokenAuth": False, "upgradeStrategy": "None"}},
+    "long-requests": {
+        "serving": {"gateway": {"request_timeout_s": 900.5}},
+        "edge": {"envoy": {"enabled": True, "tlsSecret": "tls"}},
+    },
     "environment": {"ray": {"environment": {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}}},
     "registry": {"image": {"repository": "registry:5000/team/codegemma", "tag": "1.2.3", "pullSecrets": ["pull"]}},
     "priority": {"priorityClass": {"create": True, "name": "urgent"}},
@@ -132,6 +136,7 @@ _SLICES = {
     "tpu-2x2": _slice("2x2", hosts=1, chips=4),
     "tpu-2x4-one-host": _slice("2x4", hosts=1, chips=8, chipsPerHost=8),
     "tpu-2x4-two-hosts": _slice("2x4", hosts=2, chips=4, minReplicas=2, maxReplicas=3),
+    "tpu-4x4-three-slices": _slice("4x4", hosts=4, chips=4, minReplicas=3, maxReplicas=3, minAvailable=1),
     "tpu-4x4": _slice("4x4", hosts=4, chips=4, minAvailable=0),
 }
 PROFILES = (
@@ -224,8 +229,10 @@ def pods(objects: list[Object]) -> Iterator[tuple[str, Object, int]]:
 
 
 def _of_ray(template: Object, group: str) -> Object:
-    """As KubeRay makes pods: with labels of its own."""
-    return merged(template, {"metadata": {"labels": {"ray.io/group": group, "ray.io/is-ray-node": "yes"}}})
+    """As KubeRay makes pods: with labels of its own, most of which a template can replace."""
+    replaceable = {"app.kubernetes.io/name": "kuberay", "ray.io/is-ray-node": "yes"}
+    labels = replaceable | template["metadata"]["labels"] | {"ray.io/group": group}
+    return merged(template, {"metadata": {"labels": labels}})
 
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:

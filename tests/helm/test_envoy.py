@@ -3,6 +3,7 @@
 import shutil
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -14,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import BaseRequestHandler, ThreadingUDPServer
 from typing import Any
 
 import grpc
@@ -23,6 +25,9 @@ import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from tests.helm.chart import CASE, Object, of_kind, rendered
+
+_SERVING = health_pb2.HealthCheckResponse.SERVING
+_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 def _envoy() -> str:
@@ -100,29 +105,90 @@ def _on_this_machine(config: Any, places: dict[str, str], ports: dict[tuple[str,
 @contextmanager
 def _edge(case: str, certificates: Path, tmp_path: Path) -> Iterator[tuple[int, int]]:
     """Envoy as the chart configures it. Yields the ports of the edge and of its status."""
-    with _gateway() as (http, rpc):
-        ports = {
-            ("0.0.0.0", 8443): ("127.0.0.1", 0),
-            ("0.0.0.0", 9902): ("127.0.0.1", 0),
-            ("127.0.0.1", 9901): ("127.0.0.1", _free_port()),
-            ("codegemma-http", 8000): ("127.0.0.1", http),
-            ("codegemma-grpc", 9000): ("127.0.0.1", rpc),
-        }
-        places = {"/etc/envoy/tls": str(certificates), "/etc/envoy/client-ca": str(certificates)}
-        file = tmp_path / "envoy.yaml"
-        file.write_text(yaml.safe_dump(_on_this_machine(_config(case), places, ports)))
-        admin = ports["127.0.0.1", 9901][1]
-        (container,) = of_kind(rendered(CASE[case]), "Deployment")["codegemma-envoy"]["spec"]["template"]["spec"][
-            "containers"
-        ]
-        arguments = [str(file) if each.endswith("/envoy.yaml") else each for each in container["args"]]
-        command = [_envoy(), *arguments, "--concurrency", "1"]
-        with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
-            try:
-                found = _listeners(admin, process, tmp_path / "log")
-                yield found["edge"], found["status"]
-            finally:
-                process.terminate()
+    with (
+        _gateway() as (http, rpc),
+        _running(case, certificates, tmp_path, {8000: ("127.0.0.1", http), 9000: ("127.0.0.1", rpc)}) as ports,
+    ):
+        yield ports
+
+
+@contextmanager
+def _running(
+    case: str, certificates: Path, tmp_path: Path, gateways: dict[int, tuple[str, int]], resolver: int | None = None
+) -> Iterator[tuple[int, int]]:
+    """Envoy in front of gateways by the port in their pods, whose names a server of this machine resolves."""
+    ports = {
+        ("0.0.0.0", 8443): ("127.0.0.1", 0),
+        ("0.0.0.0", 9902): ("127.0.0.1", 0),
+        ("127.0.0.1", 9901): ("127.0.0.1", _free_port()),
+        **{("codegemma-gateways", port): here for port, here in gateways.items()},
+    }
+    places = {"/etc/envoy/tls": str(certificates), "/etc/envoy/client-ca": str(certificates)}
+    config = _on_this_machine(_config(case), places, ports)
+    if resolver is not None:
+        for cluster in config["static_resources"]["clusters"]:
+            cluster["typed_dns_resolver_config"] = _resolver(resolver)
+    file = tmp_path / "envoy.yaml"
+    file.write_text(yaml.safe_dump(config))
+    admin = ports["127.0.0.1", 9901][1]
+    (container,) = of_kind(rendered(CASE[case]), "Deployment")["codegemma-envoy"]["spec"]["template"]["spec"][
+        "containers"
+    ]
+    arguments = [str(file) if each.endswith("/envoy.yaml") else each for each in container["args"]]
+    command = [_envoy(), *arguments, "--concurrency", "1"]
+    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+        try:
+            found = _listeners(admin, process, tmp_path / "log")
+            yield found["edge"], found["status"]
+        finally:
+            process.terminate()
+
+
+def _resolver(port: int) -> Object:
+    extension = "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+    config = {"@type": f"type.googleapis.com/{extension}", "resolvers": [address]}
+    return {"name": "envoy.network.dns_resolver.cares", "typed_config": config}
+
+
+@contextmanager
+def _dns(*addresses: str) -> Iterator[int]:
+    """A name server that knows these addresses for every name. Yields its port."""
+
+    class Handler(BaseRequestHandler):
+        def handle(self) -> None:
+            query, answers_by = self.request
+            end = query.index(b"\0", 12) + 5  # of the question, the only one: after the name come type and class
+            found = [socket.inet_aton(each) for each in addresses] if query[end - 3] == 1 else []
+            records = [b"\xc0\x0c\0\1\0\1" + struct.pack(">IH", 5, 4) + each for each in found]
+            head = query[:2] + b"\x84\0" + struct.pack(">HHHH", 1, len(records), 0, 0)
+            answers_by.sendto(head + query[12:end] + b"".join(records), self.client_address)
+
+    with ThreadingUDPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever).start()
+        try:
+            yield server.server_address[1]
+        finally:
+            server.shutdown()
+
+
+@contextmanager
+def _grpc_pods() -> Iterator[int]:
+    """gRPC servers at 127.0.0.1 and 127.0.0.2, which give different answers. Yields their port."""
+    port = 0
+    servers = []
+    for address, status in (("127.0.0.1", _SERVING), ("127.0.0.2", _NOT_SERVING)):
+        servicer = health.HealthServicer()
+        servicer.set("", status)
+        servers.append(grpc.server(ThreadPoolExecutor(2)))
+        health_pb2_grpc.add_HealthServicer_to_server(servicer, servers[-1])
+        port = servers[-1].add_insecure_port(f"{address}:{port}")
+        servers[-1].start()
+    try:
+        yield port
+    finally:
+        for server in servers:
+            server.stop(None).wait()
 
 
 def _free_port() -> int:
@@ -160,6 +226,34 @@ def test_envoy_serves_both_protocols_on_one_port(case: str, certificates: Path, 
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         with urllib.request.urlopen(f"http://127.0.0.1:{status}/stats/prometheus", timeout=10) as metrics:
             assert b"envoy_http_downstream_rq" in metrics.read()
+
+
+def test_calls_of_one_grpc_connection_reach_every_gateway_that_is_there(certificates: Path, tmp_path: Path) -> None:
+    with (
+        _grpc_pods() as port,
+        _dns("127.0.0.1", "127.0.0.2", "127.0.0.3") as resolver,  # at the last there is nothing any more
+        _running(
+            "envoy-without-client-certificates",
+            certificates,
+            tmp_path,
+            {8000: ("codegemma-gateways", port), 9000: ("codegemma-gateways", port)},
+            resolver,
+        ) as (edge, _),
+        grpc.secure_channel(
+            f"localhost:{edge}", grpc.ssl_channel_credentials((certificates / "ca.crt").read_bytes())
+        ) as channel,
+    ):
+        stub = health_pb2_grpc.HealthStub(channel)
+        answers = [stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status for _ in range(40)]
+    assert set(answers) == {_SERVING, _NOT_SERVING}
+
+
+def test_envoy_ends_no_request_before_the_service_does() -> None:
+    listener = _config("long-requests")["static_resources"]["listeners"][0]
+    manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+    assert manager["stream_idle_timeout"] == "901s"
+    for route in manager["route_config"]["virtual_hosts"][0]["routes"]:
+        assert route["route"]["timeout"] == "901s"
 
 
 def test_envoy_lets_nobody_in_without_a_client_certificate_where_one_is_wanted(

@@ -2,10 +2,11 @@ import json
 import re
 
 import promql_parser
+import yaml
 
 from serving.errors import Reason
 from serving.telemetry.metrics import EXPORTED, METRICS
-from tests.helm.chart import CASE, ROOT, Object, of_kind, rendered
+from tests.helm.chart import CASE, NAMESPACE, RELEASE, ROOT, Case, Object, merged, of_kind, rendered, template
 
 _NAME = re.compile(r"\bray_[a-z_]+\b")
 _SELECTED = re.compile(r"\b(ray_[a-z_]+)\{([^}]*)\}")
@@ -44,16 +45,43 @@ def test_they_select_and_group_by_labels_that_the_metrics_have() -> None:
     for expression in _expressions():
         for name, selector in _SELECTED.findall(expression):
             selected = set(re.findall(r"(\w+)\s*(?:=|!~|=~)", selector))
-            assert selected <= labels[name] | {"namespace", "le"}, expression
+            assert selected <= labels[name] | {"namespace", "app_kubernetes_io_instance", "le"}, expression
         for names in re.findall(r"\bby \(([^)]*)\)", expression):
             grouped = {label.strip() for label in names.split(",")} - {"le"}
             assert all(grouped <= labels[name] for name in _NAME.findall(expression)), expression
 
 
-def test_every_name_is_of_the_namespace() -> None:
+def test_every_name_is_of_the_namespace_and_the_release() -> None:
     for expression in _expressions():
         for name in _NAME.findall(expression):
-            assert re.search(rf"{name}\{{[^}}]*namespace=", expression), expression
+            for label in ("namespace", "app_kubernetes_io_instance"):
+                assert re.search(rf"\b{name}\{{[^}}]*\b{label}=", expression), expression
+
+
+def test_pods_are_scraped_with_the_release_that_the_alerts_select_by() -> None:
+    (monitor,) = of_kind(rendered(CASE["monitoring"]), "PodMonitor").values()
+    assert "app.kubernetes.io/instance" in monitor["spec"]["podTargetLabels"]
+    for rule in _rules():
+        assert rule["labels"]["namespace"] == NAMESPACE and rule["labels"]["app_kubernetes_io_instance"] == RELEASE
+
+
+def test_a_model_that_may_have_no_group_while_nobody_asks_raises_no_alert() -> None:
+    scaling = {"min_replicas": 0, "max_replicas": 2}
+    models = [
+        {"id": "fim-1.5", "checkpoint": "/models/a", "roles": ["fim"], "autoscaling": scaling},
+        {"id": "chat", "checkpoint": "/models/b", "roles": ["chat"], "autoscaling": {"max_replicas": 2}},
+    ]
+    values = merged(CASE["monitoring"].values, {"serving": {"models": models}})
+    worker = {"name": "cpu", "accelerator": "cpu", "minReplicas": 1, "maxReplicas": 4, "cpu": 4, "memory": "8Gi"}
+    text = template("helm4", Case("idle", (), merged(values, {"workers": [worker]}))).stdout
+    (rule,) = of_kind([each for each in yaml.safe_load_all(text) if each], "PrometheusRule").values()
+    (alert,) = (each for each in rule["spec"]["groups"][0]["rules"] if each["alert"] == "CodegemmaNoGroup")
+    promql_parser.parse(alert["expr"])
+    (left_out,) = re.findall(r'model!~("[^"]*")', alert["expr"])
+    pattern = json.loads(left_out)  # a string of Prometheus escapes as one of JSON
+    assert re.fullmatch(pattern, "fim-1.5")
+    assert not re.fullmatch(pattern, "chat") and not re.fullmatch(pattern, "fim-105")
+    assert "absent(ray_codegemma_ready_groups{namespace=" in alert["expr"]
 
 
 def test_reasons_of_failure_are_those_of_the_service() -> None:

@@ -1,5 +1,6 @@
 """What must hold for the objects of every profile and toggle."""
 
+import math
 from collections.abc import Iterator
 
 import pytest
@@ -125,12 +126,16 @@ def test_ray_places_that_are_written_are_writable(case: Case) -> None:
     for name, pod, _ in pods(rendered(case)):
         if not name.startswith(RELEASE):
             mounts = {mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
-            assert {"/tmp", "/dev/shm", "/home/codegemma/.cache"} <= mounts
+            assert {"/tmp", "/tmp/ray", "/dev/shm", "/home/codegemma/.cache"} <= mounts
 
 
 @every_case
 def test_every_ray_process_gets_the_environment_of_local_runs(case: Case) -> None:
-    elsewhere = {"RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy"}
+    config = ServingConfig.model_validate(serve_config(case)["applications"][0]["args"])
+    elsewhere = {
+        "RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy",
+        "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(math.ceil(config.gateway.request_timeout_s) + 30),
+    }
     expected = RAY_ENVIRONMENT | elsewhere
     ray = [pod["spec"]["containers"][0] for name, pod, _ in pods(rendered(case)) if not name.startswith(RELEASE)]
     for container in (*ray, _autoscaler(case)):
@@ -216,10 +221,12 @@ def test_every_declared_port_is_in_a_network_policy_unless_they_are_off(case: Ca
         assert [] in ingress, f"{name} is open to all by default"
         named = {port["port"] for rules in ingress for rule in rules for port in rule.get("ports", [])}
         ports = {port["containerPort"] for each in _containers(pod) for port in each.get("ports", [])}
-        own_only = {6379} if name == "head" else set()  # by the policy that lets our own pods reach each other
+        # By the policy that lets our own pods reach each other. 8000 is there for KubeRay; no client is sent to it.
+        own_only = {6379, 8000} if name == "head" else set()
         if case.name == "nobody-scrapes":
             own_only |= {8080, 9101, 9902}
         assert ports - named <= own_only, name
+        assert named <= ports, f"{name} has ports that are open and not its own"
         if labels["app.kubernetes.io/component"] in _RAY_PARTS:
             assert any(rule.get("from") and "ports" not in rule for rules in ingress for rule in rules), name
 
@@ -305,6 +312,13 @@ def test_a_slice_is_as_many_pods_as_it_has_hosts(name: str, hosts: int, chips: i
     assert (environment["TPU_ACCELERATOR_TYPE"], environment["TPU_TOPOLOGY"]) == (kind, shape)
 
 
+def test_a_haproxy_that_was_replaced_lives_as_long_as_in_local_runs_unless_requests_may_take_longer() -> None:
+    name = "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"
+    for case, expected in (("gpu", RAY_ENVIRONMENT[name]), ("long-requests", "931")):
+        container = worker_groups(CASE[case])["gateway"]["template"]["spec"]["containers"][0]
+        assert {"name": name, "value": expected} in container["env"]
+
+
 def test_ray_gets_further_environment_of_the_values() -> None:
     container = worker_groups(CASE["environment"])["gpu"]["template"]["spec"]["containers"][0]
     assert {"name": "OTEL_EXPORTER_OTLP_ENDPOINT", "value": "http://collector:4318"} in container["env"]
@@ -319,9 +333,10 @@ def test_kubectl_logs_shows_what_ray_serve_logs(case: Case) -> None:
             assert logs["restartPolicy"] == "Always"
 
 
-def test_a_budget_counts_all_hosts_of_a_slice() -> None:
-    budget = of_kind(rendered(CASE["tpu-2x4-two-hosts"]), "PodDisruptionBudget")["codegemma-worker-slices"]
-    assert budget["spec"]["minAvailable"] == 2  # one slice of two
+@pytest.mark.parametrize(("name", "pods", "slices"), [("tpu-2x4-two-hosts", 4, 1), ("tpu-4x4-three-slices", 12, 2)])
+def test_a_budget_lets_no_more_pods_go_than_slices_may_be_lost(name: str, pods: int, slices: int) -> None:
+    budget = of_kind(rendered(CASE[name]), "PodDisruptionBudget")["codegemma-worker-slices"]
+    assert budget["spec"]["minAvailable"] == pods - slices  # each of them can be of another slice
 
 
 def test_gpu_workers_run_on_nodes_of_their_type() -> None:
@@ -331,10 +346,18 @@ def test_gpu_workers_run_on_nodes_of_their_type() -> None:
     assert spec["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
+@every_case
+def test_only_gateway_pods_have_a_port_of_haproxys_metrics(case: Case) -> None:
+    for name, pod, _ in pods([ray_service(case)]):
+        ports = {port["name"] for each in _containers(pod) for port in each.get("ports", [])}
+        assert ("haproxy-metrics" in ports) == (name == "gateway"), name
+        assert "metrics" in ports
+
+
 def test_gateways_and_groups_are_kept_apart() -> None:
     groups = worker_groups(CASE["gpu"])
     assert groups["gateway"]["rayStartParams"]["num-cpus"] == "0"
-    assert groups["gateway"]["rayStartParams"]["resources"] == """'{"codegemma-gateway": 2}'"""
+    assert groups["gateway"]["rayStartParams"]["resources"] == """'{"codegemma-gateway": 1}'"""
     assert "resources" not in groups["gpu"]["rayStartParams"]
 
 

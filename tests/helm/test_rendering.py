@@ -18,6 +18,7 @@ from tests.helm.chart import (
     RELEASE,
     Case,
     fingerprint,
+    merged,
     ray_service,
     rendered,
     run,
@@ -99,8 +100,19 @@ def test_notes_give_the_next_commands(case: Case) -> None:
     notes = run("helm4", *arguments, case=case).stdout.partition("\nNOTES:\n")[2]
     assert "helm test codegemma -n codegemma --logs" in notes
     assert "kubectl -n codegemma port-forward service/codegemma-http 8000" in notes
-    assert ("codegemma keys create NAME" in notes) == (case.name != "anyone")
+    adds_key = "codegemma keys create NAME --secret codegemma-keys -n codegemma\n"
+    assert (adds_key in notes) == (case.name != "anyone")
+    steps = ("delete rayservice codegemma", "wait --for=delete raycluster", "helm uninstall codegemma")
+    removes = [notes.find(step) for step in steps]
+    assert removes == sorted(removes) and (removes[0] > 0) == ("ha" in case.profiles)
+    assert ("networkPolicy.operator" in notes) == (case.name != "no-network-policy")
     assert ("networkPolicy.enabled is false" in notes) == (case.name == "no-network-policy")
+
+
+def test_notes_name_the_file_of_the_keys_where_it_is_not_the_usual_one() -> None:
+    case = Case("file", CASE["demo"].profiles, merged(CASE["demo"].values, {"auth": {"secretKey": "people.yaml"}}))
+    notes = run("helm4", "install", RELEASE, CHART, "--dry-run=client", *values(case), case=case).stdout
+    assert "--secret codegemma-keys -n default --file people.yaml\n" in notes
 
 
 def test_a_release_of_another_name_gets_a_prefix() -> None:

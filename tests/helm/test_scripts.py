@@ -207,6 +207,19 @@ def test_logs_show_every_line_once_also_of_files_that_come_later_or_are_rotated(
     logs.close()
 
 
+def test_logs_end_with_their_pod_and_after_what_was_written_last(tmp_path: Path) -> None:
+    program = f"import logs, pathlib; logs.main(pathlib.Path({str(tmp_path)!r}))"
+    log = tmp_path / "replica_a.log"
+    log.write_text("first\n")
+    with subprocess.Popen([sys.executable, "-c", program], cwd=CHART / "files", stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stdout.readline() == b"first\n"
+        with log.open("a") as file:
+            file.write("last\n")
+        process.terminate()
+        assert process.communicate(timeout=30)[0] == b"last\n"
+    assert process.returncode == 0
+
+
 def test_the_helm_test_passes_with_a_key_that_works() -> None:
     with _http(200, 200) as port:
         result = _run("answers.py", f"http://127.0.0.1:{port}", KEYS_REQUIRED="true", API_KEY="cg_key")
@@ -233,6 +246,14 @@ def test_the_helm_test_fails_with_the_reason(
     with _http(*statuses) as port:
         result = _run("answers.py", f"http://127.0.0.1:{port}", **environment)
     assert result.returncode == 1 and reason in result.stderr
+
+
+def test_the_helm_test_of_a_service_that_is_not_up_says_what_to_do() -> None:
+    with _http(200) as port:
+        pass  # it is free now
+    result = _run("answers.py", f"http://127.0.0.1:{port}")
+    assert result.returncode == 1 and "Traceback" not in result.stderr
+    assert "does not answer" in result.stderr and "kubectl get rayservice,pods" in result.stderr
 
 
 def test_pods_get_the_programs_as_they_are_here() -> None:

@@ -122,7 +122,14 @@ TEMPLATES = [
     Mistake(("serving.models gemma-3-270m", "of cpu", "gpu (gpu"), _worker(), base="demo"),
     Mistake(("gateway.minReplicas=3", "gateway.maxReplicas=2"), {"gateway": {"minReplicas": 3}}),
     Mistake(("gateway.minReplicas=2", "serving.gateway.replicas=1"), {"gateway": {"minReplicas": 2}}),
-    Mistake(("serving.gateway.replicas=3", "gateway.maxReplicas=2"), {"serving": {"gateway": {"replicas": 3}}}),
+    Mistake(
+        ("gateway.maxReplicas=3", "serving.gateway.replicas=2", "to 4 at least"),
+        {"serving": {"gateway": {"replicas": 2}}, "gateway": {"maxReplicas": 3}},
+    ),
+    Mistake(
+        ("ray.environment.RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S=0", "to be 330"),
+        _environment("RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S"),
+    ),
     Mistake(("gateway.minAvailable=3", "gateway.minReplicas=3"), {"gateway": {"minAvailable": 3}}, base="gpu-ha"),
     Mistake(("terminationGracePeriodSeconds=120", "drain_timeout_s", "165"), {"terminationGracePeriodSeconds": 120}),
     Mistake(("ray.environment.RAY_SERVE_ENABLE_HA_PROXY=0", "to be 1"), _environment("RAY_SERVE_ENABLE_HA_PROXY")),

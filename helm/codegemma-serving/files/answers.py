@@ -10,9 +10,15 @@ import sys
 import urllib.error
 import urllib.request
 
+_TO_DO = "See `kubectl get rayservice,pods`, and run the test again when the gateway pods are ready."
+
 
 def ask(url: str, body: dict[str, object] | None = None, key: str | None = None) -> tuple[int, str]:
-    """Status and text of an answer."""
+    """Status and text of an answer.
+
+    Raises:
+      OSError: there is none.
+    """
     headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
     data = None if body is None else json.dumps(body).encode()
     try:
@@ -24,11 +30,14 @@ def ask(url: str, body: dict[str, object] | None = None, key: str | None = None)
 
 def main(url: str, key: str | None, keys_required: bool) -> str | None:
     """What is wrong, or None."""
-    status, text = ask(f"{url}/health")
-    print("health:", status, text)
-    if status != 200:
-        return "The service is not ready: see `kubectl get rayservice,pods`."
-    status, text = ask(f"{url}/v1/completions", {"prompt": "def add(a, b):\n    ", "max_tokens": 8}, key)
+    try:
+        status, text = ask(f"{url}/health")
+        print("health:", status, text)
+        if status != 200:
+            return f"The service is not ready. {_TO_DO}"
+        status, text = ask(f"{url}/v1/completions", {"prompt": "def add(a, b):\n    ", "max_tokens": 8}, key)
+    except OSError as error:
+        return f"{url} does not answer: {error}. {_TO_DO}"
     print("completion:", status, text)
     expected = 401 if keys_required and key is None else 200
     return None if status == expected else f"A completion gave {status}, not {expected}."

@@ -4,6 +4,7 @@ Ray Serve writes files, a file for each replica and proxy, each line of it JSON.
 """
 
 import os
+import signal
 import sys
 import time
 from contextlib import closing
@@ -50,15 +51,26 @@ class LogFolder:
         return rest
 
 
-def main() -> None:
+def main(folder: Path) -> None:
     """Goes on until the pod ends."""
-    with closing(LogFolder(_FOLDER)) as logs:
+    ends = False
+
+    def end(*_: object) -> None:
+        nonlocal ends
+        ends = True
+
+    # As the first process of its container it would not be ended by the signal, and the pod would wait for it in vain.
+    signal.signal(signal.SIGTERM, end)
+    with closing(LogFolder(folder)) as logs:
         while True:
+            last = ends
             for line in logs.new_lines():
                 sys.stdout.buffer.write(line + b"\n")
             sys.stdout.buffer.flush()
+            if last:
+                return
             time.sleep(_POLL_S)
 
 
 if __name__ == "__main__":
-    main()
+    main(_FOLDER)

@@ -131,8 +131,8 @@
 {{- if gt (int .minReplicas) $replicas }}
 {{- fail (printf "gateway.minReplicas=%v pods for serving.gateway.replicas=%d: a pod without a Gateway never gets ready. Raise serving.gateway.replicas to that, or lower gateway.minReplicas." .minReplicas $replicas) }}
 {{- end }}
-{{- if gt $replicas (int .maxReplicas) }}
-{{- fail (printf "serving.gateway.replicas=%d is above gateway.maxReplicas=%v pods. Raise gateway.maxReplicas to that at least." $replicas .maxReplicas) }}
+{{- if lt (int .maxReplicas) (mul 2 $replicas | int) }}
+{{- fail (printf "gateway.maxReplicas=%v pods for serving.gateway.replicas=%d: each Gateway has a pod of its own, and a redeployment starts the new ones before the old ones go. Raise gateway.maxReplicas to %d at least." .maxReplicas $replicas (mul 2 $replicas)) }}
 {{- end }}
 {{- $least := include "codegemma.minAvailable" . | int }}
 {{- if and (gt $least 0) (ge $least (int .minReplicas)) }}
@@ -150,7 +150,7 @@
 {{- end }}
 
 {{- define "codegemma.checkEnvironment" -}}
-{{- $ours := .Files.Get "files/environment.json" | fromJson }}
+{{- $ours := include "codegemma.ourEnvironment" . | fromJson }}
 {{- range $name, $value := .Values.ray.environment }}
 {{- if hasKey $ours $name }}
 {{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}
@@ -176,8 +176,10 @@
 {{- fail (printf "edge.gatewayApi: httpHostnames=%v and grpcHostnames=%v must both be set and differ: a listener need not accept an HTTPRoute and a GRPCRoute for one name." .gatewayApi.httpHostnames .gatewayApi.grpcHostnames) }}
 {{- end }}
 {{- end }}
-{{- if and (or .ingress.enabled .gatewayApi.enabled) $.Values.networkPolicy.enabled (not .controllerNamespace) }}
-{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the ingress controller out. Name its namespace, as in edge.controllerNamespace=ingress-nginx." }}
+{{- $fromOutside := false }}
+{{- range $.Values.networkPolicy.clients }}{{ if hasKey . "ipBlock" }}{{ $fromOutside = true }}{{ end }}{{ end }}
+{{- if and (or .ingress.enabled .gatewayApi.enabled) $.Values.networkPolicy.enabled (not .controllerNamespace) (not $fromOutside) }}
+{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the ingress controller out. Name its namespace, as in edge.controllerNamespace=ingress-nginx. If it has no pods, as a cloud's load balancer, add its addresses to networkPolicy.clients, as in [{ipBlock: {cidr: 10.0.0.0/8}}]." }}
 {{- end }}
 {{- if and .certificate.enabled (or (not .certificate.secretName) (not .certificate.dnsNames) (not .certificate.issuerRef.name)) }}
 {{- fail (printf "edge.certificate: secretName=%q, dnsNames=%v and issuerRef.name=%q must all be set for cert-manager to make a certificate." .certificate.secretName .certificate.dnsNames .certificate.issuerRef.name) }}

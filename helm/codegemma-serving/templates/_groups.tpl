@@ -3,6 +3,7 @@
 {{- define "codegemma.gatewayPorts" -}}
 - {name: serve, containerPort: 8000}
 - {name: grpc, containerPort: 9000}
+- {name: haproxy-metrics, containerPort: 9101}
 {{- end }}
 
 {{- /* Ready when both ports say so: two questions, so a program asks. */}}

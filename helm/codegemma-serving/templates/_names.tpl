@@ -2,9 +2,10 @@
 {{- if contains "codegemma" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-codegemma" .Release.Name }}{{ end }}
 {{- end }}
 
-{{- /* What selects the pods of one part: takes a dict of root and component. */}}
+{{- /* What selects the pods of one part: takes a dict of root and component. Not by app.kubernetes.io/name, which is
+KubeRay's own on pods of Ray: the Services that it makes select by that. */}}
 {{- define "codegemma.selector" -}}
-app.kubernetes.io/name: codegemma-serving
+app.kubernetes.io/part-of: codegemma-serving
 app.kubernetes.io/instance: {{ .root.Release.Name }}
 {{- with .component }}
 app.kubernetes.io/component: {{ . }}
@@ -13,6 +14,7 @@ app.kubernetes.io/component: {{ . }}
 
 {{- /* Labels of an object: takes a dict of root and, where it belongs to one, component. */}}
 {{- define "codegemma.labels" -}}
+app.kubernetes.io/name: codegemma-serving
 {{ include "codegemma.selector" . }}
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}

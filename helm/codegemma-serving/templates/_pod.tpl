@@ -14,9 +14,17 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{- /* serving/ray_environment.py's, which every process of the cluster must have. */}}
+{{- /* As JSON: serving/ray_environment.py's, with what follows from the values. */}}
+{{- define "codegemma.ourEnvironment" -}}
+{{- $ours := .Files.Get "files/environment.json" | fromJson }}
+{{- /* A HAProxy that was replaced lives on for its last requests. */}}
+{{- $_ := set $ours "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S" (add (include "codegemma.requestTimeoutSeconds" .) 30 | toString) }}
+{{- $ours | toJson }}
+{{- end }}
+
+{{- /* What every process of the cluster must have. */}}
 {{- define "codegemma.environment" -}}
-{{- range $name, $value := .Files.Get "files/environment.json" | fromJson }}
+{{- range $name, $value := include "codegemma.ourEnvironment" . | fromJson }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- range $name, $value := .Values.ray.environment }}
@@ -34,13 +42,16 @@ timeoutSeconds: 5
 {{- /* Writable places of a Ray container, its root file system being read-only. */}}
 {{- define "codegemma.writableMounts" -}}
 - {name: tmp, mountPath: /tmp}
+- {name: ray-logs, mountPath: /tmp/ray}
 - {name: shared-memory, mountPath: /dev/shm}
 - {name: cache, mountPath: /home/codegemma/.cache}
 - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
 {{- end }}
 
 {{- define "codegemma.writableVolumes" -}}
-- {name: tmp, emptyDir: {}} # Ray's sessions with their logs, HAProxy's sockets
+- {name: tmp, emptyDir: {}} # HAProxy's sockets
+# Ray's sessions. KubeRay mounts a volume of this name there in some containers, but not in those that the chart adds.
+- {name: ray-logs, emptyDir: {}}
 - {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: 512Mi}} # Ray's object store
 - {name: cache, emptyDir: {}} # compiled steps
 - name: scripts
@@ -60,7 +71,7 @@ timeoutSeconds: 5
   securityContext:
     {{- include "codegemma.containerSecurity" .root | nindent 4 }}
   volumeMounts:
-    - {name: tmp, mountPath: /tmp, readOnly: true}
+    - {name: ray-logs, mountPath: /tmp/ray, readOnly: true}
     - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
 {{- end }}
 
@@ -137,7 +148,6 @@ spec:
         {{- end }}
       ports:
         - {name: metrics, containerPort: 8080}
-        - {name: haproxy-metrics, containerPort: 9101}
         {{- with .ports }}
         {{- . | nindent 8 }}
         {{- end }}
