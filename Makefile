@@ -14,7 +14,8 @@ serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=Y
 	@$(BIN)/codegemma serve $(if $(CONFIG),--config $(CONFIG))
 
 test: setup helm ## set up and run all the tests
-	$(BIN)/pytest
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
+	$(BIN)/pytest tests/service # one Ray cluster, which has the machine for itself
 
 helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
 	@sh scripts/helm.sh

@@ -47,6 +47,18 @@ class RequestRecords:
                     for reason in _ENDS:
                         labels = {"model": model.id, "role": role, "protocol": protocol, "reason": reason}
                         recorder.record(metrics.REQUESTS, 0, **labels)
+        for protocol in _PROTOCOLS:
+            for reason in Reason:
+                recorder.record(metrics.REFUSED, 0, protocol=protocol, reason=reason)
+
+    @contextmanager
+    def reading(self, protocol: str) -> Iterator[None]:
+        """Watches the block in which a protocol finds out who calls and what for."""
+        try:
+            yield
+        except ServingError as error:
+            self._recorder.record(metrics.REFUSED, 1, protocol=protocol, reason=error.reason)
+            raise
 
     @contextmanager
     def request(self, request: CodeRequest, role: Role) -> Iterator["RequestWatch"]:

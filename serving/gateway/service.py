@@ -100,10 +100,10 @@ class CodeService:
           gateway: limits.
           routing: which model answers what.
           access: tells who calls; asked by each protocol, before it looks at a request.
-          records: keeps how requests end; None: nothing does.
+          records: keeps how requests end; each protocol reads requests under its eyes. None: nothing does.
         """
         self.access = access
-        self._records = records or RequestRecords(NoRecorder())
+        self.records = records or RequestRecords(NoRecorder())
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
@@ -162,7 +162,7 @@ class CodeService:
             prompt_ids = await asyncio.to_thread(self._render, model, request)
             _max_tokens(model, request, len(prompt_ids))
         except ServingError as error:
-            with self._records.request(request, self._router.role(request)):
+            with self.records.request(request, self._router.role(request)):
                 raise in_wire_words(error, request) from error
 
     async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
@@ -177,7 +177,7 @@ class CodeService:
         timeout_s = self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s)
         role = self._router.role(request)
         about = {"codegemma.request_id": request.request_id, "codegemma.protocol": request.protocol}
-        with self._records.request(request, role) as watch, request_span(role, request.trace, about) as span:
+        with self.records.request(request, role) as watch, request_span(role, request.trace, about) as span:
             watch.trace = traceparent_of(span)
             traced = replace_fields(request, trace=watch.trace)
             async with aclosing(self._answer(traced, timeout_s, watch)) as chunks:

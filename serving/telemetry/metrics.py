@@ -84,6 +84,12 @@ REQUESTS = Metric(
     "Requests for a generation that ended, by how: ok, cancelled, or an error's reason.",
     (*_REQUEST, "reason"),
 )
+REFUSED = Metric(
+    "counter",
+    "codegemma_refused",
+    "Calls refused before they were a request for a generation, by why: no key, a malformed body and the like.",
+    ("protocol", "reason"),
+)
 OPEN_REQUESTS = Metric("gauge", "codegemma_open_requests", "Requests that a Gateway is answering.", ("protocol",))
 WAITING_REQUESTS = Metric(
     "gauge", "codegemma_waiting_requests", "Requests that wait in a Gateway for a group with room.", ("model",)

@@ -86,6 +86,19 @@ async def test_a_failure_of_the_server_itself_is_internal(observed: Observed, ba
     assert observed.ended(model="both", protocol="grpc", reason="internal") == 1
 
 
+async def test_what_cannot_be_read_is_counted_as_refused_and_not_as_a_request(observed: Observed) -> None:
+    await observed.http.post("/v1/completions", content=b"{")
+    await observed.http.post("/v1/chat/completions", json=CHAT | {"n": "many"})
+    async with grpc_server(observed.service) as address, grpc.aio.insecure_channel(address) as channel:
+        await failure(CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(request_id="not one")))
+        await failure(CodeAssistServiceStub(channel).Complete(pb.CompleteRequest()))
+    assert observed.recorder.total(metrics.REFUSED, protocol="http", reason="malformed_body") == 1
+    assert observed.recorder.total(metrics.REFUSED, protocol="http", reason="invalid_argument") == 1
+    assert observed.recorder.total(metrics.REFUSED, protocol="grpc", reason="invalid_argument") == 2
+    assert observed.recorder.total(metrics.REFUSED) == 4
+    assert observed.ended() == 0
+
+
 async def test_choices_made_side_by_side_do_not_count_as_later_tokens(observed: Observed) -> None:
     await observed.http.post("/v1/completions", json=FIM | {"n": 2, "temperature": 1})
     assert observed.ended(reason="ok") == 1

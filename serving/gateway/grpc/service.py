@@ -5,7 +5,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 
 from codegemma.v1 import code_assist_service_pb2 as pb
@@ -62,7 +62,8 @@ class GrpcService(StandardServices):
         """Counts the tokens of a prompt."""
         with answering(grpc_context, request) as request_id:
             caller = self._admit(request, grpc_context)
-            counting = messages.counting_request(request, request_id)
+            with self._reading():
+                counting = messages.counting_request(request, request_id)
             code_request = replace(counting, tenant=caller.tenant, roles=caller.roles)
             # In a thread: a long prompt takes a while, in which other requests go on.
             tokens, model = await asyncio.to_thread(self._service.count_tokens, code_request)
@@ -125,8 +126,10 @@ class GrpcService(StandardServices):
         self, message: messages.GenerationMessage, request_id: str, context: GrpcContext
     ) -> CodeRequest:
         caller = self._admit(message, context)
+        with self._reading():
+            request = messages.generation_request(message, request_id)
         return replace(
-            messages.generation_request(message, request_id),
+            request,
             session_id=message.session_id or from_metadata(context, "x-session-id", "session_id"),
             tenant=caller.tenant,
             roles=caller.roles,
@@ -140,14 +143,19 @@ class GrpcService(StandardServices):
     def _admit(self, message: Message, context: GrpcContext) -> Caller:
         """Who calls, with a message that can be read and is not too large."""
         keys = from_metadata(context, "authorization"), from_metadata(context, "x-api-key")
-        caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"), peer_address(context))
-        check_call(context, message)
-        size, limit = message.ByteSize(), self._config.max_body_bytes
-        if size > limit:
-            raise ServingError(
-                Reason.BODY_TOO_LARGE, f"The request has {size} bytes; the limit is {limit}. Send less of the files."
-            )
+        with self._reading():
+            caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"), peer_address(context))
+            check_call(context, message)
+            size, limit = message.ByteSize(), self._config.max_body_bytes
+            if size > limit:
+                raise ServingError(
+                    Reason.BODY_TOO_LARGE,
+                    f"The request has {size} bytes; the limit is {limit}. Send less of the files.",
+                )
         return caller
+
+    def _reading(self) -> AbstractContextManager[None]:
+        return self._service.records.reading("grpc")
 
 
 async def _with_usage_at_the_end(chunks: AsyncIterable[CodeChunk]) -> AsyncGenerator[CodeChunk, None]:

@@ -3,7 +3,7 @@
 import re
 import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
 from typing import Any
 
@@ -56,28 +56,35 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
         return json_response({"status": "ok"})
 
     async def models(request: Request) -> Response:
-        _caller(request)
+        with reading():
+            caller_of(request)
         return json_response({"object": "list", "data": list(map(model_object, get_service().models()))})
 
     async def model(request: Request) -> Response:
-        _caller(request)
+        with reading():
+            caller_of(request)
         return json_response(model_object(get_service().model(request.path_params["name"])))
 
     async def completions(request: Request) -> Response:
-        caller = _caller(request)
-        body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
-        requests = [_from(caller, request, each) for each in completion_requests(body, request.state.request_id)]
+        with reading():
+            caller = caller_of(request)
+            body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
+            requests = [_from(caller, request, each) for each in completion_requests(body, request.state.request_id)]
         writer = CompletionWriter(f"cmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), requests, writer)
 
     async def chat_completions(request: Request) -> Response:
-        caller = _caller(request)
-        body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
-        code_request = _from(caller, request, chat_request(body, request.state.request_id))
+        with reading():
+            caller = caller_of(request)
+            body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
+            code_request = _from(caller, request, chat_request(body, request.state.request_id))
         writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), [code_request], writer)
 
-    def _caller(request: Request) -> Caller:
+    def reading() -> AbstractContextManager[None]:
+        return get_service().records.reading("http")
+
+    def caller_of(request: Request) -> Caller:
         headers = request.headers
         return get_service().access.caller(
             headers.get("authorization", ""), headers.get("x-api-key", ""), headers.get(TENANT_HEADER, "")
