@@ -31,10 +31,10 @@ rm -f $stamp
 echo "Installing $(grep -c == "$lock") packages of $lock into .venv: some minutes the first time"
 pip=".venv/bin/python -m pip install --disable-pip-version-check --no-compile --require-hashes"
 sed -n '/^uv==/,/^    # via/p' "$lock" >.venv/uv.lock
-# uv takes a third of pip's time, and removes what is no longer in the lock. pip also gets there by a proxy or mirror
+# uv takes a third of pip's time, and removes what is no longer in the lock. pip also gets there by a mirror
 # that only its own configuration knows.
 $pip --quiet -r .venv/uv.lock
-.venv/bin/uv pip sync --python .venv/bin/python --require-hashes "$lock" || $pip -r "$lock"
+.venv/bin/uv pip sync --system-certs --python .venv/bin/python --require-hashes "$lock" || $pip -r "$lock"
 # The build backend is in the lock too, so nothing unpinned is fetched for it.
 .venv/bin/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
 # Ray starts many processes, and each imports JAX or Ray: from bytecode that takes a third of the time. Python would
