@@ -116,6 +116,10 @@ class GatewayConfig(_Strict):
     """Every request ends within this time; clients may ask for less."""
     keys_file: Path | None = None
     """Where the API keys are that requests must come with, on each Gateway's machine; made by `codegemma keys`."""
+    tenants_share_cache: bool | None = None
+    """Let requests use what was computed for those of other tenants: faster where tenants work on the same files, but
+    the time that an answer takes then tells what others have asked. By default only without `keys_file`, where a
+    tenant is what a request says it is."""
     anyone: bool = False
     """Answer requests from other machines without a key: for a service behind one that knows its callers."""
 
@@ -124,6 +128,11 @@ class GatewayConfig(_Strict):
         if self.anyone and self.keys_file is not None:
             raise ValueError(f"anyone=true, but keys_file={str(self.keys_file)!r} asks for keys. Remove one of them.")
         return self
+
+    @property
+    def shares_cache(self) -> bool:
+        """`tenants_share_cache`, or its default."""
+        return self.keys_file is None if self.tenants_share_cache is None else self.tenants_share_cache
 
 
 class RouteConfig(_Strict):

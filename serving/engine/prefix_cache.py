@@ -3,40 +3,42 @@
 from itertools import count
 from typing import NamedTuple
 
-_ROOT = 0
-"""Serial number of the empty prefix."""
+type _Parent = int | str
+"""What comes before a page: the serial number of another page's entry, or for a first page its domain."""
 
 
 class _Entry(NamedTuple):
-    """A full page and what it holds; `parent` is the serial number of the entry for the page before it."""
+    """A full page and what it holds."""
 
     serial: int
     page: int
-    parent: int
+    parent: _Parent
     token_ids: tuple[int, ...]
 
 
 class PrefixCache:
-    """An index of full pages by all the tokens up to their end.
+    """An index of full pages by their domain and all the tokens up to their end.
 
     A page is looked up by its own token ids and the entry of the page before it. The ids are compared, not just their
-    hash, and serial numbers are never used again: a page is found for exactly the tokens it was computed from.
+    hash, and serial numbers are never used again: a page is found for exactly the tokens it was computed from, and
+    by requests of its own domain alone.
     """
 
     def __init__(self, page_size: int) -> None:
         self._page_size = page_size
-        self._serials = count(_ROOT + 1)
-        self._entries: dict[tuple[int, tuple[int, ...]], _Entry] = {}
+        self._serials = count()
+        self._entries: dict[tuple[_Parent, tuple[int, ...]], _Entry] = {}
         self._by_page: dict[int, _Entry] = {}
 
     def __contains__(self, page: int) -> bool:
         """Whether a page is indexed."""
         return page in self._by_page
 
-    def match(self, token_ids: list[int]) -> list[int]:
-        """The longest run of indexed pages, in order, that begins `token_ids` and leaves at least one of them over."""
+    def match(self, token_ids: list[int], domain: str) -> list[int]:
+        """A domain's longest run of indexed pages, in order, that begins `token_ids` and leaves one of them over."""
         pages: list[int] = []
-        parent, size = _ROOT, self._page_size
+        parent: _Parent = domain
+        size = self._page_size
         for start in range(0, (len(token_ids) - 1) // size * size, size):
             entry = self._entries.get((parent, tuple(token_ids[start : start + size])))
             if entry is None:
@@ -45,18 +47,19 @@ class PrefixCache:
             parent = entry.serial
         return pages
 
-    def add(self, page: int, token_ids: tuple[int, ...], *, after: int | None) -> int:
+    def add(self, page: int, token_ids: tuple[int, ...], *, after: int | None, domain: str) -> int:
         """Indexes a page whose contents are computed.
 
         Args:
           page: the page.
           token_ids: the tokens of the whole page.
           after: the indexed page with the tokens before these; None for a sequence's first page.
+          domain: whose sequence it is, and that of the page before.
 
         Returns:
-          The page indexed for these tokens: `page`, or the one that was there first.
+          The page indexed for these tokens in this domain: `page`, or the one that was there first.
         """
-        parent = _ROOT if after is None else self._by_page[after].serial
+        parent: _Parent = domain if after is None else self._by_page[after].serial
         entry = self._entries.get((parent, token_ids))
         if entry is None:
             entry = _Entry(next(self._serials), page, parent, token_ids)

@@ -51,6 +51,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
       sent_at: Unix time at which the gateway took the request, so that waiting before the engine counts.
       priority: urgent ones go before all others.
       session_id: of several urgent requests with the same one, the newest by `sent_at` ends the others; empty: none.
+      cache_domain: requests of different ones share neither cached pages nor a computation, so that none learns by the
+        time it takes what another has asked.
       trace: names the span that it is part of, as W3C's `traceparent`; empty for one that is not followed.
     """
 
@@ -63,6 +65,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float | None = None
     priority: Priority = Priority.NORMAL
     session_id: str = ""
+    cache_domain: str = ""
     trace: str = ""
 
 

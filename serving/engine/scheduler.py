@@ -170,7 +170,7 @@ class Scheduler:
         available = self.pool.free_pages + sum(len(victim.pages) for victim in victims)
         if self._blocked is not None and sequence is self._blocked[0] and available <= self._blocked[1]:
             return False  # a long prompt is not matched again in every step
-        pages = self._cache.match(sequence.token_ids)
+        pages = self._cache.match(sequence.token_ids, sequence.request.cache_domain)
         for page in pages:
             self.pool.share(page)
         cached = len(pages)
@@ -227,7 +227,8 @@ class Scheduler:
         size = self._limits.page_size
         page = sequence.pages[index]
         token_ids = tuple(sequence.token_ids[index * size : (index + 1) * size])
-        indexed = self._cache.add(page, token_ids, after=sequence.pages[index - 1] if index else None)
+        after = sequence.pages[index - 1] if index else None
+        indexed = self._cache.add(page, token_ids, after=after, domain=sequence.request.cache_domain)
         if indexed != page:
             self.pool.share(indexed)
             self.pool.free(page, keep=False)

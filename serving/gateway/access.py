@@ -20,11 +20,14 @@ class Caller:
     """Who asks.
 
     Attributes:
-      tenant: for whom its requests are.
+      tenant: for whom its requests are; empty if nobody says.
+      owner: whose its sessions and what is cached of its prompts are: its tenant's, or those of its key alone if that
+        has no tenant.
       roles: what it may ask for.
     """
 
     tenant: str
+    owner: str
     roles: frozenset[Role]
 
 
@@ -52,7 +55,7 @@ class OpenAccess:
 
     def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
         """As `Access.caller`."""
-        return Caller(tenant, frozenset(Role))
+        return _anybody(tenant)
 
 
 class LocalAccess:
@@ -70,7 +73,7 @@ class LocalAccess:
                 "This service answers its own machine alone. To have it answer others, set gateway.keys_file there and "
                 "send an API key, or set gateway.anyone.",
             )
-        return Caller(tenant, frozenset(Role))
+        return _anybody(tenant)
 
 
 class KeyAccess:
@@ -94,7 +97,8 @@ class KeyAccess:
         entry = self._keys.find(authorization[len(_SCHEME) :].strip() if is_bearer else api_key)
         if entry is None:
             raise ServingError(Reason.UNAUTHENTICATED, "Send an API key of this service as bearer token.")
-        return Caller(entry.tenant, frozenset(entry.roles))
+        owner = _tenant_owner(entry.tenant) if entry.tenant else f"key:{entry.id}"
+        return Caller(entry.tenant, owner, frozenset(entry.roles))
 
     def _follow(self) -> None:
         """Reads the file again if it is another; one that cannot be read changes nothing, and is tried again."""
@@ -141,6 +145,15 @@ def access_for(gateway: GatewayConfig, host: str) -> Access:
             "true if something in front of the service knows its callers."
         )
     return OpenAccess() if gateway.anyone else LocalAccess()
+
+
+def _anybody(tenant: str) -> Caller:
+    return Caller(tenant, _tenant_owner(tenant), frozenset(Role))
+
+
+def _tenant_owner(tenant: str) -> str:
+    """With a prefix: a tenant may have the name that is another key's id."""
+    return f"tenant:{tenant}"
 
 
 def _is_loopback(host: str) -> bool:

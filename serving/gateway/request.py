@@ -82,6 +82,7 @@ class CodeRequest:
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
       tenant: for whom; decides which models answer, where the operator says so.
+      owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
       protocol: `http` or `grpc`; for metrics and traces alone.
       trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
@@ -99,6 +100,7 @@ class CodeRequest:
     session_id: str = ""
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     tenant: str = ""
+    owner: str = ""
     roles: frozenset[Role] = frozenset(Role)
     protocol: Literal["http", "grpc"] = "http"
     trace: str = ""
@@ -106,9 +108,9 @@ class CodeRequest:
 
     @property
     def session(self) -> str:
-        """The session, which another tenant's of the same id is not; empty without one."""
+        """The session, which another owner's of the same id is not; empty without one."""
         # With the length, as both may hold any character: "acme/eu" and "x" are not "acme" and "eu/x".
-        return f"{len(self.tenant)}:{self.tenant}/{self.session_id}" if self.session_id else ""
+        return f"{len(self.owner)}:{self.owner}/{self.session_id}" if self.session_id else ""
 
 
 @dataclass(frozen=True, slots=True)

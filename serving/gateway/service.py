@@ -107,6 +107,7 @@ class CodeService:
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
+        self._shares_cache = gateway.shares_cache
         self._was_complete = False
         self._renderers = {
             model.config.id: PromptRenderer(model.tokenizer, model.config.fim_format) for model in models
@@ -231,6 +232,7 @@ class CodeService:
             sent_at=request.sent_at,
             priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
             session_id=request.session,
+            cache_domain="" if self._shares_cache else request.owner,
             trace=request.trace,
         )
         choices = [

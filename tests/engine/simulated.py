@@ -186,6 +186,7 @@ def request_of(
     sent_at: float | None = None,
     priority: Priority = Priority.NORMAL,
     session_id: str = "",
+    cache_domain: str = "",
 ) -> GenerationRequest:
     return GenerationRequest(
         request_id=request_id,
@@ -197,6 +198,7 @@ def request_of(
         sent_at=sent_at,
         priority=priority,
         session_id=session_id,
+        cache_domain=cache_domain,
     )
 
 

@@ -49,6 +49,7 @@ def requests(draw: st.DrawFn, request_id: str, limits: RunnerLimits, now: float 
         timeout_s=None if now is None else draw(st.none() | st.integers(1, 60)),
         sent_at=None if now is None else draw(st.none() | st.integers(0, 3).map(lambda seconds: now - seconds)),
         session_id="" if now is None else draw(st.sampled_from(["", "one", "two"])),
+        cache_domain=draw(st.sampled_from(["", "a", "b"])),
     )
 
 
@@ -79,6 +80,22 @@ def test_tokens_are_those_of_the_request_alone_for_any_sizes_and_any_batch_and_w
             assert (receiver.token_ids, receiver.finish_reason) == expected_tokens(request, max_length(limits))
             assert receiver.cached_tokens < len(request.prompt_ids)
         assert engine.stats().free_pages == limits.num_pages
+
+
+@given(data=st.data())
+@settings(deadline=None, max_examples=150)
+def test_a_request_finds_cached_what_it_would_find_if_its_domain_were_alone(data: st.DataObject) -> None:
+    limits = limits_of(num_pages=256, page_size=2, max_context=40)  # nothing is evicted
+    batch = [data.draw(requests(f"r{i}", limits)) for i in range(data.draw(st.integers(2, 8)))]
+    shared = Engine(SimulatedRunner(limits), max_queue=1)
+    alone = {request.cache_domain: Engine(SimulatedRunner(limits), max_queue=1) for request in batch}
+    for request in batch:
+        found = []
+        for engine in (shared, alone[request.cache_domain]):
+            receiver = submit(engine, request)
+            run_until_idle(engine)
+            found.append(receiver.cached_tokens)
+        assert found[0] == found[1]
 
 
 class EngineMachine(RuleBasedStateMachine):

@@ -53,45 +53,54 @@ def test_pages_worth_keeping_are_handed_out_last_and_the_least_recently_freed_of
 
 def test_a_match_leaves_at_least_one_token_over() -> None:
     cache = PrefixCache(2)
-    cache.add(7, (1, 2), after=None)
-    cache.add(8, (3, 4), after=7)
-    assert cache.match([1, 2, 3, 4]) == [7]
-    assert cache.match([1, 2, 3, 4, 5]) == [7, 8]
-    assert cache.match([1, 2]) == []
+    cache.add(7, (1, 2), after=None, domain="")
+    cache.add(8, (3, 4), after=7, domain="")
+    assert cache.match([1, 2, 3, 4], "") == [7]
+    assert cache.match([1, 2, 3, 4, 5], "") == [7, 8]
+    assert cache.match([1, 2], "") == []
 
 
 def test_a_page_is_found_only_after_the_same_prefix() -> None:
     cache = PrefixCache(2)
-    cache.add(0, (1, 2), after=None)
-    cache.add(1, (5, 6), after=0)
-    cache.add(2, (3, 4), after=None)
-    assert cache.match([3, 4, 5, 6, 9]) == [2]
-    assert cache.match([5, 6, 9]) == []
+    cache.add(0, (1, 2), after=None, domain="")
+    cache.add(1, (5, 6), after=0, domain="")
+    cache.add(2, (3, 4), after=None, domain="")
+    assert cache.match([3, 4, 5, 6, 9], "") == [2]
+    assert cache.match([5, 6, 9], "") == []
 
 
 def test_ids_with_equal_hashes_are_told_apart() -> None:
     assert hash((-1,)) == hash((-2,))
     cache = PrefixCache(1)
-    cache.add(0, (-1,), after=None)
-    assert cache.match([-2, 5]) == []
+    cache.add(0, (-1,), after=None, domain="")
+    assert cache.match([-2, 5], "") == []
+
+
+def test_a_page_is_found_in_its_own_domain_alone() -> None:
+    cache = PrefixCache(2)
+    assert [cache.add(page, (1, 2), after=None, domain=domain) for page, domain in enumerate("ab")] == [0, 1]
+    assert [cache.add(page + 2, (3, 4), after=page, domain=domain) for page, domain in enumerate("ab")] == [2, 3]
+    assert [cache.match([1, 2, 3, 4, 5], domain) for domain in ("a", "b", "")] == [[0, 2], [1, 3], []]
+    cache.forget(0)
+    assert cache.match([1, 2, 3], "b") == [1]
 
 
 def test_a_second_page_with_the_same_tokens_yields_to_the_first() -> None:
     cache = PrefixCache(2)
-    assert cache.add(0, (1, 2), after=None) == 0
-    assert cache.add(1, (1, 2), after=None) == 0
+    assert cache.add(0, (1, 2), after=None, domain="") == 0
+    assert cache.add(1, (1, 2), after=None, domain="") == 0
     assert 0 in cache
     assert 1 not in cache
 
 
 def test_what_followed_a_forgotten_page_is_not_found_after_another_page_with_its_number() -> None:
     cache = PrefixCache(1)
-    cache.add(0, (1,), after=None)
-    cache.add(1, (2,), after=0)
+    cache.add(0, (1,), after=None, domain="")
+    cache.add(1, (2,), after=0, domain="")
     cache.forget(0)
-    cache.add(0, (9,), after=None)
-    assert cache.match([9, 2, 3]) == [0]
-    assert cache.match([1, 2, 3]) == []
+    cache.add(0, (9,), after=None, domain="")
+    assert cache.match([9, 2, 3], "") == [0]
+    assert cache.match([1, 2, 3], "") == []
 
 
 @given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), max_size=60))

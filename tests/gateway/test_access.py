@@ -28,15 +28,16 @@ from tests.gateway.scripted_backend import ScriptedBackend, served_model
 class Keys:
     """A key file, and the service that follows it."""
 
-    def __init__(self, path: Path, backend: ScriptedBackend) -> None:
+    def __init__(self, path: Path, backend: ScriptedBackend, tenants_share_cache: bool | None = None) -> None:
         self.path = path
+        gateway = GatewayConfig(keys_file=path, tenants_share_cache=tenants_share_cache)
         KeyFile().write(path)
         models = [served_model(backend, "both", Role.FIM, Role.CHAT), served_model(backend, "other", Role.FIM)]
         routing = RoutingConfig(
             roles={"fim": {"models": {"both": 1}}, "chat": {"models": {"both": 1}}}, tenants={"apart": {"fim": "other"}}
         )
-        self.service = CodeService(models, GatewayConfig(), routing, KeyAccess(path))
-        self.app = build_http_app(lambda: self.service, GatewayConfig())
+        self.service = CodeService(models, gateway, routing, KeyAccess(path))
+        self.app = build_http_app(lambda: self.service, gateway)
 
     def create(self, tenant: str = "", *roles: Role) -> str:
         file, key = KeyFile.read(self.path).with_new("somebody", tenant, roles or tuple(Role))
@@ -228,6 +229,60 @@ async def test_the_same_session_id_of_two_tenants_is_two_sessions(keys: Keys, ba
             await client.post("/v1/completions", json=FIM)
     first, second = backend.requests
     assert first.session_id != second.session_id
+
+
+async def cache_domains(keys: Keys, backend: ScriptedBackend, *api_keys: str) -> list[str]:
+    """Of one request with each of these keys, over each protocol."""
+    backend.requests.clear()
+    for key in api_keys:
+        async with keys.http({"x-api-key": key}) as client:
+            await client.post("/v1/completions", json=FIM)
+    by_http = [request.cache_domain for request in backend.requests]
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        message = pb.CompleteRequest(fim=FimInput(prefix="a", suffix="b"))
+        for key in api_keys:
+            await CodeAssistServiceStub(channel).Complete(message, metadata=[("x-api-key", key)])
+    assert [request.cache_domain for request in backend.requests] == by_http * 2
+    return by_http
+
+
+async def test_the_keys_of_a_tenant_share_what_is_cached_and_no_others(keys: Keys, backend: ScriptedBackend) -> None:
+    domains = await cache_domains(keys, backend, *map(keys.create, ("a", "a", "b")))
+    assert domains[0] == domains[1] != domains[2]
+    assert "" not in domains
+
+
+async def test_a_key_without_a_tenant_is_a_tenant_of_its_own(keys: Keys, backend: ScriptedBackend) -> None:
+    one, other = keys.create(), keys.create()
+    named_like_it = keys.create(one.split("_")[1])
+    assert len(set(await cache_domains(keys, backend, one, other, named_like_it))) == 3
+    backend.requests.clear()
+    for key in (one, other, named_like_it, one):
+        async with keys.http({"x-api-key": key, "x-session-id": "editor"}) as client:
+            await client.post("/v1/completions", json=FIM)
+    first, *others, again = (request.session_id for request in backend.requests)
+    assert len({first, *others}) == 3
+    assert again == first
+
+
+async def test_tenants_share_what_is_cached_where_the_operator_says_so(
+    tmp_path: Path, backend: ScriptedBackend
+) -> None:
+    keys = Keys(tmp_path / "keys.yaml", backend, tenants_share_cache=True)
+    assert len(set(await cache_domains(keys, backend, *map(keys.create, ("a", "b", ""))))) == 1
+
+
+@pytest.mark.parametrize(("tenants_share_cache", "domains"), [(None, 1), (True, 1), (False, 2)])
+async def test_without_keys_all_share_what_is_cached_unless_told_otherwise(
+    backend: ScriptedBackend, tenants_share_cache: bool | None, domains: int
+) -> None:
+    gateway = GatewayConfig(anyone=True, tenants_share_cache=tenants_share_cache)
+    service = CodeService([served_model(backend, "both", Role.FIM)], gateway)
+    transport = httpx.ASGITransport(build_http_app(lambda: service, gateway))
+    async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+        for tenant in ("a", "b"):
+            await client.post("/v1/completions", json=FIM, headers={"x-tenant-id": tenant})
+    assert len({request.cache_domain for request in backend.requests}) == domains
 
 
 NEIGHBOURS = [("acme", "eu/x"), ("acme/eu", "x"), ("", "acme/eu/x"), ("4:acme", "x"), ("4", "acme/x"), ("a", ":4:a/x")]

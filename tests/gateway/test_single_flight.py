@@ -92,6 +92,7 @@ async def test_identical_requests_share_one_computation_from_its_beginning() -> 
         (replace(REQUEST, prompt_ids=(2, 6)), False),
         (replace(REQUEST, max_tokens=8), False),
         (replace(REQUEST, stop_ids=frozenset({1})), False),
+        (replace(REQUEST, cache_domain="another"), False),
     ],
 )
 async def test_only_requests_for_the_same_tokens_share(other: GenerationRequest, shared: bool) -> None:

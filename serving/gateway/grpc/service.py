@@ -132,6 +132,7 @@ class GrpcService(StandardServices):
             request,
             session_id=message.session_id or from_metadata(context, "x-session-id", "session_id"),
             tenant=caller.tenant,
+            owner=caller.owner,
             roles=caller.roles,
             protocol="grpc",
             trace=from_metadata(context, "traceparent"),

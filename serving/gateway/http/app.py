@@ -162,6 +162,7 @@ def _from(caller: Caller, request: Request, code_request: CodeRequest) -> CodeRe
         code_request,
         session_id=headers.get(SESSION_ID_HEADER, ""),
         tenant=caller.tenant,
+        owner=caller.owner,
         roles=caller.roles,
         protocol="http",
         trace=headers.get(TRACE_HEADER, ""),
