@@ -1,7 +1,5 @@
 """Access: who may ask, by the API key that comes with a request over either protocol."""
 
-import logging
-import os
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -9,9 +7,8 @@ from typing import Protocol
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
-from serving.keys import KeyFile, KeyFileError, UnreadKeyFileError
+from serving.gateway.followed_keys import FollowedKeys
 
-_log = logging.getLogger("ray.serve.access")  # below Ray Serve's logger, whose handlers write the log
 _SCHEME = "bearer "
 
 
@@ -77,7 +74,11 @@ class LocalAccess:
 
 
 class KeyAccess:
-    """Whoever has a key of a file, which may change at any time: a key works, or not, from the next request on."""
+    """Whoever has a key of a file.
+
+    Attributes:
+      keys: those of the file, as it was a moment ago.
+    """
 
     def __init__(self, path: Path) -> None:
         """Reads the file.
@@ -85,44 +86,16 @@ class KeyAccess:
         Raises:
           KeyFileError: it cannot be read.
         """
-        self._path = path
-        self._version = _version(path)
-        self._keys = KeyFile.read(path)
-        self._fault = ""
+        self.keys = FollowedKeys(path)
 
     def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
         """As `Access.caller`; what the request says of its tenant does not count."""
-        self._follow()
         is_bearer = authorization[: len(_SCHEME)].lower() == _SCHEME
-        entry = self._keys.find(authorization[len(_SCHEME) :].strip() if is_bearer else api_key)
+        entry = self.keys.find(authorization[len(_SCHEME) :].strip() if is_bearer else api_key)
         if entry is None:
             raise ServingError(Reason.UNAUTHENTICATED, "Send an API key of this service as bearer token.")
         owner = _tenant_owner(entry.tenant) if entry.tenant else f"key:{entry.id}"
         return Caller(entry.tenant, owner, frozenset(entry.roles))
-
-    def _follow(self) -> None:
-        """Reads the file again if it is another; one that cannot be read changes nothing, and is tried again."""
-        version = _version(self._path)
-        if version == self._version:
-            return
-        try:
-            self._keys = KeyFile.read(self._path)
-        except UnreadKeyFileError as error:
-            self._report(str(error))
-            return
-        except KeyFileError as error:
-            # What it holds is wrong, and stays wrong until it changes: no request waits for it to be parsed again.
-            self._report(str(error))
-        else:
-            self._fault = ""
-            _log.info("read %d API keys from %s", len(self._keys.keys), self._path)
-        self._version = version
-
-    def _report(self, fault: str) -> None:
-        """Logs what is wrong once, not at every request."""
-        if fault != self._fault:
-            self._fault = fault
-            _log.error("the API keys stay as they were: %s", fault)
 
 
 def access_for(gateway: GatewayConfig, host: str) -> Access:
@@ -163,12 +136,3 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
     # A socket for both versions of IP shows 127.0.0.1 as ::ffff:127.0.0.1.
     return (getattr(address, "ipv4_mapped", None) or address).is_loopback
-
-
-def _version(path: Path) -> tuple[int, int, int, int] | None:
-    """Another one whenever the file is; None without a file. With ctime, as tools set mtime back and cannot set it."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_ino, status.st_mtime_ns, status.st_ctime_ns, status.st_size

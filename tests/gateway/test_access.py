@@ -1,6 +1,9 @@
 """Access by API key: the same over HTTP and gRPC, live, and without a word of why not."""
 
+import asyncio
 import os
+import threading
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -16,6 +19,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from serving.config import GatewayConfig, Role, RoutingConfig
+from serving.errors import ServingError
 from serving.gateway.access import KeyAccess, LocalAccess, OpenAccess, access_for
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
@@ -36,16 +40,21 @@ class Keys:
         routing = RoutingConfig(
             roles={"fim": {"models": {"both": 1}}, "chat": {"models": {"both": 1}}}, tenants={"apart": {"fim": "other"}}
         )
-        self.service = CodeService(models, gateway, routing, KeyAccess(path))
+        self.access = KeyAccess(path)
+        self.service = CodeService(models, gateway, routing, self.access)
         self.app = build_http_app(lambda: self.service, gateway)
 
     def create(self, tenant: str = "", *roles: Role) -> str:
         file, key = KeyFile.read(self.path).with_new("somebody", tenant, roles or tuple(Role))
-        file.write(self.path)
+        self.replace(file)
         return key
 
     def revoke_all(self) -> None:
-        KeyFile().write(self.path)
+        self.replace(KeyFile())
+
+    def replace(self, file: KeyFile) -> None:
+        file.write(self.path)
+        self.access.keys.refresh()
 
     def http(self, headers: dict[str, str]) -> httpx.AsyncClient:
         transport = httpx.ASGITransport(self.app, raise_app_exceptions=False)
@@ -156,19 +165,76 @@ async def test_a_key_works_from_when_it_is_made_until_it_is_revoked(keys: Keys) 
         assert (await client.get("/v1/models")).status_code == 401
 
 
+async def accepted(keys: Keys, key: str) -> None:
+    """Waits until a key works."""
+    async with asyncio.timeout(30):
+        while True:
+            with suppress(ServingError):
+                keys.access.caller("", key, "")
+                return
+            await asyncio.sleep(0)
+
+
+async def test_requests_are_answered_by_the_old_keys_while_a_changed_file_is_read(keys: Keys, monkeypatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    read_text = Path.read_text
+
+    def read_slowly(path: Path) -> str:
+        begun.set()
+        assert go_on.wait(30)
+        return read_text(path)
+
+    old = keys.create()
+    file, new = KeyFile.read(keys.path).with_new("new", "", tuple(Role))
+    monkeypatch.setattr(Path, "read_text", read_slowly)
+    file.write(keys.path)
+    assert await asyncio.to_thread(begun.wait, 30)  # though nobody asked
+    assert keys.access.caller("", old, "").roles
+    with pytest.raises(ServingError):
+        keys.access.caller("", new, "")
+    go_on.set()
+    await accepted(keys, new)
+
+
+async def test_a_request_never_looks_at_the_file(keys: Keys, monkeypatch) -> None:
+    """It may be on a disk that is slow to answer, or that does not answer at all."""
+    key, here = keys.create(), threading.current_thread()
+
+    def stat(path: Path) -> os.stat_result:
+        assert threading.current_thread() is not here
+        raise OSError(5, "Input/output error")
+
+    with monkeypatch.context() as slow:
+        slow.setattr(os, "stat", stat)
+        assert keys.access.caller("", key, "").roles
+
+
+def test_a_file_is_followed_for_as_long_as_somebody_wants_its_keys(tmp_path: Path) -> None:
+    KeyFile().write(tmp_path / "keys.yaml")
+    before = set(threading.enumerate())
+    access = KeyAccess(tmp_path / "keys.yaml")
+    [thread] = set(threading.enumerate()) - before
+    del access
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 @pytest.mark.parametrize("break_file", [Path.unlink, lambda path: path.write_text("keys: 7")])
 async def test_a_file_that_cannot_be_read_changes_nothing(keys: Keys, break_file, caplog) -> None:
     key = keys.create()
     async with keys.http({"authorization": f"Bearer {key}"}) as client:
         assert (await client.get("/v1/models")).status_code == 200
         break_file(keys.path)
+        keys.access.keys.refresh()
         assert (await client.get("/v1/models")).status_code == 200
         assert "the API keys stay as they were" in caplog.text
         keys.revoke_all()
         assert (await client.get("/v1/models")).status_code == 401
 
 
-@pytest.mark.parametrize("failure", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files")])
+@pytest.mark.parametrize(
+    "failure", [PermissionError(13, "Permission denied"), OSError(24, "Too many open files"), MemoryError()]
+)
 async def test_a_read_that_failed_is_tried_again_and_logged_once(keys: Keys, failure, monkeypatch, caplog) -> None:
     def fail(path: Path) -> str:
         raise failure
@@ -176,21 +242,22 @@ async def test_a_read_that_failed_is_tried_again_and_logged_once(keys: Keys, fai
     key = keys.create()
     async with keys.http({"authorization": f"Bearer {key}"}) as client:
         assert (await client.get("/v1/models")).status_code == 200
-        keys.revoke_all()
         with monkeypatch.context() as broken:
             broken.setattr(Path, "read_text", fail)
             for _ in range(3):
+                keys.revoke_all()
                 assert (await client.get("/v1/models")).status_code == 200
         assert caplog.text.count("the API keys stay as they were") == 1
+        keys.access.keys.refresh()
         assert (await client.get("/v1/models")).status_code == 401
 
 
-async def test_a_file_that_is_no_key_file_is_not_read_at_every_request(keys: Keys, monkeypatch, caplog) -> None:
-    async with keys.http({"authorization": f"Bearer {keys.create()}"}) as client:
-        keys.path.write_text("keys: 7")
-        assert (await client.get("/v1/models")).status_code == 401
-        monkeypatch.setattr(Path, "read_text", None)
-        assert (await client.get("/v1/models")).status_code == 401
+def test_a_file_that_is_no_key_file_is_not_read_again_until_it_changes(keys: Keys, monkeypatch, caplog) -> None:
+    keys.path.write_text("keys: 7")
+    keys.access.keys.refresh()
+    monkeypatch.setattr(Path, "read_text", None)
+    for _ in range(3):
+        keys.access.keys.refresh()
     assert caplog.text.count("the API keys stay as they were") == 1
 
 
@@ -205,6 +272,7 @@ async def test_a_change_of_the_same_size_at_the_same_time_counts(keys: Keys) -> 
         os.utime(keys.path, ns=(before.st_atime_ns, before.st_mtime_ns))
         after = keys.path.stat()
         assert (after.st_ino, after.st_mtime_ns, after.st_size) == (before.st_ino, before.st_mtime_ns, before.st_size)
+        keys.access.keys.refresh()
         assert (await client.get("/v1/models")).status_code == 401
 
 

@@ -117,6 +117,8 @@ def test_an_empty_file_has_no_keys(tmp_path: Path) -> None:
         ("[1, 2]", "keys"),
         ("keys: [", "not valid YAML"),
         ("key: []", "key:"),
+        ("keys: [{created: 2026-13-32}]", "not valid YAML"),
+        ("keys: !!timestamp yesterday", "not valid YAML"),
     ],
 )
 def test_a_broken_file_is_named_with_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
