@@ -25,6 +25,8 @@ Nobody reads faster than fifty updates a second, and a Gateway pays for each.
 _HEARTBEAT_S = 20.0
 """A Gateway whose machine is gone is noticed within one and a half times this; one whose process is gone, at once."""
 _GOODBYE_S = 1.0
+_STRANGER_S = 5.0
+"""Whoever connects must show the key within this time."""
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of a request: more than the token ids of the longest context."""
 
@@ -79,7 +81,14 @@ class GroupServer:
     async def _listen(self) -> int:
         app = web.Application()
         app.router.add_get("/", self._serve)
-        self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=_GOODBYE_S)
+        self._runner = web.AppRunner(
+            app,
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_GOODBYE_S,
+            keepalive_timeout=_STRANGER_S,  # until a request has come whole, too, but not during a link
+            lingering_time=0,  # nobody's body is read
+        )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, 0)
         await site.start()
@@ -93,7 +102,8 @@ class GroupServer:
 
     async def _serve(self, request: web.Request) -> web.WebSocketResponse:
         shown, due = request.headers.get("Authorization", ""), f"Bearer {self._key}"
-        if not hmac.compare_digest(shown.encode(), due.encode()):
+        # aiohttp decodes headers in this way, so that these are the bytes that came, UTF-8 or not.
+        if not hmac.compare_digest(shown.encode(errors="surrogateescape"), due.encode()):
             raise web.HTTPUnauthorized
         socket = web.WebSocketResponse(
             timeout=_GOODBYE_S, heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=_MAX_MESSAGE_BYTES
