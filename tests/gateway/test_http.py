@@ -288,16 +288,17 @@ async def test_the_prompts_of_one_request_do_not_supersede_each_other(
 async def test_the_session_is_the_header_alone(client: httpx.AsyncClient, backend: ScriptedBackend):
     for headers in ({}, {"x-session-id": "file"}):
         await client.post("/v1/completions", json={"prompt": "x", "user": "ann"}, headers=headers)
-    assert [request.session_id for request in backend.requests] == ["", "0:/file"]
+    assert [request.session_id for request in backend.requests] == ["", "7:tenant:/file"]
 
 
 async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient, backend: ScriptedBackend):
     answers = [
         await client.post("/v1/completions", json={"prompt": "x"}, headers={"x-request-id": name})
-        for name in ("mine", "a b")
+        for name in ("mine", "a b", "reason=ok", '"}')
     ]
     assert answers[0].json()["id"] == "cmpl-mine"
-    assert re.fullmatch("cmpl-[0-9a-f]{32}", answers[1].json()["id"])
+    for answer in answers[1:]:
+        assert re.fullmatch("cmpl-[0-9a-f]{32}", answer.json()["id"])
 
 
 async def test_overload_is_told_with_a_time_to_try_again(client: httpx.AsyncClient, backend: ScriptedBackend):

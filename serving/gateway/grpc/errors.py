@@ -1,8 +1,6 @@
 """Rich gRPC errors: a canonical code, and what happened as google.rpc details (https://google.aip.dev/193)."""
 
 import logging
-import re
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
@@ -15,12 +13,9 @@ from google.rpc.status_pb2 import Status
 
 from serving.errors import ERROR_DOMAIN, Reason, ServingError
 from serving.gateway.grpc.servicers import MalformedMessage
-
-REQUEST_ID_KEY = "x-request-id"
-"""The metadata that carries the request id, to the server and back."""
+from serving.request_id import REQUEST_ID_HEADER, is_request_id, request_id_of
 
 _STATUS_KEY = "grpc-status-details-bin"
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 # Trailing metadata beyond 8 KiB is refused by default in gRPC, and there a message counts several times: as
 # percent-encoded `grpc-message` and, in base64, as status and as field violation.
 _MAX_MESSAGE_BYTES = 1024
@@ -72,9 +67,8 @@ def answering(context: GrpcContext, message: object) -> Iterator[str]:
     Yields:
       The request id, which the client gets back in the trailing metadata; made here if the client sent none.
     """
-    named = _client_request_id(context, message)
-    request_id = named if _REQUEST_ID.fullmatch(named) else uuid.uuid4().hex
-    context.set_trailing_metadata([(REQUEST_ID_KEY, request_id)])
+    request_id = request_id_of(_client_request_id(context, message))
+    context.set_trailing_metadata([(REQUEST_ID_HEADER, request_id)])
     try:
         yield request_id
     except ServingError as error:
@@ -86,7 +80,7 @@ def answering(context: GrpcContext, message: object) -> Iterator[str]:
 
 
 def check_call(context: GrpcContext, message: object) -> None:
-    """Refuses what could not be parsed as the method's request type, and a request id that no answer can carry.
+    """Refuses what could not be parsed as the method's request type, and a request id that nobody may have.
 
     Raises:
       ServingError: MALFORMED_BODY; INVALID_ARGUMENT.
@@ -98,24 +92,24 @@ def check_call(context: GrpcContext, message: object) -> None:
             "Send one that was serialised from the .proto files of this server; strings have to be UTF-8.",
         )
     named = _client_request_id(context, message)
-    if named and not _REQUEST_ID.fullmatch(named):
+    if named and not is_request_id(named):
         raise ServingError(
             Reason.INVALID_ARGUMENT,
-            f"request_id has {len(named)} characters, and more than 128 or one that is a space, not printable or "
-            "not ASCII. Send 1 to 128 printable ASCII characters, or none.",
+            f"request_id has {len(named)} characters, and more than 128 or one that could be taken for another part of "
+            "a log line. Send 1 to 128 ASCII letters, digits and any of . _ ~ : / + @ -, or none.",
             field="request_id",
         )
 
 
 def _client_request_id(context: GrpcContext, message: object) -> str:
-    return getattr(message, "request_id", "") or from_metadata(context, REQUEST_ID_KEY, "request_id")
+    return getattr(message, "request_id", "") or from_metadata(context, REQUEST_ID_HEADER, "request_id")
 
 
 def _report(context: GrpcContext, error: ServingError, request_id: str) -> None:
     status = rich_status(error)
     context.set_code(error.wire.grpc_code)
     context.set_details(status.message)
-    context.set_trailing_metadata([(REQUEST_ID_KEY, request_id), (_STATUS_KEY, status.SerializeToString())])
+    context.set_trailing_metadata([(REQUEST_ID_HEADER, request_id), (_STATUS_KEY, status.SerializeToString())])
 
 
 def rich_status(error: ServingError) -> Status:

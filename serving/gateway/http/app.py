@@ -1,7 +1,5 @@
 """The HTTP side of the Gateway: OpenAI's API over one `CodeService`."""
 
-import re
-import uuid
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
@@ -26,12 +24,11 @@ from serving.gateway.http.openai_schema import ChatBody, CompletionBody, Generat
 from serving.gateway.http.stream import EventStream, while_connected
 from serving.gateway.request import CodeRequest
 from serving.gateway.service import CodeService
+from serving.request_id import REQUEST_ID_HEADER, request_id_of
 
-REQUEST_ID_HEADER = "x-request-id"
 SESSION_ID_HEADER = "x-session-id"
 TENANT_HEADER = "x-tenant-id"
 TRACE_HEADER = "traceparent"
-_REQUEST_ID = re.compile(r"[!-~]{1,128}")
 _MAX_DISCARDED_BYTES = 64 * 2**20
 
 
@@ -178,6 +175,5 @@ class _RequestId:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
             named = Headers(scope=scope).get(REQUEST_ID_HEADER, "")
-            request_id = named if _REQUEST_ID.fullmatch(named) else uuid.uuid4().hex
-            scope.setdefault("state", {})["request_id"] = request_id
+            scope.setdefault("state", {})["request_id"] = request_id_of(named)
         await self._app(scope, receive, send)
