@@ -5,16 +5,17 @@ to it: without a shared disk, all others compile everything anew at each start.
 """
 
 import hashlib
+import hmac
 import logging
 import os
 import pickle
 import random
+import secrets
 import time
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import distributions
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 
 import jax
 from jax.experimental.serialize_executable import deserialize_and_load, serialize
@@ -23,6 +24,7 @@ from jax.stages import Compiled
 from jax.tree_util import PyTreeDef
 
 from sharding.mesh import of_first_host, same_on_all_hosts
+from sharding.private_files import UntrustedFileError, private_directory, read_private, write_private
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,7 @@ _VARIABLES = ("JAX_", "XLA_", "LIBTPU_")
 """How the names of environment variables begin that steer them."""
 _UNUSED_S = 30 * 24 * 3600.0
 """What was not read for so long is removed: every change of code or packages leaves files that nothing reads again."""
-_DIGEST_BYTES = 32
+_KEY_BYTES = _SIGNATURE_BYTES = 32
 _NO_COMPILATION = 0
 
 type _Kept[K] = tuple[int, dict[K, Compiled]]
@@ -42,7 +44,9 @@ type _Kept[K] = tuple[int, dict[K, Compiled]]
 class ExecutableStore[K: Hashable]:
     """The executables of one model, on one mesh, as this version of the code compiles them; `K` tells them apart.
 
-    Whoever can write to the directory can run code in this process: reading an executable is unpickling.
+    An executable is native code: whoever could put one there could run anything in this process. So files and their
+    directory are this user's alone, and what they hold is signed with a key of this user's that is kept elsewhere
+    (`signing_key_path`). What others could have written is not read, whatever format it has.
     """
 
     def __init__(self, directory: Path, mesh: Mesh, *made_of: object) -> None:
@@ -75,10 +79,14 @@ class ExecutableStore[K: Hashable]:
 
     def _read(self) -> _Kept[K]:
         try:
-            data = self._path.read_bytes()
-            digest, content = data[:_DIGEST_BYTES], data[_DIGEST_BYTES:]
-            if hashlib.sha256(content).digest() != digest:  # XLA would run it all the same, and end this process
-                raise ValueError("the file is damaged")
+            private_directory(self._path.parent)
+            data = memoryview(read_private(self._path))
+            signature, content = data[:_SIGNATURE_BYTES], data[_SIGNATURE_BYTES:]
+            if not hmac.compare_digest(signature, self._sign(content)):
+                raise UntrustedFileError(
+                    f"{self._path} is damaged, or was not signed with the key in {signing_key_path()}. Remove it if it "
+                    "stays so."
+                )
             compilation, serialized = pickle.loads(content)
             with ThreadPoolExecutor(os.cpu_count()) as pool:
                 executables = dict(zip(serialized, pool.map(self._load, serialized.values()), strict=True))
@@ -86,6 +94,8 @@ class ExecutableStore[K: Hashable]:
             return compilation, executables
         except FileNotFoundError:
             pass
+        except UntrustedFileError as error:
+            _log.warning("compiling anew: %s", error)
         except Exception:  # of pickle and XLA: anything
             _log.warning("%s cannot be read; compiling anew", self._path, exc_info=True)
         return _NO_COMPILATION, {}
@@ -96,17 +106,38 @@ class ExecutableStore[K: Hashable]:
 
     def _write(self, kept: _Kept[K]) -> None:
         try:
+            private_directory(self._path.parent)
             _remove_unused(self._path.parent)
             compilation, executables = kept
             serialized = {key: serialize(executable) for key, executable in executables.items()}
             content = pickle.dumps((compilation, serialized))
-            with NamedTemporaryFile(dir=self._path.parent, delete_on_close=False) as file:
-                file.write(hashlib.sha256(content).digest() + content)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, self._path)  # at once: another process may read it now
+            write_private(self._path, self._sign(content), content)  # at once: another process may read it now
+        except UntrustedFileError as error:
+            _log.warning("the next start will compile anew: %s", error)
         except Exception:  # of the disk, or of a compiler that cannot serialize
             _log.warning("%s cannot be written; the next start will compile anew", self._path, exc_info=True)
+
+    def _sign(self, content: bytes | memoryview) -> bytes:
+        """With the name, so that no other file that was signed passes for this one."""
+        signature = hmac.new(_signing_key(), self._path.name.encode(), hashlib.sha256)
+        signature.update(content)
+        return signature.digest()
+
+
+def signing_key_path() -> Path:
+    """Where this user's key is by which executables are signed; `XDG_DATA_HOME` moves it."""
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "codegemma" / "executables.key"
+
+
+def _signing_key() -> bytes:
+    path = signing_key_path()
+    private_directory(path.parent)
+    if not path.exists():
+        write_private(path, secrets.token_bytes(_KEY_BYTES), replace=False)  # the first of several processes makes it
+    key = read_private(path)
+    if len(key) != _KEY_BYTES:
+        raise UntrustedFileError(f"{path} has {len(key)} bytes, and a key has {_KEY_BYTES}. Remove it.")
+    return key
 
 
 def _remove_unused(directory: Path) -> None:

@@ -126,7 +126,7 @@ def test_ray_places_that_are_written_are_writable(case: Case) -> None:
     for name, pod, _ in pods(rendered(case)):
         if not name.startswith(RELEASE):
             mounts = {mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
-            assert {"/tmp", "/tmp/ray", "/dev/shm", "/home/codegemma/.cache"} <= mounts
+            assert {"/tmp", "/tmp/ray", "/dev/shm", "/home/codegemma/.cache", "/home/codegemma/.local/share"} <= mounts
 
 
 @every_case

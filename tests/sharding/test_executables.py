@@ -1,7 +1,9 @@
 """ExecutableStore: what was compiled once is read from then on, as long as nothing that it depends on has changed."""
 
+import hashlib
 import logging
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,7 +16,7 @@ import numpy as np
 import pytest
 from jax.stages import Compiled
 
-from sharding.executables import ExecutableStore
+from sharding.executables import ExecutableStore, signing_key_path
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
@@ -22,6 +24,11 @@ from tests.sharding.small_models import LIMITS, LOCAL, row, sharded_parameters
 
 HOST = Path(__file__).parent / "executables_host.py"
 FEW = replace(LIMITS, max_rows=2, max_step_tokens=16)
+
+
+@pytest.fixture(autouse=True)
+def _key_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
 
 
 @pytest.fixture
@@ -74,6 +81,64 @@ def test_a_damaged_file_is_compiled_anew(store, tmp_path, caplog, damaged) -> No
     assert "times" in store().get(unwanted)
 
 
+class Exploit:
+    """Runs code when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+        return Path.touch, (Path(os.environ["EXPLOITED"]),)
+
+
+@pytest.mark.parametrize("signature", [b"", bytes(32), None], ids=["none", "zeros", "digest"])
+def test_what_somebody_else_put_there_is_not_unpickled(store, tmp_path, monkeypatch, caplog, signature) -> None:
+    monkeypatch.setenv("EXPLOITED", str(tmp_path / "exploited"))
+    content = pickle.dumps(Exploit())
+    pickle.loads(content)
+    (tmp_path / "exploited").unlink()  # or this would test nothing
+    store().get(compiled)
+    (file,) = tmp_path.iterdir()
+    file.write_bytes((hashlib.sha256(content).digest() if signature is None else signature) + content)
+    with caplog.at_level(logging.WARNING):
+        store().get(compiled)
+    assert not (tmp_path / "exploited").exists()
+    assert f"{file} is damaged, or was not signed" in caplog.text
+
+
+def test_what_was_signed_for_something_else_is_not_taken_for_it(store, tmp_path) -> None:
+    store("a").get(compiled)
+    (first,) = tmp_path.iterdir()
+    store("b").get(compiled)
+    (second,) = set(tmp_path.iterdir()) - {first}
+    first.replace(second)
+    assert store("b").get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+
+
+def test_what_others_may_write_is_compiled_anew_and_named(store, tmp_path, caplog) -> None:
+    store().get(compiled)
+    (file,) = tmp_path.iterdir()
+    file.chmod(0o660)
+    with caplog.at_level(logging.WARNING):
+        store().get(compiled)
+    assert f"{file} has the mode 0660" in caplog.text
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert "times" in store().get(unwanted)
+
+
+def test_files_directory_and_key_are_this_users_alone(store, tmp_path) -> None:
+    tmp_path.chmod(0o777)
+    store().get(compiled)
+    (file,) = tmp_path.iterdir()
+    key = signing_key_path()
+    modes = [path.stat().st_mode & 0o777 for path in (tmp_path, file, key.parent, key)]
+    assert modes == [0o700, 0o600, 0o700, 0o600]
+
+
+@pytest.mark.parametrize("spoil", [lambda key: key.chmod(0o666), lambda key: key.write_bytes(b""), Path.unlink])
+def test_with_another_key_or_one_that_others_know_everything_is_compiled_anew(store, spoil) -> None:
+    store().get(compiled)
+    spoil(signing_key_path())
+    assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+
+
 def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(store, tmp_path) -> None:
     store("read").get(compiled)
     store("unused").get(compiled)
@@ -86,7 +151,8 @@ def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(store, tm
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog, tmp_path) -> None:
-    store = ExecutableStore[str](tmp_path / "missing", make_mesh(1))
+    (tmp_path / "file").touch()
+    store = ExecutableStore[str](tmp_path / "file" / "executables", make_mesh(1))
     with caplog.at_level(logging.WARNING):
         assert "times" in store.get(compiled)
     assert "cannot be written" in caplog.text

@@ -45,6 +45,7 @@ timeoutSeconds: 5
 - {name: ray-logs, mountPath: /tmp/ray}
 - {name: shared-memory, mountPath: /dev/shm}
 - {name: cache, mountPath: /home/codegemma/.cache}
+- {name: data, mountPath: /home/codegemma/.local/share}
 - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
 {{- end }}
 
@@ -54,6 +55,7 @@ timeoutSeconds: 5
 - {name: ray-logs, emptyDir: {}}
 - {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: 512Mi}} # Ray's object store
 - {name: cache, emptyDir: {}} # compiled steps
+- {name: data, emptyDir: {}} # the key that they are signed with
 - name: scripts
   configMap:
     name: {{ include "codegemma.fullname" . }}-scripts
