@@ -46,14 +46,15 @@ def partial_directory(target: Path) -> Iterator[Path]:
 def _lock(partial: Path, target: Path) -> int:
     """The open lock file of `partial`; the lock ends with the process, however that ends.
 
-    It is a file, as NFS locks no directories.
+    It is a file, as NFS locks no directories, and no link, by which whoever may write beside the target could have
+    another file made.
     """
     path = partial / _LOCK
     while True:
         with suppress(FileExistsError):  # not exist_ok, which raises if the directory goes at that moment
             partial.mkdir()
         try:
-            lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:
             if partial.is_symlink():
                 raise  # it leads nowhere

@@ -39,6 +39,14 @@ def test_one_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
         pass
 
 
+def test_no_file_is_made_where_a_link_in_it_leads(tmp_path: Path) -> None:
+    (tmp_path / ".target.partial").mkdir()
+    (tmp_path / ".target.partial" / "lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="lock"), partial_directory(tmp_path / "target"):
+        pass
+    assert not (tmp_path / "elsewhere").exists()
+
+
 def test_many_at_once_have_it_one_after_the_other(tmp_path: Path) -> None:
     rounds, target = 200, tmp_path / "target"
     start = threading.Barrier(4)
