@@ -93,11 +93,28 @@ def becomes(started: Started, status: int, headers: dict[str, str]) -> bool:
     return True
 
 
-def test_a_key_that_is_made_or_revoked_counts_without_a_restart(started: Started) -> None:
-    command = [str(COMMAND), "keys", "create", "another", "--file", str(started.keys_file)]
+def create_key(started: Started, *options: str) -> str:
+    command = [str(COMMAND), "keys", "create", "another", "--file", str(started.keys_file), *options]
     key = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    assert becomes(started, 200, {"x-api-key": key})
+    return key
+
+
+def test_a_prompt_is_cached_for_its_tenant_and_for_no_other(started: Started) -> None:
+    def cached(key: str) -> int:
+        body = {"prompt": "\n".join(f"x{n} = {n}" for n in range(16)), "max_tokens": 1}
+        answer = httpx.post(f"{started.url}/v1/completions", json=body, headers={"x-api-key": key}, timeout=60)
+        return answer.raise_for_status().json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+
+    of_a, also_of_a, of_b = (create_key(started, "--tenant", tenant) for tenant in "aab")
+    assert cached(of_a) == 0
+    assert cached(of_b) == cached(started.key) == 0
+    assert cached(also_of_a) > 0
+
+
+def test_a_key_that_is_made_or_revoked_counts_without_a_restart(started: Started) -> None:
+    key = create_key(started)
     headers = {"authorization": f"Bearer {key}"}
-    assert becomes(started, 200, headers)
     command = [str(COMMAND), "keys", "revoke", key.split("_")[1], "--file", str(started.keys_file)]
     subprocess.run(command, capture_output=True, check=True)
     assert becomes(started, 401, headers)
