@@ -181,13 +181,16 @@ def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -
 
 
 def test_hosts_compile_together_unless_all_can_read_what_they_did(tmp_path, unused_tcp_port_factory) -> None:
-    directories = [tmp_path / "host 0", tmp_path / "host 1"]  # no disk in common
+    directories = [tmp_path / "host 0", tmp_path / "host 1"]  # no disk in common, and so no key
 
     def start() -> list[str]:
         coordinator = f"127.0.0.1:{unused_tcp_port_factory()}"
         hosts = [
             subprocess.Popen(
-                [sys.executable, HOST, coordinator, str(rank), directory], stdout=subprocess.PIPE, text=True
+                [sys.executable, HOST, coordinator, str(rank), directory],
+                env=os.environ | {"XDG_DATA_HOME": str(tmp_path / f"data {rank}")},
+                stdout=subprocess.PIPE,
+                text=True,
             )
             for rank, directory in enumerate(directories)
         ]
