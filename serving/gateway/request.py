@@ -1,7 +1,7 @@
 """The one internal request: what every wire format is turned into, and what every answer is written from."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -37,9 +37,9 @@ class TextPrompt:
 
 @dataclass(frozen=True, slots=True)
 class TokenPrompt:
-    """Continue these token ids, taken as they are."""
+    """Continue these token ids, taken as they are: as the parser left them, not copied before they are counted."""
 
-    ids: tuple[int, ...]
+    ids: Sequence[int]
 
 
 class Speaker(StrEnum):
@@ -76,10 +76,12 @@ class CodeRequest:
       request_id: named in logs and answers; the client's own or one made for it.
       model: the model's id or alias; None or empty lets the prompt's shape choose.
       max_tokens: None generates up to the model's default.
-      stop: texts that end the generation and are not part of it; at most 16.
+      stop: texts that end the generation and are not part of it; at most 16 of at most 1024 characters. They match
+        character by character: LF leaves the CR of a CRLF in the answer, unless the suffix begins with a line break.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
-      session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one.
+      session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one;
+        at most 1024 characters.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
       tenant: for whom; decides which models answer, where the operator says so.
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.

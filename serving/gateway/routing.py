@@ -7,6 +7,7 @@ from typing import Protocol
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
+from serving.gateway.shown import shown
 
 _WORK = {Role.FIM: "fill-in-the-middle (a prompt with a suffix)", Role.CHAT: "chat"}
 
@@ -37,7 +38,7 @@ class Router[M: _Configured]:
         """
         if name not in self._by_name:
             raise ServingError(
-                Reason.MODEL_NOT_FOUND, f"There is no model {name!r} here. There is: {self._ids}.", field="model"
+                Reason.MODEL_NOT_FOUND, f"There is no model {shown(name)} here. There is: {self._ids}.", field="model"
             )
         return self._by_name[name]
 

@@ -20,12 +20,13 @@ from serving.gateway.merge import merge
 from serving.gateway.records import RequestRecords, RequestWatch
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
+from serving.gateway.shown import shown
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.gateway.validation import MAX_SEED, check_request, in_wire_words, prompt_bytes, prompt_field
+from serving.gateway.validation import MAX_SEED, check_request, fewest_tokens, in_wire_words, prompt_field
 from serving.telemetry.recorder import NoRecorder
 from serving.telemetry.tracing import request_span, traceparent_of
 
@@ -256,14 +257,20 @@ class CodeService:
     def _render(self, model: ServedModel, request: CodeRequest) -> list[int]:
         """The ids of a prompt that fits the context, of a request whose fields are in range."""
         check_request(request, model.tokenizer.vocab_size)
-        # Whoever sends megabytes is refused without tokenizing them.
-        at_least = prompt_bytes(request.prompt) // model.tokenizer.longest_piece
-        if at_least >= model.max_context:
-            raise _too_long(model, request, f"at least {at_least}")
-        ids = self._renderers[model.config.id].render(request.prompt)
-        if len(ids) >= model.max_context:
-            raise _too_long(model, request, str(len(ids)))
-        return ids
+        # Megabytes are refused without tokenizing them.
+        tokens = fewest_tokens(request.prompt, model.tokenizer.longest_piece)
+        if tokens < model.max_context:
+            ids = self._renderers[model.config.id].render(request.prompt, model.max_context)
+            if len(ids) < model.max_context:
+                return ids
+            tokens = len(ids)
+        field = prompt_field(request.prompt)
+        raise ServingError(
+            Reason.CONTEXT_LENGTH_EXCEEDED,
+            f"{field}: the prompt has at least {tokens} tokens; prompt and answer together may be {model.max_context} "
+            f"with model {model.config.id!r}. Shorten the prompt.",
+            field,
+        )
 
     def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
@@ -305,18 +312,8 @@ def _max_tokens(model: ServedModel, request: CodeRequest, prompt_tokens: int) ->
     if request.max_tokens > room:
         raise ServingError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"max_tokens is {request.max_tokens}, and the prompt has {prompt_tokens} tokens; together they may be "
-            f"{model.max_context} with model {model.config.id!r}. Ask for at most {room}.",
+            f"max_tokens is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; together they may "
+            f"be {model.max_context} with model {model.config.id!r}. Ask for at most {room}.",
             "max_tokens",
         )
     return request.max_tokens
-
-
-def _too_long(model: ServedModel, request: CodeRequest, tokens: str) -> ServingError:
-    field = prompt_field(request.prompt)
-    return ServingError(
-        Reason.CONTEXT_LENGTH_EXCEEDED,
-        f"{field}: the prompt has {tokens} tokens; prompt and answer together may be {model.max_context} with model "
-        f"{model.config.id!r}. Shorten the prompt.",
-        field,
-    )

@@ -6,8 +6,13 @@ import re
 from serving.engine.request import MAX_LOGPROBS
 from serving.errors import Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
+from serving.gateway.shown import shown
 
+MAX_MESSAGES = 4096
+MAX_CONTEXT_FILES = 1024
 MAX_STOPS = 16
+MAX_STOP_CHARACTERS = 1024
+MAX_SESSION_ID_CHARACTERS = 1024
 MAX_CHOICES = 8
 MAX_SEED = 2**32 - 1
 MAX_TEMPERATURE = 2.0
@@ -33,11 +38,17 @@ def check_request(request: CodeRequest, vocab_size: int) -> None:
     _check_range("choices", request.choices, 1, MAX_CHOICES)
     if request.timeout_s is not None and not 0 < request.timeout_s < math.inf:
         raise _refused("timeout_s", request.timeout_s, "above 0")
-    if len(request.stop) > MAX_STOPS:
-        raise _invalid("stop", f"stop has {len(request.stop)} texts; at most {MAX_STOPS} are allowed.")
+    _check_size("stop", len(request.stop), MAX_STOPS, "texts")
     for position, stop in enumerate(request.stop):
         if not stop:
             raise _invalid(f"stop[{position}]", f"stop[{position}] is empty. Leave it out.")
+        _check_size(f"stop[{position}]", len(stop), MAX_STOP_CHARACTERS, "characters")
+    _check_size("session_id", len(request.session_id), MAX_SESSION_ID_CHARACTERS, "characters")
+    match request.prompt:
+        case ChatPrompt(messages):
+            _check_size("messages", len(messages), MAX_MESSAGES, "messages")
+        case FimPrompt(context_files=files):
+            _check_size("context_files", len(files), MAX_CONTEXT_FILES, "files")
     _check_not_empty(request.prompt)
 
 
@@ -52,19 +63,24 @@ def prompt_field(prompt: Prompt) -> str:
             return "prompt"
 
 
-def prompt_bytes(prompt: Prompt) -> int:
-    """UTF-8 bytes of a prompt's text; 0 for token ids."""
+def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
+    """Tokens that a prompt has at least, told without tokenizing it.
+
+    Args:
+      prompt: the prompt.
+      longest_piece: UTF-8 bytes of the longest token.
+    """
     match prompt:
         case FimPrompt():
             files = (text for file in prompt.context_files for text in (file.path, file.text))
             texts: tuple[str, ...] = (prompt.prefix, prompt.suffix, prompt.path, *files)
         case TextPrompt(text):
             texts = (text,)
-        case TokenPrompt():
-            texts = ()
+        case TokenPrompt(ids):
+            return len(ids)
         case ChatPrompt(messages):
             texts = tuple(message.text for message in messages)
-    return sum(len(text.encode()) for text in texts)
+    return sum(len(text.encode()) for text in texts) // longest_piece
 
 
 def in_wire_words(error: ServingError, request: CodeRequest) -> ServingError:
@@ -83,7 +99,7 @@ def _check_not_empty(prompt: Prompt) -> None:
     match prompt:
         case FimPrompt(prefix="", suffix=""):
             raise _invalid("prefix", "prefix and suffix are both empty. Send the code around the cursor.")
-        case TextPrompt("") | TokenPrompt(()):
+        case TextPrompt(text=text) | TokenPrompt(ids=text) if not text:
             raise _invalid("prompt", "prompt is empty. Send at least one character.")
         case ChatPrompt(()):
             raise _invalid("messages", "messages is empty. Send at least one message of the user.")
@@ -94,8 +110,13 @@ def _check_range(field: str, value: int, low: int, high: int) -> None:
         raise _refused(field, value, f"{low} to {high}")
 
 
+def _check_size(field: str, size: int, limit: int, unit: str) -> None:
+    if size > limit:
+        raise _invalid(field, f"{field} has {size} {unit}; at most {limit} are allowed.")
+
+
 def _refused(field: str, value: float, allowed: str) -> ServingError:
-    return _invalid(field, f"{field} is {value}; allowed is {allowed}.")
+    return _invalid(field, f"{field} is {shown(value)}; allowed is {allowed}.")
 
 
 def _invalid(field: str, message: str) -> ServingError:

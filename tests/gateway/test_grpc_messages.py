@@ -43,7 +43,7 @@ fim_prompts = st.builds(
     context_files=st.lists(st.builds(ContextFile, texts, texts), max_size=3).map(tuple),
 )
 text_prompts = st.builds(TextPrompt, texts)
-token_prompts = st.builds(TokenPrompt, st.lists(int32s, max_size=5).map(tuple))
+token_prompts = st.builds(TokenPrompt, st.lists(int32s, max_size=5))
 chat_prompts = st.builds(
     ChatPrompt, st.lists(st.builds(Message, st.sampled_from(Speaker), texts), max_size=3).map(tuple)
 )

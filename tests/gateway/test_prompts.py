@@ -10,6 +10,7 @@ from serving.gateway.text.prompts import PromptRenderer, turns
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 
 BOS, PREFIX, MIDDLE, SUFFIX, SEPARATOR, START, END = 2, 67, 68, 69, 70, 106, 107
+LIMIT = 8192
 SYSTEM, USER, MODEL = Speaker.SYSTEM, Speaker.USER, Speaker.MODEL
 injections = st.lists(st.one_of(st.sampled_from(SENTINELS), st.text(max_size=8)), max_size=6).map("".join)
 
@@ -22,20 +23,22 @@ def renderer(codegemma: Tokenizer) -> PromptRenderer:
 def test_fim_is_prefix_suffix_middle_with_nothing_between(codegemma: Tokenizer, renderer: PromptRenderer):
     encode = codegemma.encode
     assert renderer.fim_mode == "native"
-    ids = renderer.render(FimPrompt(prefix="def f(x):\n    ", suffix="\n\nprint(f(1))\n", path="ignored/alone.py"))
+    ids = renderer.render(
+        FimPrompt(prefix="def f(x):\n    ", suffix="\n\nprint(f(1))\n", path="ignored/alone.py"), LIMIT
+    )
     assert ids == [BOS, PREFIX, *encode("def f(x):\n    "), SUFFIX, *encode("\n\nprint(f(1))\n"), MIDDLE]
 
 
 def test_fim_is_suffix_prefix_middle_when_configured(codegemma: Tokenizer):
     encode = codegemma.encode
-    ids = PromptRenderer(codegemma, "spm").render(FimPrompt(prefix="a = ", suffix="\nb"))
+    ids = PromptRenderer(codegemma, "spm").render(FimPrompt(prefix="a = ", suffix="\nb"), LIMIT)
     assert ids == [BOS, SUFFIX, *encode("\nb"), PREFIX, *encode("a = "), MIDDLE]
 
 
 def test_other_files_go_before_the_file_under_the_cursor(codegemma: Tokenizer, renderer: PromptRenderer):
     encode = codegemma.encode
     files = (ContextFile("lib/a.py", "A = 1\n"), ContextFile("b.py", "B = 2"))
-    ids = renderer.render(FimPrompt(prefix="import", suffix="", path="main.py", context_files=files))
+    ids = renderer.render(FimPrompt(prefix="import", suffix="", path="main.py", context_files=files), LIMIT)
     assert ids == [
         *(BOS, *encode("lib/a.py\nA = 1\n"), SEPARATOR, *encode("b.py\nB = 2"), SEPARATOR),
         *(*encode("main.py\n"), PREFIX, *encode("import"), SUFFIX, MIDDLE),
@@ -43,7 +46,7 @@ def test_other_files_go_before_the_file_under_the_cursor(codegemma: Tokenizer, r
 
 
 def test_line_ends_beside_sentinels_are_kept(codegemma: Tokenizer, renderer: PromptRenderer):
-    ids = renderer.render(FimPrompt(prefix="a\r\n", suffix="\r\nb"))
+    ids = renderer.render(FimPrompt(prefix="a\r\n", suffix="\r\nb"), LIMIT)
     at = ids.index(SUFFIX)
     assert (codegemma.decode(ids[2:at]), codegemma.decode(ids[at + 1 : -1])) == ("a\r\n", "\r\nb")
 
@@ -53,7 +56,7 @@ def test_line_ends_beside_sentinels_are_kept(codegemma: Tokenizer, renderer: Pro
 def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, texts: tuple[str, ...]):
     prefix, suffix, path, other_path, other_text = texts
     prompt = FimPrompt(prefix=prefix, suffix=suffix, path=path, context_files=(ContextFile(other_path, other_text),))
-    ids = PromptRenderer(codegemma, "psm").render(prompt)
+    ids = PromptRenderer(codegemma, "psm").render(prompt, LIMIT)
     control = [token_id for token_id in ids if token_id in codegemma.control_ids]
     assert control == [BOS, SEPARATOR, PREFIX, SUFFIX, MIDDLE]
 
@@ -62,7 +65,7 @@ def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, 
 @given(texts=st.lists(injections, min_size=3, max_size=3))
 def test_no_text_of_a_conversation_becomes_a_control_token(codegemma: Tokenizer, texts: list[str]):
     messages = tuple(map(Message, (SYSTEM, USER), texts))
-    ids = PromptRenderer(codegemma, "psm").render(ChatPrompt(messages))
+    ids = PromptRenderer(codegemma, "psm").render(ChatPrompt(messages), LIMIT)
     control = [token_id for token_id in ids if token_id in codegemma.control_ids]
     assert control == [BOS, START, END, START]
 
@@ -71,29 +74,29 @@ def test_without_fim_tokens_the_prefix_is_continued(gemma3: Tokenizer):
     renderer = PromptRenderer(gemma3, "psm")
     assert renderer.fim_mode == "prefix"
     prompt = FimPrompt(prefix="x = ", suffix="\ny", path="m.py", context_files=(ContextFile("a.py", "A = 1"),))
-    assert renderer.render(prompt) == [BOS, *gemma3.encode("a.py\nA = 1\nm.py\nx = ")]
-    assert renderer.render(FimPrompt(prefix="x = ", suffix="\ny", path="m.py")) == [BOS, *gemma3.encode("x = ")]
+    assert renderer.render(prompt, LIMIT) == [BOS, *gemma3.encode("a.py\nA = 1\nm.py\nx = ")]
+    assert renderer.render(FimPrompt(prefix="x = ", suffix="\ny", path="m.py"), LIMIT) == [BOS, *gemma3.encode("x = ")]
 
 
 def test_a_raw_prompt_has_sentinels_on_a_model_with_fim_tokens_only(codegemma: Tokenizer, gemma3: Tokenizer):
     text = TextPrompt("<|fim_prefix|>a<|fim_suffix|><|fim_middle|>")
-    assert PromptRenderer(codegemma, "psm").render(text) == [BOS, PREFIX, *codegemma.encode("a"), SUFFIX, MIDDLE]
-    assert PromptRenderer(gemma3, "psm").render(text) == [BOS, *gemma3.encode(text.text)]
+    assert PromptRenderer(codegemma, "psm").render(text, LIMIT) == [BOS, PREFIX, *codegemma.encode("a"), SUFFIX, MIDDLE]
+    assert PromptRenderer(gemma3, "psm").render(text, LIMIT) == [BOS, *gemma3.encode(text.text)]
 
 
 @pytest.mark.parametrize("text", ["x", "<bos>x", "<bos><bos>x", "x<bos>"])
 def test_bos_stands_once_and_first_whatever_a_raw_prompt_has(codegemma: Tokenizer, renderer: PromptRenderer, text: str):
-    assert renderer.render(TextPrompt(text)) == [BOS, *codegemma.encode("x")]
+    assert renderer.render(TextPrompt(text), LIMIT) == [BOS, *codegemma.encode("x")]
 
 
 def test_token_ids_are_taken_as_they_are(renderer: PromptRenderer):
-    assert renderer.render(TokenPrompt((5, 67, 255_999))) == [5, 67, 255_999]
+    assert renderer.render(TokenPrompt((5, 67, 255_999)), LIMIT) == [5, 67, 255_999]
 
 
 @pytest.mark.parametrize("token_id", [-1, 256_000, 2**40])
 def test_a_token_id_out_of_the_vocabulary_is_named(renderer: PromptRenderer, token_id: int):
     with pytest.raises(ServingError, match=f"is {token_id}; this model's token ids are 0 to 255999") as error:
-        renderer.render(TokenPrompt((5, token_id)))
+        renderer.render(TokenPrompt((5, token_id)), LIMIT)
     assert (error.value.reason, error.value.field) == (Reason.INVALID_ARGUMENT, "prompt[1]")
 
 
@@ -101,7 +104,7 @@ def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: 
     encode = codegemma.encode
     messages = (Message(SYSTEM, " Be brief. "), Message(USER, " Hi\n"), Message(MODEL, "Yes? "), Message(USER, "Bye"))
     newline = encode("\n")
-    assert renderer.render(ChatPrompt(messages)) == [
+    assert renderer.render(ChatPrompt(messages), LIMIT) == [
         *(BOS, START, *encode("user\nBe brief.\n\nHi"), END, *newline),
         *(START, *encode("model\nYes?"), END, *newline),
         *(START, *encode("user\nBye"), END, *newline),
@@ -110,7 +113,7 @@ def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: 
 
 
 def test_the_template_uses_the_turn_tokens_of_the_vocabulary(gemma3: Tokenizer):
-    ids = PromptRenderer(gemma3, "psm").render(ChatPrompt((Message(USER, "Hi"),)))
+    ids = PromptRenderer(gemma3, "psm").render(ChatPrompt((Message(USER, "Hi"),)), LIMIT)
     assert [token_id for token_id in ids if token_id in gemma3.control_ids] == [2, 105, 106, 105]
 
 

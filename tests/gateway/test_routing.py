@@ -64,7 +64,7 @@ def test_text_goes_to_the_chat_model_where_there_is_no_other() -> None:
     [
         (FIM, "it", Reason.ROLE_NOT_SERVED, "'it' does not serve fill-in-the-middle.*Ask '2b'"),
         (CHAT, "small", Reason.ROLE_NOT_SERVED, "'2b' does not serve chat. Ask 'it'"),
-        (TEXT, "gpt", Reason.MODEL_NOT_FOUND, "no model 'gpt' here. There is: 2b, it"),
+        (TEXT, "gpt", Reason.MODEL_NOT_FOUND, 'no model "gpt" here. There is: 2b, it'),
     ],
 )
 def test_a_model_that_cannot_answer_is_an_error_that_says_which_can(

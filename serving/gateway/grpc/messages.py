@@ -119,7 +119,7 @@ def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Pro
         case "prompt":
             return TextPrompt(message.prompt)
         case "token_ids":
-            return TokenPrompt(tuple(message.token_ids.ids))
+            return TokenPrompt(message.token_ids.ids)
         case _:
             kinds = ", ".join(field.name for field in message.DESCRIPTOR.oneofs_by_name["input"].fields)
             raise ServingError(Reason.INVALID_ARGUMENT, f"input is not set. Set one of {kinds}.", field="input")

@@ -65,7 +65,7 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     async def completions(request: Request) -> Response:
         with reading():
             caller = caller_of(request)
-            body = parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
+            body = await parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
             requests = [_from(caller, request, each) for each in completion_requests(body, request.state.request_id)]
         writer = CompletionWriter(f"cmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), requests, writer)
@@ -73,7 +73,7 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     async def chat_completions(request: Request) -> Response:
         with reading():
             caller = caller_of(request)
-            body = parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
+            body = await parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
             code_request = _from(caller, request, chat_request(body, request.state.request_id))
         writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), [code_request], writer)

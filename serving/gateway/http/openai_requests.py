@@ -23,7 +23,7 @@ _SPEAKERS = {
     "user": Speaker.USER,
     "assistant": Speaker.MODEL,
 }
-_NAMES = {"choices": "n", "prefix": "prompt", "timeout_s": "timeout"}
+_NAMES = {"choices": "n", "prefix": "prompt", "session_id": "x-session-id", "timeout_s": "timeout"}
 
 
 def completion_requests(body: CompletionBody, request_id: str) -> list[CodeRequest]:
@@ -97,7 +97,7 @@ def _request(body: GenerationBody, request_id: str, logprobs: int | None, max_to
     )
 
 
-def _prompt(prompt: str | tuple[int, ...], suffix: str | None) -> Prompt:
+def _prompt(prompt: str | list[int], suffix: str | None) -> Prompt:
     if suffix is None:
         return TextPrompt(prompt) if isinstance(prompt, str) else TokenPrompt(prompt)
     if isinstance(prompt, str):

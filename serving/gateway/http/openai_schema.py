@@ -4,13 +4,14 @@
 they would change the answer, so they are refused unless they have a value that changes nothing.
 """
 
-import json
+from functools import partial
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError, model_validator
-from pydantic_core import PydanticCustomError, from_json
+from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic_core import PydanticCustomError
 
 from serving.errors import Reason, ServingError
+from serving.gateway.http.json_body import WireObject, read_json
 
 MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
@@ -42,7 +43,7 @@ UNSUPPORTED: dict[str, tuple[object, ...]] = {
 }
 """Field -> values that change nothing; `best_of` is compared with `n`."""
 
-Prompts = list[str | tuple[int, ...]]
+Prompts = list[str | list[int]]
 
 
 def _one_or_many(value: object) -> object:
@@ -54,11 +55,11 @@ def _prompts(value: object) -> Prompts:
         return [value]
     if isinstance(value, list) and value:
         if _are_ids(value):
-            return [tuple(value)]
+            return [value]
         if all(isinstance(item, str) for item in value):
             return value
         if all(isinstance(item, list) and _are_ids(item) for item in value):
-            return [tuple(item) for item in value]
+            return value
     raise PydanticCustomError(
         "prompt", "a string, a list of strings, a list of token ids or a list of such lists is due"
     )
@@ -68,10 +69,8 @@ def _are_ids(value: list[Any]) -> bool:
     return all(type(item) is int for item in value)
 
 
-class ContentPart(BaseModel):
+class ContentPart(WireObject):
     """A part of a message; only text is understood."""
-
-    model_config = ConfigDict(strict=True)
 
     type: Literal["text"]
     text: str
@@ -85,18 +84,14 @@ def _parts(value: object) -> object:
     raise PydanticCustomError("content", "a string or a list of text parts is due")
 
 
-class ChatMessage(BaseModel):
+class ChatMessage(WireObject):
     """A message of a conversation."""
-
-    model_config = ConfigDict(strict=True)
 
     role: Literal["system", "developer", "user", "assistant"]
     content: Annotated[list[ContentPart], BeforeValidator(_parts)]
 
 
-class _NullsAreAbsent(BaseModel):
-    model_config = ConfigDict(strict=True)
-
+class _NullsAreAbsent(WireObject):
     @model_validator(mode="before")
     @classmethod
     def _without_nulls(cls, body: object) -> object:
@@ -145,18 +140,16 @@ class ChatBody(GenerationBody):
     top_logprobs: int | None = None
 
 
-def parse_body[B: GenerationBody](kind: type[B], data: bytes) -> B:
+async def parse_body[B: GenerationBody](kind: type[B], data: bytes) -> B:
     """A request body.
 
     Raises:
       ServingError: MALFORMED_BODY; INVALID_ARGUMENT or UNSUPPORTED_PARAMETER with the field.
     """
-    try:
-        body = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise ServingError(Reason.MALFORMED_BODY, f"The body is not JSON in UTF-8: {error}.") from None
-    if not isinstance(body, dict):
-        raise ServingError(Reason.MALFORMED_BODY, "The body is not a JSON object.")
+    return await read_json(data, partial(_checked, kind))
+
+
+def _checked[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
     for name, neutral in UNSUPPORTED.items():
         value = body.get(name)
         if value is None or any(value == same for same in (*neutral, *_neutral_here(name, body))):
@@ -166,23 +159,9 @@ def parse_body[B: GenerationBody](kind: type[B], data: bytes) -> B:
             f"{name} is not supported here, and would change the answer. Leave it out.",
             name,
         )
-    try:
-        return kind.model_validate(body)
-    except ValidationError as error:
-        raise _invalid(error) from None
+    return kind.model_validate(body)
 
 
 def _neutral_here(name: str, body: dict[str, Any]) -> tuple[object, ...]:
-    return (body.get("n") or 1,) if name == "best_of" else ()
-
-
-def _invalid(error: ValidationError) -> ServingError:
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
-    if first["type"] == "missing":
-        message = f"{field} is required."
-    else:
-        value = json.dumps(first["input"], ensure_ascii=False, default=str)
-        shown = value if len(value) <= 64 else f"{value[:61]}..."
-        message = f"{field} is {shown}: {first['msg'][0].lower()}{first['msg'][1:]}."
-    return ServingError(Reason.INVALID_ARGUMENT, message, field)
+    choices = body.get("n") or 1
+    return (choices,) if name == "best_of" and isinstance(choices, int) else ()

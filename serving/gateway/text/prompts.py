@@ -5,7 +5,7 @@ Formats: CodeGemma's prompt structure (https://ai.google.dev/gemma/docs/codegemm
 sentinels; text from structured fields is encoded so that it cannot become a control token.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ from serving.gateway.request import (
     TextPrompt,
     TokenPrompt,
 )
+from serving.gateway.shown import shown
 from serving.gateway.text.tokenizer import (
     END_OF_TURN,
     FILE_SEPARATOR,
@@ -63,49 +64,59 @@ class PromptRenderer:
         self.fim_mode: FimMode = "native" if self._fim else "prefix"
         self.serves_chat = self._turns is not None
 
-    def render(self, prompt: Prompt) -> list[int]:
+    def render(self, prompt: Prompt, limit: int) -> list[int]:
         """The token ids of a prompt, BOS included.
+
+        Of a prompt that is longer, rendering stops at the part (a file, a turn, a text between sentinels) with which
+        there are more than `limit`; those come back, for the error to say.
 
         Raises:
           ServingError: a conversation without the turns that the model knows, or ids out of the vocabulary.
         """
         match prompt:
             case FimPrompt() if self._fim:
-                return [self._tokenizer.bos_id, *self._native_fim(prompt, self._fim)]
+                return self._joined(self._native_fim(prompt, self._fim), limit)
             case FimPrompt():
-                return [self._tokenizer.bos_id, *self._prefix_fim(prompt)]
+                return self._joined(self._prefix_fim(prompt), limit)
             case TextPrompt(text):
-                return self._raw(text)
+                return self._joined(self._raw(text), limit)
             case TokenPrompt(ids):
                 return self._checked(ids)
             case ChatPrompt(messages):
-                return [self._tokenizer.bos_id, *self._chat(messages)]
+                return self._joined(self._chat(messages), limit)
 
     def fills_in(self, prompt: Prompt, ids: Sequence[int]) -> bool:
         """Whether a prompt, rendered to `ids`, asks to fill in code: also a raw one that a client has formatted."""
         return isinstance(prompt, FimPrompt) or (self._fim is not None and self._fim.middle in ids)
 
-    def _native_fim(self, prompt: FimPrompt, fim: _FimIds) -> list[int]:
-        encode = self._tokenizer.encode
-        ids: list[int] = []
-        for file in prompt.context_files:
-            ids += [*encode(_file_text(file)), fim.separator]
-        if prompt.context_files and prompt.path:
-            ids += encode(f"{prompt.path}\n")
-        before = [fim.prefix, *encode(prompt.prefix)]
-        after = [fim.suffix, *encode(prompt.suffix)]
-        ids += [*before, *after] if self._fim_format == "psm" else [*after, *before]
-        return [*ids, fim.middle]
+    def _joined(self, parts: Iterable[Sequence[int]], limit: int) -> list[int]:
+        ids = [self._tokenizer.bos_id]
+        for part in parts:
+            ids += part
+            if len(ids) > limit:
+                break
+        return ids
 
-    def _prefix_fim(self, prompt: FimPrompt) -> list[int]:
+    def _native_fim(self, prompt: FimPrompt, fim: _FimIds) -> Iterator[Sequence[int]]:
+        encode = self._tokenizer.encode
+        for file in prompt.context_files:
+            yield [*encode(_file_text(file)), fim.separator]
+        if prompt.context_files and prompt.path:
+            yield encode(f"{prompt.path}\n")
+        before, after = (fim.prefix, prompt.prefix), (fim.suffix, prompt.suffix)
+        for sentinel, text in (before, after) if self._fim_format == "psm" else (after, before):
+            yield [sentinel, *encode(text)]
+        yield [fim.middle]
+
+    def _prefix_fim(self, prompt: FimPrompt) -> Iterator[Sequence[int]]:
         files = "".join(f"{_file_text(file)}\n" for file in prompt.context_files)
         path = f"{prompt.path}\n" if prompt.context_files and prompt.path else ""
-        return self._tokenizer.encode(files + path + prompt.prefix)
+        yield self._tokenizer.encode(files + path + prompt.prefix)
 
-    def _raw(self, text: str) -> list[int]:
+    def _raw(self, text: str) -> Iterator[Sequence[int]]:
         bos = self._tokenizer.bos_id
-        ids = self._tokenizer.encode_with_sentinels(text) if self._fim else self._tokenizer.encode(text)
-        return [bos, *(token_id for token_id in ids if token_id != bos)]
+        for part in self._tokenizer.encode_with_sentinels(text) if self._fim else (self._tokenizer.encode(text),):
+            yield [token_id for token_id in part if token_id != bos]
 
     def _checked(self, ids: Sequence[int]) -> list[int]:
         vocab_size = self._tokenizer.vocab_size
@@ -114,18 +125,17 @@ class PromptRenderer:
                 field = f"prompt[{position}]"
                 raise ServingError(
                     Reason.INVALID_ARGUMENT,
-                    f"{field} is {token_id}; this model's token ids are 0 to {vocab_size - 1}.",
+                    f"{field} is {shown(token_id)}; this model's token ids are 0 to {vocab_size - 1}.",
                     field=field,
                 )
         return list(ids)
 
-    def _chat(self, messages: Sequence[Message]) -> list[int]:
+    def _chat(self, messages: Sequence[Message]) -> Iterator[Sequence[int]]:
         assert self._turns is not None, "a model without turn tokens is not given the chat role"
         encode, newline = self._tokenizer.encode, self._tokenizer.encode("\n")
-        ids: list[int] = []
         for speaker, text in turns(messages):
-            ids += [self._turns.start, *encode(f"{speaker}\n{text}"), self._turns.end, *newline]
-        return [*ids, self._turns.start, *encode(f"{Speaker.MODEL}\n")]
+            yield [self._turns.start, *encode(f"{speaker}\n{text}"), self._turns.end, *newline]
+        yield [self._turns.start, *encode(f"{Speaker.MODEL}\n")]
 
 
 def turns(messages: Sequence[Message]) -> Iterator[tuple[Speaker, str]]:

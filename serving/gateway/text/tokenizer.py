@@ -2,7 +2,7 @@
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 EOS = "<eos>"
 BOS = "<bos>"
@@ -77,12 +77,10 @@ class Tokenizer(ABC):
             ids += self._encode_text(part)
         return ids
 
-    def encode_with_sentinels(self, text: str) -> list[int]:
-        """The ids of a raw prompt, in which the texts of `SENTINELS` are control tokens."""
-        ids: list[int] = []
+    def encode_with_sentinels(self, text: str) -> Iterator[list[int]]:
+        """The ids of a raw prompt, in which the texts of `SENTINELS` are control tokens, part by part."""
         for position, part in enumerate(self._sentinel_pattern.split(text)):
-            ids += [self._control[part]] if position % 2 else self.encode(part)
-        return ids
+            yield [self._control[part]] if position % 2 else self.encode(part)
 
     def id_bytes(self, token_id: int) -> bytes:
         """The UTF-8 bytes a token stands for; a part of a character for byte tokens, empty for control tokens."""
