@@ -22,6 +22,7 @@ from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
 from serving.gateway.shown import shown
 from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
@@ -274,8 +275,10 @@ class CodeService:
 
     def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
-        if isinstance(request.prompt, FimPrompt) and self._renderers[model.config.id].fim_mode == "prefix":
-            filters.append(SuffixStop(request.prompt.prefix, request.prompt.suffix))
+        if isinstance(prompt := request.prompt, FimPrompt):
+            if self._renderers[model.config.id].fim_mode == "prefix":
+                filters.append(SuffixStop(prompt.prefix, prompt.suffix))
+            filters.append(LineBreakJoin(prompt.prefix, prompt.suffix))
         return filters
 
     def _info(self, model: ServedModel) -> ModelInfo:

@@ -1,6 +1,7 @@
 """Stop texts and the suffix's first lines end a text at the same place, however it is cut into pieces."""
 
 import itertools
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -174,3 +175,56 @@ def test_text_that_cannot_be_the_suffix_is_shown_at_once():
         "",
     ]
     assert text_filter.stopped
+
+
+class CountingText(str):
+    """A stop text that counts how often its characters are looked at."""
+
+    __slots__ = ("looks",)
+
+    def __new__(cls, text: str) -> "CountingText":
+        counting = super().__new__(cls, text)
+        counting.looks = 0
+        return counting
+
+    def __getitem__(self, key: Any) -> str:
+        self.looks += 1
+        return super().__getitem__(key)
+
+    def startswith(self, *args: Any) -> bool:
+        self.looks += 1
+        return super().startswith(*args)
+
+
+@pytest.mark.parametrize("text", ["a" * 2000, ("a" * 999 + "c") * 2, "ab" * 1000])
+@pytest.mark.parametrize("stop", ["a" * 999 + "b", "a" * 500 + "b" + "a" * 500, "ab" * 400 + "c"])
+def test_the_work_for_stop_texts_grows_with_the_text_alone(text: str, stop: str) -> None:
+    counting = [CountingText(stop), CountingText("c" + stop)]
+    filtered(StopTexts(counting), list(text))
+    assert sum(stop.looks for stop in counting) <= 8 * len(text)
+
+
+def test_a_line_of_the_suffix_counts_up_to_its_first_characters() -> None:
+    line = "x = [" + ", ".join(map(str, range(100_000))) + "]"
+    text_filter = SuffixStop("a = 1\n", f"{line}\n")
+    shown = "".join(filtered(text_filter, ["b = 2\n", *map("".join, itertools.batched(line, 10))]))
+    assert (shown, text_filter.stopped) == ("b = 2\n", True)
+
+
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "text"),
+    [
+        pytest.param("a = 1\n", "return total\n", "\n" * 20_000, id="blank lines without end"),
+        pytest.param("a = 1\n", "return total\n", "b\n" + " " * 20_000, id="a blank line without end"),
+        pytest.param("f(", "a" * 100_000, "a" * 20_000, id="a line like the rest of the cursor's"),
+        pytest.param("f(", "a)\nreturn total\n", "a)" + "\n" * 20_000, id="blank lines inside the suffix's lines"),
+    ],
+)
+def test_what_is_held_back_is_bounded(prefix: str, suffix: str, text: str) -> None:
+    text_filter = SuffixStop(prefix, suffix)
+    shown = 0
+    for fed, character in enumerate(text, start=1):
+        shown += len(text_filter.feed(character))
+        if text_filter.stopped:
+            break
+        assert fed - shown <= 4096

@@ -11,9 +11,18 @@ from serving.gateway.text.tokenizer import Tokenizer
 
 
 class TextFilter(Protocol):
-    """Lets a growing text through, up to some point."""
+    """Lets a growing text through, up to some point.
 
-    stopped: bool
+    Attributes:
+      stopped: the point is reached.
+      skipped: characters that were left out before what is shown.
+    """
+
+    @property
+    def stopped(self) -> bool: ...
+
+    @property
+    def skipped(self) -> int: ...
 
     def feed(self, text: str) -> str:
         """What can be shown after the text has grown by this much."""
@@ -59,7 +68,7 @@ class Answer:
             shown += self._filter(text, final=False)
             if self.stopped:
                 break
-        return shown, self._shown_logprobs()
+        return shown, self._shown_logprobs(final=self.stopped)
 
     def flush(self) -> tuple[str, tuple[TokenLogprob, ...]]:
         """What is left to show at the end of the generation."""
@@ -67,7 +76,7 @@ class Answer:
         self._decoded += len(text)
         self._finish_tokens()
         shown = self._filter(text, final=True)
-        return shown, self._shown_logprobs()
+        return shown, self._shown_logprobs(final=True)
 
     def _filter(self, text: str, *, final: bool) -> str:
         for text_filter in self._filters:
@@ -82,13 +91,16 @@ class Answer:
         self._waiting.extend((start, self._decoded, logprob) for start, logprob in self._unfinished)
         self._unfinished.clear()
 
-    def _shown_logprobs(self) -> tuple[TokenLogprob, ...]:
+    def _shown_logprobs(self, *, final: bool) -> tuple[TokenLogprob, ...]:
+        first = sum(text_filter.skipped for text_filter in self._filters)
+        beyond = first + self._shown
         shown: list[TokenLogprob] = []
         while self._waiting:
             start, end, logprob = self._waiting[0]
-            if end > self._shown and not (self.stopped and start < self._shown):
+            if end > beyond and not (final and start < beyond):
                 break
-            shown.append(logprob)
+            if end > first or start >= first:
+                shown.append(logprob)
             self._waiting.popleft()
         return tuple(shown)
 

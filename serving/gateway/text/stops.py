@@ -6,35 +6,72 @@ from collections.abc import Sequence
 class StopTexts:
     """A filter that lets a growing text through up to the stop text that is complete first.
 
-    What could turn out to be the beginning of a stop text is held back until that is known.
+    What could turn out to be the beginning of a stop text is held back until that is known. Each character is looked
+    at once for each stop text, however long both are.
 
     Attributes:
       stopped: a stop text was met; the text before it is complete.
+      skipped: nothing is left out before what is shown.
     """
 
+    skipped = 0
+
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(stops)
+        self._stops = tuple(map(_StopText, stops))
         self._held = ""
         self.stopped = False
 
     def feed(self, text: str) -> str:
         """What can be shown after the text has grown by this much."""
+        before = len(self._held)
         self._held += text
-        found = [(start + len(stop), start) for stop in self._stops if (start := self._held.find(stop)) >= 0]
+        found = [(before + end, before + end - len(stop)) for stop in self._stops if (end := stop.feed(text))]
         if found:
             self.stopped = True
             return self._release(min(found)[1])
-        return self._release(len(self._held) - max((self._overlap(stop) for stop in self._stops), default=0))
+        return self._release(len(self._held) - max((stop.begun for stop in self._stops), default=0))
 
     def flush(self) -> str:
         """What was held back, now that the text grows no more."""
         return self._release(len(self._held))
 
-    def _overlap(self, stop: str) -> int:
-        """How many of the last characters held are the first ones of a stop text."""
-        longest = min(len(stop) - 1, len(self._held))
-        return next((n for n in range(longest, 0, -1) if stop.startswith(self._held[-n:])), 0)
-
     def _release(self, length: int) -> str:
         released, self._held = self._held[:length], "" if self.stopped else self._held[length:]
         return released
+
+
+class _StopText:
+    """One stop text and how much of it a growing text ends with (Knuth, Morris and Pratt 1977).
+
+    Attributes:
+      begun: how many of the text's last characters are the first ones of the stop text.
+    """
+
+    def __init__(self, stop: str) -> None:
+        self.begun = 0
+        self._stop = stop
+        self._borders = [0, 0]  # [n]: of the first n characters, how many of the last are the first; made as needed
+
+    def __len__(self) -> int:
+        return len(self._stop)
+
+    def feed(self, text: str) -> int:
+        """After how many of these characters the stop text is complete for the first time; 0 if it is not."""
+        if not self.begun and self._stop[0] not in text:
+            return 0
+        for position, character in enumerate(text, start=1):
+            while self.begun and self._stop[self.begun] != character:
+                self.begun = self._border(self.begun)
+            self.begun += self._stop[self.begun] == character
+            if self.begun == len(self._stop):
+                return position
+        return 0
+
+    def _border(self, length: int) -> int:
+        while len(self._borders) <= length:
+            character = self._stop[len(self._borders) - 1]
+            border = self._borders[-1]
+            while border and self._stop[border] != character:
+                border = self._borders[border]
+            self._borders.append(border + (self._stop[border] == character))
+        return self._borders[length]

@@ -8,14 +8,20 @@ as make `_DISTINCT` characters, so that a lone `}` or `else:` needs the lines af
 - Cursor inside a line: the anchor's first line is the rest of that line, and must end a generated line.
 - A suffix with too few characters for a distinct anchor matches with its exact indentation only.
 
-Blank lines and white space at the ends of lines do not matter.
+Blank lines and white space at the ends of lines do not matter. Lines are compared up to `_LONGEST_LINE` characters,
+and no more than `_MOST_HELD` are held back, so that a piece of text takes no longer the longer text and suffix are.
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 _DISTINCT = 8
 """Characters other than white space that make an anchor distinct."""
+_LONGEST_LINE = 256
+"""Characters of a line that are compared: lines that agree so far are the same."""
+_MOST_HELD = 4096
+"""Characters that are held back: what needs more, as blank lines without end, is taken for no match."""
 
 
 class _Verdict(Enum):
@@ -29,7 +35,7 @@ class _Anchor:
     """The first lines of a suffix.
 
     Attributes:
-      lines: without white space at their ends.
+      lines: as `normal` makes them.
       inside_line: the first line is the rest of the cursor's line; the space it begins with counts.
       exact: the indentation of all lines counts.
     """
@@ -42,33 +48,31 @@ class _Anchor:
     def of(cls, suffix: str, *, inside_line: bool) -> "_Anchor":
         lines: list[str] = []
         characters = 0
-        for line in suffix.split("\n"):
-            if line.strip() and characters < _DISTINCT:
-                lines.append(line.rstrip())
-                characters += len("".join(line.split()))
-        return cls(tuple(lines), inside_line, exact=characters < _DISTINCT)
+        for line in _lines(suffix):
+            lines.append(line)
+            characters += len("".join(line.lstrip()[:_LONGEST_LINE].split()))
+            if characters >= _DISTINCT:
+                break
+        anchor = cls(tuple(lines), inside_line, exact=characters < _DISTINCT)
+        return replace(anchor, lines=tuple(anchor._normal(line, index) for index, line in enumerate(lines)))
 
-    def judge(self, text: str, *, final: bool) -> _Verdict:
-        """Whether a text begins with the anchor, or could when it grows (if it is not final)."""
-        *complete, growing = text.split("\n")
-        if final:
-            complete.append(growing)
-        matched = 0
-        for line in complete:
-            if line.strip():
-                if self._normal(line, matched).rstrip() != self._normal(self.lines[matched], matched):
-                    return _Verdict.FAIL
-                matched += 1
-                if matched == len(self.lines):
-                    return _Verdict.MATCH
-        if final:
-            return _Verdict.FAIL
-        wanted, growing = self._normal(self.lines[matched], matched), self._normal(growing, matched)
-        is_blank_line = not growing.strip() and not (self.inside_line and matched == 0)
+    def is_line(self, line: str, index: int) -> bool:
+        """Whether a line is the anchor's at this place."""
+        return self._normal(line, index) == self.lines[index]
+
+    def could_be_line(self, growing: str, index: int) -> _Verdict:
+        """Whether a line is the anchor's at this place, or could become it or a blank line before it."""
+        wanted, growing = self.lines[index], self._indented(growing, index)
+        if len(wanted) == _LONGEST_LINE and growing.startswith(wanted):
+            return _Verdict.MATCH
+        is_blank_line = not growing.strip() and not (self.inside_line and index == 0)
         is_open = is_blank_line or wanted.startswith(growing) or growing.rstrip() == wanted
         return _Verdict.OPEN if is_open else _Verdict.FAIL
 
     def _normal(self, line: str, index: int) -> str:
+        return self._indented(line, index).rstrip()[:_LONGEST_LINE]
+
+    def _indented(self, line: str, index: int) -> str:
         return line if self.exact or (self.inside_line and index == 0) else line.lstrip()
 
 
@@ -79,12 +83,17 @@ class SuffixStop:
 
     Attributes:
       stopped: the text reached the suffix; the text before is complete.
+      skipped: nothing is left out before what is shown.
     """
+
+    skipped = 0
 
     def __init__(self, prefix: str, suffix: str) -> None:
         """Prepare for the text between `prefix` and `suffix`; a blank suffix stops nothing."""
         self.stopped = False
         self._held = ""
+        self._matched = 0  # lines of the anchor that the held text begins with
+        self._judged = 0  # characters of those lines, and of blank ones
         before, after = prefix.rsplit("\n", 1)[-1], suffix.split("\n", 1)[0]
         inside_line = bool(before.strip() and after.strip())
         # With the cursor in the indentation of the suffix's first line, the line break before that line, and as much
@@ -92,7 +101,7 @@ class SuffixStop:
         self._shares_indent = bool(after.strip()) and not inside_line
         self._suffix_indent = after[: len(after) - len(after.lstrip())]
         self._anchor = _Anchor.of(before + suffix if self._shares_indent else suffix, inside_line=inside_line)
-        self._indent = before
+        self._indent = before[-_LONGEST_LINE:]
         self._at_line_start = not before.strip()
 
     def feed(self, text: str) -> str:
@@ -111,8 +120,7 @@ class SuffixStop:
         while self._held:
             if not self._at_line_start:
                 released += self._release(self._next_candidate())
-            text = self._indent + self._held if self._at_line_start else self._held
-            match self._anchor.judge(text, final=final) if self._held else _Verdict.OPEN:
+            match self._judge(final=final) if self._held else _Verdict.OPEN:
                 case _Verdict.OPEN:
                     break
                 case _Verdict.MATCH:
@@ -123,7 +131,32 @@ class SuffixStop:
                 case _Verdict.FAIL:
                     released += self._release(1 if self._anchor.inside_line else self._leading_space())
                     self._at_line_start = False
+                    self._matched = self._judged = 0
         return released
+
+    def _judge(self, *, final: bool) -> _Verdict:
+        """Whether the held text begins with the anchor, or could when it grows (if it is not final)."""
+        *complete, growing = self._held[self._judged :].split("\n")
+        if final:
+            complete.append(growing)
+        for line in complete:
+            whole = self._whole(line)
+            if whole.strip():
+                if not self._anchor.is_line(whole, self._matched):
+                    return _Verdict.FAIL
+                self._matched += 1
+                if self._matched == len(self._anchor.lines):
+                    return _Verdict.MATCH
+            self._judged += len(line) + 1
+        if final or len(self._held) > _MOST_HELD:
+            return _Verdict.FAIL
+        verdict = self._anchor.could_be_line(self._whole(growing), self._matched)
+        is_last = self._matched + 1 == len(self._anchor.lines)
+        return _Verdict.OPEN if verdict is _Verdict.MATCH and not is_last else verdict
+
+    def _whole(self, line: str) -> str:
+        """A line of the held text, with what the prefix has of it."""
+        return self._indent + line if self._at_line_start and not self._judged else line
 
     def _next_candidate(self) -> int:
         """Where in the held text the anchor could begin; its length if nowhere."""
@@ -136,3 +169,11 @@ class SuffixStop:
     def _release(self, length: int) -> str:
         released, self._held = self._held[:length], self._held[length:]
         return released
+
+
+def _lines(text: str) -> Iterator[str]:
+    """The lines that are not blank, each found when it is asked for."""
+    while rest := text.lstrip():
+        indent = text[: len(text) - len(rest)].rpartition("\n")[2]
+        line, _, text = rest.partition("\n")
+        yield indent + line
