@@ -27,7 +27,7 @@ from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.gateway.validation import MAX_SEED, check_request, fewest_tokens, in_wire_words, prompt_field
+from serving.gateway.validation import MAX_SEED, check_request, check_sizes, fewest_tokens, in_wire_words, prompt_field
 from serving.telemetry.recorder import NoRecorder
 from serving.telemetry.tracing import request_span, traceparent_of
 
@@ -153,7 +153,7 @@ class CodeService:
           ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
         """
         try:
-            model, *_ = self._router.route(request)
+            model, *_ = self._route(request)
             return len(self._render(model, request)), self._info(model)
         except ServingError as error:
             raise in_wire_words(error, request) from error
@@ -161,7 +161,7 @@ class CodeService:
     async def check(self, request: CodeRequest) -> None:
         """Raises ServingError if `generate` would refuse this request for what it is; it then is recorded, too."""
         try:
-            model, *_ = self._router.route(request)
+            model, *_ = self._route(request)
             prompt_ids = await asyncio.to_thread(self._render, model, request)
             _max_tokens(model, request, len(prompt_ids))
         except ServingError as error:
@@ -195,7 +195,7 @@ class CodeService:
     ) -> AsyncGenerator[CodeChunk, None]:
         """The answer of the model that the request is routed to, or of the next if that cannot take it."""
         try:
-            models = self._router.route(request)
+            models = self._route(request)
             for model in models:
                 watch.model = model.config.id
                 begun = False
@@ -254,6 +254,10 @@ class CodeService:
                 cached_tokens=min(choice.cached_tokens for choice in choices),
             ),
         )
+
+    def _route(self, request: CodeRequest) -> tuple[ServedModel, ...]:
+        check_sizes(request)
+        return self._router.route(request)
 
     def _render(self, model: ServedModel, request: CodeRequest) -> list[int]:
         """The ids of a prompt that fits the context, of a request whose fields are in range."""

@@ -18,6 +18,23 @@ MAX_SEED = 2**32 - 1
 MAX_TEMPERATURE = 2.0
 
 
+def check_sizes(request: CodeRequest) -> None:
+    """Refuses more than anything here looks at: to be called before all else.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    _check_size("session_id", len(request.session_id), MAX_SESSION_ID_CHARACTERS, "characters")
+    _check_size("stop", len(request.stop), MAX_STOPS, "texts")
+    for position, stop in enumerate(request.stop):
+        _check_size(f"stop[{position}]", len(stop), MAX_STOP_CHARACTERS, "characters")
+    match request.prompt:
+        case ChatPrompt(messages):
+            _check_size("messages", len(messages), MAX_MESSAGES, "messages")
+        case FimPrompt(context_files=files):
+            _check_size("context_files", len(files), MAX_CONTEXT_FILES, "files")
+
+
 def check_request(request: CodeRequest, vocab_size: int) -> None:
     """Refuses fields that are out of range.
 
@@ -38,17 +55,9 @@ def check_request(request: CodeRequest, vocab_size: int) -> None:
     _check_range("choices", request.choices, 1, MAX_CHOICES)
     if request.timeout_s is not None and not 0 < request.timeout_s < math.inf:
         raise _refused("timeout_s", request.timeout_s, "above 0")
-    _check_size("stop", len(request.stop), MAX_STOPS, "texts")
     for position, stop in enumerate(request.stop):
         if not stop:
             raise _invalid(f"stop[{position}]", f"stop[{position}] is empty. Leave it out.")
-        _check_size(f"stop[{position}]", len(stop), MAX_STOP_CHARACTERS, "characters")
-    _check_size("session_id", len(request.session_id), MAX_SESSION_ID_CHARACTERS, "characters")
-    match request.prompt:
-        case ChatPrompt(messages):
-            _check_size("messages", len(messages), MAX_MESSAGES, "messages")
-        case FimPrompt(context_files=files):
-            _check_size("context_files", len(files), MAX_CONTEXT_FILES, "files")
     _check_not_empty(request.prompt)
 
 

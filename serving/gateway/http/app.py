@@ -127,7 +127,7 @@ async def _events(
             yield event
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
+async def _read_body(request: Request, max_bytes: int) -> bytearray:
     """The body, of which no more is kept than is allowed.
 
     What comes beyond is thrown away, not left unread: most clients read an answer only when they have sent
@@ -146,7 +146,7 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
             else:
                 body.clear()
         if size <= max_bytes:
-            return bytes(body)
+            return body
     raise ServingError(
         Reason.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the limit here. Send less context."
     )

@@ -7,8 +7,8 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
-from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, from_json
+from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
 
 from serving.errors import Reason, ServingError
 from serving.gateway.http.json_bounds import check_bounds
@@ -39,7 +39,20 @@ class WireObject(BaseModel):
         return schema
 
 
-async def read_json[T](data: bytes, interpret: Callable[[dict[str, Any]], T]) -> T:
+def AtMost(items: int) -> BeforeValidator:  # noqa: N802 # an annotation, as `Field` is
+    """Annotates a list whose items are not looked at if there are more; pydantic's own limit counts checked ones."""
+
+    def few(value: object) -> object:
+        if isinstance(value, list) and len(value) > items:
+            raise PydanticCustomError(
+                "too_many", "{size} items are more than the limit, {limit}", {"size": len(value), "limit": items}
+            )
+        return value
+
+    return BeforeValidator(few)
+
+
+async def read_json[T](data: bytes | bytearray, interpret: Callable[[dict[str, Any]], T]) -> T:
     """What a body says.
 
     Args:
@@ -55,7 +68,7 @@ async def read_json[T](data: bytes, interpret: Callable[[dict[str, Any]], T]) ->
     return await asyncio.to_thread(_read, data, interpret)
 
 
-def _read[T](data: bytes, interpret: Callable[[dict[str, Any]], T]) -> T:
+def _read[T](data: bytes | bytearray, interpret: Callable[[dict[str, Any]], T]) -> T:
     check_bounds(data)
     try:
         body = from_json(data, allow_inf_nan=False)

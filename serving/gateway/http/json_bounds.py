@@ -14,7 +14,7 @@ MAX_VALUES = 600_000
 """Values in a body: 64 prompts of 8192 token ids are 524,288."""
 
 
-def check_bounds(data: bytes) -> None:
+def check_bounds(data: bytes | bytearray) -> None:
     """Counts what is outside of strings, in a time that depends on the body's length alone.
 
     It is exact for JSON. Of a body that is not, it counts at least what a parser comes across before the fault.
@@ -31,7 +31,7 @@ def check_bounds(data: bytes) -> None:
         raise _refused(limit)
 
 
-def _exceeded(data: bytes) -> str | None:
+def _exceeded(data: bytes | bytearray) -> str | None:
     if len(data) < MAX_CONTAINERS:
         return None
     if data.count(b"[") + data.count(b"{") > MAX_CONTAINERS:

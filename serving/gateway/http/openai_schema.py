@@ -11,7 +11,8 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.errors import Reason, ServingError
-from serving.gateway.http.json_body import WireObject, read_json
+from serving.gateway.http.json_body import AtMost, WireObject, read_json
+from serving.gateway.validation import MAX_MESSAGES
 
 MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
@@ -134,13 +135,13 @@ class CompletionBody(GenerationBody):
 class ChatBody(GenerationBody):
     """`POST /v1/chat/completions`."""
 
-    messages: list[ChatMessage]
+    messages: Annotated[list[ChatMessage], AtMost(MAX_MESSAGES)]
     max_completion_tokens: int | None = None
     logprobs: bool = False
     top_logprobs: int | None = None
 
 
-async def parse_body[B: GenerationBody](kind: type[B], data: bytes) -> B:
+async def parse_body[B: GenerationBody](kind: type[B], data: bytes | bytearray) -> B:
     """A request body.
 
     Raises:

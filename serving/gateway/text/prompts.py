@@ -7,6 +7,7 @@ sentinels; text from structured fields is encoded so that it cannot become a con
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 from serving.errors import Reason, ServingError
@@ -75,15 +76,15 @@ class PromptRenderer:
         """
         match prompt:
             case FimPrompt() if self._fim:
-                return self._joined(self._native_fim(prompt, self._fim), limit)
+                return self._joined(self._native_fim(prompt, self._fim, limit), limit)
             case FimPrompt():
-                return self._joined(self._prefix_fim(prompt), limit)
+                return self._joined(self._prefix_fim(prompt, limit), limit)
             case TextPrompt(text):
-                return self._joined(self._raw(text), limit)
+                return self._joined(self._raw(text, limit), limit)
             case TokenPrompt(ids):
                 return self._checked(ids)
             case ChatPrompt(messages):
-                return self._joined(self._chat(messages), limit)
+                return self._joined(self._chat(messages, limit), limit)
 
     def fills_in(self, prompt: Prompt, ids: Sequence[int]) -> bool:
         """Whether a prompt, rendered to `ids`, asks to fill in code: also a raw one that a client has formatted."""
@@ -97,8 +98,8 @@ class PromptRenderer:
                 break
         return ids
 
-    def _native_fim(self, prompt: FimPrompt, fim: _FimIds) -> Iterator[Sequence[int]]:
-        encode = self._tokenizer.encode
+    def _native_fim(self, prompt: FimPrompt, fim: _FimIds, limit: int) -> Iterator[Sequence[int]]:
+        encode = partial(self._tokenizer.encode, limit=limit)
         for file in prompt.context_files:
             yield [*encode(_file_text(file)), fim.separator]
         if prompt.context_files and prompt.path:
@@ -108,14 +109,15 @@ class PromptRenderer:
             yield [sentinel, *encode(text)]
         yield [fim.middle]
 
-    def _prefix_fim(self, prompt: FimPrompt) -> Iterator[Sequence[int]]:
+    def _prefix_fim(self, prompt: FimPrompt, limit: int) -> Iterator[Sequence[int]]:
         files = "".join(f"{_file_text(file)}\n" for file in prompt.context_files)
         path = f"{prompt.path}\n" if prompt.context_files and prompt.path else ""
-        yield self._tokenizer.encode(files + path + prompt.prefix)
+        yield self._tokenizer.encode(files + path + prompt.prefix, limit)
 
-    def _raw(self, text: str) -> Iterator[Sequence[int]]:
-        bos = self._tokenizer.bos_id
-        for part in self._tokenizer.encode_with_sentinels(text) if self._fim else (self._tokenizer.encode(text),):
+    def _raw(self, text: str, limit: int) -> Iterator[Sequence[int]]:
+        tokenizer, bos = self._tokenizer, self._tokenizer.bos_id
+        parts = tokenizer.encode_with_sentinels(text, limit) if self._fim else (tokenizer.encode(text, limit),)
+        for part in parts:
             yield [token_id for token_id in part if token_id != bos]
 
     def _checked(self, ids: Sequence[int]) -> list[int]:
@@ -130,9 +132,9 @@ class PromptRenderer:
                 )
         return list(ids)
 
-    def _chat(self, messages: Sequence[Message]) -> Iterator[Sequence[int]]:
+    def _chat(self, messages: Sequence[Message], limit: int) -> Iterator[Sequence[int]]:
         assert self._turns is not None, "a model without turn tokens is not given the chat role"
-        encode, newline = self._tokenizer.encode, self._tokenizer.encode("\n")
+        encode, newline = partial(self._tokenizer.encode, limit=limit), self._tokenizer.encode("\n")
         for speaker, text in turns(messages):
             yield [self._turns.start, *encode(f"{speaker}\n{text}"), self._turns.end, *newline]
         yield [self._turns.start, *encode(f"{Speaker.MODEL}\n")]

@@ -18,6 +18,8 @@ SENTINELS = (BOS, EOS, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR, START
 TERMINATORS = (EOS, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR, START_OF_TURN, END_OF_TURN)
 """Tokens with which a model says that it is done, or goes on to something that nobody asked for."""
 
+_CHARACTERS_AT_ONCE = 8
+"""For each token of a limit. Source code has about four to a token: what fits its limit is encoded once, whole."""
 _SPACE = "▁"
 """What Gemma's vocabularies write for a space."""
 _TEXT_PIECE = re.compile(r"\s+|</?(?!(?:pad|eos|bos|unk|mask)>)(?:[a-z]+|h[1-6])>")
@@ -68,8 +70,23 @@ class Tokenizer(ABC):
     def _encode_text(self, text: str) -> list[int]:
         """The ids of a text without U+2581; control tokens written in it are ordinary text."""
 
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text, without BOS; none of them a control id, whatever the text says."""
+    def encode(self, text: str, limit: int | None = None) -> list[int]:
+        """The ids of a text, without BOS; none of them a control id, whatever the text says.
+
+        Args:
+          text: the text.
+          limit: of a text that has more tokens, only the beginning may be encoded, to some number above the limit.
+        """
+        length = len(text) if limit is None else _CHARACTERS_AT_ONCE * limit
+        while length < len(text):
+            ids = self._encode_whole(text[:length])
+            # A cut changes what is beside it: no text has half as many tokens for the text that follows.
+            if limit is not None and len(ids) > 2 * limit:
+                return ids
+            length *= 2
+        return self._encode_whole(text)
+
+    def _encode_whole(self, text: str) -> list[int]:
         first, *others = text.split(_SPACE)
         ids = self._encode_text(first)
         for part in others:
@@ -77,10 +94,13 @@ class Tokenizer(ABC):
             ids += self._encode_text(part)
         return ids
 
-    def encode_with_sentinels(self, text: str) -> Iterator[list[int]]:
-        """The ids of a raw prompt, in which the texts of `SENTINELS` are control tokens, part by part."""
+    def encode_with_sentinels(self, text: str, limit: int | None = None) -> Iterator[list[int]]:
+        """The ids of a raw prompt, in which the texts of `SENTINELS` are control tokens, part by part.
+
+        `limit` is that of each part, as for `encode`.
+        """
         for position, part in enumerate(self._sentinel_pattern.split(text)):
-            yield [self._control[part]] if position % 2 else self.encode(part)
+            yield [self._control[part]] if position % 2 else self.encode(part, limit)
 
     def id_bytes(self, token_id: int) -> bytes:
         """The UTF-8 bytes a token stands for; a part of a character for byte tokens, empty for control tokens."""

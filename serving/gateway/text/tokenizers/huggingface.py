@@ -37,7 +37,9 @@ class HuggingFaceTokenizer(Tokenizer):
                 raise ValueError(f"the added token {token['content']!r} has an id beside the vocabulary.")
 
     def _encode_text(self, text: str) -> list[int]:
-        ids: list[int] = self._tokenizer.encode(text, add_special_tokens=False).ids
+        # As a batch: `encode` holds the interpreter lock, and with it every other thread, for all of a long text.
+        [encoding] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
+        ids: list[int] = encoding.ids
         return ids
 
 
