@@ -1,11 +1,22 @@
 """Rendered prompts, token by token."""
 
+from typing import Literal
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import Reason, ServingError
-from serving.gateway.request import ChatPrompt, ContextFile, FimPrompt, Message, Speaker, TextPrompt, TokenPrompt
+from serving.gateway.request import (
+    ChatPrompt,
+    ContextFile,
+    FimPrompt,
+    Message,
+    Prompt,
+    Speaker,
+    TextPrompt,
+    TokenPrompt,
+)
 from serving.gateway.text.prompts import PromptRenderer, turns
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 
@@ -139,3 +150,47 @@ def test_a_message_out_of_turn_is_named(speakers: tuple[Speaker, ...], field: st
         list(turns([Message(speaker, "x") for speaker in speakers]))
     assert (error.value.reason, error.value.field) == (Reason.INVALID_ARGUMENT, field)
     assert error.value.message.startswith(field)
+
+
+SHORT = 100
+"""A limit, in tokens."""
+UNIT = "x = 1\n"
+LONG_PROMPTS = [
+    pytest.param(ChatPrompt((Message(USER, UNIT), Message(MODEL, UNIT)) * 2000 + (Message(USER, UNIT),)), id="turns"),
+    pytest.param(ChatPrompt((Message(USER, UNIT * 5000),)), id="a turn"),
+    pytest.param(FimPrompt(prefix="", suffix="", context_files=(ContextFile("a", UNIT),) * 5000), id="files"),
+    pytest.param(FimPrompt(prefix=UNIT * 5000, suffix="\n"), id="prefix"),
+    pytest.param(FimPrompt(prefix="a", suffix=UNIT * 5000), id="suffix"),
+    pytest.param(TextPrompt(UNIT * 5000), id="text"),
+    pytest.param(TextPrompt("ax" * 20_000), id="one line"),
+    pytest.param(TextPrompt("<|fim_prefix|>a" * 5000), id="sentinels"),
+]
+
+
+@pytest.mark.parametrize("prompt", LONG_PROMPTS)
+@pytest.mark.parametrize("fim_format", ["psm", "spm"])
+def test_rendering_stops_at_the_context_limit(
+    codegemma: Tokenizer, monkeypatch: pytest.MonkeyPatch, prompt: Prompt, fim_format: Literal["psm", "spm"]
+) -> None:
+    encoded = 0
+    encode = codegemma._encode_text
+
+    def counting(text: str) -> list[int]:
+        nonlocal encoded
+        encoded += len(text)
+        return encode(text)
+
+    monkeypatch.setattr(codegemma, "_encode_text", counting)
+    assert len(PromptRenderer(codegemma, fim_format).render(prompt, SHORT)) > SHORT
+    assert encoded < 40 * SHORT
+
+
+words = st.lists(st.sampled_from(["x = 1\n", "  ", "é", "▁", "aaaaaaaa", "🫨", "\n"]), max_size=40).map("".join)
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=words, limit=st.integers(1, 12))
+def test_a_limit_changes_no_text_that_keeps_it(codegemma: Tokenizer, text: str, limit: int) -> None:
+    whole = codegemma.encode(text)
+    ids = codegemma.encode(text, limit)
+    assert len(ids) > limit if len(whole) > limit else ids == whole

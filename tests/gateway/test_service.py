@@ -15,6 +15,7 @@ from serving.gateway.request import (
     ChatPrompt,
     CodeChunk,
     CodeRequest,
+    ContextFile,
     FimPrompt,
     Message,
     Prompt,
@@ -23,6 +24,7 @@ from serving.gateway.request import (
     TokenPrompt,
     Usage,
 )
+from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
@@ -244,12 +246,59 @@ async def test_a_field_out_of_range_is_named_and_nothing_is_generated(
     assert not backend.requests
 
 
+MANY_TURNS = (Message(Speaker.USER, "x"), Message(Speaker.MODEL, "y")) * 2048 + (Message(Speaker.USER, "z"),)
+TOO_MUCH: list[tuple[dict[str, Any], str, str]] = [
+    ({"stop": ("x",) * 17}, "stop", "stop has 17 texts; at most 16 are allowed."),
+    ({"stop": ("x", "y" * 1025)}, "stop[1]", "stop[1] has 1025 characters; at most 1024 are allowed."),
+    ({"session_id": "x" * 1025}, "session_id", "session_id has 1025 characters; at most 1024 are allowed."),
+    ({"prompt": ChatPrompt(MANY_TURNS)}, "messages", "messages has 4097 messages; at most 4096 are allowed."),
+    (
+        {"prompt": FimPrompt(prefix="x", suffix="", context_files=(ContextFile("", ""),) * 1025)},
+        "context_files",
+        "context_files has 1025 files; at most 1024 are allowed.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("fields", "field", "message"), TOO_MUCH)
+async def test_more_than_anything_looks_at_is_refused_before_all_else(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any], field: str, message: str
+) -> None:
+    monkeypatch.setattr(Router, "route", None)
+    service, request = one_model_service(backend), code_request(**fields)
+    error = await refusal(service, request)
+    assert (error.reason, error.field, error.message) == (Reason.INVALID_ARGUMENT, field, message)
+    with pytest.raises(ServingError, match=message.partition("[")[0]):
+        service.count_tokens(request)
+
+
+class UnreadIds(tuple[int, ...]):
+    """Token ids that nothing but their number may be asked for."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 4 * 2**20
+
+    def __iter__(self) -> Any:
+        raise AssertionError
+
+    __getitem__ = __iter__
+
+
+async def test_token_ids_are_counted_before_anything_looks_at_them(backend: ScriptedBackend) -> None:
+    error = await refusal(one_model_service(backend), code_request(TokenPrompt(UnreadIds())))
+    assert error.reason is Reason.CONTEXT_LENGTH_EXCEEDED
+
+
 async def test_the_limits_themselves_are_allowed(backend: ScriptedBackend):
     for sampling in (
         SamplingParams(temperature=2, top_p=1, top_k=256_000, seed=2**32 - 1, logprobs=20),
         SamplingParams(temperature=0, top_p=1e-6, top_k=0, seed=0, logprobs=0),
     ):
-        request = code_request(sampling=sampling, choices=8, stop=("x",) * 16, max_tokens=1)
+        request = code_request(
+            sampling=sampling, choices=8, stop=("x" * 1024,) * 16, session_id="s" * 1024, max_tokens=1
+        )
         assert len(await answer(one_model_service(backend), request)) >= 9
 
 
