@@ -161,20 +161,15 @@ def _seconds(timeout: Duration) -> float:
 
 async def whole_choices(chunks: AsyncIterable[CodeChunk]) -> tuple[list[Choice], CodeChunk]:
     """All choices of an answer, by index, and its last chunk, which has the usage."""
-    pieces: dict[int, list[CodeChunk]] = {}
+    choices: dict[int, Choice] = {}
+    texts: dict[int, list[str]] = {}
     last = CodeChunk()
     async for last in chunks:
-        pieces.setdefault(last.index, []).append(last)
-    return [choice(_joined(parts)) for _, parts in sorted(pieces.items())], last
-
-
-def _joined(parts: list[CodeChunk]) -> CodeChunk:
-    return CodeChunk(
-        index=parts[0].index,
-        text="".join(part.text for part in parts),
-        logprobs=tuple(token for part in parts for token in part.logprobs),
-        finish_reason=next((part.finish_reason for part in parts if part.finish_reason), None),
-    )
+        texts.setdefault(last.index, []).append(last.text)
+        choices.setdefault(last.index, Choice()).MergeFrom(choice(last))  # piece by piece: there may be many tokens
+    for index, whole in choices.items():
+        whole.text = "".join(texts[index])
+    return [whole for _, whole in sorted(choices.items())], last
 
 
 def choice(chunk: CodeChunk) -> Choice:

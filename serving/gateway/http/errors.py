@@ -1,12 +1,12 @@
 """Errors over HTTP: the OpenAI error body, with a status and headers from the one table."""
 
-import json
 import logging
 import math
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
 
+import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -32,7 +32,7 @@ def json_response(content: object, status: int = HTTPStatus.OK, headers: dict[st
 
 def compact_json(content: object) -> bytes:
     """JSON in UTF-8, without spaces."""
-    return json.dumps(content, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return msgspec.json.encode(content)
 
 
 def error_body(error: ServingError) -> dict[str, object]:

@@ -2,9 +2,13 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable
+from dataclasses import replace
 from typing import Any
 
+from msgspec import Raw
+
+from serving.gateway.http.errors import compact_json
 from serving.gateway.request import CodeChunk, TokenLogprob, Usage
 from serving.gateway.service import ModelInfo
 
@@ -20,17 +24,17 @@ class Writer(ABC):
 
     async def whole(self, chunks: AsyncIterable[CodeChunk]) -> Json:
         """The body of an answer that is sent when it is complete."""
-        choices: dict[int, list[CodeChunk]] = {}
+        choices: dict[int, _Growing] = {}
         usage = Usage()
         last = CodeChunk()
         async for chunk in chunks:
             if chunk.usage:
                 usage, last = chunk.usage, chunk
             else:
-                choices.setdefault(chunk.index, []).append(chunk)
+                choices.setdefault(chunk.index, _Growing()).add(chunk, self._logprobs(chunk))
         return {
             **self._head(last, streamed=False),
-            "choices": [self._choice(_joined(pieces)) for _, pieces in sorted(choices.items())],
+            "choices": [self._choice(each.joined(), each.logprobs()) for _, each in sorted(choices.items())],
             "usage": _usage(usage),
         }
 
@@ -39,7 +43,8 @@ class Writer(ABC):
         async for chunk in chunks:
             head = self._head(chunk, streamed=True)
             if not chunk.usage:
-                yield {**head, "choices": [self._delta(chunk)]} | ({"usage": None} if include_usage else {})
+                choice = self._delta(chunk, self._logprobs(chunk) if chunk.logprobs else None)
+                yield {**head, "choices": [choice]} | ({"usage": None} if include_usage else {})
             elif include_usage:
                 yield {**head, "choices": [], "usage": _usage(chunk.usage)}
 
@@ -56,10 +61,14 @@ class Writer(ABC):
     def _object(self, *, streamed: bool) -> str: ...
 
     @abstractmethod
-    def _choice(self, chunk: CodeChunk) -> Json: ...
+    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json: ...
 
     @abstractmethod
-    def _delta(self, chunk: CodeChunk) -> Json: ...
+    def _delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json: ...
+
+    @abstractmethod
+    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+        """The log probabilities of a piece, in lists that those of the next piece continue."""
 
 
 class CompletionWriter(Writer):
@@ -72,19 +81,17 @@ class CompletionWriter(Writer):
     def _object(self, *, streamed: bool) -> str:
         return "text_completion"
 
-    def _choice(self, chunk: CodeChunk) -> Json:
+    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         return {
             "index": chunk.index,
             "text": chunk.text,
-            "logprobs": self._logprobs(chunk),
+            "logprobs": logprobs,
             "finish_reason": chunk.finish_reason,
         }
 
     _delta = _choice
 
-    def _logprobs(self, chunk: CodeChunk) -> Json | None:
-        if not chunk.logprobs:
-            return None
+    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
         offsets = []
         for logprob in chunk.logprobs:
             offsets.append(self._lengths.setdefault(chunk.index, 0))
@@ -107,21 +114,52 @@ class ChatWriter(Writer):
     def _object(self, *, streamed: bool) -> str:
         return "chat.completion.chunk" if streamed else "chat.completion"
 
-    def _choice(self, chunk: CodeChunk) -> Json:
+    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         message = {"role": "assistant", "content": chunk.text, "refusal": None}
-        return {"index": chunk.index, "message": message, **self._end(chunk)}
+        return {"index": chunk.index, "message": message, **self._end(chunk, logprobs)}
 
-    def _delta(self, chunk: CodeChunk) -> Json:
+    def _delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         delta = {"content": chunk.text} if chunk.index in self._begun else {"role": "assistant", "content": chunk.text}
         self._begun.add(chunk.index)
-        return {"index": chunk.index, "delta": delta, **self._end(chunk)}
+        return {"index": chunk.index, "delta": delta, **self._end(chunk, logprobs)}
 
-    def _end(self, chunk: CodeChunk) -> Json:
-        content = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in chunk.logprobs]
+    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+        tokens = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in chunk.logprobs]
+        return {"content": tokens}
+
+    def _end(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         return {
-            "logprobs": {"content": content, "refusal": None} if content else None,
+            "logprobs": {**logprobs, "refusal": None} if logprobs else None,
             "finish_reason": chunk.finish_reason,
         }
+
+
+class _Growing:
+    """One choice of an answer that is sent when it is complete.
+
+    Its log probabilities, which may be millions, are JSON as soon as they come: neither their objects nor the work to
+    write them pile up.
+    """
+
+    def __init__(self) -> None:
+        self._pieces: list[CodeChunk] = []
+        self._written: dict[str, list[bytes]] = {}
+
+    def add(self, chunk: CodeChunk, logprobs: dict[str, list[Any]]) -> None:
+        """Takes the next piece."""
+        self._pieces.append(replace(chunk, logprobs=()))
+        if chunk.logprobs:
+            for name, items in logprobs.items():
+                self._written.setdefault(name, []).append(compact_json(items)[1:-1])
+
+    def joined(self) -> CodeChunk:
+        """The whole choice, but for its log probabilities."""
+        pieces = self._pieces
+        return replace(pieces[-1], text="".join(piece.text for piece in pieces))
+
+    def logprobs(self) -> dict[str, Raw] | None:
+        """All lists of log probabilities, None without any."""
+        return {name: Raw(b"[%b]" % b",".join(items)) for name, items in self._written.items()} or None
 
 
 def model_object(info: ModelInfo) -> Json:
@@ -137,15 +175,6 @@ def model_object(info: ModelInfo) -> Json:
         "context_length": info.context_length,
         "version": info.version,
     }
-
-
-def _joined(pieces: Sequence[CodeChunk]) -> CodeChunk:
-    return CodeChunk(
-        index=pieces[0].index,
-        text="".join(piece.text for piece in pieces),
-        logprobs=tuple(logprob for piece in pieces for logprob in piece.logprobs),
-        finish_reason=pieces[-1].finish_reason,
-    )
 
 
 def _token(logprob: TokenLogprob) -> Json:
