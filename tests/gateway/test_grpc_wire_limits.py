@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from serving.errors import ServingError
 from serving.gateway.grpc import wire_limits
 from serving.gateway.grpc.wire_limits import MAX_FIELDS, check_fields
-from tests.gateway.grpc_server import failure, grpc_server
+from tests.gateway.grpc_server import failure, fields_at_fault, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 GROUP, END_GROUP = b"\xfb\x3f", b"\xfc\x3f"
@@ -149,3 +149,42 @@ async def test_a_call_with_too_many_fields_is_refused_and_the_next_is_answered(
     assert f"more than {MAX_FIELDS} fields" in (error.details() or "")
     assert not backend.requests
     assert (await CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(prompt="x"))).choices
+
+
+TURN = ChatMessage(role=ChatMessage.ROLE_USER)
+TOO_MANY = [
+    ("Chat", pb.ChatRequest(messages=[TURN] * 4097), "messages", "4097 messages; at most 4096"),
+    (
+        "Complete",
+        pb.CompleteRequest(fim=FimInput(prefix="x", context_files=[ContextFile()] * 1025)),
+        "fim.context_files",
+        "1025 files; at most 1024",
+    ),
+    (
+        "CountTokens",
+        pb.CountTokensRequest(fim=FimInput(prefix="x", context_files=[ContextFile()] * 1025)),
+        "fim.context_files",
+        "1025 files; at most 1024",
+    ),
+    (
+        "Complete",
+        pb.CompleteRequest(prompt="x", generation_config=GenerationConfig(stop_sequences=["x", "y" * 1025])),
+        "generation_config.stop_sequences[1]",
+        "1025 characters; at most 1024",
+    ),
+    (
+        "Complete",
+        pb.CompleteRequest(prompt="x", session_id="s" * 1025),
+        "session_id",
+        "1025 characters; at most 1024",
+    ),
+]
+
+
+@pytest.mark.parametrize(("method", "message", "field", "fault"), TOO_MANY)
+async def test_a_field_with_too_much_is_named(
+    channel: grpc.aio.Channel, method: str, message: Message, field: str, fault: str
+) -> None:
+    error, details = await failure(getattr(CodeAssistServiceStub(channel), method)(message))
+    assert (error.code(), fields_at_fault(details)) == (grpc.StatusCode.INVALID_ARGUMENT, [field])
+    assert error.details() == f"{field} has {fault} are allowed."

@@ -62,6 +62,7 @@ async def fault(client: httpx.AsyncClient, path: str, body: Any) -> tuple[int, s
         ({"prompt": "x", "stop": ["a", 5]}, "stop[1]"),
         ({"prompt": "x", "stop": ""}, "stop[0]"),
         ({"prompt": "x", "stop": ["a"] * 17}, "stop"),
+        ({"prompt": "x", "stop": ["a", "b" * 1025]}, "stop[1]"),
         ({"prompt": "x", "stream": "yes"}, "stream"),
         ({"prompt": "x", "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
         ({"prompt": "x", "timeout": 0}, "timeout"),
@@ -95,6 +96,7 @@ async def test_a_bad_field_of_a_completion_is_named(
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, IMAGE]}]},
             "messages[0].content[1].type",
         ),
+        ({"messages": [0] * 4097}, "messages"),
         ({"messages": [USER], "max_completion_tokens": 0}, "max_completion_tokens"),
         ({"messages": [USER], "max_tokens": 0}, "max_tokens"),
         ({"messages": [USER], "logprobs": 1}, "logprobs"),
@@ -107,6 +109,13 @@ async def test_a_bad_field_of_a_chat_is_named(
 ):
     assert (await fault(client, "chat/completions", body))[::2] == (400, field)
     assert not backend.requests
+
+
+async def test_a_session_id_that_is_too_long_is_named(client: httpx.AsyncClient) -> None:
+    response = await client.post("/v1/completions", json={"prompt": "x"}, headers={"x-session-id": "s" * 1025})
+    error = response.json()["error"]
+    assert (response.status_code, error["param"]) == (400, "x-session-id")
+    assert error["message"] == "x-session-id has 1025 characters; at most 1024 are allowed."
 
 
 @pytest.mark.parametrize(

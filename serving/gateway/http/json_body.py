@@ -39,7 +39,7 @@ class WireObject(BaseModel):
         return schema
 
 
-def AtMost(items: int) -> BeforeValidator:  # noqa: N802 # an annotation, as `Field` is
+def at_most(items: int) -> BeforeValidator:
     """Annotates a list whose items are not looked at if there are more; pydantic's own limit counts checked ones."""
 
     def few(value: object) -> object:

@@ -11,7 +11,7 @@ from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.errors import Reason, ServingError
-from serving.gateway.http.json_body import AtMost, WireObject, read_json
+from serving.gateway.http.json_body import WireObject, at_most, read_json
 from serving.gateway.validation import MAX_MESSAGES
 
 MAX_PROMPTS = 64
@@ -135,7 +135,7 @@ class CompletionBody(GenerationBody):
 class ChatBody(GenerationBody):
     """`POST /v1/chat/completions`."""
 
-    messages: Annotated[list[ChatMessage], AtMost(MAX_MESSAGES)]
+    messages: Annotated[list[ChatMessage], at_most(MAX_MESSAGES)]
     max_completion_tokens: int | None = None
     logprobs: bool = False
     top_logprobs: int | None = None
