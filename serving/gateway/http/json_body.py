@@ -20,6 +20,7 @@ _LISTS = ("list", "tuple", "set", "frozenset")
 
 
 def _failing_fast(schema: Any) -> Any:
+    """The schema with pydantic's `FailFast` on each list, or it would make an error of each wrong item."""
     if isinstance(schema, list):
         return [_failing_fast(part) for part in schema]
     if not isinstance(schema, dict):
