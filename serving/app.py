@@ -18,8 +18,6 @@ from sharding.checkpoint import open_checkpoint
 
 _GATEWAY_CONCURRENCY = 1000
 """Open requests of one Gateway; each is a coroutine that mostly waits, the groups' queues are the real limit."""
-_GATEWAY_ENVIRONMENT = {"RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0"}
-"""Nothing in a Gateway blocks, so it needs no thread beside Ray Serve's own, and requests no way between the two."""
 _HEALTH_CHECK_S = 1.0
 """How long the loss of a process may stay unnoticed; Ray Serve takes 10."""
 _DEREGISTER_S = 0.5
@@ -61,10 +59,19 @@ def application(
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
         max_surge_percent=100,  # the only Gateway must not go before another is there
         health_check_period_s=_HEALTH_CHECK_S,
-        ray_actor_options={"runtime_env": {"env_vars": _GATEWAY_ENVIRONMENT}},
+        ray_actor_options={"runtime_env": {"env_vars": _gateway_environment(config)}},
         graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
     return gateway(Gateway).bind(config, groups, placement)
+
+
+def _gateway_environment(config: ServingConfig) -> dict[str, str]:
+    return {
+        # Nothing in a Gateway blocks: it needs no thread beside Ray Serve's own, and requests no way between the two.
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(config.gateway.max_body_bytes),  # gRPC refuses what is larger unread
+        "GRPC_VERBOSITY": "NONE",  # or its C core writes a line whenever a client compresses
+    }
 
 
 def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:

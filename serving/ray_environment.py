@@ -7,6 +7,11 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy.py
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
+    # Called in every proxy before it makes its servers; those of Gateways and groups call it themselves.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.grpc_server.harden",
+    # The largest message that the proxy takes when no Gateway is on its node: Ray Serve passes on no larger one. The
+    # Gateways' follows gateway.max_body_bytes (serving/app.py).
+    "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(4 * 1024 * 1024),
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a machine busy compiling is slow to start a proxy, not broken
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a lost proxy is seen within 3 s instead of 30
     "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself, and of its agents
@@ -19,3 +24,10 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """What `codegemma serve` and the tests set, unless it is set already."""
+
+ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Besides, for a service of one machine that answers on loopback: Ray's processes listen there as well.
+
+The variable is Ray's own for laptops, whose firewalls ask about every program that listens. With 0 a node's address is
+127.0.0.1, and what Ray starts listens there.
+"""

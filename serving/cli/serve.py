@@ -19,9 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.config import Role
-from serving.gateway.access import access_for
+from serving.gateway.access import access_for, is_loopback
 from serving.keys import KeyFileError
-from serving.ray_environment import RAY_ENVIRONMENT
+from serving.ray_environment import ONE_MACHINE, RAY_ENVIRONMENT
 
 _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
@@ -96,7 +96,8 @@ def serve(
 
 def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.Event) -> int:
     """Start, wait until interrupted. Returns an exit status if the service failed to start."""
-    os.environ.update(RAY_ENVIRONMENT | os.environ)
+    on_loopback = ONE_MACHINE if is_loopback(file.http_address[0]) else {}
+    os.environ.update(RAY_ENVIRONMENT | on_loopback | os.environ)
     with console.status("Starting Ray"):
         import ray
 

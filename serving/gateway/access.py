@@ -58,13 +58,13 @@ class OpenAccess:
 class LocalAccess:
     """Everybody on this machine may ask for everything, for whom they say: for a service that listens on 127.0.0.1.
 
-    Beside that address, Ray Serve has each Gateway listen for gRPC at a port of its own, on every interface. HAProxy
-    comes to it over loopback; who comes to it from elsewhere went around HAProxy.
+    Beside that address, Ray Serve has each Gateway listen for gRPC at a port of its own, on every interface unless
+    Ray's own address is loopback. HAProxy comes to it over loopback; who comes from elsewhere went around HAProxy.
     """
 
     def caller(self, authorization: str, api_key: str, tenant: str, grpc_peer: str | None = None) -> Caller:
         """As `Access.caller`."""
-        if grpc_peer is not None and not _is_loopback(grpc_peer):
+        if grpc_peer is not None and not is_loopback(grpc_peer):
             raise ServingError(
                 Reason.UNAUTHENTICATED,
                 "This service answers its own machine alone. To have it answer others, set gateway.keys_file there and "
@@ -111,7 +111,7 @@ def access_for(gateway: GatewayConfig, host: str) -> Access:
     """
     if gateway.keys_file is not None:
         return KeyAccess(gateway.keys_file)
-    if not gateway.anyone and not _is_loopback(host):
+    if not gateway.anyone and not is_loopback(host):
         raise ValueError(
             f"gateway.keys_file is not set, and the service listens on {host!r}, which other machines reach. Make a "
             "key file with `codegemma keys create` and name it there; or listen on 127.0.0.1; or set gateway.anyone: "
@@ -129,7 +129,8 @@ def _tenant_owner(tenant: str) -> str:
     return f"tenant:{tenant}"
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches an address: an IP address or a host name."""
     try:
         address = ip_address(host)
     except ValueError:

@@ -13,6 +13,7 @@ from serving.config import GatewayConfig
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.grpc.servicers import add_services
 from serving.gateway.service import CodeService
+from serving.grpc_server import harden
 
 CONFIG = GatewayConfig(max_body_bytes=100_000)
 
@@ -20,7 +21,8 @@ CONFIG = GatewayConfig(max_body_bytes=100_000)
 @asynccontextmanager
 async def grpc_server(service: CodeService) -> AsyncIterator[str]:
     """Serves for as long as the block runs; yields HOST:PORT."""
-    server = grpc.aio.server()
+    harden()
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", CONFIG.max_body_bytes)])
     add_services(GrpcService(service, CONFIG), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

@@ -457,7 +457,7 @@ ELSEWHERE = ["ipv4:10.0.0.7:4", "ipv6:%5Bfe80::1%25eth0%5D:4", "ipv6:[2001:db8::
 async def test_without_keys_grpc_from_elsewhere_is_refused(backend: ScriptedBackend, peer: str) -> None:
     """Ray Serve has a Gateway listen for gRPC on every interface, wherever the service listens."""
     context = CallFrom(peer)
-    await GrpcService(local_service(backend, GatewayConfig()), GatewayConfig()).ListModels(ListModelsRequest(), context)
+    await GrpcService(local_service(backend, GatewayConfig()), GatewayConfig()).ListModels(b"", context)
     if peer in HERE:
         assert context.code is None
     else:
@@ -468,7 +468,7 @@ async def test_without_keys_grpc_from_elsewhere_is_refused(backend: ScriptedBack
 @pytest.mark.parametrize("peer", ELSEWHERE)
 async def test_where_anyone_may_ask_grpc_answers_from_everywhere(backend: ScriptedBackend, peer: str) -> None:
     context, gateway = CallFrom(peer), GatewayConfig(anyone=True)
-    await GrpcService(local_service(backend, gateway), gateway).ListModels(ListModelsRequest(), context)
+    await GrpcService(local_service(backend, gateway), gateway).ListModels(b"", context)
     assert context.code is None
 
 

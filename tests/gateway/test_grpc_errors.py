@@ -120,7 +120,9 @@ async def test_a_failed_stream_has_its_status_before_its_last_message(service, b
 
     backend.error = ServingError(Reason.UNAVAILABLE, "The group was lost. Try again.")
     context = Context()
-    stream = GrpcService(service, CONFIG).StreamComplete(pb.StreamCompleteRequest(prompt="p"), context)
+    stream = GrpcService(service, CONFIG).StreamComplete(
+        pb.StreamCompleteRequest(prompt="p").SerializeToString(), context
+    )
     codes = [(part.choice.text, context.code) async for part in stream]
     assert codes == [("done", None), ("", grpc.StatusCode.UNAVAILABLE)]
 
@@ -161,10 +163,37 @@ async def test_a_message_over_the_limit_is_refused(backend, code):
         code.CountTokens(pb.CountTokensRequest(prompt=prompt)),
     )
     for call in calls:
-        error, details = await failure(call)
-        assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
-        assert details[ErrorInfo].reason == "BODY_TOO_LARGE"
-        assert "100000" in error.details(), "the limit"
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            await (anext(aiter(call)) if hasattr(call, "__aiter__") else call)
+        assert raised.value.code() is WIRE_ERRORS[Reason.BODY_TOO_LARGE].grpc_code
+        assert "100000" in raised.value.details(), "the limit"
+    assert not backend.requests
+
+
+async def test_a_message_over_the_limit_is_refused_too_if_ray_serves_proxy_passed_it_on(service, backend):
+    class Context:
+        code = None
+        details = ""
+
+        def peer(self):
+            return "ipv4:127.0.0.1:4"
+
+        def invocation_metadata(self):
+            return ()
+
+        def set_code(self, code):
+            self.code = code
+
+        def set_details(self, details):
+            self.details = details
+
+        def set_trailing_metadata(self, trailing_metadata):
+            pass
+
+    context = Context()
+    await GrpcService(service, CONFIG).Complete(pb.CompleteRequest(prompt="a" * 100_000).SerializeToString(), context)
+    assert context.code is WIRE_ERRORS[Reason.BODY_TOO_LARGE].grpc_code
+    assert "100000" in context.details
     assert not backend.requests
 
 

@@ -222,7 +222,9 @@ async def test_closing_the_method_amid_a_message_ends_its_generation(service, ba
             pass
 
     backend.pause_at = 1
-    method = GrpcService(service, CONFIG).StreamComplete(pb.StreamCompleteRequest(prompt="p"), Context())
+    method = GrpcService(service, CONFIG).StreamComplete(
+        pb.StreamCompleteRequest(prompt="p").SerializeToString(), Context()
+    )
     assert (await anext(method)).choice.text
     assert backend.running == 1
     await method.aclose()

@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from serving.config import GatewayConfig, Role
+from serving.gateway.grpc import standard
 from serving.gateway.service import CodeService
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
@@ -86,6 +87,28 @@ async def test_watching_tells_the_status_and_stays_open_until_the_client_leaves(
     assert not call.done()
     call.cancel()
     assert await call.code() is grpc.StatusCode.CANCELLED
+
+
+async def test_streams_that_need_no_key_do_not_take_the_places_of_requests(channel, monkeypatch):
+    monkeypatch.setattr(standard, "_MAX_STREAMS", 2)
+    health, reflection = HealthStub(channel), ServerReflectionStub(channel)
+    watching = health.Watch(HealthCheckRequest())
+    assert (await watching.read()).status == HealthCheckResponse.SERVING
+    reflecting = reflection.ServerReflectionInfo()
+    await reflecting.write(ServerReflectionRequest(list_services=""))
+    assert (await reflecting.read()).list_services_response.service
+    for refused in (health.Watch(HealthCheckRequest()), reflection.ServerReflectionInfo()):
+        with pytest.raises(grpc.aio.AioRpcError) as raised:
+            while await refused.read():
+                pass
+        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await health.Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
+    await reflecting.done_writing()
+    assert await reflecting.code() is grpc.StatusCode.OK
+    again = health.Watch(HealthCheckRequest())
+    assert (await again.read()).status == HealthCheckResponse.SERVING
+    for call in (watching, again):
+        call.cancel()
 
 
 def call_by_reflection_alone(target):

@@ -133,6 +133,8 @@ def test_grpc(channel: grpc.Channel, name: str) -> None:
     with pytest.raises(grpc.RpcError) as failed:
         _complete(channel)(CASES[name].grpc, timeout=60)
     assert failed.value.code() == WIRE_ERRORS[reason].grpc_code
+    if reason is Reason.BODY_TOO_LARGE:
+        return  # gRPC's own answer
     _check_message(failed.value.details(), field)
     info, violation = ErrorInfo(), BadRequest()
     for detail in rpc_status.from_call(failed.value).details:

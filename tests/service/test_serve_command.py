@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import openai
+import psutil
 import pytest
 
 from tests.service.serve_process import COMMAND, Server
@@ -28,13 +29,14 @@ class Started:
 
     url: str
     output: str
+    pid: int
 
 
 @pytest.fixture(scope="module")
 def started() -> Iterator[Started]:
     with Server() as server:
         output = server.output_until("Ctrl-C drains")
-        yield Started(f"http://127.0.0.1:{server.http_port}", output)
+        yield Started(f"http://127.0.0.1:{server.http_port}", output, server.process.pid)
         server.ends_well_by(signal.SIGINT)  # a test of its own would end the service for those that come after it
 
 
@@ -72,6 +74,18 @@ def test_the_printed_example_works_as_it_is(started: Started, what: str) -> None
     command = re.split(r"\n\n", started.output.split(f"Complete by {what}:\n\n")[1])[0]
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=120, check=True)
     assert "return" in done.stdout
+
+
+def test_it_listens_on_loopback_alone(started: Started) -> None:
+    names = {process.pid: process.name() for process in psutil.Process(started.pid).children(recursive=True)}
+    elsewhere = {
+        (names[each.pid], each.laddr)
+        for each in psutil.net_connections("tcp")
+        if each.pid in names
+        and each.status == psutil.CONN_LISTEN
+        and each.laddr.ip.removeprefix("::ffff:") != "127.0.0.1"
+    }
+    assert {name for name, _ in elsewhere} <= {"haproxy"}, elsewhere  # its configuration has tests of its own
 
 
 def test_complete_works_from_the_terminal(started: Started, tmp_path: Path) -> None:

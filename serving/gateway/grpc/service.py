@@ -16,10 +16,14 @@ from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.access import Caller
 from serving.gateway.grpc import messages
-from serving.gateway.grpc.errors import GrpcContext, answering, check_call, from_metadata, peer_address
+from serving.gateway.grpc.call import Call, GrpcContext, answering, from_metadata, peer_address
 from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService
+from serving.grpc_server import MalformedMessage
+
+type Received = bytes | MalformedMessage
+"""A request's message as it came."""
 
 
 class GrpcService(StandardServices):
@@ -34,63 +38,65 @@ class GrpcService(StandardServices):
         self._service = service
         self._config = config
 
-    async def Complete(self, request: pb.CompleteRequest, grpc_context: GrpcContext) -> pb.CompleteResponse:
+    async def Complete(self, data: Received, grpc_context: GrpcContext) -> pb.CompleteResponse:
         """Completes code."""
-        return await self._whole(request, grpc_context, pb.CompleteResponse)
+        return await self._whole(pb.CompleteRequest, data, grpc_context, pb.CompleteResponse)
 
     async def StreamComplete(
-        self, request: pb.StreamCompleteRequest, grpc_context: GrpcContext
+        self, data: Received, grpc_context: GrpcContext
     ) -> AsyncGenerator[pb.StreamCompleteResponse, None]:
         """Completes code, as it is generated."""
-        async with aclosing(self._parts(request, grpc_context, pb.StreamCompleteResponse)) as parts:
+        parts = self._parts(pb.StreamCompleteRequest, data, grpc_context, pb.StreamCompleteResponse)
+        async with aclosing(parts):
             async for part in parts:
                 yield part
 
-    async def Chat(self, request: pb.ChatRequest, grpc_context: GrpcContext) -> pb.ChatResponse:
+    async def Chat(self, data: Received, grpc_context: GrpcContext) -> pb.ChatResponse:
         """Answers a conversation."""
-        return await self._whole(request, grpc_context, pb.ChatResponse)
+        return await self._whole(pb.ChatRequest, data, grpc_context, pb.ChatResponse)
 
     async def StreamChat(
-        self, request: pb.StreamChatRequest, grpc_context: GrpcContext
+        self, data: Received, grpc_context: GrpcContext
     ) -> AsyncGenerator[pb.StreamChatResponse, None]:
         """Answers a conversation, as the answer is generated."""
-        async with aclosing(self._parts(request, grpc_context, pb.StreamChatResponse)) as parts:
+        parts = self._parts(pb.StreamChatRequest, data, grpc_context, pb.StreamChatResponse)
+        async with aclosing(parts):
             async for part in parts:
                 yield part
 
-    async def CountTokens(self, request: pb.CountTokensRequest, grpc_context: GrpcContext) -> pb.CountTokensResponse:
+    async def CountTokens(self, data: Received, grpc_context: GrpcContext) -> pb.CountTokensResponse:
         """Counts the tokens of a prompt."""
-        with answering(grpc_context, request) as request_id:
-            caller = self._admit(request, grpc_context)
+        with answering(grpc_context) as call:
+            caller, request = self._admit(pb.CountTokensRequest, data, call, grpc_context)
             with self._reading():
-                counting = messages.counting_request(request, request_id)
+                counting = messages.counting_request(request, call.request_id)
             code_request = replace(counting, tenant=caller.tenant, roles=caller.roles)
             # In a thread: a long prompt takes a while, in which other requests go on.
             tokens, model = await asyncio.to_thread(self._service.count_tokens, code_request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
 
-    async def ListModels(self, request: ListModelsRequest, grpc_context: GrpcContext) -> ListModelsResponse:
+    async def ListModels(self, data: Received, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
-        with answering(grpc_context, request):
-            self._admit(request, grpc_context)
+        with answering(grpc_context) as call:
+            self._admit(ListModelsRequest, data, call, grpc_context)
             return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
         return ListModelsResponse()
 
-    async def GetModel(self, request: GetModelRequest, grpc_context: GrpcContext) -> GetModelResponse:
+    async def GetModel(self, data: Received, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
-        with answering(grpc_context, request):
-            self._admit(request, grpc_context)
+        with answering(grpc_context) as call:
+            _, request = self._admit(GetModelRequest, data, call, grpc_context)
             if not request.model:
                 raise ServingError(Reason.INVALID_ARGUMENT, "model is empty. Name a model.", field="model")
             return GetModelResponse(model=messages.model(self._service.model(request.model)))
         return GetModelResponse()
 
     async def _whole[R: (pb.CompleteResponse, pb.ChatResponse)](
-        self, message: messages.GenerationMessage, context: GrpcContext, response: type[R]
+        self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> R:
-        with answering(context, message) as request_id:
-            request = self._generation_request(message, request_id, context)
+        with answering(context) as call:
+            request = self._generation_request(kind, data, call, context)
             async with aclosing(self._service.generate(request)) as chunks:
                 choices, last = await messages.whole_choices(chunks)
             return response(
@@ -98,15 +104,15 @@ class GrpcService(StandardServices):
                 model=last.model,
                 model_version=last.model_version,
                 usage=messages.usage(last.usage or Usage()),
-                request_id=request_id,
+                request_id=call.request_id,
             )
         return response()
 
     async def _parts[R: (pb.StreamCompleteResponse, pb.StreamChatResponse)](
-        self, message: messages.GenerationMessage, context: GrpcContext, response: type[R]
+        self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> AsyncGenerator[R, None]:
-        with answering(context, message) as request_id:
-            request = self._generation_request(message, request_id, context)
+        with answering(context) as call:
+            request = self._generation_request(kind, data, call, context)
             async with (
                 aclosing(self._service.generate(request)) as chunks,
                 aclosing(_with_usage_at_the_end(chunks)) as pieces,
@@ -117,20 +123,20 @@ class GrpcService(StandardServices):
                         model=chunk.model,
                         model_version=chunk.model_version,
                         usage=messages.usage(chunk.usage) if chunk.usage else None,
-                        request_id=request_id,
+                        request_id=call.request_id,
                     )
             return
         yield response()
 
     def _generation_request(
-        self, message: messages.GenerationMessage, request_id: str, context: GrpcContext
+        self, kind: type[messages.GenerationMessage], data: Received, call: Call, context: GrpcContext
     ) -> CodeRequest:
-        caller = self._admit(message, context)
+        caller, message = self._admit(kind, data, call, context)
         with self._reading():
-            request = messages.generation_request(message, request_id)
+            request = messages.generation_request(message, call.request_id)
         return replace(
             request,
-            session_id=message.session_id or from_metadata(context, "x-session-id", "session_id"),
+            session_id=message.session_id or from_metadata(context, "x-session-id"),
             tenant=caller.tenant,
             owner=caller.owner,
             roles=caller.roles,
@@ -141,19 +147,12 @@ class GrpcService(StandardServices):
     async def _is_ready(self) -> bool:
         return (await self._service.health()).ready
 
-    def _admit(self, message: Message, context: GrpcContext) -> Caller:
-        """Who calls, with a message that can be read and is not too large."""
+    def _admit[M: Message](self, kind: type[M], data: Received, call: Call, context: GrpcContext) -> tuple[Caller, M]:
+        """Who calls and, once that is known, the message."""
         keys = from_metadata(context, "authorization"), from_metadata(context, "x-api-key")
         with self._reading():
             caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"), peer_address(context))
-            check_call(context, message)
-            size, limit = message.ByteSize(), self._config.max_body_bytes
-            if size > limit:
-                raise ServingError(
-                    Reason.BODY_TOO_LARGE,
-                    f"The request has {size} bytes; the limit is {limit}. Send less of the files.",
-                )
-        return caller
+            return caller, call.message(kind, data, self._config.max_body_bytes)
 
     def _reading(self) -> AbstractContextManager[None]:
         return self._service.records.reading("grpc")

@@ -4,8 +4,8 @@
 # ruff: noqa: N802
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
+from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import grpc
@@ -20,7 +20,9 @@ from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined] # the type
 from grpc_reflection.v1alpha import reflection
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
-from serving.gateway.grpc.errors import GrpcContext, answering, check_call
+from serving.errors import Reason, ServingError
+from serving.gateway.grpc.call import Call, GrpcContext, answering
+from serving.grpc_server import MESSAGE_TIMEOUT_S, MalformedMessage
 
 _SERVICES = (
     "codegemma.v1.CodeAssistService",
@@ -31,6 +33,8 @@ _SERVICES = (
 _HEALTH_NAMES = ("", *_SERVICES)
 """What can be asked about; the empty name is the server as a whole."""
 _WATCH_PERIOD_S = 1.0
+_MAX_STREAMS = 100
+"""Open at once of `Watch` and reflection, which need no key: they must not take the places of requests."""
 
 
 class StandardServices:
@@ -39,13 +43,14 @@ class StandardServices:
     def __init__(self, is_ready: Callable[[], Awaitable[bool]]) -> None:
         """`is_ready` says whether requests can be answered now."""
         self._is_ready = is_ready
+        self._streams = 0
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
         self._reflection: Any = reflection.aio.ReflectionServicer(_SERVICES, _pool())
 
-    async def Check(self, request: HealthCheckRequest, grpc_context: GrpcContext) -> HealthCheckResponse:
+    async def Check(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthCheckResponse:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
-        with answering(grpc_context, request):
-            check_call(grpc_context, request)
+        with answering(grpc_context) as call:
+            request = call.message(HealthCheckRequest, data)
             if request.service not in _HEALTH_NAMES:
                 grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
                 grpc_context.set_details(f"There is no such service. Ask for one of {', '.join(_SERVICES)}, or none.")
@@ -53,40 +58,53 @@ class StandardServices:
             return await self._health(request.service)
         return HealthCheckResponse()
 
-    async def List(self, request: HealthListRequest, grpc_context: GrpcContext) -> HealthListResponse:
+    async def List(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthListResponse:
         """Which services serve."""
-        with answering(grpc_context, request):
-            check_call(grpc_context, request)
+        with answering(grpc_context) as call:
+            call.message(HealthListRequest, data)
             return HealthListResponse(statuses={name: await self._health(name) for name in _HEALTH_NAMES})
         return HealthListResponse()
 
     async def Watch(
-        self, request: HealthCheckRequest, grpc_context: GrpcContext
+        self, data: bytes | MalformedMessage, grpc_context: GrpcContext
     ) -> AsyncGenerator[HealthCheckResponse, None]:
         """Whether a service serves, now and at every change, until the client or the server ends the call."""
-        with answering(grpc_context, request):
-            check_call(grpc_context, request)
+        with answering(grpc_context) as call:
+            request = call.message(HealthCheckRequest, data)
             last: HealthCheckResponse | None = None
-            while True:
-                health = await self._health(request.service)
-                if health != last:
-                    yield health
-                last = health
-                await asyncio.sleep(_WATCH_PERIOD_S)
+            with self._stream():
+                while True:
+                    health = await self._health(request.service)
+                    if health != last:
+                        yield health
+                    last = health
+                    await asyncio.sleep(_WATCH_PERIOD_S)
         yield HealthCheckResponse()
 
     async def ServerReflectionInfo(
-        self, requests: AsyncIterable[ServerReflectionRequest], grpc_context: GrpcContext
+        self, requests: AsyncIterable[bytes], grpc_context: GrpcContext
     ) -> AsyncGenerator[ServerReflectionResponse, None]:
         """Describes this server's services to clients that do not have the .proto files."""
-        with answering(grpc_context, requests):
-            async with aclosing(
-                self._reflection.ServerReflectionInfo(_checked(requests, grpc_context), grpc_context)
-            ) as responses:
-                async for response in responses:
-                    yield response
+        with answering(grpc_context) as call:
+            responses = self._reflection.ServerReflectionInfo(_read(requests, call), grpc_context)
+            with self._stream():
+                async with aclosing(responses):
+                    async for response in responses:
+                        yield response
             return
         yield ServerReflectionResponse()
+
+    @contextmanager
+    def _stream(self) -> Iterator[None]:
+        """Counts a stream that needs no key while it is open."""
+        if self._streams >= _MAX_STREAMS:
+            explanation = f"{_MAX_STREAMS} streams of health and reflection are open, the limit here. Try again."
+            raise ServingError(Reason.OVERLOADED, explanation)
+        self._streams += 1
+        try:
+            yield
+        finally:
+            self._streams -= 1
 
     async def _health(self, service: str) -> HealthCheckResponse:
         if service not in _HEALTH_NAMES:
@@ -95,12 +113,16 @@ class StandardServices:
         return HealthCheckResponse(status=HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING)
 
 
-async def _checked(
-    requests: AsyncIterable[ServerReflectionRequest], context: GrpcContext
-) -> AsyncGenerator[ServerReflectionRequest, None]:
-    async for request in requests:
-        check_call(context, request)
-        yield request
+async def _read(requests: AsyncIterable[bytes], call: Call) -> AsyncGenerator[ServerReflectionRequest, None]:
+    """The requests of a stream, which ends when none comes for a while."""
+    incoming = aiter(requests)
+    with suppress(TimeoutError):
+        while True:
+            async with asyncio.timeout(MESSAGE_TIMEOUT_S):
+                data = await anext(incoming, None)
+            if data is None:
+                return
+            yield call.message(ServerReflectionRequest, data)
 
 
 def _pool() -> descriptor_pool.DescriptorPool:

@@ -1,0 +1,133 @@
+"""One gRPC call: who is at its other end, what it is named, its message, and how it ends."""
+
+import logging
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+from urllib.parse import unquote
+
+import grpc
+from google.protobuf.message import DecodeError, Message
+
+from serving.errors import Reason, ServingError
+from serving.gateway.grpc.errors import STATUS_KEY, rich_status
+from serving.gateway.grpc.wire_limits import check_fields
+from serving.grpc_server import MalformedMessage
+from serving.request_id import REQUEST_ID_HEADER, is_request_id, request_id_of
+
+_log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
+
+
+class GrpcContext(Protocol):
+    """What the methods use of a call: Ray Serve's `RayServegRPCContext` has it, and so has `grpc.aio`'s context."""
+
+    def peer(self) -> str: ...
+
+    def invocation_metadata(self) -> Iterable[tuple[str, str | bytes]] | None: ...
+
+    def set_code(self, code: grpc.StatusCode) -> None: ...
+
+    def set_details(self, details: str) -> None: ...
+
+    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str | bytes]]) -> None: ...
+
+
+class Call:
+    """A call and its name.
+
+    Attributes:
+      request_id: what the client gets back in the trailing metadata: what it sent in the message or the metadata, if
+        it may, or else one made here.
+    """
+
+    def __init__(self, context: GrpcContext) -> None:
+        self._context = context
+        self._named = from_metadata(context, REQUEST_ID_HEADER)
+        self.request_id = request_id_of(self._named)
+        self._answer_with_request_id()
+
+    def message[M: Message](self, kind: type[M], data: bytes | MalformedMessage, max_bytes: int | None = None) -> M:
+        """The request's message, which may name the call anew.
+
+        Args:
+          kind: the method's request type.
+          data: as it came.
+          max_bytes: of its data. A server whose limit this is has refused larger ones before.
+
+        Raises:
+          ServingError: MALFORMED_BODY; BODY_TOO_LARGE; INVALID_ARGUMENT for a request id that nobody may have.
+        """
+        if isinstance(data, MalformedMessage):
+            raise ServingError(Reason.MALFORMED_BODY, f"The request is not one message: {data.fault}. Send one.")
+        if max_bytes is not None and len(data) > max_bytes:
+            raise ServingError(
+                Reason.BODY_TOO_LARGE,
+                f"The request has {len(data)} bytes; the limit is {max_bytes}. Send less of the files.",
+            )
+        check_fields(data, kind.DESCRIPTOR)
+        try:
+            message = kind.FromString(data)
+        except DecodeError as error:
+            raise ServingError(
+                Reason.MALFORMED_BODY,
+                f"The request is not a message of the method's type: {error}. "
+                "Send one that was serialised from the .proto files of this server; strings have to be UTF-8.",
+            ) from None
+        named = getattr(message, "request_id", "") or self._named
+        if named and not is_request_id(named):
+            raise ServingError(
+                Reason.INVALID_ARGUMENT,
+                f"request_id has {len(named)} characters, and more than 128 or one that could be taken for another "
+                "part of a log line. Send 1 to 128 ASCII letters, digits and any of . _ ~ : / + @ -, or none.",
+                field="request_id",
+            )
+        if named:
+            self.request_id = named
+            self._answer_with_request_id()
+        return message
+
+    def fail(self, error: ServingError) -> None:
+        """Makes the error the call's status."""
+        status = rich_status(error)
+        self._context.set_code(error.wire.grpc_code)
+        self._context.set_details(status.message)
+        self._context.set_trailing_metadata(
+            [(REQUEST_ID_HEADER, self.request_id), (STATUS_KEY, status.SerializeToString())]
+        )
+
+    def _answer_with_request_id(self) -> None:
+        self._context.set_trailing_metadata([(REQUEST_ID_HEADER, self.request_id)])
+
+
+@contextmanager
+def answering(context: GrpcContext) -> Iterator[Call]:
+    """Turns what goes wrong in a call into its status; nothing is raised but cancellation.
+
+    The handler has to return normally after an error: Ray Serve drops the details of one that raises.
+    """
+    call = Call(context)
+    try:
+        yield call
+    except ServingError as error:
+        call.fail(error)
+    except Exception:
+        _log.exception("Request %s failed.", call.request_id)
+        explanation = f"The server failed on this request. Its log says more under the request id {call.request_id}."
+        call.fail(ServingError(Reason.INTERNAL, explanation))
+
+
+def from_metadata(context: GrpcContext, key: str) -> str:
+    """The value of a metadata key, or an empty string if the client did not send it."""
+    return next(
+        (value for sent, value in context.invocation_metadata() or () if sent == key and isinstance(value, str)), ""
+    )
+
+
+def peer_address(context: GrpcContext) -> str:
+    """The IP address at the other end of the call's connection; empty for one that has none, as a Unix socket.
+
+    gRPC writes `ipv4:127.0.0.1:5000`, and `ipv6:[::1]:5000` with the brackets as %5B and %5D
+    (https://github.com/grpc/grpc/blob/master/doc/naming.md).
+    """
+    family, _, address = unquote(context.peer()).partition(":")
+    return address.rpartition(":")[0].strip("[]") if family in ("ipv4", "ipv6") else ""
