@@ -4,6 +4,7 @@ from functools import partial
 from typing import Any
 
 from ray import serve
+from ray._private.worker import global_worker
 from ray.serve.context import _get_global_client as get_global_client
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
@@ -17,11 +18,15 @@ from serving.gateway.groups.pool import GroupPool
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
 from serving.gateway.records import RequestRecords
+from serving.gateway.self_check import Ports, SelfCheck
 from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
+from serving.grpc_server import harden
 from serving.telemetry.recorder import RayRecorder
 from serving.telemetry.tracing import flush_tracing, start_tracing
+
+harden()  # here, as Ray Serve makes a replica's first gRPC server once it has read the replica's class
 
 
 @serve.ingress()
@@ -51,13 +56,19 @@ class Gateway(GrpcService):
         self._config = config.gateway
         access = access_for(config.gateway, _http_host())
         self._pools = pools
+        self._self_check = SelfCheck()
         self._records = RequestRecords(RayRecorder(), config.models)
         self._service = CodeService(models, config.gateway, config.routing, access, self._records)
         GrpcService.__init__(self, self._service, config.gateway)
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second; a Gateway is healthy when it answers, so it tells the metrics how it is."""
+        """Called by Ray Serve every second; tells the metrics how the Gateway is.
+
+        Raises:
+          RuntimeError: one of its ports does not answer. Ray Serve replaces a Gateway of which it hears that often.
+        """
         self._records.report(self._pools)
+        await self._self_check.check(_ports())
 
     def __del__(self) -> None:
         """Called by Ray Serve when the last request has ended: the process is killed next."""
@@ -72,3 +83,15 @@ def _http_host() -> str:
     client = get_global_client()
     assert client is not None  # or it would have raised
     return str(client.http_config.host)
+
+
+def _ports() -> Ports:
+    """Where this replica listens. Ray Serve keeps that to itself: these are attributes of its own."""
+    replica = global_worker.actors[global_worker.actor_id]._replica_impl
+    host = _http_host()
+    if host in ("0.0.0.0", "::"):
+        host = "127.0.0.1"
+    return Ports(
+        http=f"{f'[{host}]' if ':' in host else host}:{replica._http_port}" if replica._http_port else None,
+        grpc=f"127.0.0.1:{replica._grpc_port}" if replica._grpc_port else None,
+    )
