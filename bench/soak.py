@@ -22,10 +22,10 @@ from ray import serve
 
 from bench.cluster import Addresses, cluster
 from bench.mixed_load import KINDS, MixedClients, mixed_clients, until
-from bench.processes import service_processes
 from bench.table import markdown
 from serving.app import build
 from serving.engine.engine import EngineStats
+from serving.supervision.processes import service_processes
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 _APP, _MODELS = "soak", ("fim", "chat")

@@ -6,7 +6,11 @@ import signal
 import socket
 import sys
 import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -22,6 +26,9 @@ from serving.config import Role
 from serving.gateway.access import access_for, is_loopback
 from serving.keys import KeyFileError
 from serving.ray_environment import ONE_MACHINE, RAY_ENVIRONMENT
+from serving.supervision.memory import wait_for_memory
+from serving.supervision.processes import adopt_orphans, end_processes, service_processes
+from serving.supervision.watch import FOUNDATION, Watch
 
 _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
@@ -30,6 +37,11 @@ _TERMS = (
 _LOGS = "/tmp/ray/session_latest/logs/serve"
 _HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again. Logs: /tmp/ray/session_latest"
 _POLL_S = 0.2
+_PATIENCE_S = 30.0
+"""And twice the time of the first start: how long a service may have all its processes and not answer."""
+_DRAIN_S = 45.0
+"""For Ray Serve to end; it gives itself 30 s."""
+_SHUTDOWN_S = 15.0
 _METRICS_PORT = 9464
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
 _GRPC_KEY = ', metadata=[("authorization", "Bearer \'$CODEGEMMA_API_KEY\'")]'
@@ -84,18 +96,29 @@ def serve(
         raise typer.Exit(2) from None
     console.print(_TERMS, style="dim", highlight=False)
     signal.signal(signal.SIGTERM, _as_interrupt)
+    adopt_orphans()
+    environment = dict(os.environ)
     ready = threading.Event()
     try:
         code = _run(file, metrics_port, console, ready)
+        if ready.is_set():
+            _start_anew(console, environment)
     except KeyboardInterrupt:
         code = 0
     finally:
-        _stop(console, drain=ready.is_set())
+        is_clean = _stop(console, drain=ready.is_set())
+    if not is_clean:
+        os._exit(code)  # when the interpreter ends, Ray waits once more for what is lost
     raise typer.Exit(code)
 
 
 def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.Event) -> int:
-    """Start, wait until interrupted. Returns an exit status if the service failed to start."""
+    """Start, then supervise until interrupted.
+
+    Returns:
+      1 if the service failed to start; 0 if it was ready and has to be started anew.
+    """
+    started = time.monotonic()
     on_loopback = ONE_MACHINE if is_loopback(file.http_address[0]) else {}
     os.environ.update(RAY_ENVIRONMENT | on_loopback | os.environ)
     with console.status("Starting Ray"):
@@ -118,6 +141,8 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
             console.print(f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_HASTY}", highlight=False)
             return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own
+        # Ray prints a page for each process that it loses; the watch says it in a line, and Ray's logs have the page.
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
         importing.join()
         from ray import serve as ray_serve
 
@@ -126,14 +151,30 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
             grpc_options=dict(file.grpc_options),
             logging_config=dict(file.logging_config),
         )
+    from serving.supervision.probe import Probe
+    from serving.supervision.supervise import supervise
+
     failure = _deploy(file, console)
     if failure is not None:
         console.print(f"[red]error:[/] the service did not start.\n{escape(failure)}\nLogs: {_LOGS}", highlight=False)
         return 1
     ready.set()
     _print_ready(file, metrics_port, Console())
-    threading.Event().wait()  # until a signal raises KeyboardInterrupt
+    probe = Probe(file.http_address, file.grpc_address)
+    patience_s = _PATIENCE_S + 2 * (time.monotonic() - started)
+    supervise(probe, Watch(patience_s), partial(_say, console))  # until a signal raises KeyboardInterrupt
     return 0
+
+
+def _start_anew(console: Console, environment: Mapping[str, str]) -> None:
+    """Become a new `codegemma serve`, once nothing is left of this one. Does not return."""
+    end_processes()
+    wait_for_memory(partial(_say, console))
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
+
+
+def _say(console: Console, line: str) -> None:
+    console.print(f"{time.strftime('%H:%M:%S')} {escape(line)}", highlight=False, soft_wrap=True)
 
 
 def _deploy(file: ServeFile, console: Console) -> str | None:
@@ -204,26 +245,52 @@ def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
     )
 
 
-def _stop(console: Console, *, drain: bool) -> None:
+def _stop(console: Console, *, drain: bool) -> bool:
     """End every process that was started; a second Ctrl-C does not interrupt this.
 
     Args:
       console: for what it says.
       drain: let requests end first. A service that never was ready has none, and Ray Serve would wait until it is.
+
+    Returns:
+      Whether Ray ended as it should. It waits without a limit for parts of it that are lost.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     if "ray" not in sys.modules:
-        return
+        return True
+    is_clean = _stop_ray(console, drain=drain)
+    end_processes()
+    console.print("Stopped.")
+    return is_clean
+
+
+def _stop_ray(console: Console, *, drain: bool) -> bool:
     import ray
     from ray import serve as ray_serve
 
     if not ray.is_initialized():
-        return
-    if drain:
-        with console.status("Draining"):
-            ray_serve.shutdown()
-    ray.shutdown()
-    console.print("Stopped.")
+        return True
+    found = service_processes()
+    if not all(found[kind] for kind in FOUNDATION):
+        return False
+    with console.status("Draining"):
+        return (not drain or _within(_DRAIN_S, ray_serve.shutdown)) and _within(_SHUTDOWN_S, ray.shutdown)
+
+
+def _within(seconds: float, end: Callable[[], None]) -> bool:
+    """Whether this has ended well, and in time."""
+    has_ended = threading.Event()
+
+    def run() -> None:
+        with suppress(Exception):  # Ray has no class for what goes wrong where parts of it are lost
+            end()
+            has_ended.set()
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return has_ended.is_set()
 
 
 def _check_access(file: ServeFile) -> None:

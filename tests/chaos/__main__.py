@@ -28,13 +28,13 @@ from ray.exceptions import RayError
 
 from bench.cluster import Addresses, cluster
 from bench.mixed_load import KINDS, Ended, MixedClients, mixed_clients, until
-from bench.processes import counted, service_processes
 from serving.app import build
 from serving.engine.engine import EngineStats
+from serving.supervision.processes import service_processes
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 _APP, _FIM, _CHAT = "chaos", "fim", "chat"
-_TARGETS = ("leader", "host", "Gateway", "proxy")
+_TARGETS = ("leader", "host", "Gateway", "HAProxy")
 _STREAMS, _TOKENS, _BEGUN = 50, 48, 12
 _PROMPTS = [f"def function_{number}(a, b):\n    " for number in range(_STREAMS)]
 _REDEPLOY_CLIENTS = 8
@@ -89,13 +89,13 @@ async def _rounds(addresses: Addresses, rounds: int) -> list[str]:
     async with mixed_clients(addresses, _TIMEOUT_S) as clients:
         expected = await _streams(clients)
     faults = [f"before any trouble: {end.failure}" for end in expected if end.failure]
-    before = counted()
+    before = _counted()
     print("round  killed   complete  retryable  slowest  answering again  restored  told", flush=True)
     for number, target in enumerate(islice(cycle(_TARGETS), rounds), start=1):
         try:
             trouble = await _round(addresses, number, target, before)
         except TimeoutError as error:
-            return [*faults, f"round {number}, {target}: {error}; processes {counted()}, before {before}"]
+            return [*faults, f"round {number}, {target}: {error}; processes {_counted()}, before {before}"]
         _show(number, target, trouble)
         faults += [f"round {number}, {target}: {fault}" for fault in _faults(trouble.ends, expected)]
     return faults
@@ -120,12 +120,16 @@ async def _round(addresses: Addresses, number: int, target: str, before: Counter
         victim = victims[number // len(_TARGETS) % len(victims)]
         victim.kill()
         await asyncio.to_thread(victim.wait, 10)
-        restored = asyncio.create_task(until(lambda: counted() == before and _all_running(), _BACK_S, "all is back"))
+        restored = asyncio.create_task(until(lambda: _counted() == before and _all_running(), _BACK_S, "all is back"))
         answering_s = await _answering_again(clients)
         ends = await streams
         restored_s = await restored
     await until(_nothing_left, 30, "no request and no page in use")
     return _Trouble(ends, answering_s, restored_s)
+
+
+def _counted() -> Counter[str]:
+    return Counter({kind: len(processes) for kind, processes in service_processes().items()})
 
 
 async def _streams(clients: MixedClients, on_text: Callable[[], object] = lambda: None) -> list[Ended]:

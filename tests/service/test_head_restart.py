@@ -13,7 +13,7 @@ import openai
 import pytest
 
 from bench.cluster import free_port
-from bench.processes import service_processes
+from serving.supervision.processes import service_processes
 from tests.service.ray_nodes import RayNodes, ServingNode
 
 TOKENS = 400  # four seconds

@@ -8,12 +8,12 @@ from uuid import uuid4
 import pytest
 from ray import serve
 
-from bench.processes import service_processes
 from serving.app import application
 from serving.config import ModelConfig, ServingConfig
 from serving.engine.request import GenerationRequest, SamplingParams
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
+from serving.supervision.processes import service_processes
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
 

@@ -12,8 +12,8 @@ from types import ModuleType
 import openai
 import pytest
 
-from bench.processes import service_processes
 from bench.simulated import STEP_S
+from serving.supervision.processes import service_processes
 from tests.service.ray_nodes import RAY, ROOT, RayNodes, ServingNode
 
 LEAVE = ROOT / "helm" / "codegemma-serving" / "files" / "leave.py"

@@ -12,30 +12,15 @@ from pathlib import Path
 import grpc
 import httpx
 import pytest
-import yaml
 from codegemma.v1.model_service_pb2 import ListModelsRequest
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 
-from serving.cli.serve_file import demo_file
 from serving.config import Role
 from serving.keys import KeyFile
 from tests.service.serve_process import COMMAND, Server
-from tests.service.tiny_codegemma import write_tiny_codegemma
+from tests.service.tiny_codegemma import write_service
 
 pytestmark = pytest.mark.timeout(600)  # the first start compiles
-
-
-def write_config(directory: Path, **gateway: object) -> Path:
-    """A service of a tiny model that listens on every interface."""
-    document = yaml.safe_load(demo_file().read_text())
-    document["http_options"]["host"] = "0.0.0.0"
-    limits = {"max_rows": 2, "max_step_tokens": 32, "max_context": 256, "kv_tokens": 512}
-    checkpoint = str(write_tiny_codegemma(directory))
-    model = {"id": "tiny", "checkpoint": checkpoint, "roles": ["fim"], "dtype": "float32", "limits": limits}
-    document["applications"][0]["args"] = {"models": [model], "gateway": gateway}
-    path = directory / "service.yaml"
-    path.write_text(yaml.safe_dump(document))
-    return path
 
 
 @dataclass(frozen=True)
@@ -54,7 +39,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
     directory = tmp_path_factory.mktemp("with-keys")
     file, key = KeyFile().with_new("test", "", tuple(Role))
     file.write(directory / "keys.yaml")
-    config = write_config(directory, keys_file=str(directory / "keys.yaml"))
+    config = write_service(directory, host="0.0.0.0", keys_file=str(directory / "keys.yaml"))
     with Server("--config", str(config)) as server:
         output = server.output_until("Ctrl-C drains")
         yield Started(
@@ -122,7 +107,7 @@ def test_a_key_that_is_made_or_revoked_counts_without_a_restart(started: Started
 
 
 def test_it_does_not_start_for_other_machines_without_keys(tmp_path: Path) -> None:
-    command = [str(COMMAND), "serve", "--config", str(write_config(tmp_path))]
+    command = [str(COMMAND), "serve", "--config", str(write_service(tmp_path, host="0.0.0.0"))]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 2
     assert "gateway.keys_file is not set" in " ".join(done.stderr.split())

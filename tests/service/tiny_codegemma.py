@@ -5,7 +5,10 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import yaml
 from safetensors.numpy import save_file
+
+from serving.cli.serve_file import demo_file
 
 TOKENIZER = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
 _VOCAB, _EMBED, _MLP, _LAYERS, _HEADS, _HEAD_DIM = 256_000, 32, 64, 2, 8, 16
@@ -51,3 +54,16 @@ def write_tiny_codegemma(directory: Path) -> Path:
     (directory / "config.json").write_text(json.dumps(config))
     shutil.copy(TOKENIZER, directory / "tokenizer.model")
     return directory
+
+
+def write_service(directory: Path, *, host: str = "127.0.0.1", **gateway: object) -> Path:
+    """Write a configuration for `codegemma serve`, of one model of this kind, with its checkpoint."""
+    document = yaml.safe_load(demo_file().read_text())
+    document["http_options"]["host"] = host
+    limits = {"max_rows": 2, "max_step_tokens": 32, "max_context": 256, "kv_tokens": 512}
+    checkpoint = str(write_tiny_codegemma(directory))
+    model = {"id": "tiny", "checkpoint": checkpoint, "roles": ["fim"], "dtype": "float32", "limits": limits}
+    document["applications"][0]["args"] = {"models": [model], "gateway": gateway}
+    path = directory / "service.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path

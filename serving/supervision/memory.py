@@ -1,0 +1,45 @@
+"""The memory that the service may use: the machine's, or the container's."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+_GIB = 2**30
+_PERIOD_S = 1.0
+_THRESHOLD = "RAY_memory_usage_threshold"
+_DEFAULT_THRESHOLD = 0.95
+_MARGIN = 0.02
+"""Memory is free again when it is this share below Ray's threshold; else what starts would cross it at once."""
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that are in use by whoever, of how many."""
+
+    used: int
+    total: int
+
+    @property
+    def is_short(self) -> bool:
+        """Whether Ray's memory monitor, or else soon the kernel, ends processes."""
+        threshold = float(os.environ.get(_THRESHOLD, _DEFAULT_THRESHOLD))
+        return self.used >= (threshold - _MARGIN) * self.total
+
+    def __str__(self) -> str:
+        return f"{self.used / _GIB:.1f} of {self.total / _GIB:.1f} GiB"
+
+
+def memory() -> Memory:
+    """As Ray's memory monitor sees it."""
+    from ray._private.utils import get_system_memory, get_used_memory  # importing Ray takes a second
+
+    return Memory(get_used_memory(), get_system_memory())
+
+
+def wait_for_memory(say: Callable[[str], None]) -> None:
+    """Return once there is memory to start with; says so if there is none yet."""
+    if (now := memory()).is_short:
+        say(f"The memory is full ({now} in use): free some, and the service starts by itself.")
+    while memory().is_short:
+        time.sleep(_PERIOD_S)

@@ -1,0 +1,62 @@
+"""The processes of a running service, by what they are."""
+
+import ctypes
+import os
+import re
+from contextlib import suppress
+
+import psutil
+
+_TITLES = {
+    "Gateway": re.compile(r"ray::ServeReplica:\w+:Gateway"),
+    "leader": re.compile(r"ray::ServeReplica:\w+:(?!Gateway)"),
+    "host": re.compile(r"ray::Host\b"),
+    "HAProxy": re.compile(r"\S*/bin/haproxy "),
+    "proxy manager": re.compile(r"ray::\w*(HAProxy|ProxyActor)"),
+    "controller": re.compile(r"ray::ServeController"),
+    "raylet": re.compile(r"\S*/raylet/raylet "),
+    "GCS": re.compile(r"\S*/gcs_server "),
+}
+_PR_SET_CHILD_SUBREAPER = 36
+_END_S = 10.0
+"""For processes to be gone after SIGKILL; more only if the machine is out of memory or of disk."""
+
+
+def service_processes(pid: int | None = None) -> dict[str, list[psutil.Process]]:
+    """All that a process started, this one by default, directly or not, and that is part of the service."""
+    found: dict[str, list[psutil.Process]] = {kind: [] for kind in _TITLES}
+    for process in psutil.Process(pid).children(recursive=True):
+        try:
+            title = " ".join(process.cmdline())
+            alive = process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            continue
+        for kind, pattern in _TITLES.items():
+            if alive and pattern.match(title):
+                found[kind].append(process)
+    return found
+
+
+def adopt_orphans() -> None:
+    """Make processes whose parent is lost children of this one, so that none is left behind. On Linux; see prctl(2)."""
+    with suppress(AttributeError):  # another system's C library; Ray's processes end there by themselves, most of them
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def end_processes() -> None:
+    """End everything that this process started, directly or not, at once."""
+    processes = psutil.Process().children(recursive=True)
+    while processes:  # one that starts another meanwhile leaves it to us
+        for process in processes:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+        psutil.wait_procs(processes, timeout=_END_S)
+        _reap()
+        processes = [each for each in psutil.Process().children(recursive=True) if each not in processes]
+
+
+def _reap() -> None:
+    """Forget the children that have ended; those adopted are nobody else's to wait for."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
