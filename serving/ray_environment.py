@@ -31,3 +31,13 @@ ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 The variable is Ray's own for laptops, whose firewalls ask about every program that listens. With 0 a node's address is
 127.0.0.1, and what Ray starts listens there.
 """
+
+SHARED_MACHINE = {
+    "RAY_memory_monitor_refresh_ms": "0",
+    "RAY_worker_oom_score_adjustment": "0",
+}
+"""What `codegemma serve` sets as well: on its machine other programs use memory too, and it is they that take more.
+
+Ray's memory monitor would end our processes, which do not grow, until none is left, and again as they come back.
+Without it the kernel ends one process, the largest, once nothing is free; Ray would mark ours to go before any other.
+"""

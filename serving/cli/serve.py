@@ -25,7 +25,7 @@ from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_se
 from serving.config import Role
 from serving.gateway.access import access_for, is_loopback
 from serving.keys import KeyFileError
-from serving.ray_environment import ONE_MACHINE, RAY_ENVIRONMENT
+from serving.ray_environment import ONE_MACHINE, RAY_ENVIRONMENT, SHARED_MACHINE
 from serving.supervision.memory import wait_for_memory
 from serving.supervision.processes import adopt_orphans, end_processes, service_processes
 from serving.supervision.watch import FOUNDATION, Watch
@@ -120,7 +120,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
     """
     started = time.monotonic()
     on_loopback = ONE_MACHINE if is_loopback(file.http_address[0]) else {}
-    os.environ.update(RAY_ENVIRONMENT | on_loopback | os.environ)
+    os.environ.update(RAY_ENVIRONMENT | SHARED_MACHINE | on_loopback | os.environ)
     with console.status("Starting Ray"):
         import ray
 

@@ -38,7 +38,7 @@ class Probe:
             return ServiceHealth((f"HTTP: no answer within {_TIMEOUT_S:.0f} s",))
         except httpx.TransportError:
             return ServiceHealth(("HTTP: no connection",))
-        except (ValueError, TypeError, KeyError):  # Ray Serve's own proxy, while there is no Gateway
+        except (ValueError, TypeError, KeyError, AttributeError):  # Ray Serve's own proxy, while there is no Gateway
             return ServiceHealth((f"HTTP: status {answer.status_code}, not from a Gateway",))
 
     def _grpc(self) -> str | None:

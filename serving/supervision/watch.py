@@ -8,7 +8,7 @@ from serving.supervision.memory import Memory
 
 FOUNDATION = frozenset({"raylet", "GCS"})
 """What nothing starts again. The rest is started again through these."""
-MISSING_S = 25.0
+MISSING_S = 20.0
 """Ray starts a process again within seconds. What is not there by now does not come by itself."""
 
 

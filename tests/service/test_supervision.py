@@ -50,6 +50,13 @@ def test_what_is_killed_comes_back_by_itself(server: Server, kind: str) -> None:
     _until(lambda: _kinds(server) == before and _answers(server), f"in service again without its {kind}")
 
 
+def test_ray_ends_nothing_for_memory_and_the_kernel_takes_it_for_no_better_victim_than_others(server: Server) -> None:
+    processes = service_processes(server.process.pid)
+    [raylet], [leader] = processes["raylet"], processes["leader"]
+    assert raylet.environ()["RAY_memory_monitor_refresh_ms"] == "0"
+    assert _oom_score_adjustment(leader.pid) == _oom_score_adjustment(server.process.pid)
+
+
 @pytest.mark.parametrize("kind", ["raylet", "GCS"])
 def test_without_rays_foundation_it_says_so_and_starts_anew(server: Server, kind: str) -> None:
     old = [process for found in service_processes(server.process.pid).values() for process in found]
@@ -84,6 +91,10 @@ def test_it_says_that_memory_is_full_and_is_back_once_there_is_some(
             assert "Out of service" in server.output_until("The memory is full")
         _until(lambda: _kinds(server) == before and _answers(server), "in service again once there is memory")
         server.ends_well_by(signal.SIGINT)
+
+
+def _oom_score_adjustment(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/oom_score_adj").read_text())
 
 
 def _kinds(server: Server) -> set[str]:
