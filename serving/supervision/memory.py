@@ -32,7 +32,8 @@ class Memory:
 
 def memory() -> Memory:
     """As Ray's memory monitor sees it."""
-    from ray._private.utils import get_system_memory, get_used_memory  # importing Ray takes a second
+    from ray._common.utils import get_system_memory  # here, as importing Ray takes a second
+    from ray._private.utils import get_used_memory
 
     return Memory(get_used_memory(), get_system_memory())
 

@@ -44,7 +44,8 @@ class Probe:
     def _grpc(self) -> str | None:
         with grpc.insecure_channel(self._grpc_target, options=_GRPC_OPTIONS) as channel:
             try:
-                answer = HealthStub(channel).Check(HealthCheckRequest(), timeout=_TIMEOUT_S)
+                check = HealthStub(channel).Check  # type: ignore[attr-defined] # the type stubs know no methods of it
+                answer = check(HealthCheckRequest(), timeout=_TIMEOUT_S)
             except grpc.RpcError as error:
                 return f"gRPC: {error.code().name}"
         return None if answer.status == HealthCheckResponse.SERVING else "gRPC: not serving"

@@ -43,6 +43,13 @@ def adopt_orphans() -> None:
         ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
 
 
+def reap() -> None:
+    """Let go of the children that have ended. Nobody else waits for those that were adopted."""
+    with suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
 def end_processes() -> None:
     """End everything that this process started, directly or not, at once."""
     processes = psutil.Process().children(recursive=True)
@@ -51,12 +58,5 @@ def end_processes() -> None:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
         psutil.wait_procs(processes, timeout=_END_S)
-        _reap()
+        reap()
         processes = [each for each in psutil.Process().children(recursive=True) if each not in processes]
-
-
-def _reap() -> None:
-    """Forget the children that have ended; those adopted are nobody else's to wait for."""
-    with suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from serving.supervision.memory import memory
 from serving.supervision.probe import Probe
-from serving.supervision.processes import service_processes
+from serving.supervision.processes import reap, service_processes
 from serving.supervision.watch import Process, Sight, Watch
 
 _PERIOD_S = 2.0
@@ -22,6 +22,7 @@ def supervise(probe: Probe, watch: Watch, say: Callable[[str], None]) -> None:
             say(verdict.line)
         if verdict.start_anew:
             return
+        reap()
         time.sleep(_PERIOD_S)
 
 

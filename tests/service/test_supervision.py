@@ -1,4 +1,4 @@
-"""What becomes of `codegemma serve` when processes below it are lost, or the machine's memory is."""
+"""What becomes of `codegemma serve` when processes below it are lost."""
 
 import asyncio
 import signal
@@ -14,18 +14,17 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
 from bench.mixed_load import until
-from serving.supervision.memory import memory
 from serving.supervision.processes import service_processes
-from tests.service.memory_hog import memory_in_use
 from tests.service.serve_process import Server
 from tests.service.tiny_codegemma import write_service
 
 pytestmark = pytest.mark.timeout(300)
 
-_BACK_S = 60.0
+_BACK_S = 90.0
+"""Beyond the minute that it should take at most: the tests' machine may be busy."""
 _READY = "Ctrl-C drains"
-_SERVICE_BYTES, _ROOM_BYTES = 5 * 2**28, 2**29
-"""About what the tiny service takes, and what is to be free beside it."""
+_STARTS = 3
+"""After which Ray Serve gives a group up, if the controller has seen none of its kind that started."""
 
 
 @pytest.fixture(scope="module")
@@ -44,13 +43,20 @@ def server(config: Path) -> Iterator[Server]:
 @pytest.mark.parametrize("kind", ["HAProxy", "proxy manager", "Gateway", "leader", "controller"])
 def test_what_is_killed_comes_back_by_itself(server: Server, kind: str) -> None:
     before = _kinds(server)
-    for process in service_processes(server.process.pid)[kind]:
-        process.kill()
-        process.wait()
+    _kill(server, kind)
     _until(lambda: _kinds(server) == before and _answers(server), f"in service again without its {kind}")
 
 
-def test_ray_ends_nothing_for_memory_and_the_kernel_takes_it_for_no_better_victim_than_others(server: Server) -> None:
+def test_a_group_that_ray_serve_gives_up_comes_back(server: Server) -> None:
+    before = _kinds(server)
+    _kill(server, "controller", "leader")
+    for _ in range(_STARTS):  # as Ray's memory monitor does, again and again
+        _until(lambda: "leader" in _kinds(server), "another leader starts")
+        _kill(server, "leader")
+    _until(lambda: _kinds(server) == before and _answers(server), "in service again")
+
+
+def test_memory_that_others_take_is_no_reason_to_end_the_service_before_them(server: Server) -> None:
     processes = service_processes(server.process.pid)
     [raylet], [leader] = processes["raylet"], processes["leader"]
     assert raylet.environ()["RAY_memory_monitor_refresh_ms"] == "0"
@@ -60,10 +66,9 @@ def test_ray_ends_nothing_for_memory_and_the_kernel_takes_it_for_no_better_victi
 @pytest.mark.parametrize("kind", ["raylet", "GCS"])
 def test_without_rays_foundation_it_says_so_and_starts_anew(server: Server, kind: str) -> None:
     old = [process for found in service_processes(server.process.pid).values() for process in found]
-    [process] = service_processes(server.process.pid)[kind]
     killed = time.monotonic()
-    process.kill()
-    assert f"Lost: {kind}. Ray cannot go on without: starting everything anew." in server.output_until("anew")
+    _kill(server, kind)
+    assert "Ray cannot go on without: starting everything anew." in server.output_until(f"Lost: {kind}")
     server.output_until(_READY)
     assert time.monotonic() - killed < _BACK_S
     assert _answers(server)
@@ -73,24 +78,15 @@ def test_without_rays_foundation_it_says_so_and_starts_anew(server: Server, kind
 def test_a_service_without_its_foundation_ends_on_ctrl_c(config: Path) -> None:
     with Server("--config", str(config)) as server:
         server.output_until(_READY)
-        [gcs] = service_processes(server.process.pid)["GCS"]
-        gcs.kill()
+        _kill(server, "GCS")
         server.ends_well_by(signal.SIGINT)
 
 
-def test_it_says_that_memory_is_full_and_is_back_once_there_is_some(
-    config: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    most = memory().used + _SERVICE_BYTES + _ROOM_BYTES
-    monkeypatch.setenv("RAY_memory_usage_threshold", str(most / memory().total))
-    monkeypatch.setenv("RAY_memory_monitor_refresh_ms", "100")
-    with Server("--config", str(config)) as server:
-        server.output_until(_READY)
-        before = _kinds(server)
-        with memory_in_use(most + _ROOM_BYTES // 8):
-            assert "Out of service" in server.output_until("The memory is full")
-        _until(lambda: _kinds(server) == before and _answers(server), "in service again once there is memory")
-        server.ends_well_by(signal.SIGINT)
+def _kill(server: Server, *kinds: str) -> None:
+    found = service_processes(server.process.pid)
+    for process in [process for kind in kinds for process in found[kind]]:
+        process.kill()
+        process.wait()
 
 
 def _oom_score_adjustment(pid: int) -> int:

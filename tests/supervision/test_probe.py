@@ -42,7 +42,7 @@ def http_that_says(status: int, body: str) -> Iterator[int]:
 
 
 @contextmanager
-def grpc_that_says(status: HealthCheckResponse.ServingStatus) -> Iterator[int]:
+def grpc_that_says(status: int) -> Iterator[int]:
     server = grpc.server(ThreadPoolExecutor(1))
     health = HealthServicer()
     health.set("", status)
