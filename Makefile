@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos lint format protos protos-check oracle lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory lint format protos protos-check oracle lock clean
 
 BIN := .venv/bin
 
@@ -32,6 +32,9 @@ manifests-check: helm ## fail if the chart's schema or k8s/ are out of date
 
 chaos: setup ## kill parts of a running service under load, 20 times
 	$(BIN)/python -m tests.chaos --rounds 20
+
+chaos-memory: setup ## take memory until Ray ends parts of a running service (needs a machine that is quiet otherwise)
+	$(BIN)/python -m tests.chaos.memory
 
 lint: setup protos-check manifests-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .
