@@ -20,6 +20,9 @@ class Probe:
     def __init__(self, http_address: tuple[str, int], grpc_address: tuple[str, int]) -> None:
         self._url = f"http://{_authority(http_address)}/health"
         self._grpc_target = _authority(grpc_address)
+        self._http_client = httpx.Client(
+            timeout=_TIMEOUT_S, trust_env=False, limits=httpx.Limits(max_keepalive_connections=0)
+        )
 
     def health(self) -> ServiceHealth:
         """What both protocols say now; takes a few seconds at most."""
@@ -29,14 +32,14 @@ class Probe:
 
     def _http(self) -> ServiceHealth:
         try:
-            answer = httpx.get(self._url, timeout=_TIMEOUT_S, trust_env=False)
+            answer = self._http_client.get(self._url)
             body = answer.json()
             if answer.is_success:
                 return ServiceHealth(unavailable=tuple(body.get("unavailable", ())))
             return ServiceHealth((f"HTTP: {body['error']['message'].split('. ')[0]}",))
         except httpx.TimeoutException:
             return ServiceHealth((f"HTTP: no answer within {_TIMEOUT_S:.0f} s",))
-        except httpx.TransportError:
+        except httpx.HTTPError:
             return ServiceHealth(("HTTP: no connection",))
         except (ValueError, TypeError, KeyError, AttributeError):  # Ray Serve's own proxy, while there is no Gateway
             return ServiceHealth((f"HTTP: status {answer.status_code}, not from a Gateway",))

@@ -64,7 +64,7 @@ def _pressure(server: Server, level: int, seconds: float) -> float:
 
 
 def _show(server: Server) -> None:
-    for line in server.process.stdout:
+    for line in server.process.stdout or ():
         print(f"    {line}", end="", flush=True)
 
 
