@@ -27,8 +27,8 @@ from serving.gateway.access import access_for, is_loopback
 from serving.keys import KeyFileError
 from serving.ray_environment import ONE_MACHINE, RAY_ENVIRONMENT, SHARED_MACHINE
 from serving.supervision.memory import wait_for_memory
-from serving.supervision.processes import adopt_orphans, end_processes, service_processes
-from serving.supervision.watch import FOUNDATION, Watch
+from serving.supervision.processes import adopt_orphans, end_processes, lost_foundation
+from serving.supervision.watch import Watch
 
 _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
@@ -206,6 +206,8 @@ def _deploy(file: ServeFile, console: Console) -> str | None:
         phases: dict[str, TaskID] = {}
         while deploying.is_alive():
             deploying.join(_POLL_S)
+            if lost := lost_foundation():
+                return f"Lost: {', '.join(lost)}. Ray cannot go on without."
             for progress in read():
                 phase = f"{progress.model}: {progress.phase}"
                 if phase not in phases:
@@ -271,8 +273,7 @@ def _stop_ray(console: Console, *, drain: bool) -> bool:
 
     if not ray.is_initialized():
         return True
-    found = service_processes()
-    if not all(found[kind] for kind in FOUNDATION):
+    if lost_foundation():
         return False
     with console.status("Draining"):
         return (not drain or _within(_DRAIN_S, ray_serve.shutdown)) and _within(_SHUTDOWN_S, ray.shutdown)

@@ -17,6 +17,8 @@ _TITLES = {
     "raylet": re.compile(r"\S*/raylet/raylet "),
     "GCS": re.compile(r"\S*/gcs_server "),
 }
+FOUNDATION = frozenset({"raylet", "GCS"})
+"""What nothing starts again. The rest is started again through these."""
 _PR_SET_CHILD_SUBREAPER = 36
 _END_S = 10.0
 """For processes to be gone after SIGKILL; more only if the machine is out of memory or of disk."""
@@ -35,6 +37,12 @@ def service_processes(pid: int | None = None) -> dict[str, list[psutil.Process]]
             if alive and pattern.match(title):
                 found[kind].append(process)
     return found
+
+
+def lost_foundation() -> list[str]:
+    """What is not there of all that Ray cannot go on without."""
+    found = service_processes()
+    return [kind for kind in sorted(FOUNDATION) if not found[kind]]
 
 
 def adopt_orphans() -> None:

@@ -5,9 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from serving.supervision.memory import Memory
+from serving.supervision.processes import FOUNDATION
 
-FOUNDATION = frozenset({"raylet", "GCS"})
-"""What nothing starts again. The rest is started again through these."""
 MISSING_S = 20.0
 """Ray starts a process again within seconds. What is not there by now does not come by itself."""
 

@@ -75,6 +75,15 @@ def test_without_rays_foundation_it_says_so_and_starts_anew(server: Server, kind
     assert not [process for process in old if process.is_running()]
 
 
+def test_a_start_without_rays_foundation_ends_with_a_message(config: Path) -> None:
+    with Server("--config", str(config)) as server:
+        server.output_until("opening the checkpoint")
+        _kill(server, "raylet")
+        assert "Lost: raylet" in server.output_until("Lost: ")
+        server.process.communicate(timeout=60)
+        assert server.process.returncode == 1
+
+
 def test_a_service_without_its_foundation_ends_on_ctrl_c(config: Path) -> None:
     with Server("--config", str(config)) as server:
         server.output_until(_READY)
