@@ -7,6 +7,8 @@ from enum import Enum
 from serving.supervision.memory import Memory
 from serving.supervision.processes import FOUNDATION
 
+_RELOADED = frozenset({"HAProxy"})
+"""Replaced by another process whenever its configuration changes; lost only if there is none."""
 MISSING_S = 20.0
 """Ray starts a process again within seconds. What is not there by now does not come by itself."""
 
@@ -113,8 +115,9 @@ class Watch:
             return None
         self._said_short = short
         line = f"{self._condition.value.capitalize()}: {sight.health}."
-        if lost := self._known - sight.processes:
-            line += f" Lost: {_list(_kinds(lost))}."
+        lost = _kinds(self._known - sight.processes) - (_RELOADED & _kinds(sight.processes))
+        if lost:
+            line += f" Lost: {_list(lost)}."
         if short:
             return f"{line} The memory is full ({sight.memory} in use): free some, and it comes back by itself."
         return f"{line} Waiting for Ray to start it again."

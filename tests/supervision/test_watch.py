@@ -71,6 +71,12 @@ def test_what_is_lost_is_said_once_and_so_is_its_return(service: Service) -> Non
     assert service.after(1) == Verdict()
 
 
+def test_a_reloaded_haproxy_is_not_lost(service: Service) -> None:
+    service.lose("Gateway")
+    service.replace("HAProxy")
+    assert "Lost: Gateway." in (service.after(1).line or "")
+
+
 def test_full_memory_is_said_with_its_numbers(service: Service) -> None:
     service.memory = _FULL
     service.lose("Gateway", "leader")
