@@ -42,6 +42,7 @@ _PATIENCE_S = 30.0
 _DRAIN_S = 45.0
 """For Ray Serve to end; it gives itself 30 s."""
 _SHUTDOWN_S = 15.0
+_ENDING = (signal.SIGINT, signal.SIGTERM)
 _METRICS_PORT = 9464
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
 _GRPC_KEY = ', metadata=[("authorization", "Bearer \'$CODEGEMMA_API_KEY\'")]'
@@ -100,6 +101,7 @@ def serve(
     environment = dict(os.environ)
     ready = threading.Event()
     try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)  # what came while this process was made; see _start_anew
         code = _run(file, metrics_port, console, ready)
         if ready.is_set():
             _start_anew(console, environment)
@@ -170,6 +172,7 @@ def _start_anew(console: Console, environment: Mapping[str, str]) -> None:
     """Become a new `codegemma serve`, once nothing is left of this one. Does not return."""
     end_processes()
     wait_for_memory(partial(_say, console))
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDING)  # until the new one can end well
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environment)
 
 
