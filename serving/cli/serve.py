@@ -148,11 +148,15 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
         importing.join()
         from ray import serve as ray_serve
 
-        ray_serve.start(
-            http_options=dict(file.http_options),
-            grpc_options=dict(file.grpc_options),
-            logging_config=dict(file.logging_config),
-        )
+        try:
+            ray_serve.start(
+                http_options=dict(file.http_options),
+                grpc_options=dict(file.grpc_options),
+                logging_config=dict(file.logging_config),
+            )
+        except Exception as error:  # as above: its controller or a proxy was lost
+            console.print(f"[red]error:[/] Ray Serve did not start: {escape(_last_line(str(error)))}", highlight=False)
+            return 1
     from serving.supervision.probe import Probe
     from serving.supervision.supervise import supervise
 

@@ -24,7 +24,7 @@ from tests.service.memory_hog import memory_in_use
 from tests.service.serve_process import Server
 from tests.service.tiny_codegemma import write_service
 
-_SERVICE_BYTES, _ROOM_BYTES = 9 * 2**27, 2**29
+_SERVICE_BYTES, _ROOM_BYTES = 3 * 2**29, 2**29
 """About what the tiny service takes, and what is to be free beside it."""
 _BEYOND_BYTES = 2**26
 _BACK_S = 60.0
