@@ -155,7 +155,8 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
                 logging_config=dict(file.logging_config),
             )
         except Exception as error:  # as above: its controller or a proxy was lost
-            console.print(f"[red]error:[/] Ray Serve did not start: {escape(_last_line(str(error)))}", highlight=False)
+            reason = str(error).strip().partition("\n")[0]  # what follows is advice for writing Ray programs
+            console.print(f"[red]error:[/] Ray Serve did not start: {escape(reason)}", highlight=False)
             return 1
     from serving.supervision.probe import Probe
     from serving.supervision.supervise import supervise

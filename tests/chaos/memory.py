@@ -58,7 +58,9 @@ def _pressure(server: Server, level: int, seconds: float) -> float:
         time.sleep(seconds)
     free = time.monotonic()
     print("memory is free", flush=True)
-    while probe.health().failures and time.monotonic() - free < _GIVE_UP_S:
+    while probe.health().failures:
+        if server.process.poll() is not None or time.monotonic() - free > _GIVE_UP_S:
+            return float("inf")
         time.sleep(_PERIOD_S)
     return time.monotonic() - free
 
