@@ -39,10 +39,13 @@ def main(seconds: Annotated[float, typer.Option(min=1, help="How long memory is 
     os.environ.update(threshold)
     with tempfile.TemporaryDirectory() as directory, Server("--config", str(write_service(Path(directory)))) as server:
         server.output_until("Ctrl-C drains")
-        threading.Thread(target=_show, args=[server], daemon=True).start()
+        lines: list[str] = []
+        threading.Thread(target=_show, args=[server, lines], daemon=True).start()
         back_s = _pressure(server, most + _BEYOND_BYTES, seconds)
         server.process.send_signal(signal.SIGINT)
         server.process.wait()
+    if not any("Out of service" in line for line in lines):
+        sys.exit("Ray ended nothing: something else freed memory meanwhile. Try again when the machine is quiet.")
     print(f"in service again {back_s:.1f} s after memory was free; it ended with status {server.process.returncode}")
     sys.exit(back_s > _BACK_S)
 
@@ -65,8 +68,9 @@ def _pressure(server: Server, level: int, seconds: float) -> float:
     return time.monotonic() - free
 
 
-def _show(server: Server) -> None:
+def _show(server: Server, lines: list[str]) -> None:
     for line in server.process.stdout or ():
+        lines.append(line)
         print(f"    {line}", end="", flush=True)
 
 
