@@ -18,6 +18,7 @@ class Reason(StrEnum):
     CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
     MALFORMED_BODY = "malformed_body"
     BODY_TOO_LARGE = "body_too_large"
+    REQUEST_TIMEOUT = "request_timeout"
     MODEL_NOT_FOUND = "model_not_found"
     ROLE_NOT_SERVED = "role_not_served"
     ROUTE_NOT_FOUND = "route_not_found"
@@ -57,6 +58,7 @@ WIRE_ERRORS: dict[Reason, WireError] = {
     Reason.CONTEXT_LENGTH_EXCEEDED: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.MALFORMED_BODY: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.BODY_TOO_LARGE: WireError(413, _BAD_REQUEST, grpc.StatusCode.RESOURCE_EXHAUSTED),  # what gRPC itself says
+    Reason.REQUEST_TIMEOUT: WireError(408, _BAD_REQUEST, grpc.StatusCode.DEADLINE_EXCEEDED),
     Reason.MODEL_NOT_FOUND: WireError(404, _BAD_REQUEST, grpc.StatusCode.NOT_FOUND),
     Reason.ROLE_NOT_SERVED: WireError(400, _BAD_REQUEST, grpc.StatusCode.FAILED_PRECONDITION),
     Reason.ROUTE_NOT_FOUND: WireError(404, _BAD_REQUEST, grpc.StatusCode.UNIMPLEMENTED),
@@ -95,3 +97,15 @@ class ServingError(Exception):
     def wire(self) -> WireError:
         """How this error looks on each wire."""
         return WIRE_ERRORS[self.reason]
+
+
+def error_body(error: ServingError) -> dict[str, object]:
+    """The OpenAI error object."""
+    return {
+        "error": {
+            "message": error.message,
+            "type": error.wire.openai_type,
+            "param": error.field,
+            "code": error.reason,
+        }
+    }

@@ -12,7 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ExceptionHandler
 
-from serving.errors import Reason, ServingError
+from serving.errors import Reason, ServingError, error_body
 
 _RETRY_AFTER_S = 1.0
 _CLIENT_CLOSED_REQUEST = 499
@@ -33,18 +33,6 @@ def json_response(content: object, status: int = HTTPStatus.OK, headers: dict[st
 def compact_json(content: object) -> bytes:
     """JSON in UTF-8, without spaces."""
     return msgspec.json.encode(content)
-
-
-def error_body(error: ServingError) -> dict[str, object]:
-    """The OpenAI error object."""
-    return {
-        "error": {
-            "message": error.message,
-            "type": error.wire.openai_type,
-            "param": error.field,
-            "code": error.reason,
-        }
-    }
 
 
 def error_response(error: ServingError) -> Response:

@@ -9,8 +9,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.errors import ServingError
-from serving.gateway.http.errors import ClientGoneError, compact_json, error_body
+from serving.errors import ServingError, error_body
+from serving.gateway.http.errors import ClientGoneError, compact_json
 
 
 async def while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> T:

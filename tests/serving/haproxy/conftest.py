@@ -1,0 +1,38 @@
+"""HAProxy as the service has it, and one whose time limits are short."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from serving.haproxy.hardening import TimeLimits
+from tests.serving.haproxy.front import Front, front, grpc_server, http_server
+
+
+@pytest.fixture(scope="session")
+def servers() -> Iterator[tuple[int, int]]:
+    """The ports of an HTTP server and a gRPC server behind HAProxy."""
+    with http_server() as http, grpc_server() as grpc:
+        yield http, grpc
+
+
+@pytest.fixture(scope="session")
+def haproxy(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    with front(tmp_path_factory.mktemp("haproxy"), http_server=servers[0], grpc_server=servers[1]) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def hasty(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """With time limits of half a second, one second for a client that says nothing in the middle of a body."""
+    limits = TimeLimits(header_s=0.5, message_s=0.5)
+    directory: Path = tmp_path_factory.mktemp("hasty")
+    with front(directory, http_server=servers[0], grpc_server=servers[1], limits=limits, client_s=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """With nothing deployed behind it yet."""
+    with front(tmp_path_factory.mktemp("alone")) as running:
+        yield running

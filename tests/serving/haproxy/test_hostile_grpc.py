@@ -1,0 +1,85 @@
+"""What HAProxy lets through to a Gateway over gRPC, and what it says to everything else."""
+
+import json
+from collections.abc import Iterator
+
+import grpc
+import pytest
+
+from tests.serving.haproxy.front import Answer, Front, call_headers, grpc_status, http2_request
+
+METHOD = "/codegemma.v1.CodeAssistService/Complete"
+INVALID_ARGUMENT, UNIMPLEMENTED, UNAVAILABLE = 3, 12, 14
+
+
+@pytest.fixture
+def channel(haproxy: Front) -> Iterator[grpc.Channel]:
+    with grpc.insecure_channel(f"127.0.0.1:{haproxy.ports.grpc}") as channel:
+        yield channel
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        b"/\xff\xfe",
+        METHOD.encode() + b"\xff",
+        b"/codegemma.v1.CodeAssistService/\xc3\x28",
+        METHOD.encode() + b"?a=1",
+        b"/codegemma.v1.CodeAssistService/",
+        b"/unknown.Service/Method",
+        b"/",
+        b"/ray.serve.RayServeAPIService/ListApplications",
+    ],
+)
+def test_a_path_that_is_no_method_of_this_server_does_not_reach_it(haproxy: Front, path: bytes) -> None:
+    assert grpc_status(UNIMPLEMENTED) in haproxy.call(path)
+
+
+@pytest.mark.parametrize("byte", [0x80, 0xFF, 0x1F, 0x7F])
+def test_metadata_that_is_not_printable_ascii_is_refused(haproxy: Front, byte: int) -> None:
+    assert grpc_status(INVALID_ARGUMENT) in haproxy.call(METHOD.encode(), (b"x-session-id", b"a%cb" % byte))
+
+
+def test_an_authority_that_is_not_ascii_reaches_nobody(haproxy: Front) -> None:
+    assert METHOD.encode() not in haproxy.call(METHOD.encode(), authority=b"\xff")  # HAProxy resets the stream
+
+
+def test_get_is_told_what_this_port_is_and_not_to_try_again(haproxy: Front) -> None:
+    headers = [(b":method", b"GET"), *call_headers(METHOD.encode())[1:]]
+    answer = haproxy.http2(http2_request(headers, b""))
+    assert b"This port speaks gRPC" in answer and b"retry-after" not in answer
+
+
+def test_http_2_that_is_not_grpc_is_told_what_this_port_is(haproxy: Front) -> None:
+    answer = haproxy.http2(
+        http2_request([*call_headers(METHOD.encode())[:4], (b"content-type", b"application/json")], b"{}")
+    )
+    assert b"This port speaks gRPC" in answer
+
+
+def test_http_1_is_told_what_this_port_is(haproxy: Front) -> None:
+    answer = Answer.of(haproxy.send(b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n", port=haproxy.ports.grpc))
+    assert (answer.status, answer.error["code"]) == (404, "route_not_found")
+
+
+def test_a_clients_library_sees_unimplemented(channel: grpc.Channel) -> None:
+    call: grpc.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary("/unknown.Service/Method")
+    with pytest.raises(grpc.RpcError) as refused:
+        call(b"", timeout=10)
+    assert refused.value.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert refused.value.details() == "This server has no such gRPC service."
+
+
+def test_metadata_of_this_service_reaches_it_and_what_steers_ray_serve_does_not(channel: grpc.Channel) -> None:
+    call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(METHOD)
+    ours = ["authorization", "x-api-key", "x-request-id", "x-session-id", "x-tenant-id", "traceparent"]
+    ours += ["request_id", "session_id"]  # what the .proto files promise
+    rays = ["application", "multiplexed_model_id", "serve_multiplexed_model_id", "tracestate"]
+    [answer] = call(b"x", timeout=10, metadata=tuple((key, "value") for key in ours + rays))
+    metadata = json.loads(answer)["metadata"]
+    assert {key: metadata[key] for key in ours} == dict.fromkeys(ours, "value")
+    assert not metadata.keys() & set(rays)
+
+
+def test_while_nothing_is_deployed_clients_are_told_to_try_again(alone: Front) -> None:
+    assert grpc_status(UNAVAILABLE) in alone.call(METHOD.encode())

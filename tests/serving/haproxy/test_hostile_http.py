@@ -1,0 +1,132 @@
+"""What HAProxy lets through to a Gateway over HTTP, and what it says to everything else."""
+
+import json
+
+import pytest
+
+from serving.haproxy.hardening import READ_HEADERS
+from tests.serving.haproxy.front import Answer, Front, http2_request
+
+
+def arrived(answer: Answer) -> dict[str, str]:
+    """The headers of a request, as the server behind HAProxy saw them."""
+    assert answer.status == 200
+    [body] = [line for line in answer.body.splitlines() if line.startswith(b"{")]
+    headers: dict[str, str] = json.loads(body)["headers"]
+    return headers
+
+
+@pytest.mark.parametrize("header", READ_HEADERS)
+def test_a_header_that_is_read_as_text_and_is_none_is_named(haproxy: Front, header: str) -> None:
+    answer = haproxy.ask("POST /v1/completions", {header: b"a\xff"})
+    assert (answer.status, answer.error["code"], answer.error["param"]) == (400, "invalid_argument", header)
+
+
+@pytest.mark.parametrize("byte", [1, 8, 11, 31, 127])
+def test_a_control_character_in_any_header_is_refused(haproxy: Front, byte: int) -> None:
+    answer = haproxy.ask("GET /v1/models", {"x-anything": b"a%cb" % byte})
+    assert (answer.status, answer.error["code"]) == (400, "invalid_argument")
+
+
+def test_bytes_in_headers_that_nobody_reads_pass(haproxy: Front) -> None:
+    assert arrived(haproxy.ask("GET /v1/models", {"user-agent": b"J\xc3\xbcrgen"}))["user-agent"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "serve_multiplexed_model_id",
+        "serve-multiplexed-model-id",
+        "Serve_Multiplexed-Model_Id",
+        "multiplexed_model_id",
+        "x-request-timeout-seconds",
+        "X-Request-Disconnect-Disabled",
+        "x-serve-router-target",
+        "x_session_id",
+        "x-session_id",
+        "x_session-id",
+        "tracestate",
+        "upgrade",
+    ],
+)
+def test_what_would_steer_ray_serve_does_not_reach_it(haproxy: Front, header: str) -> None:
+    headers = arrived(haproxy.ask("GET /v1/models", {header: b"0.05\xff", "x-kept": b"1"}))
+    assert headers == {"host": "here", "x-kept": "1"}
+
+
+def test_headers_of_this_service_reach_it(haproxy: Front) -> None:
+    sent = ["authorization", "x-api-key", "x-request-id", "x-session-id", "x-tenant-id", "traceparent"]
+    headers = arrived(haproxy.ask("GET /v1/models", dict.fromkeys(sent, b"value")))
+    assert {name: headers[name] for name in sent} == dict.fromkeys(sent, "value")
+
+
+@pytest.mark.parametrize(
+    ("request_line", "status", "code"),
+    [
+        ("BREW /v1/models", 405, "method_not_allowed"),
+        ("get /v1/models", 405, "method_not_allowed"),
+        ("OPTIONS *", 404, "route_not_found"),
+        ("GET /-/routes", 404, "route_not_found"),
+        ("GET /-/Routes", 404, "route_not_found"),
+        ("GET /%2d/routes", 404, "route_not_found"),
+        ("GET /-%2Fhealthz", 404, "route_not_found"),
+        ("GET /%2D/healthz", 404, "route_not_found"),
+    ],
+)
+def test_a_request_for_which_there_is_no_answer_in_json_behind_is_answered_in_front(
+    haproxy: Front, request_line: str, status: int, code: str
+) -> None:
+    answer = haproxy.ask(request_line)
+    assert (answer.status, answer.error["code"]) == (status, code)
+
+
+@pytest.mark.parametrize(
+    ("said", "status", "code"),
+    [
+        (400, 400, "invalid_argument"),
+        (404, 404, "route_not_found"),
+        (408, 504, "deadline_exceeded"),
+        (418, 500, "internal"),
+        (429, 429, "overloaded"),
+        (500, 500, "internal"),
+        (503, 503, "unavailable"),
+    ],
+)
+def test_an_error_in_plain_text_becomes_json(haproxy: Front, said: int, status: int, code: str) -> None:
+    answer = haproxy.ask(f"GET /said/{said}")
+    assert (answer.status, answer.error["code"]) == (status, code)
+    assert ("retry-after" in answer.headers) == (status in (429, 503))
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        b"GARBAGE\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n",
+        b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
+        b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+        b"GET http://a/ HTTP/1.1\r\nhost: b\r\n\r\n",
+        bytes.fromhex("16030100a5010000a1"),
+    ],
+)
+def test_what_is_not_http_gets_no_page_but_the_end_of_its_connection(haproxy: Front, garbage: bytes) -> None:
+    assert haproxy.send(garbage) == b""
+
+
+def test_a_path_over_http2_that_is_not_ascii_is_refused(haproxy: Front) -> None:
+    pseudo = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/v1/\xff"), (b":authority", b"here")]
+    answer = haproxy.http2(http2_request(pseudo, b""), port=haproxy.ports.http)
+    assert b"printable ASCII. Send it percent-encoded" in answer
+
+
+def test_a_health_check_says_what_probes_look_for(haproxy: Front) -> None:
+    answer = haproxy.ask("GET /-/healthz")
+    assert (answer.status, answer.body) == (200, b"success")
+
+
+def test_while_nothing_is_deployed_clients_are_told_to_try_again(alone: Front) -> None:
+    answer = alone.ask("POST /v1/completions")
+    assert (answer.status, answer.error["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "1"
