@@ -9,14 +9,17 @@ from typing import Any
 import yaml
 
 from serving.config import ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT
+from serving.ray_environment import RAY_ENVIRONMENT, haproxy_files
 
 _HERE = Path(__file__).parent
 _CHART = _HERE / "codegemma-serving"
 _FROM_AUTH = ("keys_file", "anyone")
 """Settings of the Gateway that the chart derives from its own `auth`."""
-_HAPROXY = {"RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy"}
-"""Where the image has it, not this machine."""
+_HAPROXY = {
+    "RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy",
+    **haproxy_files(Path("/tmp/haproxy-serve")),
+}
+"""Where the image has it, not this machine; a pod has a /tmp of its own."""
 
 
 def schema() -> dict[str, Any]:

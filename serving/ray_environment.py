@@ -1,11 +1,30 @@
 """The environment that Ray Serve reads when it is imported, in every process of the cluster."""
 
+import os
+import platform
 import sys
 from pathlib import Path
 
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+
+
+def haproxy_files(directory: Path) -> dict[str, str]:
+    """Has Ray Serve keep HAProxy's configuration and sockets there instead of in /tmp/haproxy-serve.
+
+    In /tmp anybody could make that directory first, and then say what HAProxy does and runs.
+    """
+    return {
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(directory / "admin.sock"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(directory / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(directory),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(directory / "server-state"),
+    }
+
+
 RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
-    "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy.py
+    "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy/
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
     # Called in every proxy before it makes its servers; those of Gateways and groups call it themselves.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.grpc_server.harden",
@@ -20,6 +39,8 @@ RAY_ENVIRONMENT = {
     # A Gateway that is lost before it answered is not the client's business, if there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "330",  # when HAProxy reloads: longer than any stream takes by default
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that stops in a body, or does not read; Ray Serve takes an hour
+    **haproxy_files(_CACHE / "codegemma" / "haproxy" / platform.node()),  # by machine: homes may be shared
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

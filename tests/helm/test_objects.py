@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from serving.config import ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT
+from serving.ray_environment import RAY_ENVIRONMENT, haproxy_files
 from tests.helm.chart import (
     CASE,
     CASES,
@@ -134,6 +135,7 @@ def test_every_ray_process_gets_the_environment_of_local_runs(case: Case) -> Non
     config = ServingConfig.model_validate(serve_config(case)["applications"][0]["args"])
     elsewhere = {
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy",
+        **haproxy_files(Path("/tmp/haproxy-serve")),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(math.ceil(config.gateway.request_timeout_s) + 30),
     }
     expected = RAY_ENVIRONMENT | elsewhere
