@@ -39,7 +39,7 @@ RAY_ENVIRONMENT = {
     # A Gateway that is lost before it answered is not the client's business, if there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "330",  # when HAProxy reloads: longer than any stream takes by default
-    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # a client that stops in a body, or does not read; Ray Serve takes an hour
+    "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # of a client that neither sends nor reads; Ray Serve takes 3600
     **haproxy_files(_CACHE / "codegemma" / "haproxy" / platform.node()),  # by machine: homes may be shared
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",

@@ -209,7 +209,7 @@ async def test_a_body_that_says_it_is_huge_is_refused_unread(http_app: Starlette
 
 
 async def test_a_body_that_turns_out_huge_is_read_no_further(http_app: Starlette):
-    connection = EndlessBody([])
+    connection = EndlessBody([(b"transfer-encoding", b"chunked")])
     await http_app(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.read) == (413, 65 * 2**20)
 

@@ -1,5 +1,6 @@
 """The HTTP side of the Gateway: OpenAI's API over one `CodeService`."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AbstractContextManager, aclosing
 from dataclasses import replace
@@ -22,6 +23,7 @@ from serving.gateway.http.openai_answers import ChatWriter, CompletionWriter, Wr
 from serving.gateway.http.openai_requests import chat_request, completion_requests
 from serving.gateway.http.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
 from serving.gateway.http.stream import EventStream, while_connected
+from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.request import CodeRequest
 from serving.gateway.service import CodeService
 from serving.request_id import REQUEST_ID_HEADER, request_id_of
@@ -29,15 +31,24 @@ from serving.request_id import REQUEST_ID_HEADER, request_id_of
 SESSION_ID_HEADER = "x-session-id"
 TENANT_HEADER = "x-tenant-id"
 TRACE_HEADER = "traceparent"
-_MAX_DISCARDED_BYTES = 64 * 2**20
+_BODY_S = 30.0
+"""For 4 MiB, the limit by default, at 1.1 Mbit/s. HAProxy waits longer (`serving/ray_environment.py`)."""
+_UNREAD_BODY_S = 10.0
 
 
-def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig) -> Starlette:
+def build_http_app(
+    get_service: Callable[[], CodeService],
+    config: GatewayConfig,
+    body_s: float = _BODY_S,
+    unread_body_s: float = _UNREAD_BODY_S,
+) -> Starlette:
     """The HTTP application.
 
     Args:
       get_service: gives the service, once requests come.
       config: the limits of the gateway.
+      body_s: for the body of a request to arrive.
+      unread_body_s: for what is left of it when the request has been answered.
     """
 
     async def health(request: Request) -> Response:
@@ -65,7 +76,7 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     async def completions(request: Request) -> Response:
         with reading():
             caller = caller_of(request)
-            body = await parse_body(CompletionBody, await _read_body(request, config.max_body_bytes))
+            body = await parse_body(CompletionBody, await _read_body(request, config.max_body_bytes, body_s))
             requests = [_from(caller, request, each) for each in completion_requests(body, request.state.request_id)]
         writer = CompletionWriter(f"cmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), requests, writer)
@@ -73,7 +84,7 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
     async def chat_completions(request: Request) -> Response:
         with reading():
             caller = caller_of(request)
-            body = await parse_body(ChatBody, await _read_body(request, config.max_body_bytes))
+            body = await parse_body(ChatBody, await _read_body(request, config.max_body_bytes, body_s))
             code_request = _from(caller, request, chat_request(body, request.state.request_id))
         writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
         return await _respond(request, body, get_service(), [code_request], writer)
@@ -95,7 +106,7 @@ def build_http_app(get_service: Callable[[], CodeService], config: GatewayConfig
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         ],
-        middleware=[Middleware(_RequestId)],
+        middleware=[Middleware(UnreadBody, within_s=unread_body_s), Middleware(_RequestId)],
         exception_handlers=ERROR_HANDLERS,
     )
     app.router.redirect_slashes = False
@@ -127,26 +138,28 @@ async def _events(
             yield event
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytearray:
-    """The body, of which no more is kept than is allowed.
+async def _read_body(request: Request, max_bytes: int, within_s: float) -> bytearray:
+    """The whole body.
 
-    What comes beyond is thrown away, not left unread: most clients read an answer only when they have sent
-    everything, and to close the connection before that would look like a network failure to them.
+    Raises:
+      ServingError: BODY_TOO_LARGE, as soon as that is known; REQUEST_TIMEOUT.
     """
     length = request.headers.get("content-length", "")
-    size = 0
     body = bytearray()
-    if not length.isdecimal() or int(length) <= max_bytes + _MAX_DISCARDED_BYTES:
-        async for part in request.stream():
-            size += len(part)
-            if size > max_bytes + _MAX_DISCARDED_BYTES:
-                break
-            if size <= max_bytes:
-                body += part
-            else:
-                body.clear()
-        if size <= max_bytes:
-            return body
+    try:
+        async with asyncio.timeout(within_s):
+            if not length.isdecimal() or int(length) <= max_bytes:
+                async for part in request.stream():
+                    body += part
+                    if len(body) > max_bytes:
+                        break
+                else:
+                    return body
+    except TimeoutError:
+        raise ServingError(
+            Reason.REQUEST_TIMEOUT,
+            f"Of the body {len(body)} bytes came in {within_s:g} s, the limit here, and not its end. Send it at once.",
+        ) from None
     raise ServingError(
         Reason.BODY_TOO_LARGE, f"The body is longer than {max_bytes} bytes, the limit here. Send less context."
     )

@@ -42,8 +42,6 @@ def error_response(error: ServingError) -> Response:
         headers["retry-after"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
     if error.reason is Reason.UNAUTHENTICATED:
         headers["www-authenticate"] = "Bearer"  # RFC 9110 wants it beside a 401
-    if error.reason is Reason.BODY_TOO_LARGE:
-        headers["connection"] = "close"  # there may be more of the body
     return json_response(error_body(error), error.wire.http_status, headers)
 
 
