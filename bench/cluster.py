@@ -2,13 +2,12 @@
 
 import os
 import socket
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.ray_environment import RAY_ENVIRONMENT, haproxy_files
+from serving.ray_environment import RAY_ENVIRONMENT
 
 os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 
@@ -62,11 +61,9 @@ def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]
 
 
 def ports_beside_another() -> dict[str, str]:
-    """Environment variables for a process whose cluster runs beside one of this process: what Ray Serve fixes."""
-    metrics_port = free_port()
+    """Environment variables for a process whose cluster runs beside one of this process: ports that Ray Serve fixes."""
     return {
-        **haproxy_files(Path(tempfile.gettempdir(), f"haproxy-{os.getpid()}-{metrics_port}")),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(metrics_port),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",

@@ -17,7 +17,7 @@ _FROM_AUTH = ("keys_file", "anyone")
 """Settings of the Gateway that the chart derives from its own `auth`."""
 _HAPROXY = {
     "RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy",
-    **haproxy_files(Path("/tmp/haproxy-serve")),
+    **haproxy_files(Path("/tmp/codegemma")),
 }
 """Where the image has it, not this machine; a pod has a /tmp of its own."""
 

@@ -1,17 +1,17 @@
 """The environment that Ray Serve reads when it is imported, in every process of the cluster."""
 
 import os
-import platform
 import sys
 from pathlib import Path
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-
 
 def haproxy_files(directory: Path) -> dict[str, str]:
-    """Has Ray Serve keep HAProxy's configuration and sockets there instead of in /tmp/haproxy-serve.
+    """Has Ray Serve keep HAProxy's configuration and sockets there, in a directory for each Ray node.
 
-    In /tmp anybody could make that directory first, and then say what HAProxy does and runs.
+    Ray Serve has them in /tmp/haproxy-serve, which whoever makes it first owns, and with it what HAProxy does.
+
+    Args:
+      directory: of 27 characters at most, for the path of a socket may have 97 and Ray's node ids have 56.
     """
     return {
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(directory / "haproxy.cfg"),
@@ -40,7 +40,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "330",  # when HAProxy reloads: longer than any stream takes by default
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # of a client that neither sends nor reads; Ray Serve takes 3600
-    **haproxy_files(_CACHE / "codegemma" / "haproxy" / platform.node()),  # by machine: homes may be shared
+    **haproxy_files(Path(f"/tmp/codegemma-{os.getuid()}")),  # `codegemma-haproxy` refuses another user's
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }

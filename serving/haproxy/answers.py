@@ -30,7 +30,8 @@ def json_rule(error: ServingError) -> str:
 def grpc_rule(error: ServingError) -> str:
     """The same as an answer over gRPC: trailers only, as HTTP's status says nothing to a gRPC client."""
     code = error.wire.grpc_code.value[0]
-    return f"status 200 content-type application/grpc hdr grpc-status {code} hdr grpc-message {_quoted(error.message)}"
+    message = _quoted(error.message)
+    return f"status 200 hdr content-type application/grpc hdr grpc-status {code} hdr grpc-message {message}"
 
 
 def http_error_file(status: int) -> str:

@@ -42,10 +42,20 @@ def harden(config: Path) -> None:
 
 def _make_private(directory: Path) -> None:
     """HAProxy's admin socket and configuration are for its user alone: who writes there, runs programs as that user."""
-    status = directory.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid():
-        raise HardeningError(
-            f"{directory} is not a directory of this user, so others can change what HAProxy does. "
-            "Remove it, or name another by RAY_SERVE_HAPROXY_CONFIG_FILE_LOC."
-        )
+    _check_owner(directory.parent, allowed={0, os.geteuid()})
+    _check_owner(directory, allowed={os.geteuid()})
     directory.chmod(0o700)
+
+
+def _check_owner(directory: Path, allowed: set[int]) -> None:
+    """Others must not be able to put another directory in the place of this one, or files into it."""
+    status = directory.lstat()
+    is_shared = status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX
+    if status.st_uid == os.geteuid() and is_shared:
+        directory.chmod(stat.S_IMODE(status.st_mode) & ~0o022)
+        is_shared = False
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid not in allowed or is_shared:
+        raise HardeningError(
+            f"{directory} is not a directory of this user alone, so others can change what HAProxy does. Remove it, "
+            "or name another by the variables of serving/ray_environment.py."
+        )

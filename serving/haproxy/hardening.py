@@ -254,6 +254,10 @@ def _grpc_is_checked(section: _Section) -> None:
     )
     unknown = ServingError(Reason.ROUTE_NOT_FOUND, "This server has no such gRPC service.")
     services = "|".join(map(re.escape, GRPC_SERVICES))
+    # Ray's own answers: HAProxy takes `content-type` of an answer that has a body only.
+    section.lines = [
+        line.replace(" content-type application/grpc ", " hdr content-type application/grpc ") for line in section.lines
+    ]
     section.begin(
         _return(
             json_rule(not_grpc),

@@ -135,7 +135,7 @@ def test_every_ray_process_gets_the_environment_of_local_runs(case: Case) -> Non
     config = ServingConfig.model_validate(serve_config(case)["applications"][0]["args"])
     elsewhere = {
         "RAY_SERVE_HAPROXY_BINARY_PATH": "/opt/codegemma/bin/codegemma-haproxy",
-        **haproxy_files(Path("/tmp/haproxy-serve")),
+        **haproxy_files(Path("/tmp/codegemma")),
         "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(math.ceil(config.gateway.request_timeout_s) + 30),
     }
     expected = RAY_ENVIRONMENT | elsewhere

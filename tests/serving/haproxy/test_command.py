@@ -10,6 +10,7 @@ import pytest
 
 from serving.haproxy.command import harden
 from serving.haproxy.hardening import HardeningError
+from serving.ray_environment import RAY_ENVIRONMENT
 from tests.serving.haproxy.front import ports, rendered, wait_until_open
 
 _COMMAND = Path(sys.executable).with_name("codegemma-haproxy")
@@ -41,20 +42,38 @@ def test_it_says_why_it_does_not_start(tmp_path: Path) -> None:
     assert ended.stderr.startswith("codegemma-haproxy: section 'global'")
 
 
-def test_a_directory_that_is_a_link_is_refused(tmp_path: Path) -> None:
-    real = tmp_path / "real"
-    real.mkdir()
-    rendered(real, ports())
-    (tmp_path / "link").symlink_to(real)
-    with pytest.raises(HardeningError, match="not a directory of this user"):
-        harden(tmp_path / "link" / "haproxy.cfg")
+@pytest.mark.parametrize("part", ["node", "base"])
+def test_a_directory_that_is_a_link_is_refused(tmp_path: Path, part: str) -> None:
+    (tmp_path / "real" / "node").mkdir(parents=True)
+    rendered(tmp_path / "real" / "node", ports())
+    link, target = ("base", "real") if part == "base" else ("real/link", "node")
+    (tmp_path / link).symlink_to(target)
+    config = tmp_path / ("base/node" if part == "base" else "real/link") / "haproxy.cfg"
+    with pytest.raises(HardeningError, match="not a directory of this user alone"):
+        harden(config)
 
 
 def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config = rendered(tmp_path, ports())
     monkeypatch.setattr(os, "geteuid", lambda: tmp_path.stat().st_uid + 1)
-    with pytest.raises(HardeningError, match="not a directory of this user"):
+    with pytest.raises(HardeningError, match="not a directory of this user alone"):
         harden(config)
+
+
+def test_a_directory_in_which_others_may_write_is_closed_to_them(tmp_path: Path) -> None:
+    base = tmp_path / "base"
+    (base / "node").mkdir(parents=True)
+    base.chmod(0o777)
+    harden(rendered(base / "node", ports()))
+    assert base.stat().st_mode & 0o777 == 0o755
+
+
+def test_ray_serve_keeps_its_files_where_nobody_else_does_and_sockets_fit() -> None:
+    node = "0" * 56
+    for name in ("RAY_SERVE_HAPROXY_SOCKET_PATH", "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH"):
+        path = Path(RAY_ENVIRONMENT[name])
+        assert str(os.getuid()) in path.parent.name
+        assert len(str(path.parent / node / path.name)) <= 97
 
 
 def test_it_loads_nothing_that_makes_a_proxy_slow_to_start() -> None:

@@ -32,7 +32,8 @@ def channel(haproxy: Front) -> Iterator[grpc.Channel]:
     ],
 )
 def test_a_path_that_is_no_method_of_this_server_does_not_reach_it(haproxy: Front, path: bytes) -> None:
-    assert grpc_status(UNIMPLEMENTED) in haproxy.call(path)
+    answer = haproxy.call(path)
+    assert grpc_status(UNIMPLEMENTED) in answer and b"application/grpc" in answer
 
 
 @pytest.mark.parametrize("byte", [0x80, 0xFF, 0x1F, 0x7F])
@@ -83,3 +84,8 @@ def test_metadata_of_this_service_reaches_it_and_what_steers_ray_serve_does_not(
 
 def test_while_nothing_is_deployed_clients_are_told_to_try_again(alone: Front) -> None:
     assert grpc_status(UNAVAILABLE) in alone.call(METHOD.encode())
+
+
+def test_ray_serves_own_answers_say_that_they_are_grpc(haproxy: Front) -> None:
+    answer = haproxy.call(b"/ray.serve.RayServeAPIService/Healthz")
+    assert grpc_status(0) in answer and b"application/grpc" in answer
