@@ -28,10 +28,13 @@ def json_rule(error: ServingError) -> str:
 
 
 def grpc_rule(error: ServingError) -> str:
-    """The same as an answer over gRPC: trailers only, as HTTP's status says nothing to a gRPC client."""
+    """The same as an answer over gRPC: trailers only, as HTTP's status says nothing to a gRPC client.
+
+    HAProxy takes a content type with a body only; the frontend adds it.
+    """
     code = error.wire.grpc_code.value[0]
     message = _quoted(error.message)
-    return f"status 200 hdr content-type application/grpc hdr grpc-status {code} hdr grpc-message {message}"
+    return f"status 200 hdr grpc-status {code} hdr grpc-message {message}"
 
 
 def http_error_file(status: int) -> str:

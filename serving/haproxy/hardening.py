@@ -254,11 +254,9 @@ def _grpc_is_checked(section: _Section) -> None:
     )
     unknown = ServingError(Reason.ROUTE_NOT_FOUND, "This server has no such gRPC service.")
     services = "|".join(map(re.escape, GRPC_SERVICES))
-    # Ray's own answers: HAProxy takes `content-type` of an answer that has a body only.
-    section.lines = [
-        line.replace(" content-type application/grpc ", " hdr content-type application/grpc ") for line in section.lines
-    ]
     section.begin(
+        # HAProxy leaves it out of Ray Serve's answers and ours, and not every client takes one without.
+        "http-after-response set-header content-type application/grpc unless { res.hdr(content-type) -m found }",
         _return(
             json_rule(not_grpc),
             "unless { method POST } { req.ver 2.0 } { req.hdr(content-type) -m beg application/grpc }",
