@@ -19,6 +19,7 @@ from serving.haproxy.answers import (
     http_error_file,
     json_rule,
 )
+from serving.request_id import REQUEST_ID_PATTERN
 
 _KNOWN_ENTRIES = {"frontend prometheus", "frontend http_frontend", "frontend grpc_frontend", "listen stats"}
 _HEALTH = "ray.serve.RayServeAPIService/Healthz"
@@ -204,6 +205,8 @@ def _http_is_checked(section: _Section) -> None:
         # Ray's own pages; its health check is answered below.
         _return(json_rule(nothing), "if { path,url_dec -m beg /-/ } !{ path -i /-/healthz }"),
         *_without_ray_headers(),
+        # Ray Serve writes it into its log and says it again; without it Ray makes one, as the Gateway would.
+        f"http-request del-header x-request-id unless {{ req.fhdr(x-request-id) -m reg '^{REQUEST_ID_PATTERN}$' }}",
         "http-request del-header upgrade",  # no WebSockets
     )
 
