@@ -11,6 +11,7 @@ from serving.errors import Reason, ServingError, error_body
 _RETRY_AFTER_S = 1
 
 NO_GATEWAY = ServingError(Reason.UNAVAILABLE, "No gateway answers. It may be starting; try again.")
+NOT_HERE = ServingError(Reason.ROUTE_NOT_FOUND, "There is nothing at this path.")
 BROKEN_BODY = ServingError(
     Reason.MALFORMED_BODY, "The body of the request is not valid HTTP, or ended or stopped before it was complete."
 )
@@ -35,6 +36,11 @@ def grpc_rule(error: ServingError) -> str:
     code = error.wire.grpc_code.value[0]
     message = _quoted(error.message)
     return f"status 200 hdr grpc-status {code} hdr grpc-message {message}"
+
+
+def refuse(rule: str, condition: str) -> str:
+    """A rule of a frontend that answers in a Gateway's place; `condition` is as `if { ... }`."""
+    return f"http-request return {rule} {condition}"
 
 
 def http_error_file(status: int) -> str:

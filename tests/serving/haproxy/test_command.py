@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from serving.haproxy.command import harden
-from serving.haproxy.hardening import HardeningError
+from serving.haproxy.sections import HardeningError
 from serving.ray_environment import RAY_ENVIRONMENT
 from tests.serving.haproxy.front import ports, rendered, wait_until_open
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.haproxy.hardening import HardeningError, hardened
+from serving.haproxy.hardening import hardened
+from serving.haproxy.sections import HardeningError
 from tests.serving.haproxy.front import Front, Ports, rendered
 
 PORTS = Ports(http=8000, grpc=9000, metrics=9101, stats=8404)

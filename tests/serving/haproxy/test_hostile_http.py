@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from serving.haproxy.hardening import READ_HEADERS
+from serving.haproxy.headers import READ_HEADERS
 from tests.serving.haproxy.front import Answer, Front, http2_request
 
 
