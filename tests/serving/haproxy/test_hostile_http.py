@@ -1,10 +1,19 @@
 """What HAProxy lets through to a Gateway over HTTP, and what it says to everything else."""
 
 import json
+import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from ray.serve._private.constants import (
+    SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
+    SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
+    SERVE_INGRESS_ROUTER_HEADER_PREFIX,
+    SERVE_MULTIPLEXED_MODEL_ID,
+)
 
-from serving.haproxy.headers import READ_HEADERS
+from serving.haproxy.headers import RAY_HEADERS, READ_HEADERS
 from tests.serving.haproxy.front import Answer, Front, http2_request
 
 
@@ -135,3 +144,33 @@ def test_while_nothing_is_deployed_clients_are_told_to_try_again(alone: Front) -
     answer = alone.ask("POST /v1/completions")
     assert (answer.status, answer.error["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "1"
+
+
+def test_what_ray_serve_reads_of_headers_is_known() -> None:
+    rays = [
+        SERVE_MULTIPLEXED_MODEL_ID,
+        SERVE_MULTIPLEXED_MODEL_ID.replace("_", "-"),
+        SERVE_HTTP_REQUEST_TIMEOUT_S_HEADER,
+        SERVE_HTTP_REQUEST_DISCONNECT_DISABLED_HEADER,
+        f"{SERVE_INGRESS_ROUTER_HEADER_PREFIX}target",
+    ]
+    assert [name for name in rays if not any(re.search(each, name) for each in RAY_HEADERS)] == []
+
+
+TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-_0123456789", min_size=1, max_size=30)
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    method=st.sampled_from([b"GET", b"POST", b"PUT", b"BREW"]) | st.binary(max_size=8),
+    path=st.sampled_from([b"/v1/models", b"/-/healthz", b"*"]) | st.binary(max_size=40).map(lambda rest: b"/" + rest),
+    headers=st.dictionaries(st.sampled_from(READ_HEADERS) | TOKEN, st.binary(max_size=60), max_size=4),
+)
+def test_whatever_is_sent_the_answer_is_json_or_none(
+    hasty: Front, method: bytes, path: bytes, headers: dict[str, bytes]
+) -> None:
+    lines = [b"%b: %b" % (name.encode(), value) for name, value in headers.items()]
+    head = b"\r\n".join([b"%b %b HTTP/1.1" % (method, path), b"host: here", *lines, b"connection: close", b"", b""])
+    answer = hasty.send(head)
+    assert answer == b"" or path == b"/-/healthz" or b"content-type: application/json" in answer.lower()
+    assert b"<html" not in answer
