@@ -1,0 +1,47 @@
+"""Strangers' bytes at the service's two ports: the details are in tests/serving/haproxy, without Ray."""
+
+from pathlib import Path
+
+import grpc
+import pytest
+from codegemma.v1.code_assist_service_pb2 import CompleteRequest
+from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.prompt_pb2 import FimInput
+
+from tests.service.conftest import FIM, Service
+from tests.serving.haproxy.front import Front, Ports, grpc_status
+
+_BODY = b'{"model": "%b", "prompt": "a", "suffix": "b", "max_tokens": 64}' % FIM.encode()
+
+
+@pytest.fixture
+def front(service: Service) -> Front:
+    http, grpc_port = (int(address.rpartition(":")[2]) for address in (service.url, service.grpc_target))
+    return Front(Ports(http, grpc_port, metrics=0, stats=0), Path())
+
+
+@pytest.mark.parametrize("header", ["x-request-id", "x-session-id"])
+def test_a_header_that_is_no_text_is_named(front: Front, header: str) -> None:
+    answer = front.ask("POST /v1/completions", {header: b"\xff"}, _BODY)
+    assert (answer.status, answer.error["param"]) == (400, header)
+
+
+@pytest.mark.parametrize(
+    ("header", "value"),
+    [
+        ("serve_multiplexed_model_id", b"\xff"),
+        ("x-request-timeout-seconds", b"0.001"),
+        ("x-request-disconnect-disabled", b"?1"),
+        ("upgrade", b"websocket"),
+    ],
+)
+def test_headers_of_ray_serve_change_nothing(front: Front, header: str, value: bytes) -> None:
+    answer = front.ask("POST /v1/completions", {header: value}, _BODY)
+    assert answer.status == 200 and answer.headers["content-type"] == "application/json"
+
+
+def test_a_path_that_is_no_text_leaves_grpc_as_it_was(front: Front, channel: grpc.Channel) -> None:
+    for path in (b"/\xff", b"/codegemma.v1.CodeAssistService/\xff"):
+        assert grpc_status(grpc.StatusCode.UNIMPLEMENTED.value[0]) in front.call(path)
+    fim = FimInput(prefix="a", suffix="b")
+    assert CodeAssistServiceStub(channel).Complete(CompleteRequest(model=FIM, fim=fim), timeout=60).model == FIM
