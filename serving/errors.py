@@ -58,7 +58,7 @@ WIRE_ERRORS: dict[Reason, WireError] = {
     Reason.CONTEXT_LENGTH_EXCEEDED: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.MALFORMED_BODY: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.BODY_TOO_LARGE: WireError(413, _BAD_REQUEST, grpc.StatusCode.RESOURCE_EXHAUSTED),  # what gRPC itself says
-    Reason.REQUEST_TIMEOUT: WireError(408, _BAD_REQUEST, grpc.StatusCode.DEADLINE_EXCEEDED),
+    Reason.REQUEST_TIMEOUT: WireError(408, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
     Reason.MODEL_NOT_FOUND: WireError(404, _BAD_REQUEST, grpc.StatusCode.NOT_FOUND),
     Reason.ROLE_NOT_SERVED: WireError(400, _BAD_REQUEST, grpc.StatusCode.FAILED_PRECONDITION),
     Reason.ROUTE_NOT_FOUND: WireError(404, _BAD_REQUEST, grpc.StatusCode.UNIMPLEMENTED),

@@ -10,7 +10,7 @@ import pytest
 from tests.serving.haproxy.front import Front, call_headers, frame, grpc_status, http2_request, received
 
 METHOD = "/codegemma.v1.CodeAssistService/Complete"
-DEADLINE_EXCEEDED = 4
+INVALID_ARGUMENT = 3
 
 
 @pytest.mark.parametrize("grpc_port", [False, True])
@@ -36,8 +36,13 @@ def test_headers_that_trickle_end_their_connection(hasty: Front) -> None:
     pytest.fail("still open")
 
 
+_PREFACE = http2_request([], b"")[:33]
+
+
 @pytest.mark.parametrize(
-    "begun", [http2_request([], b"")[:10], http2_request([], b"")[:24], http2_request([], b"")[:33]]
+    "begun",
+    [_PREFACE[:10], _PREFACE[:24], _PREFACE, _PREFACE + frame(1, 0, 1, b""), _PREFACE + b"\0\0\4\1"],
+    ids=["half a preface", "no settings", "no headers", "headers without an end", "half a frame"],
 )
 def test_http2_that_is_not_begun_ends_its_connection(hasty: Front, begun: bytes) -> None:
     with socket.create_connection(("127.0.0.1", hasty.ports.grpc), timeout=20) as connection:
@@ -48,7 +53,7 @@ def test_http2_that_is_not_begun_ends_its_connection(hasty: Front, begun: bytes)
 @pytest.mark.parametrize("sent", [b"", frame(0, 0, 1, bytes(3))])
 def test_a_call_without_a_whole_message_header_is_told_so(hasty: Front, sent: bytes) -> None:
     request = http2_request(call_headers(METHOD.encode()), None) + sent
-    assert grpc_status(DEADLINE_EXCEEDED) in hasty.http2(request)
+    assert grpc_status(INVALID_ARGUMENT) in hasty.http2(request)
 
 
 def test_a_body_that_stops_ends_its_connection(hasty: Front) -> None:
