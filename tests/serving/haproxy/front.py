@@ -25,6 +25,7 @@ from starlette.types import Receive, Scope, Send
 from bench.cluster import free_port
 from serving.haproxy.answers import ERROR_FILES
 from serving.haproxy.hardening import TimeLimits, hardened
+from tests.raw_http2 import Header, call, grpc_headers
 
 APP = "codegemma"
 
@@ -105,9 +106,10 @@ class Front:
                 data += part
             return bytes(data)
 
-    def call(self, path: bytes, *fields: tuple[bytes, bytes], authority: bytes = b"here") -> bytes:
+    def call(self, path: bytes, *fields: Header, authority: bytes = b"here") -> bytes:
         """The frames that answer a gRPC call with an empty message."""
-        return self.http2(http2_request(call_headers(path, authority) + list(fields), bytes(5)))
+        headers = [(name, authority if name == b":authority" else value) for name, value in grpc_headers(path, *fields)]
+        return self.http2(call(headers, bytes(5)))
 
     def ask(self, request: str, headers: Mapping[str, bytes] | None = None, body: bytes = b"") -> "Answer":
         """The answer to an HTTP/1 request; `request` is as `GET /path`."""
@@ -163,29 +165,6 @@ def _has_ended(frames: bytes | bytearray) -> bool:
             return True
         at += 9 + size
     return False
-
-
-def grpc_status(code: int) -> bytes:
-    """The header `grpc-status` as HAProxy writes it."""
-    return b"grpc-status%c%d" % (len(str(code)), code)
-
-
-def frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    """A frame of HTTP/2 (RFC 9113, section 4.1)."""
-    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
-
-
-def call_headers(path: bytes, authority: bytes = b"here") -> list[tuple[bytes, bytes]]:
-    """The headers of a gRPC call."""
-    pseudo = [(b":method", b"POST"), (b":scheme", b"http"), (b":path", path), (b":authority", authority)]
-    return [*pseudo, (b"te", b"trailers"), (b"content-type", b"application/grpc")]
-
-
-def http2_request(headers: list[tuple[bytes, bytes]], body: bytes | None) -> bytes:
-    """A connection of HTTP/2 with one request; without a body the request is not ended."""
-    fields = b"".join(b"\0%c%b%c%b" % (len(name), name, len(value), value) for name, value in headers)
-    data = frame(0, 1, 1, body) if body is not None else b""
-    return b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + frame(4, 0, 0, b"") + frame(1, 4, 1, fields) + data
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from ray.serve._private.constants import (
 )
 
 from serving.haproxy.headers import RAY_HEADERS, READ_HEADERS
-from tests.serving.haproxy.front import Answer, Front, http2_request
+from tests.raw_http2 import call
+from tests.serving.haproxy.front import Answer, Front
 
 
 def arrived(answer: Answer) -> dict[str, str]:
@@ -131,7 +132,7 @@ def test_what_is_not_http_gets_no_page_but_the_end_of_its_connection(haproxy: Fr
 
 def test_a_path_over_http2_that_is_not_ascii_is_refused(haproxy: Front) -> None:
     pseudo = [(b":method", b"GET"), (b":scheme", b"http"), (b":path", b"/v1/\xff"), (b":authority", b"here")]
-    answer = haproxy.http2(http2_request(pseudo, b""), port=haproxy.ports.http)
+    answer = haproxy.http2(call(pseudo, b""), port=haproxy.ports.http)
     assert b"printable ASCII. Send it percent-encoded" in answer
 
 

@@ -7,7 +7,8 @@ import time
 import grpc
 import pytest
 
-from tests.serving.haproxy.front import Front, call_headers, frame, grpc_status, http2_request, received
+from tests.raw_http2 import DATA, HEADERS, PREFACE, SETTINGS, call, frame, grpc_headers, grpc_status
+from tests.serving.haproxy.front import Front, received
 
 METHOD = "/codegemma.v1.CodeAssistService/Complete"
 INVALID_ARGUMENT = 3
@@ -36,12 +37,12 @@ def test_headers_that_trickle_end_their_connection(hasty: Front) -> None:
     pytest.fail("still open")
 
 
-_PREFACE = http2_request([], b"")[:33]
+_OPENED = PREFACE + frame(SETTINGS, 0, 0)
 
 
 @pytest.mark.parametrize(
     "begun",
-    [_PREFACE[:10], _PREFACE[:24], _PREFACE, _PREFACE + frame(1, 0, 1, b""), _PREFACE + b"\0\0\4\1"],
+    [PREFACE[:10], PREFACE, _OPENED, _OPENED + frame(HEADERS, 0, 1), _OPENED + b"\0\0\4\1"],
     ids=["half a preface", "no settings", "no headers", "headers without an end", "half a frame"],
 )
 def test_http2_that_is_not_begun_ends_its_connection(hasty: Front, begun: bytes) -> None:
@@ -50,10 +51,10 @@ def test_http2_that_is_not_begun_ends_its_connection(hasty: Front, begun: bytes)
         received(connection)
 
 
-@pytest.mark.parametrize("sent", [b"", frame(0, 0, 1, bytes(3))])
+@pytest.mark.parametrize("sent", [b"", frame(DATA, 0, 1, bytes(3))])
 def test_a_call_without_a_whole_message_header_is_told_so(hasty: Front, sent: bytes) -> None:
-    request = http2_request(call_headers(METHOD.encode()), None) + sent
-    assert grpc_status(INVALID_ARGUMENT) in hasty.http2(request)
+    request = call(grpc_headers(METHOD.encode()), None) + sent
+    assert grpc_status(hasty.http2(request)) == INVALID_ARGUMENT
 
 
 def test_a_body_that_stops_ends_its_connection(hasty: Front) -> None:
@@ -69,7 +70,7 @@ def test_an_answer_may_take_longer_than_clients_may_be_silent(hasty: Front) -> N
 
 def test_a_grpc_stream_may_take_longer_than_clients_may_be_silent(hasty: Front) -> None:
     with grpc.insecure_channel(f"127.0.0.1:{hasty.ports.grpc}") as channel:
-        call: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(METHOD)
-        *parts, last = call(b"slow", timeout=20)
+        method: grpc.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(METHOD)
+        *parts, last = method(b"slow", timeout=20)
     assert parts == [b"part"] * 3
     assert json.loads(last)["method"] == METHOD
