@@ -64,7 +64,7 @@ class Call:
                 Reason.BODY_TOO_LARGE,
                 f"The request has {len(data)} bytes; the limit is {max_bytes}. Send less of the files.",
             )
-        check_fields(data, kind.DESCRIPTOR)
+        check_fields(data, kind.DESCRIPTOR)  # type: ignore[arg-type] # the stubs have two names for its type
         try:
             message = kind.FromString(data)
         except DecodeError as error:
