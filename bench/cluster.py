@@ -37,6 +37,7 @@ def cluster(environment: Mapping[str, str] | None = None) -> Iterator[Addresses]
         num_cpus=16,  # logical ones: what is started here mostly waits
         include_dashboard=False,
         _metrics_export_port=metrics_port,
+        _system_config={"metrics_report_interval_ms": 1000},  # Ray's own is ten seconds
         log_to_driver=False,
         runtime_env={"env_vars": variables | dict(environment or {})},
     )

@@ -1,5 +1,6 @@
 """The Gateway: the one ingress deployment, for HTTP and gRPC."""
 
+import gc
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,7 @@ from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.grpc_server import harden
+from serving.telemetry.loop_watch import LoopWatch
 from serving.telemetry.recorder import RayRecorder
 from serving.telemetry.tracing import flush_tracing, start_tracing
 
@@ -57,9 +59,12 @@ class Gateway(GrpcService):
         access = access_for(config.gateway, _http_host())
         self._pools = pools
         self._self_check = SelfCheck()
-        self._records = RequestRecords(RayRecorder(), config.models)
+        recorder = RayRecorder()
+        self._records = RequestRecords(recorder, config.models)
         self._service = CodeService(models, config.gateway, config.routing, access, self._records)
         GrpcService.__init__(self, self._service, config.gateway)
+        LoopWatch(recorder).start()
+        gc.freeze()  # all this stays: a full collection of garbage would hold the loop for 0.1 s to find that out
 
     async def check_health(self) -> None:
         """Called by Ray Serve every second; tells the metrics how the Gateway is.

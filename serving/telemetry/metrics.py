@@ -11,6 +11,7 @@ _SUFFIXES = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_
 
 _LATENCY_S = (0.005, 0.01, 0.02, 0.035, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.5, 5.0, 15.0, 60.0)
 """Fine from 5 ms to 5 s, where it is decided whether a completion comes in time; beyond are long chats."""
+_STALL_S = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 _STEP_S = (0.001, 0.002, 0.005, 0.01, 0.015, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 5.0)
 
 
@@ -95,6 +96,13 @@ WAITING_REQUESTS = Metric(
     "gauge", "codegemma_waiting_requests", "Requests that wait in a Gateway for a group with room.", ("model",)
 )
 READY_GROUPS = Metric("gauge", "codegemma_ready_groups", "Groups of a model that a Gateway is linked to.", ("model",))
+LOOP_STALL_SECONDS = Metric(
+    "histogram",
+    "codegemma_loop_stall_seconds",
+    "Of each second, the longest that work in a Gateway kept its event loop from everything else.",
+    (),
+    _STALL_S,
+)
 TIME_TO_FIRST_TOKEN = Metric(
     "histogram", "codegemma_time_to_first_token_seconds", "Until the first text of an answer.", _REQUEST, _LATENCY_S
 )
