@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory lint format protos protos-check oracle lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse lint format protos protos-check oracle lock clean
 
 BIN := .venv/bin
 
@@ -35,6 +35,9 @@ chaos: setup ## kill parts of a running service under load, 20 times
 
 chaos-memory: setup ## take memory until Ray ends parts of a running service (needs a machine that is quiet otherwise)
 	$(BIN)/python -m tests.chaos.memory
+
+abuse: setup ## send 25,000 hostile inputs to a running service (SEED=N for others, INPUTS=N for fewer)
+	$(BIN)/python -m tests.abuse --seed $(or $(SEED),1) --inputs $(or $(INPUTS),25000)
 
 lint: setup protos-check manifests-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .

@@ -19,11 +19,11 @@ CONFIG = GatewayConfig(max_body_bytes=100_000)
 
 
 @asynccontextmanager
-async def grpc_server(service: CodeService) -> AsyncIterator[str]:
+async def grpc_server(service: CodeService, config: GatewayConfig = CONFIG) -> AsyncIterator[str]:
     """Serves for as long as the block runs; yields HOST:PORT."""
     harden()
-    server = grpc.aio.server(options=[("grpc.max_receive_message_length", CONFIG.max_body_bytes)])
-    add_services(GrpcService(service, CONFIG), server)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", config.max_body_bytes)])
+    add_services(GrpcService(service, config), server)
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     yield f"127.0.0.1:{port}"
