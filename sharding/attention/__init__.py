@@ -22,6 +22,10 @@ def attention_for(platform: str) -> Attention:
         from sharding.attention.tpu import TokamaxAttention  # tokamax is installed where there are TPUs
 
         return TokamaxAttention()
+    if platform == "gpu":
+        from sharding.attention.gpu import TritonAttention  # importing it takes time that others need not spend
+
+        return TritonAttention()
     return ReferenceAttention()
 
 
