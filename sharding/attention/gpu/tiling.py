@@ -35,5 +35,5 @@ def decode_tiling(dtype: DTypeLike) -> Tiling:
 def prefill_tiling(dtype: DTypeLike) -> Tiling:
     """Many tokens: bound by the tensor cores, so as many queries as registers and shared memory hold."""
     if jnp.dtype(dtype).itemsize == 2:
-        return Tiling(queries=64, keys=64, warps=4, stages=2)
+        return Tiling(queries=128, keys=64, warps=8, stages=2)
     return Tiling(queries=32, keys=32, warps=4, stages=2)
