@@ -1,30 +1,102 @@
-"""Checks and measures the model on the first accelerator that JAX sees: `python -m bench.gpu`.
+"""Checks and measures the model on the first accelerator that JAX sees: `python -m bench.gpu --report gpu.md`.
 
-First the logits, against the same model on the CPU; then decode steps of CodeGemma's shapes with random weights, as a
-share of the memory bandwidth. `--tiny` runs the same code with small shapes, on any machine.
+First accuracy: logits against the same model on the CPU in float32, and the attention kernels against the reference in
+float32. Then speed with CodeGemma's shapes and random weights in bfloat16: decode, prefill, the host's part of a step,
+and what the device does in one. `--tiny` runs the same code with small shapes, on any machine.
+
+It ends within `--minutes`: what no time is left for is skipped, and named in the report.
 """
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import replace
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from itertools import product
+from pathlib import Path
+from statistics import median
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Limits, Row, decode_seconds
+from bench.attention_cases import inputs, largest_error
+from bench.device_profile import profile
+from bench.measure import Limits, Row
 from bench.table import markdown
+from sharding.attention import Attention, ReferenceAttention, attention_for
 from sharding.bandwidth import memory_bandwidth
+from sharding.batch import Bucket
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.sizes import kv_bytes_per_token, weight_bytes
 from sharding.steps import compile_steps
 
 PAGE_SIZE = 64
-CONTEXT = 1000
-BATCHES = (1, 8, 32)
+MAX_CONTEXT = 8192
 SHAPES = {"CodeGemma 2B": CODEGEMMA_2B, "CodeGemma 7B": CODEGEMMA_7B}
+DECODE = ((1, 1000), (8, 1000), (32, 1000), (128, 500), (1, 8000), (8, 8000))
+"""Rows, and tokens in each one's context."""
+PREFILL = ((256, 0), (1024, 0), (256, 7000))
+"""Tokens of one row, and tokens in its context before."""
+PREFILL_ROWS = 32
+REPEATS = 20
+
+FAILS = "**fails**"
+ATTENTION_TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2}
+"""Of a row's output, as |difference| / |reference|."""
+LOGITS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-1}
+"""Of the largest deviation, over the largest logit: two layers of bfloat16 against float32 on a CPU."""
+ATTENTION_HEADS = ((8, 1), (16, 16), (8, 2))
+"""Query heads and KV heads."""
+ATTENTION_PAGES = 256
+ATTENTION_CASES = {
+    "decode": ([(1, 0), (1, 1), (1, 63), (1, 64), (1, 65), (1, 500), (1, 3000), (1, 8100)], 8),
+    "decode, unused rows": ([(1, 700), (1, 5)], 8),
+    "prefill": ([(300, 0), (64, 64), (129, 1000), (2, 63)], 512),
+    "mixed": ([(1, 4000), (200, 37), (1, 0), (100, 2500), (1, 64)], 512),
+}
+"""Tokens in this step and before of each row, and T."""
+
+
+@dataclass
+class Report:
+    """Sections of Markdown, printed and written as they come: what is measured is kept when a machine is lost.
+
+    Attributes:
+      path: where to write it; None: nowhere.
+      deadline: of `time.monotonic`.
+      began: likewise.
+      sections: so far.
+    """
+
+    path: Path | None
+    deadline: float
+    began: float = field(default_factory=time.monotonic)
+    sections: list[str] = field(default_factory=list)
+
+    def add(self, section: str) -> None:
+        self.sections.append(section)
+        print(f"{section}\n", flush=True)
+        if self.path:
+            self.path.write_text("\n\n".join(self.sections) + "\n")
+
+    def has_time(self, seconds: float, part: str) -> bool:
+        """Whether a part that takes about so long still fits; says so if not."""
+        fits = time.monotonic() + seconds < self.deadline
+        if not fits:
+            self.add(f"Skipped for lack of time: {part}.")
+        return fits
+
+    @contextmanager
+    def timed(self, part: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        print(f"[{part}: {time.monotonic() - began:.0f} s, {time.monotonic() - self.began:.0f} s so far]\n", flush=True)
 
 
 def small(config: GemmaConfig) -> GemmaConfig:
@@ -33,73 +105,236 @@ def small(config: GemmaConfig) -> GemmaConfig:
 
 
 def make_runner(
-    parameters: Mapping[str, jax.Array], config: GemmaConfig, device: jax.Device, max_rows: int
+    parameters: Mapping[str, jax.Array],
+    config: GemmaConfig,
+    device: jax.Device,
+    num_pages: int,
+    buckets: Sequence[Bucket],
+    attention: Attention | None = None,
 ) -> ModelRunner[Limits]:
-    """A runner on one device that holds `max_rows` sequences of `CONTEXT` tokens."""
+    """A runner on one device for these shapes of steps alone."""
     mesh = make_mesh(1, [device])
-    pages = -(-(CONTEXT + 1) // PAGE_SIZE)
     limits = Limits(
         page_size=PAGE_SIZE,
-        num_pages=pages * max_rows,
-        max_rows=max_rows,
-        max_step_tokens=64,
-        max_context=pages * PAGE_SIZE,
+        num_pages=num_pages,
+        max_rows=max(bucket.rows for bucket in buckets),
+        max_step_tokens=max(bucket.tokens for bucket in buckets),
+        max_context=MAX_CONTEXT,
     )
-    steps = compile_steps(config, mesh, parameters["embedder.weight"].dtype, limits)
+    steps = compile_steps(config, mesh, parameters["embedder.weight"].dtype, limits, attention, buckets)
     on_device = {path: jax.device_put(value, steps.parameters[path].sharding) for path, value in parameters.items()}
     return ModelRunner(on_device, steps)
 
 
-def logits(runner: ModelRunner[Limits]) -> np.ndarray:
+def buckets_for(decode: Sequence[tuple[int, int]], prefill: Sequence[tuple[int, int]]) -> list[Bucket]:
+    """The shapes of the steps to measure, each of them once."""
+    pages = MAX_CONTEXT // PAGE_SIZE
+    return [
+        *(Bucket(rows, rows, pages) for rows in sorted({rows for rows, _ in decode})),
+        *(Bucket(tokens, PREFILL_ROWS, pages) for tokens in sorted({tokens for tokens, _ in prefill})),
+    ]
+
+
+def logits(parameters: Mapping[str, jax.Array], config: GemmaConfig, device: jax.Device) -> np.ndarray:
     """Logits after a prompt in two chunks and after each of some decode steps: [steps, V]."""
+    runner = make_runner(parameters, config, device, 4, [Bucket(1, 1, 2), Bucket(64, 1, 2)])
     tokens = np.random.default_rng(0).integers(0, 1024, 100).tolist()
     chunks = [(0, 60), (60, 92), *((position, position + 1) for position in range(92, 100))]
     return np.concatenate([runner.logits([Row(tokens[start:end], start, [3, 1])]) for start, end in chunks])
 
 
-def compare_with_cpu(config: GemmaConfig, device: jax.Device) -> dict[str, float]:
+def compare_logits(device: jax.Device) -> str:
     """The largest deviation of the logits, relative to the largest logit, by dtype; the CPU computes in float32."""
     cpu = jax.devices("cpu")[0]
-    errors = {}
-    for dtype in (jnp.float32, jnp.bfloat16):
-        parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
-        exact = {path: value.astype(jnp.float32) for path, value in parameters.items()}
-        expected = logits(make_runner(exact, config, cpu, max_rows=1))
-        actual = logits(make_runner(parameters, config, device, max_rows=1))
-        errors[jnp.dtype(dtype).name] = float(np.abs(actual - expected).max() / np.abs(expected).max())
-    return errors
+    rows = []
+    for name, full in SHAPES.items():
+        config = small(full)
+        for dtype in (jnp.float32, jnp.bfloat16):
+            parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
+            exact = {path: value.astype(jnp.float32) for path, value in parameters.items()}
+            expected = logits(exact, config, cpu)
+            error = float(np.abs(logits(parameters, config, device) - expected).max() / np.abs(expected).max())
+            tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
+            rows.append((name, jnp.dtype(dtype).name, f"{error:.1e}", f"{tolerance:.0e}", _verdict(error < tolerance)))
+    return markdown(["heads of", "dtype", "largest error of logits", "tolerance", ""], rows)
+
+
+def compare_attention(device: jax.Device) -> str:
+    """The device's attention against the reference in float32 on the same device."""
+    attention = attention_for(device.platform)
+
+    def compare(heads: tuple[int, int], dtype: str, kind: str) -> tuple[object, ...]:
+        lens, tokens = ATTENTION_CASES[kind]
+        case = inputs(lens, tokens, heads, PAGE_SIZE, MAX_CONTEXT, dtype, rows=8, num_pages=ATTENTION_PAGES)
+        compared = [largest_error(attention, ReferenceAttention(), case, window) for window in (None, 512)]
+        tolerance = ATTENTION_TOLERANCE[dtype]
+        holds = all(error < tolerance and same_cache for error, same_cache in compared)
+        figures = (f"{error:.1e}" for error, _ in compared)
+        return f"{heads[0]}, {heads[1]}", dtype, kind, *figures, f"{tolerance:.0e}", _verdict(holds)
+
+    cases = product(ATTENTION_HEADS, ATTENTION_TOLERANCE, ATTENTION_CASES)
+    with ThreadPoolExecutor() as pool:  # most of the time goes into compiling
+        rows = list(pool.map(lambda case: compare(*case), cases))
+    return markdown(["heads, KV heads", "dtype", "rows", "largest error", "with a window", "tolerance", ""], rows)
+
+
+def _verdict(holds: bool) -> str:
+    return "holds" if holds else FAILS
+
+
+def decode_rows(rows: int, context: int) -> list[Row]:
+    """One new token in each of so many sequences."""
+    pages = -(-(context + 1) // PAGE_SIZE)
+    return [Row([100 + index], context, range(index * pages, (index + 1) * pages)) for index in range(rows)]
+
+
+def prefill_rows(tokens: int, past: int) -> list[Row]:
+    """One row of so many tokens."""
+    return [Row([7] * tokens, past, range(-(-(past + tokens) // PAGE_SIZE)))]
+
+
+@dataclass(frozen=True)
+class StepTimes:
+    """Seconds of a step.
+
+    Attributes:
+      whole: until its tokens are on the host, the median.
+      queued: of steps that are queued on the device, without sampling and without waiting for each.
+      host: until a step without sampling is queued.
+    """
+
+    whole: float
+    queued: float
+    host: float
+
+
+def step_times(runner: ModelRunner[Limits], rows: Sequence[Row]) -> StepTimes:
+    """Measures one shape of step."""
+    silent = [replace(row, sampling=None) for row in rows]
+    whole, host = [], []
+    for _ in range(REPEATS + 3):
+        began = time.perf_counter()
+        runner.step(rows)
+        whole.append(time.perf_counter() - began)
+    waiting = median(whole[3:])
+    began = time.perf_counter()
+    for _ in range(REPEATS):
+        call = time.perf_counter()
+        runner.step(silent)
+        host.append(time.perf_counter() - call)
+    runner.step(rows)  # waits for those before
+    return StepTimes(waiting, (time.perf_counter() - began - waiting) / REPEATS, min(host))
+
+
+def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.Device, limit: float) -> None:
+    """Decode and prefill of one model, and a profile of one decode step."""
+    parameters = random_parameters(config, make_mesh(1, [device]), jnp.bfloat16)
+    num_pages = max(rows * -(-(context + 1) // PAGE_SIZE) for rows, context in DECODE)
+    with report.timed(f"compiling {name}"):
+        runner = make_runner(parameters, config, device, num_pages, buckets_for(DECODE, PREFILL))
+    times = {case: step_times(runner, decode_rows(*case)) for case in DECODE}
+    prefill_times = {case: step_times(runner, prefill_rows(*case)) for case in PREFILL}
+    alone = profile(lambda: runner.step(decode_rows(*DECODE[0])))
+    del runner
+
+    reference: dict[tuple[int, int], StepTimes] = {}
+    compared = [DECODE[0], DECODE[2], DECODE[4]], [PREFILL[1]]
+    if report.has_time(60, f"reference attention for {name}"):
+        with report.timed(f"reference for {name}"):
+            shapes = buckets_for(*compared)
+            runner = make_runner(parameters, config, device, num_pages, shapes, ReferenceAttention())
+            reference = {case: step_times(runner, decode_rows(*case)) for case in compared[0]}
+            reference |= {case: step_times(runner, prefill_rows(*case)) for case in compared[1]}
+            del runner
+
+    weights = weight_bytes(config, 1, 2)
+    kv = kv_bytes_per_token(config, 1, 2)
+
+    def ratio(case: tuple[int, int], seconds: float) -> str:
+        return f"{reference[case].queued / seconds:.1f}" if case in reference else ""
+
+    rows = []
+    for (batch, context), seconds in times.items():
+        floor = (weights + batch * context * kv) / limit
+        rows.append(
+            (
+                f"{batch} x {context}",
+                f"{seconds.whole * 1e3:.2f}",
+                f"{seconds.queued * 1e3:.2f}",
+                f"{floor * 1e3:.2f}",
+                f"{floor / seconds.whole:.0%}",
+                f"{floor / seconds.queued:.0%}",
+                f"{batch / seconds.whole:.0f}",
+                f"{seconds.host * 1e3:.2f}",
+                ratio((batch, context), seconds.queued),
+            )
+        )
+    header = [
+        "rows x context",
+        "ms a token",
+        "queued, ms",
+        "floor, ms",
+        "of bandwidth",
+        "queued",
+        "tokens/s",
+        "host, ms",
+    ]
+    report.add(f"### {name}: decode\n\n" + markdown([*header, "reference / kernel"], rows))
+    matrices = weights // 2 - config.vocab_size * config.embed_dim  # the embeddings are used for one token only
+    report.add(
+        f"### {name}: prefill\n\n"
+        + markdown(
+            ["tokens", "ms", "queued, ms", "tokens/s", "TFLOP/s of projections", "reference / kernel"],
+            [
+                (
+                    f"{tokens} after {past}",
+                    f"{seconds.whole * 1e3:.2f}",
+                    f"{seconds.queued * 1e3:.2f}",
+                    f"{tokens / seconds.queued:.0f}",
+                    f"{2 * matrices * tokens / seconds.queued / 1e12:.0f}",
+                    ratio((tokens, past), seconds.queued),
+                )
+                for (tokens, past), seconds in prefill_times.items()
+            ],
+        )
+    )
+    report.add(
+        f"### {name}: one decode step of 1 x {DECODE[0][1]}\n\n"
+        f"{sum(alone.counts.values())} operations, {alone.busy_seconds * 1e3:.2f} ms of the device.\n\n"
+        + markdown(
+            ["operation", "count", "ms", "share"],
+            [
+                (kind, alone.counts[kind], f"{seconds * 1e3:.3f}", f"{seconds / alone.busy_seconds:.0%}")
+                for kind, seconds in alone.seconds.most_common(16)
+            ],
+        )
+    )
 
 
 def main() -> None:
-    """Prints two Markdown tables."""
+    """Prints the report, and writes it where asked to."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tiny", action="store_true", help="small shapes, to try this on any machine")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report there too")
+    parser.add_argument("--minutes", type=float, default=6.0, help="skip what would take longer")
     options = parser.parse_args()
+    report = Report(options.report, time.monotonic() + 60 * options.minutes)
     device = jax.devices()[0]
-    print(f"Device: {device.device_kind} ({device.platform}), jax {jax.__version__}\n")
 
-    errors = [
-        (name, dtype, f"{error:.1e}")
-        for name, config in SHAPES.items()
-        for dtype, error in compare_with_cpu(small(config), device).items()
-    ]
-    print(markdown(["heads of", "dtype", "largest error of logits"], errors), "\n")
-
-    limit = memory_bandwidth([device], size=(1 << 26) if options.tiny else (1 << 30))
-    print(f"Memory: {limit / 1e9:.0f} GB/s\n")
-    rows: list[tuple[object, ...]] = []
+    limit = memory_bandwidth([device], size=(1 << 26) if options.tiny else (1 << 31))
+    report.add(
+        f"Device: {device.device_kind} ({device.platform}), jax {jax.__version__}, copies {limit / 1e9:.0f} GB/s."
+    )
+    with report.timed("logits"):
+        report.add("### Logits against the CPU\n\n" + compare_logits(device))
+    with report.timed("attention"):
+        report.add("### Attention against the reference\n\n" + compare_attention(device))
     for name, config in SHAPES.items():
-        shape = small(config) if options.tiny else config
-        parameters = random_parameters(shape, make_mesh(1, [device]), jnp.bfloat16)
-        runner = make_runner(parameters, shape, device, max(BATCHES))
-        weights = sum(value.nbytes for value in parameters.values())
-        kv = 2 * shape.num_layers * shape.num_kv_heads * shape.head_dim * CONTEXT * 2
-        for batch in BATCHES:
-            seconds = decode_seconds(runner, batch, CONTEXT, repeats=20)
-            share = (weights + batch * kv) / seconds / limit
-            rows.append((name, batch, f"{batch / seconds:.0f}", f"{seconds * 1e3:.2f}", f"{share:.0%}"))
-        del parameters, runner
-    print(markdown(["bfloat16 weights of", "batch", "tokens/s", "ms per step", "of memory bandwidth"], rows))
+        if report.has_time(90, f"speed of {name}"):
+            with report.timed(name):
+                measure_model(report, name, small(config) if options.tiny else config, device, limit)
+    if FAILS in "".join(report.sections):
+        sys.exit("The results are not those of the reference: see above.")
 
 
 if __name__ == "__main__":

@@ -99,6 +99,7 @@ def compile_steps[L: Limits](
     dtype: DTypeLike,
     limits: L,
     attention: Attention | None = None,
+    buckets: Sequence[Bucket] | None = None,
     store: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CompiledSteps[L]:
@@ -110,6 +111,7 @@ def compile_steps[L: Limits](
       dtype: of parameters, activations and KV cache.
       limits: the sizes to compile for.
       attention: by default the best one for the devices.
+      buckets: the shapes to compile, smallest first; by default all that `limits` need.
       store: a directory in which the executables are kept for the next time; None: they are not.
       on_progress: called as `on_progress(done, total)` after each, or once when all were read.
 
@@ -122,7 +124,7 @@ def compile_steps[L: Limits](
     spanning = over_mesh(attention, config, mesh)
     parameters = abstract_parameters(config, mesh, dtype)
     cache = abstract_cache(config, mesh, dtype, limits.num_pages, limits.page_size)
-    buckets = make_buckets(
+    buckets = buckets or make_buckets(
         limits.max_rows,
         limits.max_step_tokens,
         max_pages=-(-limits.max_context // limits.page_size),
@@ -133,7 +135,7 @@ def compile_steps[L: Limits](
     if store is None:
         executables = compile_all()
     else:
-        made_of = config, jnp.dtype(dtype).name, limits, type(attention)
+        made_of = config, jnp.dtype(dtype).name, limits, buckets, type(attention)
         executables = ExecutableStore[Bucket | int](store, mesh, *made_of).get(compile_all)
         on_progress(len(buckets), len(buckets))  # when all were read, nothing has been said yet
     return CompiledSteps(

@@ -1,7 +1,6 @@
 """TritonAttention: the attention of a step from one kernel for each kind of row."""
 
 import jax
-import jax.numpy as jnp
 
 from sharding.attention.gpu.decode import decode
 from sharding.attention.gpu.prefill import prefill
@@ -21,8 +20,6 @@ class TritonAttention:
         *,
         decode_tiling: Tiling | None = None,
         prefill_tiling: Tiling | None = None,
-        shortest_split: int = 128,
-        most_splits: int = 32,
         interpret: bool = False,
     ) -> None:
         """Chooses how work is divided.
@@ -30,14 +27,10 @@ class TritonAttention:
         Args:
           decode_tiling: of rows with one token; None: the best one known.
           prefill_tiling: of rows with several tokens; None: the best one known.
-          shortest_split: positions that one program reads of a row with one token, a multiple of its tiling's keys.
-          most_splits: programs for such a row, a power of 2; from there on they read more positions.
           interpret: run without a GPU, for tests.
         """
         self._decode_tiling = decode_tiling
         self._prefill_tiling = prefill_tiling
-        self._shortest_split = shortest_split
-        self._most_splits = most_splits
         self._interpret = interpret
 
     def __call__(
@@ -69,8 +62,6 @@ class TritonAttention:
             scale=scale,
             window=window,
             tiling=self._decode_tiling or decode_tiling(cache.dtype),
-            shortest_split=self._shortest_split,
-            most_splits=self._most_splits,
             interpret=self._interpret,
         )
         return out, cache

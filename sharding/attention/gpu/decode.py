@@ -1,12 +1,11 @@
-"""Attention of the rows with one token, split over their sequences (flash-decoding, arXiv 2311.01282).
+"""Attention of the rows with one token, each cut into splits, and a second kernel that combines their results.
 
-The device is filled by cutting each sequence into splits that different programs read; a second kernel combines their
-results. Where a row is cut depends on its own length only, so a row's result does not depend on the batch.
+Where a row is cut depends on its own length only, so a row's result does not depend on the batch.
 """
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,31 +15,9 @@ from jax.experimental.pallas import triton
 
 from sharding.attention.gpu.pages import Pages, load_rows, store_rows
 from sharding.attention.gpu.softmax import MASKED, Softmax
+from sharding.attention.gpu.splits import Splits
 from sharding.attention.gpu.tiling import Tiling
 from sharding.attention.protocol import Ragged
-
-
-class Splits(NamedTuple):
-    """How the cached positions that a query sees are divided.
-
-    Attributes:
-      first: the first of them.
-      span: positions in one split; the last one may have fewer.
-      count: splits in use, at least 1: the first also has the query's own position.
-    """
-
-    first: jax.Array
-    span: jax.Array
-    count: jax.Array
-
-    @classmethod
-    def of(cls, position: jax.Array, window: int | None, shortest: int, most: int) -> "Splits":
-        """The splits of the query at `position`: `shortest` positions each, or more when they would exceed `most`."""
-        first = jnp.int32(0) if window is None else jnp.maximum(position - window + 1, 0)
-        seen = position - first
-        span = pl.cdiv(pl.cdiv(seen, most), shortest) * shortest
-        span = jnp.maximum(span, shortest)
-        return cls(first, span, jnp.maximum(pl.cdiv(seen, span), 1))
 
 
 def decode(
@@ -54,8 +31,6 @@ def decode(
     scale: float,
     window: int | None,
     tiling: Tiling,
-    shortest_split: int,
-    most_splits: int,
     interpret: bool,
 ) -> tuple[jax.Array, jax.Array]:
     """Attends and writes for the rows with one token; arguments as in `sharding.attention.Attention`.
@@ -66,12 +41,10 @@ def decode(
       v: [T, K, D].
       cache: [P, page_size, 2 * K, D].
       ragged: the rows.
-      out: [T, N, D] to which the results are added; None: everything but the results is unspecified.
+      out: [T, N, D], to which the results are added; None: everything but the results is unspecified.
       scale: factor on the scores.
-      window: or None.
+      window: as in `Attention`.
       tiling: of the first kernel.
-      shortest_split: positions in a split, a multiple of `tiling.keys`.
-      most_splits: of a row; longer sequences get longer splits.
       interpret: run without a GPU.
 
     Returns:
@@ -79,14 +52,18 @@ def decode(
     """
     (_, num_heads, head_dim), kv_heads = q.shape, k.shape[1]
     rows, pages = ragged.page_table.shape
-    splits = min(pl.next_power_of_2(pl.cdiv(pages * cache.shape[1], shortest_split)), most_splits)
-    split = partial(Splits.of, window=window, shortest=shortest_split, most=splits)
+    most = min(pl.next_power_of_2(pl.cdiv(pages * cache.shape[1], tiling.shortest_split)), tiling.most_splits)
+
+    def split(position: jax.Array) -> Splits:
+        first = jnp.int32(0) if window is None else jnp.maximum(position - window + 1, 0)
+        return Splits.of(first, position, shortest=tiling.shortest_split, most=most)
+
     means, log_totals, cache = pl.pallas_call(
         partial(_attend, scale=scale, split=split, tiling=tiling),
-        grid=(splits, kv_heads, rows),
+        grid=(most, kv_heads, rows),
         out_shape=[
-            jax.ShapeDtypeStruct((rows, splits, num_heads, head_dim), jnp.float32),
-            jax.ShapeDtypeStruct((rows, splits, num_heads), jnp.float32),
+            jax.ShapeDtypeStruct((rows, most, num_heads, head_dim), jnp.float32),
+            jax.ShapeDtypeStruct((rows, most, num_heads), jnp.float32),
             jax.ShapeDtypeStruct(cache.shape, cache.dtype),
         ],
         input_output_aliases={6: 2},
@@ -101,7 +78,7 @@ def decode(
         input_output_aliases={} if out is None else {4: 0},
         compiler_params=triton.CompilerParams(num_warps=4, num_stages=1),
         interpret=interpret,
-        name="combine_splits",
+        name="combine_decode_splits",
     )(ragged.kv_lens, ragged.cu_q_lens, means, log_totals, *([] if out is None else [out]))
     return combined, cache
 
@@ -122,21 +99,23 @@ def _attend(
     split: Callable[[jax.Array], Splits],
     tiling: Tiling,
 ) -> None:
-    """One split of one row: the mean of its values for the query heads of one KV head, and how much that mean weighs."""
+    """One split of one row: the mean of its values for the heads that read one KV head, and how much it weighs.
+
+    The first split also has the row's own token, which it writes to the cache: nobody reads it there in this step.
+    """
     index, head, row = (pl.program_id(axis) for axis in range(3))
     group = q_ref.shape[1] // k_ref.shape[1]
     token = cu_q_lens_ref[row]
     position = kv_lens_ref[row] - 1
     splits = split(position)
 
-    @pl.when((cu_q_lens_ref[row + 1] - token == 1) & (index < splits.count))
-    def _() -> None:
-        member = jnp.arange(tiling.queries)
+    @pl.when((cu_q_lens_ref[row + 1] - token == 1) & (index < splits.used))
+    def attend() -> None:
+        member = jnp.arange(max(tiling.queries, pl.next_power_of_2(group)))
         heads, mine = head * group + member, member < group
         q = load_rows(q_ref, (token, heads), mine)
         pages = Pages(cache_ref, page_table_ref, row, head)
-        start = splits.first + index * splits.span
-        end = jnp.minimum(start + splits.span, position)
+        start, end = splits.bounds(index)
 
         def step(block: jax.Array, softmax: Softmax) -> Softmax:
             positions = start + block * tiling.keys + jnp.arange(tiling.keys)
@@ -150,8 +129,8 @@ def _attend(
         store_rows(means_ref, (row, index, heads), mine, softmax.mean())
         triton.store(log_totals_ref.at[row, index, heads], softmax.log_total(), mask=mine)
 
-        @pl.when(index == 0)  # nobody reads this position from the cache in this step
-        def _() -> None:
+        @pl.when(index == 0)
+        def write() -> None:
             pages.write(jnp.full(1, position), jnp.full(1, True), k[None], v[None])
 
 
@@ -168,11 +147,11 @@ def _combine(
     token = cu_q_lens_ref[row]
 
     @pl.when(cu_q_lens_ref[row + 1] - token == 1)
-    def _() -> None:
+    def combine() -> None:
         index = jnp.arange(means_ref.shape[1])
-        in_use = index < split(kv_lens_ref[row] - 1).count
-        log_totals = triton.load(log_totals_ref.at[row, index, head], mask=in_use, other=MASKED)
-        means = load_rows(means_ref, (row, index, head), in_use)
+        used = index < split(kv_lens_ref[row] - 1).used
+        log_totals = triton.load(log_totals_ref.at[row, index, head], mask=used, other=MASKED)
+        means = load_rows(means_ref, (row, index, head), used)
         weights = jnp.exp2(log_totals - log_totals.max(0))
         out_ref = out_refs[-1]
         out_ref[token, head, :] = ((weights[:, None] * means).sum(0) / weights.sum(0)).astype(out_ref.dtype)

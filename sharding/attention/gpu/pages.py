@@ -24,7 +24,7 @@ class Pages(NamedTuple):
     head: jax.Array
 
     def read(self, positions: jax.Array, present: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """Returns keys and values [S, D] at positions [S]; zero where they are not `present` [S], which costs nothing."""
+        """Returns keys and values [S, D] at positions [S]; those not `present` [S] are zero, and not read."""
         places = self._places(positions, present)
         k, v = (load_rows(self.cache, (*places, 2 * self.head + which), present) for which in (0, 1))
         return k, v

@@ -53,6 +53,12 @@ class Softmax(NamedTuple):
             self.weighted * kept[:, None] + _dot(weights.astype(v.dtype), v),
         )
 
+    def merge(self, mean: jax.Array, log_total: jax.Array) -> "Softmax":
+        """Adds what another softmax found: its `mean` [M, D] and `log_total` [M]."""
+        maximum = jnp.maximum(self.maximum, log_total)
+        kept, added = jnp.exp2(self.maximum - maximum), jnp.exp2(log_total - maximum)
+        return Softmax(maximum, self.total * kept + added, self.weighted * kept[:, None] + mean * added[:, None])
+
     def mean(self) -> jax.Array:
         """The weighted mean [M, D] of the values; zero where nothing was visible."""
         return self.weighted / jnp.where(self.total > 0, self.total, 1)[:, None]
@@ -64,4 +70,5 @@ class Softmax(NamedTuple):
 
 def _dot(a: jax.Array, b: jax.Array, transposed: bool = False) -> jax.Array:
     """A product summed in float32; float32 operands stay float32."""
-    return triton.dot(a, b, trans_b=transposed, precision=lax.Precision.HIGHEST)
+    product: jax.Array = triton.dot(a, b, trans_b=transposed, precision=lax.Precision.HIGHEST)
+    return product
