@@ -3,7 +3,7 @@
 Each variant runs over 16 different places of the cache in one program, so that launches cost little.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 import jax
@@ -20,9 +20,11 @@ from sharding.bandwidth import memory_bandwidth
 PLACES, CALLS = 16, 4
 HEADS = {"2B": (8, 1), "7B": (16, 16)}
 PAGE_SIZE, CONTEXT = 64, 8192
-DECODE_TILINGS = ((32, 4, 3), (64, 4, 2), (64, 4, 3), (64, 8, 2), (128, 8, 1))
-"""Keys, warps, stages."""
-SPLITS = (64, 128, 256)
+DECODE_TILINGS = [
+    Tiling(queries=16, keys=keys, warps=warps, stages=stages, shortest_split=split, most_splits=64)
+    for keys, warps, stages in ((32, 2, 2), (32, 4, 2), (32, 4, 3), (64, 4, 1), (64, 4, 2))
+    for split in (64, 128, 256)
+]
 DECODE_CASES = (
     ("2B", 1, 1000),
     ("2B", 1, 8000),
@@ -31,53 +33,40 @@ DECODE_CASES = (
     ("7B", 32, 1000),
 )
 """Model, rows, context."""
-PREFILL_TILINGS = (
-    (64, 32, 4, 3),
-    (64, 64, 4, 2),
-    (64, 64, 8, 2),
-    (128, 32, 8, 2),
-    (128, 32, 8, 3),
-    (128, 64, 8, 1),
-    (128, 64, 8, 2),
-)
-"""Queries, keys, warps, stages."""
-PREFILL_CASES = (("2B", 1024, 0), ("2B", 256, 4000), ("7B", 1024, 0), ("7B", 256, 4000))
+PREFILL_TILINGS = [
+    Tiling(queries=queries, keys=keys, warps=warps, stages=stages, shortest_split=split, most_splits=8)
+    for queries, keys, warps, stages in (
+        (64, 32, 4, 2),
+        (64, 32, 4, 3),
+        (64, 64, 4, 2),
+        (128, 32, 8, 3),
+        (128, 64, 8, 2),
+    )
+    for split in (256, 512)
+]
+PREFILL_CASES = (("2B", 1024, 0), ("2B", 256, 0), ("2B", 256, 7000), ("7B", 1024, 0), ("7B", 256, 7000))
 """Model, new tokens, tokens before."""
 
 
-def decode_variants() -> dict[str, Attention]:
+def variants(make: Callable[[Tiling], Attention], tilings: Iterable[Tiling]) -> dict[str, Attention]:
     """Attention by what tells it apart."""
-    variants: dict[str, Attention] = {
-        f"keys {keys}, warps {warps}, stages {stages}, split {split}": TritonAttention(
-            decode_tiling=Tiling(16, keys, warps, stages), shortest_split=split
-        )
-        for keys, warps, stages in DECODE_TILINGS
-        for split in SPLITS
-        if split >= keys
+    kernels = {
+        f"{t.queries} x {t.keys}, {t.warps} warps, {t.stages} stages, split {t.shortest_split}": make(t)
+        for t in tilings
     }
-    return variants | {"reference": ReferenceAttention()}
-
-
-def prefill_variants() -> dict[str, Attention]:
-    """Attention by what tells it apart."""
-    variants: dict[str, Attention] = {
-        f"queries {queries}, keys {keys}, warps {warps}, stages {stages}": TritonAttention(
-            prefill_tiling=Tiling(queries, keys, warps, stages)
-        )
-        for queries, keys, warps, stages in PREFILL_TILINGS
-    }
-    return variants | {"reference": ReferenceAttention()}
+    return kernels | {"reference": ReferenceAttention()}
 
 
 def compile_layers(attention: Attention, case: Inputs) -> jax.stages.Compiled:
     """Attention over `PLACES` parts of the cache, one after the other, each with the pages of `case`."""
 
-    def run(cache: jax.Array, case: Inputs) -> jax.Array:
+    def run(cache: jax.Array, case: Inputs) -> tuple[jax.Array, jax.Array]:
+        q = case.q
         for place in range(PLACES):
             table = case.ragged.page_table + place * (cache.shape[0] // PLACES)
             ragged = case.ragged._replace(page_table=table)
-            _, cache = attend(attention, case._replace(cache=cache, ragged=ragged), None)
-        return cache
+            q, cache = attend(attention, case._replace(q=q, cache=cache, ragged=ragged), None)
+        return q, cache  # without the output, XLA would leave out what only it needs
 
     return jax.jit(run, donate_argnums=0).lower(places(case), case).compile()
 
@@ -95,19 +84,19 @@ def layer_seconds(compiled: jax.stages.Compiled, case: Inputs) -> float:
     def calls() -> None:
         nonlocal cache
         for _ in range(CALLS):
-            cache = compiled(cache, case)
+            _, cache = compiled(cache, case)
         cache.block_until_ready()
 
     calls()
     return best_seconds(calls, 5) / CALLS / PLACES
 
 
-def compare(variants: dict[str, Attention], cases: Mapping[str, Inputs], name: str) -> str:
+def compare(attentions: dict[str, Attention], cases: Mapping[str, Inputs], name: str) -> str:
     """A table of microseconds: a line for each variant, a column for each case."""
     with ThreadPoolExecutor() as pool:
         compiled = {
             (variant, label): pool.submit(compile_layers, attention, case)
-            for variant, attention in variants.items()
+            for variant, attention in attentions.items()
             for label, case in cases.items()
         }
 
@@ -115,7 +104,7 @@ def compare(variants: dict[str, Attention], cases: Mapping[str, Inputs], name: s
         times = (layer_seconds(compiled[variant, label].result(), case) for label, case in cases.items())
         return variant, *(f"{seconds * 1e6:.1f}" for seconds in times)
 
-    return markdown([f"µs a layer, {name}", *cases], map(row, variants))
+    return markdown([f"µs a layer, {name}", *cases], map(row, attentions))
 
 
 def main() -> None:
@@ -128,14 +117,16 @@ def main() -> None:
         )
         for model, rows, context in DECODE_CASES
     }
-    print(compare(decode_variants(), decode, "decode"), "\n")
+    print(
+        compare(variants(lambda tiling: TritonAttention(decode_tiling=tiling), DECODE_TILINGS), decode, "decode"), "\n"
+    )
     prefill = {
         f"{model}, {new} after {past}": inputs(
             [(new, past)], new, HEADS[model], PAGE_SIZE, CONTEXT, jnp.bfloat16, rows=8
         )
         for model, new, past in PREFILL_CASES
     }
-    print(compare(prefill_variants(), prefill, "prefill"))
+    print(compare(variants(lambda tiling: TritonAttention(prefill_tiling=tiling), PREFILL_TILINGS), prefill, "prefill"))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """What a device does in a piece of a program, from JAX's profiler."""
 
-import re
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -14,8 +13,8 @@ class DeviceProfile(NamedTuple):
     """The operations of one device.
 
     Attributes:
-      seconds: by kind of operation, added up.
-      counts: how many there were of each kind.
+      seconds: by name of the operation, added up.
+      counts: how many there were of each name.
     """
 
     seconds: Counter[str]
@@ -44,7 +43,6 @@ def profile(run: Callable[[], object]) -> DeviceProfile:
                     if not line.name.startswith("Stream"):
                         continue  # the other lines say the same again by module and source
                     for event in line.events:
-                        kind = re.sub(r"[._]?\d+$", "", event.name)
-                        seconds[kind] += event.duration_ns / 1e9
-                        counts[kind] += 1
+                        seconds[event.name] += event.duration_ns / 1e9
+                        counts[event.name] += 1
     return DeviceProfile(seconds, counts)

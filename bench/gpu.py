@@ -24,7 +24,7 @@ import numpy as np
 
 from bench.attention_cases import inputs, largest_error
 from bench.device_profile import profile
-from bench.measure import Limits, Row
+from bench.measure import Limits, Row, Sampling
 from bench.table import markdown
 from sharding.attention import Attention, ReferenceAttention, attention_for
 from sharding.bandwidth import memory_bandwidth
@@ -45,6 +45,7 @@ PREFILL = ((256, 0), (1024, 0), (256, 7000))
 """Tokens of one row, and tokens in its context before."""
 PREFILL_ROWS = 32
 REPEATS = 20
+SAMPLED = Sampling(temperature=0.8, top_k=50, top_p=0.95)
 
 FAILS = "**fails**"
 ATTENTION_TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2}
@@ -235,6 +236,7 @@ def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.De
     times = {case: step_times(runner, decode_rows(*case)) for case in DECODE}
     prefill_times = {case: step_times(runner, prefill_rows(*case)) for case in PREFILL}
     alone = profile(lambda: runner.step(decode_rows(*DECODE[0])))
+    sampled = step_times(runner, [replace(row, sampling=SAMPLED) for row in decode_rows(*DECODE[0])]).whole
     del runner
 
     reference: dict[tuple[int, int], StepTimes] = {}
@@ -300,7 +302,8 @@ def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.De
     )
     report.add(
         f"### {name}: one decode step of 1 x {DECODE[0][1]}\n\n"
-        f"{sum(alone.counts.values())} operations, {alone.busy_seconds * 1e3:.2f} ms of the device.\n\n"
+        f"{sum(alone.counts.values())} operations keep the device busy for {alone.busy_seconds * 1e3:.2f} ms. "
+        f"The step takes {times[DECODE[0]].whole * 1e3:.2f} ms; {sampled * 1e3:.2f} ms with top-k and top-p.\n\n"
         + markdown(
             ["operation", "count", "ms", "share"],
             [

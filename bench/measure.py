@@ -8,8 +8,8 @@ from sharding.runner import ModelRunner
 
 
 @dataclass(frozen=True)
-class Greedy:
-    """Greedy sampling, as `sharding.batch.SamplingParams`."""
+class Sampling:
+    """A `sharding.batch.SamplingParams`, by default greedy."""
 
     temperature: float = 0.0
     top_k: int = 0
@@ -25,7 +25,7 @@ class Row:
     token_ids: Sequence[int]
     start: int
     pages: Sequence[int]
-    sampling: Greedy | None = Greedy()
+    sampling: Sampling | None = Sampling()
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharding.attention import Attention, Ragged, ReferenceAttention
+from sharding.attention.gpu import TritonAttention
+from sharding.attention.gpu.tiling import Tiling
 from tests.sharding.small_models import dense_attention, relative_error
 
 PAGES_PER_SEQUENCE = 12
@@ -32,7 +34,7 @@ class Case(NamedTuple):
 
 SHAPES = [
     (4, 4, 32, (4, 2), 16),  # decode
-    (96, 4, 32, (4, 2), 16),
+    (96, 4, 32, (8, 1), 16),
     (96, 4, 12, (3, 3), 16),  # pages that do not divide a block
 ]
 
@@ -93,20 +95,26 @@ def run(attention: Attention, case: Case, keep: set[int] | None = None):
 
 
 REFERENCE = ReferenceAttention()
+_SMALL = Tiling(queries=16, keys=16, warps=4, stages=2, shortest_split=32, most_splits=4)
+TRITON = TritonAttention(decode_tiling=_SMALL, prefill_tiling=_SMALL, interpret=True)
+
+every_implementation = pytest.mark.parametrize("attention", [REFERENCE, TRITON], ids=["reference", "triton"])
 
 
+@every_implementation
 @settings(deadline=None, max_examples=60)
-@given(cases())
-def test_every_row_attends_to_its_own_past(case: Case) -> None:
-    outputs, *_, expected = run(REFERENCE, case)
+@given(case=cases())
+def test_every_row_attends_to_its_own_past(attention: Attention, case: Case) -> None:
+    outputs, *_, expected = run(attention, case)
     for index, value in expected.items():
         assert relative_error(outputs[index], value) < 1e-5, index
 
 
+@every_implementation
 @settings(deadline=None, max_examples=30)
-@given(cases())
-def test_only_the_new_positions_of_the_cache_change(case: Case) -> None:
-    _, before, after, pages, _ = run(REFERENCE, case)
+@given(case=cases())
+def test_only_the_new_positions_of_the_cache_change(attention: Attention, case: Case) -> None:
+    _, before, after, pages, _ = run(attention, case)
     changed = (before != after).any(axis=(2, 3))
     expected = np.zeros_like(changed)
     for index, (new, past) in enumerate(case.lens):
@@ -115,12 +123,15 @@ def test_only_the_new_positions_of_the_cache_change(case: Case) -> None:
     assert (changed == expected).all()
 
 
+@every_implementation
 @settings(deadline=None, max_examples=30)
-@given(cases(), st.data())
-def test_a_row_has_bitwise_the_same_output_alone_and_in_a_batch(case: Case, data: st.DataObject) -> None:
+@given(case=cases(), data=st.data())
+def test_a_row_has_bitwise_the_same_output_alone_and_in_a_batch(
+    attention: Attention, case: Case, data: st.DataObject
+) -> None:
     index = data.draw(st.sampled_from(range(len(case.lens))))
-    together = run(REFERENCE, case)[0][index]
-    alone = run(REFERENCE, case, keep={index})[0][index]
+    together = run(attention, case)[0][index]
+    alone = run(attention, case, keep={index})[0][index]
     assert (together == alone).all()
 
 

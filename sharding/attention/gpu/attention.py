@@ -1,10 +1,12 @@
 """TritonAttention: the attention of a step from one kernel for each kind of row."""
 
+from functools import partial
+
 import jax
 
 from sharding.attention.gpu.decode import decode
 from sharding.attention.gpu.prefill import prefill
-from sharding.attention.gpu.tiling import Tiling, decode_tiling, prefill_tiling
+from sharding.attention.gpu.tiling import DECODE, PREFILL, Tiling
 from sharding.attention.protocol import Ragged
 
 
@@ -16,22 +18,17 @@ class TritonAttention:
     """
 
     def __init__(
-        self,
-        *,
-        decode_tiling: Tiling | None = None,
-        prefill_tiling: Tiling | None = None,
-        interpret: bool = False,
+        self, *, decode_tiling: Tiling = DECODE, prefill_tiling: Tiling = PREFILL, interpret: bool = False
     ) -> None:
         """Chooses how work is divided.
 
         Args:
-          decode_tiling: of rows with one token; None: the best one known.
-          prefill_tiling: of rows with several tokens; None: the best one known.
+          decode_tiling: of rows with one token.
+          prefill_tiling: of rows with several tokens.
           interpret: run without a GPU, for tests.
         """
-        self._decode_tiling = decode_tiling
-        self._prefill_tiling = prefill_tiling
-        self._interpret = interpret
+        self._decode = partial(decode, tiling=decode_tiling, interpret=interpret)
+        self._prefill = partial(prefill, tiling=prefill_tiling, interpret=interpret)
 
     def __call__(
         self,
@@ -48,20 +45,5 @@ class TritonAttention:
         q, k, v = (x.astype(cache.dtype) for x in (q, k, v))
         out = None
         if q.shape[0] != ragged.kv_lens.shape[0]:  # not a decode step, where every row has one token
-            tiling = self._prefill_tiling or prefill_tiling(cache.dtype)
-            out, cache = prefill(
-                q, k, v, cache, ragged, scale=scale, window=window, tiling=tiling, interpret=self._interpret
-            )
-        out, cache = decode(
-            q,
-            k,
-            v,
-            cache,
-            ragged,
-            out,
-            scale=scale,
-            window=window,
-            tiling=self._decode_tiling or decode_tiling(cache.dtype),
-            interpret=self._interpret,
-        )
-        return out, cache
+            out, cache = self._prefill(q, k, v, cache, ragged, scale=scale, window=window)
+        return self._decode(q, k, v, cache, ragged, out, scale=scale, window=window)

@@ -1,6 +1,6 @@
-"""Attention of the rows with one token, each cut into splits, and a second kernel that combines their results.
+"""Attention of the rows with one token: each is cut into splits, and a second kernel combines their results.
 
-Where a row is cut depends on its own length only, so a row's result does not depend on the batch.
+Where a row is cut depends on its length and on the shapes of the step, not on the other rows.
 """
 
 from collections.abc import Callable
@@ -18,6 +18,9 @@ from sharding.attention.gpu.softmax import MASKED, Softmax
 from sharding.attention.gpu.splits import Splits
 from sharding.attention.gpu.tiling import Tiling
 from sharding.attention.protocol import Ragged
+
+_FEW = 32
+"""Rows times KV heads: up to so many are cut into the shortest splits."""
 
 
 def decode(
@@ -52,11 +55,13 @@ def decode(
     """
     (_, num_heads, head_dim), kv_heads = q.shape, k.shape[1]
     rows, pages = ragged.page_table.shape
-    most = min(pl.next_power_of_2(pl.cdiv(pages * cache.shape[1], tiling.shortest_split)), tiling.most_splits)
+    # The more rows there are, the fewer programs each of them needs.
+    shortest = tiling.shortest_split * min(max(rows * kv_heads // _FEW, 1), 4)
+    most = min(pl.next_power_of_2(pl.cdiv(pages * cache.shape[1], shortest)), tiling.most_splits)
 
     def split(position: jax.Array) -> Splits:
         first = jnp.int32(0) if window is None else jnp.maximum(position - window + 1, 0)
-        return Splits.of(first, position, shortest=tiling.shortest_split, most=most)
+        return Splits.of(first, position, shortest=shortest, most=most)
 
     means, log_totals, cache = pl.pallas_call(
         partial(_attend, scale=scale, split=split, tiling=tiling),

@@ -1,10 +1,8 @@
-"""How the work of a kernel is cut into programs."""
+"""How the work of a kernel is cut into programs; `bench/attention.py` measures what the choices are made from."""
 
 from dataclasses import dataclass
 
-import jax.numpy as jnp
 from jax.experimental.pallas import triton
-from jax.typing import DTypeLike
 
 
 @dataclass(frozen=True)
@@ -31,14 +29,7 @@ class Tiling:
         return triton.CompilerParams(num_warps=self.warps, num_stages=self.stages)
 
 
-def decode_tiling(dtype: DTypeLike) -> Tiling:
-    """One token's heads: bound by memory, so few queries, and many bytes on their way."""
-    keys = 64 if jnp.dtype(dtype).itemsize == 2 else 32
-    return Tiling(queries=16, keys=keys, warps=4, stages=2, shortest_split=128, most_splits=64)
-
-
-def prefill_tiling(dtype: DTypeLike) -> Tiling:
-    """Many tokens: bound by the tensor cores, so as many queries as registers and shared memory hold."""
-    if jnp.dtype(dtype).itemsize == 2:
-        return Tiling(queries=64, keys=64, warps=4, stages=2, shortest_split=256, most_splits=8)
-    return Tiling(queries=32, keys=32, warps=4, stages=2, shortest_split=256, most_splits=8)
+DECODE = Tiling(queries=16, keys=32, warps=4, stages=2, shortest_split=64, most_splits=64)
+"""Bound by memory: few queries, and many programs on a processor at once."""
+PREFILL = Tiling(queries=64, keys=32, warps=4, stages=2, shortest_split=256, most_splits=8)
+"""Bound by tensor cores and by what of a processor's shared memory two programs leave each other."""
