@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -33,6 +34,7 @@ from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.sampling import Draw, sample
 from sharding.sizes import kv_bytes_per_token, weight_bytes
 from sharding.steps import compile_steps
 
@@ -158,6 +160,27 @@ def compare_logits(device: jax.Device) -> str:
             tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
             rows.append((name, jnp.dtype(dtype).name, f"{error:.1e}", f"{tolerance:.0e}", _verdict(error < tolerance)))
     return markdown(["heads of", "dtype", "largest error of logits", "tolerance", ""], rows)
+
+
+def compare_sampling(device: jax.Device) -> str:
+    """The tokens that the device draws from the same logits as the CPU."""
+    rows, vocab_size = 64, 4096
+    logits = 4 * np.random.default_rng(0).standard_normal((rows, vocab_size), np.float32)
+    index = np.arange(rows)
+    draw = Draw(
+        positions=index.astype(np.int32),
+        temperature=np.where(index % 4, 0.8, 0).astype(np.float32),
+        top_k=np.where(index % 3, 50, 0).astype(np.int32),
+        top_p=np.where(index % 2, 0.95, 1).astype(np.float32),
+        seed=index.astype(np.uint32),
+        wants_logprobs=(index % 5 == 0).astype(np.int32),
+    )
+    tokens = [
+        np.asarray(jax.jit(partial(sample, max_logprobs=20))(*jax.device_put((logits, draw), where)).token_ids)
+        for where in (jax.devices("cpu")[0], device)
+    ]
+    same = int((tokens[0] == tokens[1]).sum())
+    return f"{same} of {rows} draws give the CPU's token: {_verdict(same == rows)}"
 
 
 def compare_attention(device: jax.Device) -> str:
@@ -330,6 +353,8 @@ def main() -> None:
     )
     with report.timed("logits"):
         report.add("### Logits against the CPU\n\n" + compare_logits(device))
+    with report.timed("sampling"):
+        report.add("### Sampling against the CPU\n\n" + compare_sampling(device))
     with report.timed("attention"):
         report.add("### Attention against the reference\n\n" + compare_attention(device))
     for name, config in SHAPES.items():

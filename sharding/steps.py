@@ -26,11 +26,6 @@ from sharding.sizes import check_tensor_parallel
 MAX_LOGPROBS = 20
 """Most alternatives reported for a token."""
 
-_GPU_SAMPLER_OPTIONS = {
-    "xla_gpu_enable_command_buffer": "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
-}
-"""Branches and loops too, XLA's default leaves them out: otherwise the host decides on each branch and iteration."""
-
 type Executables = dict[Bucket | int, jax.stages.Compiled]
 """The forward step of each bucket, and the sampler of each number of rows."""
 
@@ -185,8 +180,7 @@ def _compile_bucket(
         return {bucket: compiled}
     logits, draw, _ = compiled.out_info
     sampler = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS), out_shardings=sharding(()))
-    options = _GPU_SAMPLER_OPTIONS if mesh.devices.flat[0].platform == "gpu" else None
-    return {bucket: compiled, bucket.rows: sampler.lower(logits, draw).compile(options)}
+    return {bucket: compiled, bucket.rows: sampler.lower(logits, draw).compile()}
 
 
 def _forward(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharding.attention import Attention, Ragged, ReferenceAttention
+from sharding.attention import Attention, Ragged, ReferenceAttention, attention_for
 from sharding.attention.gpu import TritonAttention
 from sharding.attention.gpu.tiling import Tiling
 from tests.sharding.small_models import dense_attention, relative_error
@@ -133,6 +133,18 @@ def test_a_row_has_bitwise_the_same_output_alone_and_in_a_batch(
     together = run(attention, case)[0][index]
     alone = run(attention, case, keep={index})[0][index]
     assert (together == alone).all()
+
+
+@pytest.mark.parametrize("heads", [(8, 1), (2, 2)], ids=["mqa", "mha"])
+def test_the_kernels_agree_with_the_tilings_they_have_on_a_gpu(heads: tuple[int, int]) -> None:
+    case = Case([(1, 300), (33, 0), (20, 270)], 96, 4, 32, heads, 256, None, seed=0)  # pasts of several splits
+    outputs, *_, expected = run(TritonAttention(interpret=True), case)
+    for index, value in expected.items():
+        assert relative_error(outputs[index], value) < 1e-5, index
+
+
+def test_a_gpu_gets_the_kernels() -> None:
+    assert isinstance(attention_for("gpu"), TritonAttention)
 
 
 @pytest.mark.parametrize("lens", [[(1, 40), (1, 0), (1, 90)], [(1, 40), (33, 0), (20, 70)]], ids=["decode", "mixed"])
