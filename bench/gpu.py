@@ -356,10 +356,8 @@ def main() -> None:
     with report.timed("sampling"):
         report.add("### Sampling against the CPU\n\n" + compare_sampling(device))
     with report.timed("attention"):
-        report.add(
-            "### Attention against the reference\n\n"
-            + compare_attention(device, ATTENTION_HEADS[: 1 if options.tiny else None])
-        )
+        shapes = ATTENTION_HEADS[:1] if options.tiny else ATTENTION_HEADS
+        report.add("### Attention against the reference\n\n" + compare_attention(device, shapes))
     for name, config in SHAPES.items():
         if report.has_time(90, f"speed of {name}"):
             with report.timed(name):
