@@ -19,7 +19,7 @@ from sharding.attention.gpu.splits import Splits
 from sharding.attention.gpu.tiling import Tiling
 from sharding.attention.protocol import Ragged
 
-_FEW = 32
+_FEW_ROWS = 32
 """Rows times KV heads: up to so many are cut into the shortest splits."""
 
 
@@ -56,7 +56,7 @@ def decode(
     (_, num_heads, head_dim), kv_heads = q.shape, k.shape[1]
     rows, pages = ragged.page_table.shape
     # The more rows there are, the fewer programs each of them needs.
-    shortest = tiling.shortest_split * min(max(rows * kv_heads // _FEW, 1), 4)
+    shortest = tiling.shortest_split * min(max(rows * kv_heads // _FEW_ROWS, 1), 4)
     most = min(pl.next_power_of_2(pl.cdiv(pages * cache.shape[1], shortest)), tiling.most_splits)
 
     def split(position: jax.Array) -> Splits:
