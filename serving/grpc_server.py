@@ -41,15 +41,10 @@ class MalformedMessage:
     fault: str
 
 
-def harden() -> list[Any]:
-    """Every asyncio server that is made from now on in this process is a `HardenedServer`.
-
-    Returns:
-      No middleware: Ray Serve calls this in each proxy, as RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH says.
-    """
+def harden() -> None:
+    """Every asyncio server that is made from now on in this process is a `HardenedServer`."""
     cygrpc.AioServer = HardenedServer
     logging.getLogger(cygrpc.__name__).addFilter(_is_no_metadata)
-    return []
 
 
 class HardenedServer(cygrpc.AioServer):  # type: ignore[misc] # grpcio has no types for it

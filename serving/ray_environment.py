@@ -26,8 +26,8 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy/
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
-    # Called in every proxy before it makes its servers; those of Gateways and groups call it themselves.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.grpc_server.harden",
+    # Called in every proxy before it makes its servers, and in a Gateway before that for HTTP.
+    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.ray_servers.guards",
     # The largest message that the proxy takes when no Gateway is on its node: Ray Serve passes on no larger one. The
     # Gateways' follows gateway.max_body_bytes (serving/app.py).
     "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(4 * 1024 * 1024),

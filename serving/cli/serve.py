@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from serving.cli.ray_token import close_ray_token
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.config import Role
 from serving.gateway.access import access_for, is_loopback
@@ -123,6 +124,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
     started = time.monotonic()
     on_loopback = ONE_MACHINE if is_loopback(file.http_address[0]) else {}
     os.environ.update(RAY_ENVIRONMENT | SHARED_MACHINE | on_loopback | os.environ)
+    close_ray_token()
     with console.status("Starting Ray"):
         import ray
 

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from serving.errors import Reason, ServingError
 from serving.haproxy.answers import ERROR_STATUSES, FAILED, NO_GATEWAY, NOT_HERE, http_error_file, json_rule, refuse
-from serving.haproxy.headers import READ_HEADERS, without_ray_headers
+from serving.haproxy.headers import without_ray_headers
 from serving.haproxy.sections import Section, one
+from serving.ray_headers import READ_HEADERS
 from serving.request_id import REQUEST_ID_PATTERN
 
 _PRINTABLE = " -~"

@@ -1,6 +1,6 @@
 """Raw HTTP/1 for HAProxy: requests whose lines, headers, lengths and order are not what they should be.
 
-A Gateway's own port gets what HAProxy passes on, and nothing of this kind.
+A Gateway's own port gets headers alone: its guard looks at those, and its parser says in plain text what else is wrong.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,7 @@ from random import Random
 
 from tests.abuse.attack import Attack
 from tests.abuse.http_attack import HttpAttack, request
+from tests.abuse.target import Door
 
 _BODY = b'{"prompt": "a", "max_tokens": 1}'
 _POST = b"POST /v1/completions HTTP/1.1\r\nhost: service\r\nconnection: close\r\n"
@@ -161,7 +162,8 @@ def _named_header(draw: Random) -> Attack:
         (b"\xff\xfe", b"caf\xe9", b"\x80" * 40, b"0.05", b"-1", b"nan", b"1e999", b"?1", b"[]", b"a" * 3000)
     )
     data = request("/v1/completions", _BODY, name + b": " + value + b"\r\n")
-    return HttpAttack(f"header {name!r}: {value[:20]!r}", data, must_answer=True)
+    door = draw.choices((Door.HTTP, Door.DIRECT_HTTP), (2, 1))[0]
+    return HttpAttack(f"header {name!r}: {value[:20]!r}", data, door, must_answer=True)
 
 
 def _many_headers(draw: Random) -> Attack:

@@ -13,7 +13,7 @@ from ray.serve._private.constants import (
     SERVE_MULTIPLEXED_MODEL_ID,
 )
 
-from serving.haproxy.headers import RAY_HEADERS, READ_HEADERS
+from serving.ray_headers import RAY_HEADERS, READ_HEADERS
 from tests.raw_http2 import call
 from tests.serving.haproxy.front import Answer, Front
 

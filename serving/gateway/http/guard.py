@@ -1,0 +1,53 @@
+"""HttpGuard: what HAProxy does with headers, for requests that come past it.
+
+Ray Serve has Gateways and its own proxies listen for HTTP behind HAProxy, on every interface if the service does, and
+reads headers before our application sees a request.
+"""
+
+import re
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from serving.errors import Reason, ServingError
+from serving.gateway.http.errors import error_response
+from serving.ray_headers import RAY_HEADERS, READ_HEADERS
+from serving.request_id import REQUEST_ID_HEADER, is_request_id
+
+_RAYS = re.compile("|".join(RAY_HEADERS).encode())
+_READ = frozenset(name.encode() for name in READ_HEADERS)
+_NOT_PRINTABLE = re.compile(rb"[^ -~]")
+
+
+class HttpGuard:
+    """ASGI middleware around all of Ray Serve's."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "websocket":
+            await send({"type": "websocket.close"})
+            return
+        if scope["type"] == "http":
+            if error := _error_of(scope):
+                await error_response(error)(scope, receive, send)
+                return
+            scope["headers"] = [each for each in scope["headers"] if not _is_dropped(*each)]
+        await self._app(scope, receive, send)
+
+
+def _error_of(scope: Scope) -> ServingError | None:
+    if not scope["path"].startswith("/"):  # Ray Serve takes only these for our application's
+        return ServingError(Reason.ROUTE_NOT_FOUND, "There is nothing at this path.")
+    for name, value in scope["headers"]:
+        if name in _READ and _NOT_PRINTABLE.search(value):
+            header = name.decode()
+            return ServingError(
+                Reason.INVALID_ARGUMENT, f"The header {header} has bytes that are not printable ASCII.", field=header
+            )
+    return None
+
+
+def _is_dropped(name: bytes, value: bytes) -> bool:
+    """Whether Ray Serve would obey a header, or log and repeat a request id that nobody may have."""
+    return bool(_RAYS.search(name)) or (name == REQUEST_ID_HEADER.encode() and not is_request_id(value.decode()))

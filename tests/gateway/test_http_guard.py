@@ -1,0 +1,89 @@
+"""Requests that come to Ray Serve's HTTP servers past HAProxy steer nothing, and are refused as HAProxy would."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from ray.serve._private.http_util import _apply_middlewares, validate_http_proxy_callback_return
+from starlette.types import Receive, Scope, Send
+
+from serving.ray_headers import READ_HEADERS
+from serving.ray_servers import guards
+
+_TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-_0123456789", min_size=1, max_size=30)
+
+
+class RayServe:
+    """Reads headers as Ray Serve's replica does: all names, and some values, as UTF-8."""
+
+    def __init__(self) -> None:
+        self.headers: dict[str, str] = {}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.headers = {name.decode(): value.decode("latin-1") for name, value in scope["headers"]}
+        dict(scope["headers"])[b"x-request-id"].decode()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+
+async def ask(app: Any, path: str = "/v1/models", headers: dict[str, bytes] | None = None) -> httpx.Response:
+    sent = [(name.encode(), value) for name, value in (headers or {}).items()]
+    guarded = _apply_middlewares(app, validate_http_proxy_callback_return(guards()))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://here") as client:
+        return await client.get(path, headers=sent)
+
+
+@pytest.mark.parametrize("header", READ_HEADERS)
+async def test_a_header_that_is_no_text_is_named(header: str) -> None:
+    answer = await ask(RayServe(), headers={header: b"\xff"})
+    assert answer.status_code == 400 and answer.json()["error"]["param"] == header
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "serve_multiplexed_model_id",
+        "multiplexed-model-id",
+        "x-request-timeout-seconds",
+        "x-request-disconnect-disabled",
+        "x-serve-router-target",
+        "tracestate",
+    ],
+)
+async def test_headers_of_ray_serve_do_not_reach_it(header: str) -> None:
+    ray = RayServe()
+    assert (await ask(ray, headers={header: b"\x80", "authorization": b"Bearer key"})).status_code == 200
+    assert header not in ray.headers and ray.headers["authorization"] == "Bearer key"
+
+
+async def test_a_request_id_that_could_be_another_part_of_a_log_line_is_replaced() -> None:
+    ray = RayServe()
+    answer = await ask(ray, headers={"x-request-id": b"a reason=ok"})
+    assert answer.status_code == 200 and " " not in ray.headers["x-request-id"]
+
+
+async def test_a_request_id_is_kept() -> None:
+    assert (await ask(RayServe(), headers={"x-request-id": b"mine"})).headers["x-request-id"] == "mine"
+
+
+@given(headers=st.dictionaries(st.sampled_from(READ_HEADERS) | _TOKEN, st.binary(max_size=60), max_size=4))
+def test_whatever_headers_come_the_answer_is_ours(headers: dict[str, bytes]) -> None:
+    answer = asyncio.run(ask(RayServe(), headers={**headers, "host": b"here"}))
+    assert answer.status_code == 200 or answer.json()["error"]["code"] == "invalid_argument"
+
+
+async def test_a_websocket_is_closed() -> None:
+    said: list[Any] = []
+
+    async def send(message: Any) -> None:
+        said.append(message["type"])
+
+    async def receive() -> Any:
+        return {"type": "websocket.connect"}
+
+    [guard] = guards()
+    await guard.cls(RayServe())({"type": "websocket", "path": "/", "headers": []}, receive, send)
+    assert said == ["websocket.close"]
