@@ -53,7 +53,9 @@ def test_a_group_that_ray_serve_gives_up_comes_back(server: Server) -> None:
     for _ in range(_STARTS):  # as Ray's memory monitor does, again and again
         _until(lambda: "leader" in _kinds(server), "another leader starts")
         _kill(server, "leader")
-    _until(lambda: _kinds(server) == before and _answers(server), "in service again")
+    server.output_until("starting everything anew")
+    server.output_until(_READY)
+    assert _kinds(server) == before and _answers(server)
 
 
 def test_memory_that_others_take_is_no_reason_to_end_the_service_before_them(server: Server) -> None:
