@@ -95,9 +95,9 @@ class Watch:
             is_back = before is not Condition.IN_SERVICE
             return Verdict(f"In service again after {now - self._since:.0f} s." if is_back else None)
         if before is Condition.IN_SERVICE:
-            self._since = self._free_since = self._complete_since = now
+            self._since = now
             self._said_short = False
-        if sight.memory.is_short:
+        if before is not Condition.OUT_OF_SERVICE or sight.memory.is_short:
             self._free_since = self._complete_since = now
         missing = _kinds(self._known) - _kinds(sight.processes)
         if not missing:

@@ -138,6 +138,15 @@ def test_one_model_without_a_group_does_not_end_the_others(service: Service) -> 
     assert rest == [Verdict()] * 9_999
 
 
+def test_time_in_which_one_model_answered_does_not_count_as_out_of_service(service: Service) -> None:
+    service.health = ServiceHealth(unavailable=("chat",))
+    service.all_after(1000)
+    service.lose("Gateway")
+    *waiting, last = service.all_after(int(MISSING_S) + 2)
+    assert not any(verdict.start_anew for verdict in waiting)
+    assert last == Verdict("Nothing starts Gateway again: starting everything anew.", start_anew=True)
+
+
 @given(st.lists(st.sampled_from([*_ALL[2:], "back", "free", "full"]), max_size=60))
 def test_whatever_happens_it_says_one_line_for_each_change_and_never_waits_for_ever(events: list[str]) -> None:
     service = Service()
