@@ -23,14 +23,9 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from serving.errors import Reason, ServingError
 from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.grpc_server import MESSAGE_TIMEOUT_S, MalformedMessage
+from serving.grpc_services import GRPC_SERVICES
 
-_SERVICES = (
-    "codegemma.v1.CodeAssistService",
-    "codegemma.v1.ModelService",
-    "grpc.health.v1.Health",
-    "grpc.reflection.v1alpha.ServerReflection",
-)
-_HEALTH_NAMES = ("", *_SERVICES)
+_HEALTH_NAMES = ("", *GRPC_SERVICES)
 """What can be asked about; the empty name is the server as a whole."""
 _WATCH_PERIOD_S = 1.0
 _MAX_STREAMS = 100
@@ -45,7 +40,7 @@ class StandardServices:
         self._is_ready = is_ready
         self._streams = 0
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
-        self._reflection: Any = reflection.aio.ReflectionServicer(_SERVICES, _pool())
+        self._reflection: Any = reflection.aio.ReflectionServicer(GRPC_SERVICES, _pool())
 
     async def Check(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthCheckResponse:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
@@ -53,7 +48,9 @@ class StandardServices:
             request = call.message(HealthCheckRequest, data)
             if request.service not in _HEALTH_NAMES:
                 grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
-                grpc_context.set_details(f"There is no such service. Ask for one of {', '.join(_SERVICES)}, or none.")
+                grpc_context.set_details(
+                    f"There is no such service. Ask for one of {', '.join(GRPC_SERVICES)}, or none."
+                )
                 return HealthCheckResponse()
             return await self._health(request.service)
         return HealthCheckResponse()
@@ -135,6 +132,6 @@ def _pool() -> descriptor_pool.DescriptorPool:
             add(dependency)
         pool.AddSerializedFile(file.serialized_pb)
 
-    for service in _SERVICES:
+    for service in GRPC_SERVICES:
         add(everything.FindFileContainingSymbol(service))
     return pool
