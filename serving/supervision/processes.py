@@ -7,16 +7,17 @@ from contextlib import suppress
 
 import psutil
 
-_TITLES = {
-    "Gateway": re.compile(r"ray::ServeReplica:\w+:Gateway"),
-    "leader": re.compile(r"ray::ServeReplica:\w+:(?!Gateway)"),
+_COMMANDS = {
+    "Gateway": re.compile(r"ray::ServeReplica:[^:]+:Gateway"),
+    "leader": re.compile(r"ray::ServeReplica:[^:]+:(?!Gateway)"),
     "host": re.compile(r"ray::Host\b"),
-    "HAProxy": re.compile(r"\S*/bin/haproxy "),
+    "HAProxy": re.compile(r".*/bin/haproxy$"),
     "proxy manager": re.compile(r"ray::\w*(HAProxy|ProxyActor)"),
     "controller": re.compile(r"ray::ServeController"),
-    "raylet": re.compile(r"\S*/raylet/raylet "),
-    "GCS": re.compile(r"\S*/gcs_server "),
+    "raylet": re.compile(r".*/raylet/raylet$"),
+    "GCS": re.compile(r".*/gcs_server$"),
 }
+"""What their command lines begin with, up to the arguments: the title that Ray gives a process, or a path."""
 FOUNDATION = frozenset({"raylet", "GCS"})
 """What nothing starts again. The rest is started again through these."""
 _PR_SET_CHILD_SUBREAPER = 36
@@ -26,15 +27,15 @@ _END_S = 10.0
 
 def service_processes(pid: int | None = None) -> dict[str, list[psutil.Process]]:
     """All that a process started, this one by default, directly or not, and that is part of the service."""
-    found: dict[str, list[psutil.Process]] = {kind: [] for kind in _TITLES}
+    found: dict[str, list[psutil.Process]] = {kind: [] for kind in _COMMANDS}
     for process in psutil.Process(pid).children(recursive=True):
         try:
-            title = " ".join(process.cmdline())
+            command = next(iter(process.cmdline()), "")
             alive = process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             continue
-        for kind, pattern in _TITLES.items():
-            if alive and pattern.match(title):
+        for kind, pattern in _COMMANDS.items():
+            if alive and pattern.match(command):
                 found[kind].append(process)
     return found
 
