@@ -5,8 +5,10 @@ import signal
 import subprocess
 import sys
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
 
 from bench.cluster import free_port, ports_beside_another
@@ -33,8 +35,10 @@ class Server:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.poll() is None:
-            self.process.kill()
+        if self.process.poll() is None:  # after a failure: HAProxy would keep its ports from the next service
+            for process in [self.process, *psutil.Process(self.process.pid).children(recursive=True)]:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
         self.process.communicate()
 
     def output_until(self, text: str) -> str:
