@@ -17,9 +17,13 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from grpc._cython import cygrpc
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ray._private.authentication import authentication_utils, grpc_authentication_server_interceptor
+from ray._private.grpc_utils import create_grpc_server_with_interceptors
 from ray.serve._private import grpc_util
 from ray.serve._private.proxy_request_response import gRPCStreamingType
 from ray.serve.config import gRPCOptions
+from ray.serve.generated.serve_pb2 import ASGIRequest, ASGIResponse
+from ray.serve.generated.serve_pb2_grpc import ASGIServiceServicer, add_ASGIServiceServicer_to_server
 from ray.serve.grpc_util import RayServegRPCContext
 
 from bench.cluster import free_port
@@ -359,3 +363,29 @@ async def test_the_server_listens_where_its_node_does(
         ]
         assert (listening.removeprefix("::ffff:") == "127.0.0.1") is loopback
         assert await answers(target)
+
+
+async def test_rays_token_is_asked_for_before_a_call_between_replicas_is_unpickled(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every replica has a server for these, on every interface if Ray is not on loopback; its messages are pickles."""
+    grpc_server.harden()
+    monkeypatch.setattr(authentication_utils, "is_token_auth_enabled", lambda: True)
+    monkeypatch.setattr(grpc_authentication_server_interceptor, "is_token_auth_enabled", lambda: True)
+    calls = []
+
+    class Replica(ASGIServiceServicer):
+        async def HandleRequest(self, request: ASGIRequest, context: object) -> ASGIResponse:  # noqa: N802
+            calls.append(request)
+            return ASGIResponse()
+
+    server = create_grpc_server_with_interceptors(asynchronous=True)
+    add_ASGIServiceServicer_to_server(Replica(), server)
+    address = f"127.0.0.1:{server.add_insecure_port('127.0.0.1:0')}"
+    await server.start()
+    try:
+        path = b"/ray.serve.ASGIService/HandleRequest"
+        assert grpc_status(await exchange(address, call(grpc_headers(path), grpc_message(b"")))) == UNAUTHENTICATED
+    finally:
+        await server.stop(None)
+    assert not calls
