@@ -70,6 +70,7 @@ def _gateway_environment(config: ServingConfig) -> dict[str, str]:
         # Nothing in a Gateway blocks: it needs no thread beside Ray Serve's own, and requests no way between the two.
         "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
         "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(config.gateway.max_body_bytes),  # gRPC refuses what is larger unread
+        "MALLOC_ARENA_MAX": "2",  # large bodies are read in threads, and each would keep memory of its own
         "GRPC_VERBOSITY": "NONE",  # or its C core writes a line whenever a client compresses
     }
 

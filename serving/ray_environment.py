@@ -4,6 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+FILES = Path(f"/tmp/codegemma-{os.getuid()}")
+"""For this user's sockets, whose paths have to be short, and what goes with them."""
+
 
 def haproxy_files(directory: Path) -> dict[str, str]:
     """Has Ray Serve keep HAProxy's configuration and sockets there, in a directory for each Ray node.
@@ -40,24 +43,23 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
     "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": "330",  # when HAProxy reloads: longer than any stream takes by default
     "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "60",  # of a client that neither sends nor reads; Ray Serve takes 3600
-    **haproxy_files(Path(f"/tmp/codegemma-{os.getuid()}")),  # `codegemma-haproxy` refuses another user's
+    **haproxy_files(FILES),  # `codegemma-haproxy` refuses another user's
     "RAY_SERVE_LOG_TO_STDERR": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """What `codegemma serve` and the tests set, unless it is set already."""
 
-ONE_MACHINE = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
-"""Besides, for a service of one machine that answers on loopback: Ray's processes listen there as well.
-
-The variable is Ray's own for laptops, whose firewalls ask about every program that listens. With 0 a node's address is
-127.0.0.1, and what Ray starts listens there.
-"""
-
-SHARED_MACHINE = {
+ONE_MACHINE = {
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+    "RAY_TMPDIR": str(FILES),
     "RAY_memory_monitor_refresh_ms": "0",
     "RAY_worker_oom_score_adjustment": "0",
 }
-"""What `codegemma serve` sets as well: on its machine other programs use memory too, and it is they that take more.
+"""What `codegemma serve` sets as well: all of Ray is on its machine, which others use too.
+
+The first variable is Ray's own for laptops, whose firewalls ask about every program that listens. With 0 a node's
+address is 127.0.0.1, and what Ray starts listens there, wherever the service itself does. The second keeps Ray's
+sockets and logs from /tmp/ray, which Ray makes writable for all.
 
 Ray's memory monitor would end our processes, which do not grow, until none is left, and again as they come back.
 Without it the kernel ends one process, the largest, once nothing is free; Ray would mark ours to go before any other.

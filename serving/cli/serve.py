@@ -24,26 +24,28 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from serving.cli.ray_token import close_ray_token
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.config import Role
-from serving.gateway.access import access_for, is_loopback
+from serving.gateway.access import access_for
 from serving.keys import KeyFileError
-from serving.ray_environment import ONE_MACHINE, RAY_ENVIRONMENT, SHARED_MACHINE
+from serving.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
 from serving.supervision.memory import wait_for_memory
 from serving.supervision.processes import adopt_orphans, end_processes, lost_foundation
 from serving.supervision.watch import Watch
+from sharding.private_files import UntrustedFileError, private_directory
 
 _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
     "By using the model you accept them."
 )
-_LOGS = "/tmp/ray/session_latest/logs/serve"
-_HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again. Logs: /tmp/ray/session_latest"
+_HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
+_RAYS_HOST = "127.0.0.1"
+"""Where all of Ray listens, its metrics included: see `ONE_MACHINE`."""
 _POLL_S = 0.2
 _PATIENCE_S = 30.0
 """And twice the time of the first start: how long a service may have all its processes and not answer."""
 _DRAIN_S = 45.0
 """For Ray Serve to end; it gives itself 30 s."""
 _SHUTDOWN_S = 15.0
-_ENDING = (signal.SIGINT, signal.SIGTERM)
+_ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _METRICS_PORT = 9464
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
 _GRPC_KEY = ', metadata=[("authorization", "Bearer \'$CODEGEMMA_API_KEY\'")]'
@@ -92,12 +94,14 @@ def serve(
         _check_access(file)
         _check_free("HTTP", "--http-port", file.http_address)
         _check_free("gRPC", "--grpc-port", file.grpc_address)
-        _check_free("The exporter of metrics", "--metrics-port", (file.http_address[0], metrics_port))
+        _check_free("The exporter of metrics", "--metrics-port", (_RAYS_HOST, metrics_port))
     except ServeFileError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
     console.print(_TERMS, style="dim", highlight=False)
     signal.signal(signal.SIGTERM, _as_interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        signal.signal(signal.SIGHUP, _as_interrupt)  # the terminal is closed
     adopt_orphans()
     environment = dict(os.environ)
     ready = threading.Event()
@@ -122,9 +126,13 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
       1 if the service failed to start; 0 if it was ready and has to be started anew.
     """
     started = time.monotonic()
-    on_loopback = ONE_MACHINE if is_loopback(file.http_address[0]) else {}
-    os.environ.update(RAY_ENVIRONMENT | SHARED_MACHINE | on_loopback | os.environ)
+    os.environ.update(RAY_ENVIRONMENT | ONE_MACHINE | os.environ)
     close_ray_token()
+    try:
+        private_directory(FILES)
+    except (UntrustedFileError, OSError) as error:
+        console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        return 1
     with console.status("Starting Ray"):
         import ray
 
@@ -142,7 +150,9 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
                 logging_level=logging.ERROR,
             )
         except Exception as error:  # Ray has no class for it
-            console.print(f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_HASTY}", highlight=False)
+            console.print(
+                f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_HASTY} Logs: {_session()}", highlight=False
+            )
             return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own
         # Ray prints a page for each process that it loses; the watch says it in a line, and Ray's logs have the page.
@@ -165,7 +175,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
 
     failure = _deploy(file, console)
     if failure is not None:
-        console.print(f"[red]error:[/] the service did not start.\n{escape(failure)}\nLogs: {_LOGS}", highlight=False)
+        console.print(f"[red]error:[/] the service did not start.\n{escape(failure)}\nLogs: {_logs()}", highlight=False)
         return 1
     ready.set()
     _print_ready(file, metrics_port, Console())
@@ -229,6 +239,14 @@ def _deploy(file: ServeFile, console: Console) -> str | None:
     return outcome[0] if outcome else None
 
 
+def _session() -> Path:
+    return Path(os.environ["RAY_TMPDIR"]) / "ray" / "session_latest"
+
+
+def _logs() -> Path:
+    return _session() / "logs" / "serve"
+
+
 def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
     host, port = file.http_address
     grpc_host, grpc_port = file.grpc_address
@@ -236,7 +254,7 @@ def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
     console.print("\n[bold green]codegemma is ready[/]\n", highlight=False)
     console.print(f"  HTTP   {url}/v1   OpenAI's API", highlight=False)
     console.print(f"  gRPC   {grpc_host}:{grpc_port}   codegemma.v1, with reflection", highlight=False)
-    console.print(f"  Metrics   http://{host}:{metrics_port}/metrics   see codegemma top\n", highlight=False)
+    console.print(f"  Metrics   http://{_RAYS_HOST}:{metrics_port}/metrics   see codegemma top\n", highlight=False)
     models = file.config.models
     for model in models:
         console.print(
@@ -252,7 +270,7 @@ def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
             http_key=_HTTP_KEY if has_keys else "",
             grpc_key=_GRPC_KEY if has_keys else "",
             python=sys.executable,
-            logs=_LOGS,
+            logs=_logs(),
         )
     )
 
@@ -269,10 +287,13 @@ def _stop(console: Console, *, drain: bool) -> bool:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if "ray" not in sys.modules:
         return True
-    is_clean = _stop_ray(console, drain=drain)
-    end_processes()
+    try:
+        is_clean = _stop_ray(console, drain=drain)
+    finally:  # whatever happens to a terminal that is closed
+        end_processes()
     console.print("Stopped.")
     return is_clean
 

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 _GIB = 2**30
 _PERIOD_S = 1.0
+_MONITOR = "RAY_memory_monitor_refresh_ms"
 _THRESHOLD = "RAY_memory_usage_threshold"
 _DEFAULT_THRESHOLD = 0.95
 _MARGIN = 0.02
 """Memory is free again when it is this share below Ray's threshold; else what starts would cross it at once."""
+_ROOM = 2 * _GIB
+"""Without Ray's memory monitor: what a start needs beside weights, at the least."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,8 @@ class Memory:
     @property
     def is_short(self) -> bool:
         """Whether Ray's memory monitor, or else soon the kernel, ends processes."""
+        if os.environ.get(_MONITOR) == "0":
+            return self.total - self.used < min(_ROOM, _MARGIN * self.total)
         threshold = float(os.environ.get(_THRESHOLD, _DEFAULT_THRESHOLD))
         return self.used >= (threshold - _MARGIN) * self.total
 

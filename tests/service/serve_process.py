@@ -58,6 +58,18 @@ class Server:
         assert _processes_with(self.mark) == []
 
 
+def listening_elsewhere(pid: int) -> set[str]:
+    """What listens on more than loopback, of all that a process started: the beginnings of its command lines."""
+    commands = {each.pid: each.cmdline()[0] for each in psutil.Process(pid).children(recursive=True) if each.cmdline()}
+    return {
+        commands[each.pid]
+        for each in psutil.net_connections("tcp")
+        if each.pid in commands
+        and each.status == psutil.CONN_LISTEN
+        and each.laddr.ip.removeprefix("::ffff:") not in ("127.0.0.1", "::1")
+    }
+
+
 def _processes_with(mark: str) -> list[str]:
     """The command lines of all processes that inherited the mark in their environment."""
     found = []

@@ -17,7 +17,7 @@ from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 
 from serving.config import Role
 from serving.keys import KeyFile
-from tests.service.serve_process import COMMAND, Server
+from tests.service.serve_process import COMMAND, Server, listening_elsewhere
 from tests.service.tiny_codegemma import write_service
 
 pytestmark = pytest.mark.timeout(600)  # the first start compiles
@@ -32,6 +32,7 @@ class Started:
     keys_file: Path
     key: str
     output: str
+    pid: int
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +49,7 @@ def started(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Started]:
             directory / "keys.yaml",
             key,
             output,
+            server.process.pid,
         )
         server.ends_well_by(signal.SIGINT)
 
@@ -58,6 +60,12 @@ def test_nothing_is_answered_without_a_key(started: Started) -> None:
         ModelServiceStub(channel).ListModels(ListModelsRequest())
     assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
     assert httpx.get(f"{started.url}/health").status_code == 200
+
+
+def test_other_machines_reach_what_asks_for_a_key_and_nothing_else_of_ray(started: Started) -> None:
+    elsewhere = listening_elsewhere(started.pid)
+    assert any("haproxy" in command for command in elsewhere)
+    assert [command for command in elsewhere if not re.search("haproxy|:Gateway|ProxyActor", command)] == []
 
 
 @pytest.mark.parametrize("what", ["HTTP", "gRPC"])
