@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from tests.abuse.target import HOST
 
-_ANSWER_S = 20.0
+_ANSWER_S = 90.0
+"""Some inputs are valid, and ask a machine that may be busy for as many tokens as there is context for."""
 _SILENCE_S = 1.0
 _MAX_ANSWER = 16 * 2**20
 

@@ -20,7 +20,7 @@ from tests.abuse.state import Held, leftovers, peak_memory, silent_doors, stalls
 from tests.abuse.target import Target
 
 _TIMES_ITS_SIZE = 10
-_SLACK_BYTES = 64 * 2**20
+_SLACK_BYTES = 96 * 2**20
 """What a process may grow by however small the inputs are: arenas, caches, compiled patterns."""
 
 
