@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 
-from serving.config import ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT, haproxy_files
+from serving.config import GatewayConfig, ServingConfig
+from serving.ray_environment import RAY_ENVIRONMENT, gateway_environment, haproxy_files
 
 _HERE = Path(__file__).parent
 _CHART = _HERE / "codegemma-serving"
@@ -41,9 +41,11 @@ def environment() -> dict[str, str]:
 
 def build() -> dict[Path, str]:
     """The text of every file."""
+    gateways = gateway_environment(GatewayConfig())
     return {
         _CHART / "values.schema.json": json.dumps(schema(), indent=2) + "\n",
         _CHART / "files" / "environment.json": json.dumps(environment(), indent=2) + "\n",
+        _CHART / "files" / "gateway-environment.json": json.dumps(gateways, indent=2) + "\n",
     }
 
 

@@ -13,6 +13,7 @@ from serving.gateway.gateway import Gateway
 from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.request_router import GroupDiscovery
 from serving.group.leader import ReplicaGroup
+from serving.ray_environment import gateway_environment
 from serving.sizing import check_model
 from sharding.checkpoint import open_checkpoint
 
@@ -59,20 +60,10 @@ def application(
         max_ongoing_requests=_GATEWAY_CONCURRENCY,
         max_surge_percent=100,  # the only Gateway must not go before another is there
         health_check_period_s=_HEALTH_CHECK_S,
-        ray_actor_options={"runtime_env": {"env_vars": _gateway_environment(config)}},
+        ray_actor_options={"runtime_env": {"env_vars": gateway_environment(config.gateway)}},
         graceful_shutdown_timeout_s=max(model.drain_timeout_s for model in config.models),
     )
     return gateway(Gateway).bind(config, groups, placement)
-
-
-def _gateway_environment(config: ServingConfig) -> dict[str, str]:
-    return {
-        # Nothing in a Gateway blocks: it needs no thread beside Ray Serve's own, and requests no way between the two.
-        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
-        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(config.gateway.max_body_bytes),  # gRPC refuses what is larger unread
-        "MALLOC_ARENA_MAX": "2",  # large bodies are read in threads, and each would keep memory of its own
-        "GRPC_VERBOSITY": "NONE",  # or its C core writes a line whenever a client compresses
-    }
 
 
 def _group(model: ModelConfig, group: type[ReplicaGroup]) -> Application:

@@ -4,6 +4,8 @@ import os
 import sys
 from pathlib import Path
 
+from serving.config import GatewayConfig
+
 FILES = Path(f"/tmp/codegemma-{os.getuid()}")
 """For this user's sockets, whose paths have to be short, and what goes with them."""
 
@@ -32,7 +34,7 @@ RAY_ENVIRONMENT = {
     # Called in every proxy before it makes its servers, and in a Gateway before that for HTTP.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.ray_servers.guards",
     # The largest message that the proxy takes when no Gateway is on its node: Ray Serve passes on no larger one. The
-    # Gateways' follows gateway.max_body_bytes (serving/app.py).
+    # Gateways' follows gateway.max_body_bytes (gateway_environment).
     "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(4 * 1024 * 1024),
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a machine busy compiling is slow to start a proxy, not broken
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a lost proxy is seen within 3 s instead of 30
@@ -64,3 +66,14 @@ sockets and logs from /tmp/ray, which Ray makes writable for all.
 Ray's memory monitor would end our processes, which do not grow, until none is left, and again as they come back.
 Without it the kernel ends one process, the largest, once nothing is free; Ray would mark ours to go before any other.
 """
+
+
+def gateway_environment(gateway: GatewayConfig) -> dict[str, str]:
+    """What a Gateway's process has in its environment besides."""
+    return {
+        # Nothing in a Gateway blocks: it needs no thread beside Ray Serve's own, and requests no way between the two.
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(gateway.max_body_bytes),  # gRPC refuses what is larger unread
+        "MALLOC_ARENA_MAX": "2",  # large bodies are read in threads, and each would keep memory of its own
+        "GRPC_VERBOSITY": "NONE",  # or its C core writes a line whenever a client compresses
+    }

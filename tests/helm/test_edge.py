@@ -1,19 +1,19 @@
 from serving.config import ServingConfig
-from serving.gateway.grpc.standard import _SERVICES
+from serving.grpc_services import GRPC_SERVICES
 from tests.helm.chart import CASE, Case, merged, of_kind, rendered, serve_config, template
 
 
 def test_routes_lead_to_every_service_that_the_gateway_answers() -> None:
     (route,) = of_kind(rendered(CASE["gateway-api"]), "GRPCRoute").values()
     routed = {match["method"]["service"] for match in route["spec"]["rules"][0]["matches"]}
-    assert routed == set(_SERVICES)
+    assert routed == set(GRPC_SERVICES)
 
 
 def test_an_ingress_leads_grpc_by_path() -> None:
     ingress = of_kind(rendered(CASE["ingress"]), "Ingress")["codegemma-grpc"]
     assert ingress["metadata"]["annotations"]["nginx.ingress.kubernetes.io/backend-protocol"] == "GRPC"
     paths = {path["path"] for path in ingress["spec"]["rules"][0]["http"]["paths"]}
-    assert paths == {f"/{name}" for name in _SERVICES}
+    assert paths == {f"/{name}" for name in GRPC_SERVICES}
 
 
 def test_nginx_lets_through_what_the_service_allows() -> None:

@@ -1,6 +1,8 @@
 import pytest
 import yaml
 
+from serving.config import GatewayConfig
+from serving.ray_environment import gateway_environment
 from tests.helm.chart import (
     CASE,
     CASES,
@@ -42,12 +44,10 @@ def test_the_config_is_that_of_local_runs_but_for_where_it_listens() -> None:
 
 
 def test_gateways_keep_their_options_beside_the_resource_that_places_them() -> None:
-    from serving.app import _GATEWAY_ENVIRONMENT
-
     (gateway,) = serve_config(CASE["demo"])["applications"][0]["deployments"]
     options = gateway["ray_actor_options"]
     assert gateway.keys() == {"name", "ray_actor_options"}
-    assert options["runtime_env"] == {"env_vars": _GATEWAY_ENVIRONMENT}
+    assert options["runtime_env"] == {"env_vars": gateway_environment(GatewayConfig())}
     offered = yaml.safe_load(worker_groups(CASE["demo"])["gateway"]["rayStartParams"]["resources"].strip("'"))
     assert options["resources"].keys() == offered.keys()
 
@@ -58,6 +58,7 @@ def test_large_numbers_stay_whole() -> None:
     for helm in HELMS:
         text = template(helm, case).stdout
         assert "max_body_bytes: 123456789\n" in text
+        assert '"RAY_SERVE_GRPC_MAX_MESSAGE_SIZE":"123456789"' in text  # gRPC has the same limit
         assert "rayClusterDeletionDelaySeconds: 1234627\n" in text
 
 

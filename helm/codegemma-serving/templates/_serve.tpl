@@ -6,6 +6,10 @@
 {{- $access = dict "keys_file" (printf "/etc/codegemma/keys/%s" .Values.auth.secretKey) }}
 {{- end }}
 {{- $_ := set $serving "gateway" (merge $access ($serving.gateway | default dict)) }}
+{{- $environment := .Files.Get "files/gateway-environment.json" | fromJson }}
+{{- with $serving.gateway.max_body_bytes }}
+{{- $_ := set $environment "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE" (int64 . | toString) }}
+{{- end }}
 proxy_location: EveryNode
 http_options:
   host: 0.0.0.0
@@ -20,14 +24,14 @@ applications:
   - name: codegemma
     route_prefix: /
     import_path: serving.app:build
-    # Gateways run in the gateway group only, whose pods the Services select; the environment is that of serving/app.py,
-    # for options set here replace all of them.
+    # Gateways run in the gateway group only, whose pods the Services select; the environment is the one that they have
+    # without these options, for options set here replace all of them.
     deployments:
       - name: Gateway
         ray_actor_options:
           num_cpus: 0
           resources: {codegemma-gateway: 1}
-          runtime_env: {env_vars: {RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD: "0"}}
+          runtime_env: {env_vars: {{ toJson $environment }}}
     args:
       {{- toYaml $serving | nindent 6 }}
 {{- end }}
