@@ -9,8 +9,14 @@ import psutil
 import pytest
 import ray
 from codegemma.v1.code_assist_service_pb2 import CompleteRequest
+from ray.serve._private.constants import (
+    RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT,
+    RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT,
+    RAY_SERVE_FALLBACK_PROXY_GRPC_PORT,
+)
 from ray.util import list_named_actors
 
+from serving.supervision.processes import service_processes
 from tests.raw_http2 import call, exchange, grpc_headers, grpc_message, grpc_status
 from tests.service.conftest import FIM, Service
 
@@ -19,15 +25,15 @@ _METHOD = b"/codegemma.v1.CodeAssistService/Complete"
 
 def _grpc_ports() -> list[int]:
     """Where the Gateway and Ray Serve's proxy listen for HAProxy."""
-    ours = {process.pid for process in psutil.Process().children(recursive=True)}
+    [gateway] = service_processes()["Gateway"]
     listening = {
         each.laddr.port
         for each in psutil.net_connections("tcp")
-        if each.status == psutil.CONN_LISTEN and each.pid in ours
+        if each.status == psutil.CONN_LISTEN and each.pid == gateway.pid
     }
-    ports = [port for port in listening if port in range(40000, 41001) or port == 9500]
-    assert len(ports) >= 2
-    return ports
+    # The lowest of the range that was free; what lies beyond may be a port of Ray's own.
+    direct = min(listening & set(range(RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT, RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT)))
+    return [direct, RAY_SERVE_FALLBACK_PROXY_GRPC_PORT]
 
 
 async def test_a_path_that_is_not_utf8_is_no_method_at_haproxy_and_behind_it(service: Service) -> None:
