@@ -2,11 +2,12 @@
 
 from starlette.middleware import Middleware
 
+from serving import grpc_server, http_server
 from serving.gateway.http.guard import HttpGuard
-from serving.grpc_server import harden
 
 
 def guards() -> list[Middleware]:
-    """Makes gRPC servers fit for hostile clients; returns the middleware that HTTP servers need for that."""
-    harden()
+    """Makes servers fit for hostile clients; returns the middleware that HTTP servers need for that."""
+    grpc_server.harden()
+    http_server.harden()
     return [Middleware(HttpGuard)]
