@@ -1,6 +1,7 @@
 """Health checks and reflection, as the clients of others use them."""
 
 import asyncio
+from typing import Any
 
 import grpc
 import pytest
@@ -163,3 +164,21 @@ async def test_a_malformed_reflection_request_ends_the_stream_with_invalid_argum
         async for _ in call:
             pass
     assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.mark.parametrize("method", ["Check", "List", "Watch"])
+async def test_a_message_larger_than_any_name_is_refused_before_it_is_looked_at(channel: Any, method: str) -> None:
+    ask = channel.unary_stream(f"/grpc.health.v1.Health/{method}", response_deserializer=bytes)
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for _ in ask(b"\x78\x00" * 2049, timeout=20):  # fields that nobody knows
+            pass
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+async def test_a_large_reflection_request_is_refused_before_it_is_looked_at(channel: Any) -> None:
+    call = ServerReflectionStub(channel).ServerReflectionInfo(timeout=20)
+    await call.write(ServerReflectionRequest(file_containing_symbol="a" * 5000))
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        async for _ in call:
+            pass
+    assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

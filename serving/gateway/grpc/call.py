@@ -62,7 +62,7 @@ class Call:
         if max_bytes is not None and len(data) > max_bytes:
             raise ServingError(
                 Reason.BODY_TOO_LARGE,
-                f"The request has {len(data)} bytes; the limit is {max_bytes}. Send less of the files.",
+                f"The request has {len(data)} bytes; the limit here is {max_bytes}. Send less.",
             )
         check_fields(data, kind.DESCRIPTOR)  # type: ignore[arg-type] # the stubs have two names for its type
         try:

@@ -27,6 +27,8 @@ from serving.grpc_services import GRPC_SERVICES
 
 _HEALTH_NAMES = ("", *GRPC_SERVICES)
 """What can be asked about; the empty name is the server as a whole."""
+_MAX_BYTES = 4096
+"""Of a message to these services, which need no key; names are short."""
 _WATCH_PERIOD_S = 1.0
 _MAX_STREAMS = 100
 """Open at once of `Watch` and reflection, which need no key: they must not take the places of requests."""
@@ -45,7 +47,7 @@ class StandardServices:
     async def Check(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthCheckResponse:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
         with answering(grpc_context) as call:
-            request = call.message(HealthCheckRequest, data)
+            request = call.message(HealthCheckRequest, data, _MAX_BYTES)
             if request.service not in _HEALTH_NAMES:
                 grpc_context.set_code(grpc.StatusCode.NOT_FOUND)
                 grpc_context.set_details(
@@ -58,7 +60,7 @@ class StandardServices:
     async def List(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthListResponse:
         """Which services serve."""
         with answering(grpc_context) as call:
-            call.message(HealthListRequest, data)
+            call.message(HealthListRequest, data, _MAX_BYTES)
             return HealthListResponse(statuses={name: await self._health(name) for name in _HEALTH_NAMES})
         return HealthListResponse()
 
@@ -67,7 +69,7 @@ class StandardServices:
     ) -> AsyncGenerator[HealthCheckResponse, None]:
         """Whether a service serves, now and at every change, until the client or the server ends the call."""
         with answering(grpc_context) as call:
-            request = call.message(HealthCheckRequest, data)
+            request = call.message(HealthCheckRequest, data, _MAX_BYTES)
             last: HealthCheckResponse | None = None
             with self._stream():
                 while True:
@@ -119,7 +121,7 @@ async def _read(requests: AsyncIterable[bytes], call: Call) -> AsyncGenerator[Se
                 data = await anext(incoming, None)
             if data is None:
                 return
-            yield call.message(ServerReflectionRequest, data)
+            yield call.message(ServerReflectionRequest, data, _MAX_BYTES)
 
 
 def _pool() -> descriptor_pool.DescriptorPool:
