@@ -16,6 +16,7 @@ MAX_SESSION_ID_CHARACTERS = 1024
 MAX_CHOICES = 8
 MAX_SEED = 2**32 - 1
 MAX_TEMPERATURE = 2.0
+MAX_ANSWER_LOGPROBS = 200_000
 
 
 def check_sizes(request: CodeRequest) -> None:
@@ -53,12 +54,25 @@ def check_request(request: CodeRequest, vocab_size: int) -> None:
     if request.max_tokens is not None and request.max_tokens < 1:
         raise _refused("max_tokens", request.max_tokens, "1 or more")
     _check_range("choices", request.choices, 1, MAX_CHOICES)
+    if sampling.logprobs is not None:
+        _check_answer(request, sampling.logprobs)
     if request.timeout_s is not None and not 0 < request.timeout_s < math.inf:
         raise _refused("timeout_s", request.timeout_s, "above 0")
     for position, stop in enumerate(request.stop):
         if not stop:
             raise _invalid(f"stop[{position}]", f"stop[{position}] is empty. Leave it out.")
     _check_not_empty(request.prompt)
+
+
+def _check_answer(request: CodeRequest, logprobs: int) -> None:
+    """A whole answer is written in one piece, and nobody else is served meanwhile."""
+    most = request.choices * (request.max_tokens or 0) * (logprobs + 1)
+    if most > MAX_ANSWER_LOGPROBS:
+        raise _invalid(
+            "logprobs",
+            f"logprobs is {logprobs}, which for {request.choices} choices of {request.max_tokens} tokens may be {most} "
+            f"log probabilities; at most {MAX_ANSWER_LOGPROBS} are allowed. Ask for fewer, or for fewer tokens.",
+        )
 
 
 def prompt_field(prompt: Prompt) -> str:

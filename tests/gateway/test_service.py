@@ -221,6 +221,7 @@ async def test_log_probabilities_come_with_their_tokens(backend: ScriptedBackend
         ({"sampling": SamplingParams(seed=2**32)}, "seed"),
         ({"sampling": SamplingParams(logprobs=-1)}, "logprobs"),
         ({"sampling": SamplingParams(logprobs=21)}, "logprobs"),
+        ({"sampling": SamplingParams(logprobs=20), "choices": 8, "max_tokens": 8000}, "logprobs"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": -5}, "max_tokens"),
         ({"choices": 0}, "choices"),
