@@ -271,7 +271,8 @@ def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
             grpc_key=_GRPC_KEY if has_keys else "",
             python=sys.executable,
             logs=_logs(),
-        )
+        ),
+        flush=True,  # it may be a file that somebody watches
     )
 
 
