@@ -15,6 +15,7 @@ import numpy as np
 from jax import lax
 
 from sharding.attention import Ragged
+from sharding.buckets import BucketSizes
 from sharding.sampling import Draw
 
 
@@ -160,20 +161,7 @@ class Bucket:
         return Step(token_ids, ragged, Draw(positions=kv_lens, **fields))
 
 
-def make_buckets(max_rows: int, max_step_tokens: int, max_pages: int, min_rows: int = 1) -> list[Bucket]:
-    """Returns all shapes to compile, smallest first: steps with one token per row, then all others.
-
-    Both double: rows from `min_rows` to `max_rows`, tokens from 16 (more than `max_rows`) to `max_step_tokens`.
-    """
-    decode = [Bucket(size, size, max_pages) for size in _doubling(min(min_rows, max_rows), max_rows)]
-    first = 16
-    while first <= max_rows:
-        first *= 2
-    return decode + [Bucket(size, max_rows, max_pages) for size in _doubling(first, max(first, max_step_tokens))]
-
-
-def _doubling(first: int, last: int) -> list[int]:
-    sizes = [first]
-    while sizes[-1] < last:
-        sizes.append(min(2 * sizes[-1], last))
-    return sizes
+def make_buckets(sizes: BucketSizes, max_rows: int, max_pages: int) -> list[Bucket]:
+    """Returns all shapes to compile, smallest first: steps with one token per row, then all others."""
+    decode = [Bucket(size, size, max_pages) for size in sizes.decode_rows]
+    return decode + [Bucket(size, max_rows, max_pages) for size in sizes.mixed_tokens]

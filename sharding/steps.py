@@ -15,6 +15,7 @@ from jax.typing import DTypeLike
 
 from sharding.attention import Attention, attention_for, over_mesh
 from sharding.batch import Bucket, Row, make_buckets
+from sharding.buckets import bucket_sizes
 from sharding.cache import abstract_cache
 from sharding.config import GemmaConfig
 from sharding.executables import ExecutableStore
@@ -124,12 +125,9 @@ def compile_steps[L: Limits](
     spanning = over_mesh(attention, config, mesh)
     parameters = abstract_parameters(config, mesh, dtype)
     cache = abstract_cache(config, mesh, dtype, limits.num_pages, limits.page_size)
-    buckets = buckets or make_buckets(
-        limits.max_rows,
-        limits.max_step_tokens,
-        max_pages=-(-limits.max_context // limits.page_size),
-        min_rows=2 if platform == "cpu" and dtype == jnp.bfloat16 else 1,  # XLA: 10 times slower for one row
-    )
+    if buckets is None:
+        sizes = bucket_sizes(platform, jnp.dtype(dtype).name, limits.max_rows, limits.max_step_tokens)
+        buckets = make_buckets(sizes, limits.max_rows, max_pages=-(-limits.max_context // limits.page_size))
     compile_bucket = partial(_compile_bucket, config, mesh, spanning, parameters, cache)
     compile_all = partial(_compile_all, buckets, compile_bucket, on_progress)
     if store is None:
