@@ -31,7 +31,7 @@ def test_a_mixed_step_never_pays_for_more_than_twice_its_tokens_beyond_the_first
     assert all(larger <= 2 * smaller for smaller, larger in pairwise(sizes))
 
 
-@pytest.mark.parametrize(("max_rows", "max_step_tokens"), [(32, 1024), (16, 1024), (64, 2048)])
+@pytest.mark.parametrize(("max_rows", "max_step_tokens"), [(32, 1024), (16, 1024)])
 def test_on_accelerators_few_shapes_are_compiled(max_rows: int, max_step_tokens: int) -> None:
     for platform in ("gpu", "tpu"):
         sizes = bucket_sizes(platform, "bfloat16", max_rows, max_step_tokens)
