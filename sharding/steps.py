@@ -13,7 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.typing import DTypeLike
 
-from sharding.attention import Attention, attention_for, over_mesh
+from sharding.attention import Attention, AttentionImplementation, attention_for, over_mesh
 from sharding.batch import Bucket, Row, make_buckets
 from sharding.buckets import bucket_sizes
 from sharding.cache import abstract_cache
@@ -99,7 +99,7 @@ def compile_steps[L: Limits](
     mesh: Mesh,
     dtype: DTypeLike,
     limits: L,
-    attention: Attention | None = None,
+    attention: AttentionImplementation | None = None,
     buckets: Sequence[Bucket] | None = None,
     store: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
@@ -124,7 +124,7 @@ def compile_steps[L: Limits](
     attention = attention or attention_for(platform)
     spanning = over_mesh(attention, config, mesh)
     parameters = abstract_parameters(config, mesh, dtype)
-    cache = abstract_cache(config, mesh, dtype, limits.num_pages, limits.page_size)
+    cache = abstract_cache(attention, config, mesh, dtype, limits.num_pages, limits.page_size)
     if buckets is None:
         sizes = bucket_sizes(platform, jnp.dtype(dtype).name, limits.max_rows, limits.max_step_tokens)
         buckets = make_buckets(sizes, limits.max_rows, max_pages=-(-limits.max_context // limits.page_size))

@@ -6,17 +6,27 @@ import jax
 from jax import lax
 from jax.sharding import Mesh, PartitionSpec
 
-from sharding.attention.protocol import Attention, Ragged
+from sharding.attention.protocol import Attention, AttentionImplementation, Ragged
 from sharding.attention.reference import ReferenceAttention
-from sharding.cache import CACHE_SPEC
 from sharding.config import GemmaConfig
 from sharding.mesh import TENSOR
 from sharding.partition import partition_spec
 
-__all__ = ["Attention", "Ragged", "ReferenceAttention", "attention_for", "over_mesh"]
+__all__ = [
+    "CACHE_SPEC",
+    "Attention",
+    "AttentionImplementation",
+    "Ragged",
+    "ReferenceAttention",
+    "attention_for",
+    "over_mesh",
+]
+
+CACHE_SPEC = PartitionSpec(None, None, TENSOR)
+"""How a layer's cache is split over the devices: by KV head; see `AttentionImplementation.cache_shape`."""
 
 
-def attention_for(platform: str) -> Attention:
+def attention_for(platform: str) -> AttentionImplementation:
     """Returns the implementation for a JAX platform: `cpu`, `gpu`, `tpu`."""
     if platform == "tpu":
         from sharding.attention.tpu import TokamaxAttention  # tokamax is installed where there are TPUs

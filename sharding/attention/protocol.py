@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 
 import jax
 import jax.numpy as jnp
+from jax.typing import DTypeLike
 
 
 class Ragged(NamedTuple):
@@ -61,12 +62,32 @@ class Attention(Protocol):
           q: [T, N, D]; query head n reads KV head n // (N // K).
           k: [T, K, D].
           v: [T, K, D].
-          cache: [P, page_size, 2 * K, D], see `sharding.cache`.
+          cache: of one layer, in the shape of `AttentionImplementation.cache_shape`.
           ragged: which tokens belong together, and where their keys and values are.
           scale: factor on the queries.
           window: a query sees this many positions, its own included; None: all.
 
         Returns:
           The output [T, N, D], unspecified for padding tokens, and the new cache.
+        """
+        ...
+
+
+class AttentionImplementation(Attention, Protocol):
+    """Attention for one kind of device, with the layout of the KV cache that is native to it."""
+
+    def cache_shape(
+        self, num_pages: int, page_size: int, kv_heads: int, head_dim: int, dtype: DTypeLike
+    ) -> tuple[int, ...]:
+        """Returns the shape of one layer's cache on one device: `[P, page_size, ...]`.
+
+        Axis 2 counts KV heads in their order, in any unit: the cache of several devices is split along it.
+
+        Args:
+          num_pages: P.
+          page_size: positions in a page.
+          kv_heads: K of this device.
+          head_dim: D.
+          dtype: of keys and values.
         """
         ...

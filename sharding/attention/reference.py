@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sharding.attention.interleaved import interleaved_shape, write_kv
 from sharding.attention.protocol import Ragged
-from sharding.cache import write_kv
 
 _QUERY_BLOCK = 32
 _KV_BLOCK = 128
@@ -21,7 +21,9 @@ _MASKED = -1e30
 
 
 class ReferenceAttention:
-    """Implements `sharding.attention.Attention`."""
+    """Implements `sharding.attention.AttentionImplementation`."""
+
+    cache_shape = staticmethod(interleaved_shape)
 
     def __call__(
         self,

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharding.attention import Attention, Ragged, ReferenceAttention, attention_for
+from sharding.attention import Attention, AttentionImplementation, Ragged, ReferenceAttention, attention_for
 from sharding.attention.gpu import TritonAttention
 from sharding.attention.gpu.tiling import Tiling
 from tests.sharding.small_models import dense_attention, relative_error
@@ -60,7 +60,7 @@ def compiled(attention: Attention, window: int | None):
     return jax.jit(partial(attention, scale=0.25, window=window))
 
 
-def run(attention: Attention, case: Case, keep: set[int] | None = None):
+def run(attention: AttentionImplementation, case: Case, keep: set[int] | None = None):
     """Runs the rows in `keep` of a batch, each with the values it has in the full batch.
 
     Returns outputs by row, the cache before and after, the pages by row, and the expected outputs by row.
@@ -89,9 +89,11 @@ def run(attention: Attention, case: Case, keep: set[int] | None = None):
         pages[index] = all_pages[index]
     cu_q_lens += [cu_q_lens[-1]] * (case.num_rows + 1 - len(cu_q_lens))
     ragged = Ragged(jnp.asarray(table), jnp.asarray(kv_lens), jnp.asarray(cu_q_lens, jnp.int32))
-    out, cache_after = compiled(attention, case.window)(q, k, v, jnp.asarray(cache_before), ragged)
+    shape = attention.cache_shape(NUM_PAGES, case.page_size, kv_heads, case.head_dim, jnp.float32)
+    given = jnp.asarray(cache_before).reshape(shape)
+    out, cache_after = compiled(attention, case.window)(q, k, v, given, ragged)
     outputs = {index: np.asarray(out)[cu_q_lens[slot] : cu_q_lens[slot + 1]] for slot, index in enumerate(expected)}
-    return outputs, cache_before, np.asarray(cache_after), pages, expected
+    return outputs, cache_before, np.asarray(cache_after).reshape(cache_before.shape), pages, expected
 
 
 REFERENCE = ReferenceAttention()
@@ -104,7 +106,7 @@ every_implementation = pytest.mark.parametrize("attention", [REFERENCE, TRITON],
 @every_implementation
 @settings(deadline=None, max_examples=60)
 @given(case=cases())
-def test_every_row_attends_to_its_own_past(attention: Attention, case: Case) -> None:
+def test_every_row_attends_to_its_own_past(attention: AttentionImplementation, case: Case) -> None:
     outputs, *_, expected = run(attention, case)
     for index, value in expected.items():
         assert relative_error(outputs[index], value) < 1e-5, index
@@ -113,7 +115,7 @@ def test_every_row_attends_to_its_own_past(attention: Attention, case: Case) -> 
 @every_implementation
 @settings(deadline=None, max_examples=30)
 @given(case=cases())
-def test_only_the_new_positions_of_the_cache_change(attention: Attention, case: Case) -> None:
+def test_only_the_new_positions_of_the_cache_change(attention: AttentionImplementation, case: Case) -> None:
     _, before, after, pages, _ = run(attention, case)
     changed = (before != after).any(axis=(2, 3))
     expected = np.zeros_like(changed)
@@ -127,7 +129,7 @@ def test_only_the_new_positions_of_the_cache_change(attention: Attention, case: 
 @settings(deadline=None, max_examples=30)
 @given(case=cases(), data=st.data())
 def test_a_row_has_bitwise_the_same_output_alone_and_in_a_batch(
-    attention: Attention, case: Case, data: st.DataObject
+    attention: AttentionImplementation, case: Case, data: st.DataObject
 ) -> None:
     index = data.draw(st.sampled_from(range(len(case.lens))))
     together = run(attention, case)[0][index]

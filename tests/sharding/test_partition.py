@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from sharding.attention import ReferenceAttention
 from sharding.cache import abstract_cache
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B
 from sharding.gemma import abstract_parameters
@@ -64,5 +65,5 @@ def test_sizes_are_those_of_the_shards(config, devices) -> None:
     mesh = make_mesh(devices)
     parameters = abstract_parameters(config, mesh, jnp.bfloat16)
     assert weight_bytes(config, devices, 2) == sum(map(shard_bytes, parameters.values()))
-    cache = abstract_cache(config, mesh, jnp.dtype(jnp.bfloat16), num_pages=3, page_size=8)
+    cache = abstract_cache(ReferenceAttention(), config, mesh, jnp.dtype(jnp.bfloat16), num_pages=3, page_size=8)
     assert kv_bytes_per_token(config, devices, 2) * 24 == sum(map(shard_bytes, cache))

@@ -7,15 +7,18 @@ import jax
 from sharding.attention.gpu.decode import decode
 from sharding.attention.gpu.prefill import prefill
 from sharding.attention.gpu.tiling import DECODE, PREFILL, Tiling
+from sharding.attention.interleaved import interleaved_shape
 from sharding.attention.protocol import Ragged
 
 
 class TritonAttention:
-    """Implements `sharding.attention.Attention`; D must be a power of 2.
+    """Implements `sharding.attention.AttentionImplementation`; D must be a power of 2.
 
     Rows with one token go to one kernel, rows with several to another: the first reads a long sequence with many
     programs at once, the second reads it once for many tokens. Programs without work end at once.
     """
+
+    cache_shape = staticmethod(interleaved_shape)
 
     def __init__(
         self, *, decode_tiling: Tiling = DECODE, prefill_tiling: Tiling = PREFILL, interpret: bool = False

@@ -12,7 +12,7 @@ class Pages(NamedTuple):
     """One KV head of one sequence in the cache.
 
     Attributes:
-      cache: ref to [P, page_size, 2 * K, D], see `sharding.cache`.
+      cache: ref to [P, page_size, 2 * K, D], see `sharding.attention.interleaved`.
       page_table: ref to int32 [B, pages_per_sequence].
       row: of the page table.
       head: which KV head.

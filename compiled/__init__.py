@@ -1,0 +1,1 @@
+"""What the real compilers make of the model's steps, on a machine without the accelerator: `make tpu-check`."""

@@ -1,0 +1,93 @@
+"""TokamaxAttention: tokamax's ragged paged attention, with blocks chosen for each shape of step."""
+
+import math
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+from jax.typing import DTypeLike
+from tokamax import config, ops
+from tokamax._src.ops.batched_rpa.api import BlockSizes  # public as a parameter's type, but not exported
+
+from sharding.attention.protocol import Ragged
+from sharding.attention.tpu.blocks import Blocks, step_blocks
+
+_WORD_BYTES = 4
+
+
+class TokamaxAttention:
+    """Implements `sharding.attention.AttentionImplementation` with `tokamax.ops.ragged_paged_attention`.
+
+    It writes the cache itself, in one pass with reading it.
+    """
+
+    def __init__(self, implementation: Literal["mosaic_tpu", "reference"] = "mosaic_tpu") -> None:
+        """`reference` is tokamax's own model of the kernel; it runs on any device."""
+        self._implementation = implementation
+
+    def cache_shape(
+        self, num_pages: int, page_size: int, kv_heads: int, head_dim: int, dtype: DTypeLike
+    ) -> tuple[int, ...]:
+        """Returns `[P, page_size, 2 * K // packing, packing, D]`, keys and values interleaved: K0, V0, K1, ...
+
+        Numbers of less than 32 bits are packed over heads, `packing` to a word, as the registers hold them. In four
+        dimensions the same cache has another layout in memory, and is copied as a whole before and after each layer.
+        """
+        packing = _WORD_BYTES // jnp.dtype(dtype).itemsize
+        return num_pages, page_size, -(-2 * kv_heads // packing), packing, head_dim
+
+    def __call__(
+        self,
+        q: jax.Array,
+        k: jax.Array,
+        v: jax.Array,
+        cache: jax.Array,
+        ragged: Ragged,
+        *,
+        scale: float,
+        window: int | None,
+    ) -> tuple[jax.Array, jax.Array]:
+        """See `sharding.attention.Attention`."""
+        in_use = ragged.q_lens > 0
+        decoding = jnp.cumprod(ragged.q_lens == 1).sum()  # rows with one token, as far as they come first
+        if self._implementation == "reference":  # it knows neither packing nor blocks
+            kernel_cache, blocks = cache.reshape(*cache.shape[:2], -1, cache.shape[-1]), {}
+        else:
+            kernel_cache, blocks = cache, _blocks(q, k, cache, ragged)
+        with config.ignore_autotuning_cache(True):  # it holds nothing for v5e, and says so at length
+            out, new_cache = ops.ragged_paged_attention(
+                q,
+                k,
+                v,
+                kernel_cache,
+                ragged.kv_lens,
+                ragged.page_table.reshape(-1),
+                ragged.cu_q_lens,
+                jnp.stack([decoding, decoding, in_use.sum()]).astype(jnp.int32),  # ends of decode, prefill, mixed rows
+                sm_scale=scale,
+                sliding_window=window,
+                implementation=self._implementation,
+                **blocks,
+            )
+        return out, new_cache.reshape(cache.shape)
+
+
+def _blocks(q: jax.Array, k: jax.Array, cache: jax.Array, ragged: Ragged) -> dict[str, Any]:
+    """How the kernels divide a step of these shapes, as arguments of `ops.ragged_paged_attention`."""
+    kv_bytes = 2 * math.prod(k.shape[1:]) * cache.dtype.itemsize
+    blocks = step_blocks(q.shape[0] == ragged.kv_lens.shape[0], kv_bytes, page_size=cache.shape[1])
+    return {
+        "decode_block_sizes": _block_sizes(blocks.decode),
+        "prefill_block_sizes": _block_sizes(blocks.several),  # of mixed rows too
+        "vmem_limit_bytes": blocks.vmem_limit_bytes,
+    }
+
+
+def _block_sizes(blocks: Blocks) -> BlockSizes:
+    return BlockSizes(
+        bq_sz=blocks.queries,
+        bq_c_sz=blocks.queries_at_once,
+        bkv_sz=blocks.keys,
+        batch_size=blocks.rows,
+        n_buffer=blocks.buffers,
+    )

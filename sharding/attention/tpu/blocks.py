@@ -1,0 +1,66 @@
+"""How the kernels divide their work: blocks of queries and keys that lie in VMEM, and how much of that they may take.
+
+There is one kernel for rows with one token and one for rows with several; a third, for whole prompts, is never used
+here. All three run in every step, and each fills its blocks with zeros even where it has no rows.
+"""
+
+from typing import NamedTuple
+
+_MIB = 1 << 20
+_DECODE_KV_BYTES = 4 * _MIB
+"""Keys and values in one block of decoding rows: enough to hide the latency of HBM, and three buffers fit the limit."""
+_MOST_ROWS, _FEWEST_KEYS, _MOST_KEYS = 8, 256, 512
+_MOST_PAGES = 128
+"""In one block: the places of the pages are in SMEM, for at least 128 blocks at once."""
+
+
+class Blocks(NamedTuple):
+    """What a kernel has in VMEM at once, as `tokamax`'s `BlockSizes`.
+
+    Attributes:
+      queries: of a row.
+      queries_at_once: of these, how many are multiplied with the keys at once.
+      keys: of a row.
+      rows: worked on together.
+      buffers: so many blocks are in VMEM, most of them on their way there.
+    """
+
+    queries: int
+    queries_at_once: int
+    keys: int
+    rows: int
+    buffers: int
+
+
+class StepBlocks(NamedTuple):
+    """The blocks of one shape of step.
+
+    Attributes:
+      decode: of rows with one token.
+      several: of rows with several tokens.
+      vmem_limit_bytes: what a kernel may take; the rest of VMEM holds weights on their way, for what follows it.
+    """
+
+    decode: Blocks
+    several: Blocks
+    vmem_limit_bytes: int
+
+
+_IDLE = Blocks(queries=16, queries_at_once=16, keys=128, rows=1, buffers=2)
+_SEVERAL = Blocks(queries=128, queries_at_once=64, keys=512, rows=2, buffers=3)
+"""tokamax's own choice."""
+
+
+def step_blocks(decode: bool, kv_bytes: int, page_size: int) -> StepBlocks:
+    """Chooses the blocks of a step.
+
+    Args:
+      decode: whether every row has one token at most.
+      kv_bytes: of one token in one layer, on this device.
+      page_size: tokens in a page.
+    """
+    keys = _DECODE_KV_BYTES // (_MOST_ROWS * kv_bytes)
+    keys = min(max(keys, _FEWEST_KEYS), _MOST_KEYS, _MOST_PAGES * page_size // _MOST_ROWS)
+    rows = min(max(_DECODE_KV_BYTES // (keys * kv_bytes), 1), _MOST_ROWS)
+    blocks = Blocks(queries=1, queries_at_once=1, keys=keys, rows=rows, buffers=3)
+    return StepBlocks(blocks, _IDLE if decode else _SEVERAL, 32 * _MIB)
