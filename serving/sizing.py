@@ -1,7 +1,7 @@
 """What of a model fits a chip: refuses what does not, with the arithmetic, and sizes the KV cache by what is left.
 
-A chip holds its share of the weights, a reserve for activations, compiled programs and the runtime, and KV pages.
-Sizes are in bytes of a power of ten, as accelerators are sold: 1 GB is 10 ** 9 bytes.
+A chip holds its share of the weights, KV pages, and a reserve: for what a step computes, compiled programs and the
+runtime. `make tpu-check` compares the reserve with what the TPU's compiler asks for. 1 GB is 10 ** 9 bytes.
 """
 
 import os
@@ -12,10 +12,12 @@ from serving.topology import Topology
 from sharding.config import GemmaConfig
 from sharding.sizes import check_tensor_parallel, divides, kv_bytes_per_token, weight_bytes
 
-V5E_BYTES = 16 * 10**9
-"""Memory of a v5e chip: cloud.google.com/tpu/docs/v5e."""
-RESERVE_BYTES = 10**9
-"""Kept free on each accelerator: the largest step's activations and logits are a few hundred MB in 7B."""
+V5E_BYTES = 63 << 28
+"""What programs can have of a v5e chip's 16 GiB: 15.75 GiB, the limit of its compiler (E1000 in libtpu)."""
+RUNTIME_BYTES = {"tpu": 600 * 10**6, "gpu": 900 * 10**6}
+"""For compiled programs (on v5e 8 of up to 20 MB each) and the runtime, by platform. The latter is an assumption."""
+PAGE_TABLE_BYTES = 1 << 19
+"""The page table of a step on v5e: half of the 1 MiB of SMEM, which the kernels' schedules share."""
 CPU_SHARE = 0.25
 """Of a host's memory that one group takes on CPUs; other groups and Ray's object store want some too."""
 
@@ -28,11 +30,20 @@ def known_chip_bytes(topology: Topology) -> int | None:
     return V5E_BYTES if topology.platform == "tpu" else None
 
 
-def usable_bytes(topology: Topology, chip_bytes: int) -> int:
-    """What weights and KV pages may take of a chip's memory; on a CPU, a device has its part of the host's share."""
-    if topology.platform == "cpu":
-        return int(chip_bytes * CPU_SHARE / topology.chips_per_host)
-    return chip_bytes - RESERVE_BYTES
+def reserve_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
+    """What is kept free on each of the accelerators: for the largest step, and `RUNTIME_BYTES`."""
+    return RUNTIME_BYTES[model.topology.platform] + _step_bytes(model, config, devices)
+
+
+def _step_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
+    """What a step computes beside the KV cache, at most: a layer's activations, and logits.
+
+    There are two arrays of each layer's MLP and four of its input at a time, and logits of two steps and a sampler.
+    """
+    limits = model.limits
+    activations = 2 * config.mlp_dim // devices + 4 * config.embed_dim
+    logits = 3 * limits.max_rows * config.vocab_size // devices * _ITEMSIZE["float32"]
+    return limits.max_step_tokens * activations * _ITEMSIZE[model.dtype] + logits
 
 
 def host_bytes(cgroup: Path = _CGROUP) -> int:
@@ -63,9 +74,24 @@ def check_model(model: ModelConfig, config: GemmaConfig) -> None:
             f"models.{model.id}.limits.max_context={model.limits.max_context}, but the model was trained for "
             f"{config.max_context} positions. Lower it to that at most."
         )
+    if model.topology.platform == "tpu":
+        _check_page_table(model)
     chip_bytes = known_chip_bytes(model.topology)
     if chip_bytes is not None:
         kv_tokens(model, config, chip_bytes)
+
+
+def _check_page_table(model: ModelConfig) -> None:
+    limits = model.limits
+    pages = -(-limits.max_context // limits.page_size)
+    rows = PAGE_TABLE_BYTES // (4 * pages)
+    if rows < limits.max_rows:
+        raise ValueError(
+            f"models.{model.id}.limits.max_rows={limits.max_rows}: with max_context={limits.max_context} in pages of "
+            f"page_size={limits.page_size}, their page table is {limits.max_rows} x {pages} x 4 bytes = "
+            f"{4 * limits.max_rows * pages / 1024:g} KiB, but a v5e chip has {PAGE_TABLE_BYTES // 1024} KiB for it. "
+            f"Lower max_rows to {rows}, or raise page_size."
+        )
 
 
 def kv_tokens(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> int:
@@ -99,7 +125,16 @@ def what_fits(model: ModelConfig, tokens: int) -> str:
 
 
 def _bytes_left(model: ModelConfig, config: GemmaConfig, chip_bytes: int, devices: int) -> int:
-    return usable_bytes(model.topology, chip_bytes) - weight_bytes(config, devices, _ITEMSIZE[model.dtype])
+    if model.topology.platform == "cpu":
+        usable = _cpu_share(model.topology, chip_bytes)
+    else:
+        usable = chip_bytes - reserve_bytes(model, config, devices)
+    return usable - weight_bytes(config, devices, _ITEMSIZE[model.dtype])
+
+
+def _cpu_share(topology: Topology, host_bytes: int) -> int:
+    """What weights and KV pages may take of a host's memory on one of its CPU devices."""
+    return int(host_bytes * CPU_SHARE / topology.chips_per_host)
 
 
 def _weights_do_not_fit(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> str:
@@ -108,10 +143,10 @@ def _weights_do_not_fit(model: ModelConfig, config: GemmaConfig, chip_bytes: int
     chips = topology.tensor_parallel
     kind = {"cpu": "CPU device", "gpu": "GPU", "tpu": "v5e chip"}[topology.platform]
     if topology.platform == "cpu":
-        room = f"{_gb(usable_bytes(topology, chip_bytes))}, its part of {CPU_SHARE:.0%} of the host's memory"
+        room = f"{_gb(_cpu_share(topology, chip_bytes))}, its part of {CPU_SHARE:.0%} of the host's memory"
         remedy = "use more hosts, or a host with more memory"
     else:
-        room = f"{_gb(chip_bytes)}, {_gb(RESERVE_BYTES)} of it in reserve"
+        room = f"{_gb(chip_bytes)}, {_gb(reserve_bytes(model, config, chips))} of it in reserve"
         enough = [
             n
             for n in (2, 4, 8, 16)

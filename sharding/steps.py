@@ -17,6 +17,7 @@ from sharding.attention import Attention, AttentionImplementation, attention_for
 from sharding.batch import Bucket, Row, make_buckets
 from sharding.buckets import bucket_sizes
 from sharding.cache import abstract_cache
+from sharding.compiler_options import compiler_options
 from sharding.config import GemmaConfig
 from sharding.executables import ExecutableStore
 from sharding.gemma import abstract_parameters, build
@@ -173,7 +174,8 @@ def _compile_bucket(
     packed = jax.ShapeDtypeStruct((bucket.packed_size,), jnp.int32, sharding=sharding(()))
     out_shardings = sharding(("B", "V")), sharding(()), cache[0].sharding
     forward = jax.jit(partial(_forward, config, attention, bucket), out_shardings=out_shardings, donate_argnums=1)
-    compiled = forward.lower(parameters, cache, packed).compile()
+    options = compiler_options(mesh.devices.flat[0].platform)
+    compiled = forward.lower(parameters, cache, packed).compile(options)
     if bucket.tokens != bucket.rows:  # those have as many rows as the largest of the others
         return {bucket: compiled}
     logits, draw, _ = compiled.out_info

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from serving.sizing import V5E_BYTES
+
 PRICES_OF = "2025"
 """When the prices were about right; they are assumptions, not quotes."""
 
@@ -28,7 +30,7 @@ class Chip:
 
 
 _ALL = (
-    Chip(name="v5e", platform="tpu", memory=16 * 10**9, bandwidth=819e9, flops=197e12, price=1.20),
+    Chip(name="v5e", platform="tpu", memory=V5E_BYTES, bandwidth=819e9, flops=197e12, price=1.20),
     Chip(name="l4", platform="gpu", memory=24 * 10**9, bandwidth=300e9, flops=121e12, price=0.71),
     Chip(name="a100-40", platform="gpu", memory=40 * 10**9, bandwidth=1555e9, flops=312e12, price=3.67),
     Chip(name="a100-80", platform="gpu", memory=80 * 10**9, bandwidth=2039e9, flops=312e12, price=5.07),

@@ -15,7 +15,7 @@ from serving.autoscaling.policy import SHRINK_TO_FILL
 from serving.autoscaling.traffic import DAY_S, active_part
 from serving.cluster.chips import Chip
 from serving.config import LimitsConfig, ModelConfig, Role
-from serving.sizing import RESERVE_BYTES, kv_tokens
+from serving.sizing import kv_tokens, reserve_bytes
 from serving.topology import Accelerator, Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, weight_bytes
@@ -225,13 +225,14 @@ class _Memory:
         self.weights = weight_bytes(shape, self.chips, self.itemsize)
         self.kv_token = kv_bytes_per_token(shape, self.chips, self.itemsize)
         self.kv = kv_tokens(model, shape, chip.memory)
+        self._reserve = reserve_bytes(model, shape, model.topology.tensor_parallel)
         self._chip = chip
 
     def steps(self) -> Iterator[Step]:
         """The arithmetic."""
         parameters = f"{self.parameters / 1e9:.3g} G parameters"
         yield Step("weights a chip", f"{parameters} x {self.itemsize} bytes / {self.chips}", _gb(self.weights))
-        room = f"{_gb(self._chip.memory)} - {_gb(RESERVE_BYTES)} reserve - {_gb(self.weights)}"
+        room = f"{_gb(self._chip.memory)} - {_gb(self._reserve)} reserve - {_gb(self.weights)}"
         yield Step("KV cache a chip", f"({room}) / {self.kv_token / 1024:g} KiB a token", f"{self.kv:,} tokens")
 
 

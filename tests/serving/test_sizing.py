@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serving.config import ModelConfig
-from serving.sizing import V5E_BYTES, check_model, host_bytes, kv_tokens, what_fits
+from serving.sizing import V5E_BYTES, check_model, host_bytes, kv_tokens, reserve_bytes, what_fits
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 
 
@@ -30,9 +30,9 @@ def v5e(chips_per_host: int, hosts: int = 1) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("config", "topology", "fits"),
     [
-        (CODEGEMMA_2B, v5e(1), "1x1: 541k KV tokens, 66 full contexts"),
-        (CODEGEMMA_7B, v5e(4), "2x2: 93k KV tokens, 11 full contexts"),
-        (CODEGEMMA_7B, v5e(4, hosts=2), "2x4: 224k KV tokens, 27 full contexts"),
+        (CODEGEMMA_2B, v5e(1), "1x1: 610k KV tokens, 74 full contexts"),
+        (CODEGEMMA_7B, v5e(4), "2x2: 104k KV tokens, 12 full contexts"),
+        (CODEGEMMA_7B, v5e(4, hosts=2), "2x4: 247k KV tokens, 30 full contexts"),
     ],
     ids=["2b-1", "7b-4", "7b-8"],
 )
@@ -57,24 +57,29 @@ def test_what_is_configured_is_taken_when_it_fits() -> None:
     [
         (
             model(v5e(1)),
-            r"^models.codegemma-7b-it: 17.1 GB of bfloat16 weights do not fit one v5e chip with 16 GB, 1 GB of it in "
-            r"reserve: use tensor_parallel 4 or more\.$",
+            r"^models.codegemma-7b-it: 17.1 GB of bfloat16 weights do not fit one v5e chip with 16.9 GB, 0.656 GB of "
+            r"it in reserve: use tensor_parallel 4 or more\.$",
         ),
         (
             model({**v5e(4)}, dtype="float32", max_context=8192, kv_tokens=65536),
-            r"limits.kv_tokens=65536: its KV cache takes 15 GB on each chip \(224 KiB a token\), but 6.46 GB are left "
-            r"beside the weights: 28\d{3} tokens. Lower kv_tokens to that at most, or use more chips\.$",
+            r"limits.kv_tokens=65536: its KV cache takes 15 GB on each chip \(224 KiB a token\), but 7.74 GB are left "
+            r"beside the weights: 33\d{3} tokens. Lower kv_tokens to that at most, or use more chips\.$",
         ),
         (
             model({"accelerator": "gpu", "chips_per_host": 3}),
             r"models.codegemma-7b-it.topology: tensor_parallel=3 .*heads 16 = 3 x 5 \+ 1.*Choose one of 1, 2, 4, 8, 16",
         ),
         (
+            model(v5e(8), max_rows=1024, page_size=32),
+            r"limits.max_rows=1024: with max_context=8192 in pages of page_size=32, their page table is 1024 x 256 x 4 "
+            r"bytes = 1024 KiB, but a v5e chip has 512 KiB for it. Lower max_rows to 512, or raise page_size\.$",
+        ),
+        (
             model(v5e(4), max_context=16384),
             r"limits.max_context=16384, but the model was trained for 8192 positions. Lower it",
         ),
     ],
-    ids=["weights", "kv-tokens", "heads", "context"],
+    ids=["weights", "kv-tokens", "heads", "page-table", "context"],
 )
 def test_what_does_not_fit_is_refused_with_the_arithmetic(configured: ModelConfig, message: str) -> None:
     with pytest.raises(ValueError, match=message):
@@ -86,7 +91,21 @@ def test_a_gpu_is_judged_by_the_memory_it_has() -> None:
     check_model(configured, CODEGEMMA_7B)
     with pytest.raises(ValueError, match=r"do not fit one GPU with 12 GB, .*: use tensor_parallel 2 or more"):
         kv_tokens(configured, CODEGEMMA_7B, 12 * 10**9)
-    assert kv_tokens(configured, CODEGEMMA_7B, 80 * 10**9) == (79 * 10**9 - 17_075_361_792) // (448 * 1024)
+    left = 80 * 10**9 - reserve_bytes(configured, CODEGEMMA_7B, 1) - 17_075_361_792
+    assert kv_tokens(configured, CODEGEMMA_7B, 80 * 10**9) == left // (448 * 1024)
+
+
+def test_more_rows_and_tokens_in_a_step_leave_less_for_the_cache() -> None:
+    few, rows, tokens = (
+        kv_tokens(model(v5e(1), **limits), CODEGEMMA_2B, V5E_BYTES)
+        for limits in ({"max_rows": 8}, {"max_rows": 512}, {"max_rows": 8, "max_step_tokens": 8192})
+    )
+    assert few > rows and few > tokens
+
+
+def test_a_page_table_that_fits_is_taken() -> None:
+    check_model(model(v5e(8), max_rows=512, page_size=32), CODEGEMMA_7B)
+    check_model(model({"accelerator": "gpu", "chips_per_host": 4}, max_rows=1024), CODEGEMMA_7B)
 
 
 def test_a_context_that_does_not_fit_beside_the_weights_is_refused() -> None:
