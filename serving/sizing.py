@@ -15,7 +15,7 @@ from sharding.sizes import check_tensor_parallel, divides, kv_bytes_per_token, w
 V5E_BYTES = 63 << 28
 """What programs can have of a v5e chip's 16 GiB: 15.75 GiB, the limit of its compiler (E1000 in libtpu)."""
 RUNTIME_BYTES = {"tpu": 600 * 10**6, "gpu": 900 * 10**6}
-"""For compiled programs (on v5e 8 of up to 20 MB each) and the runtime, by platform. The latter is an assumption."""
+"""For compiled programs (on v5e 8 of up to 30 MB each) and the runtime, by platform. The latter is an assumption."""
 PAGE_TABLE_BYTES = 1 << 19
 """The page table of a step on v5e: half of the 1 MiB of SMEM, which the kernels' schedules share."""
 CPU_SHARE = 0.25
@@ -32,16 +32,17 @@ def known_chip_bytes(topology: Topology) -> int | None:
 
 def reserve_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
     """What is kept free on each of the accelerators: for the largest step, and `RUNTIME_BYTES`."""
-    return RUNTIME_BYTES[model.topology.platform] + _step_bytes(model, config, devices)
+    return RUNTIME_BYTES[model.topology.platform] + step_bytes(model, config, devices)
 
 
-def _step_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
-    """What a step computes beside the KV cache, at most: a layer's activations, and logits.
+def step_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
+    """What a step computes beside the KV cache, at most: activations of two layers, and logits.
 
-    There are two arrays of each layer's MLP and four of its input at a time, and logits of two steps and a sampler.
+    A layer has two arrays of its MLP's width and four of its input's at a time; the compiler begins one layer before it
+    has finished the other. Logits are there three times: of two steps, and in a sampler.
     """
     limits = model.limits
-    activations = 2 * config.mlp_dim // devices + 4 * config.embed_dim
+    activations = 2 * (2 * config.mlp_dim // devices + 4 * config.embed_dim)
     logits = 3 * limits.max_rows * config.vocab_size // devices * _ITEMSIZE["float32"]
     return limits.max_step_tokens * activations * _ITEMSIZE[model.dtype] + logits
 

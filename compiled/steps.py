@@ -1,0 +1,98 @@
+"""The steps of a model, compiled as a group compiles them."""
+
+from dataclasses import dataclass, replace
+from math import prod
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh
+from tokamax import config as tokamax_config
+
+from compiled.shipped import Configuration
+from sharding.attention import attention_for, over_mesh
+from sharding.batch import Bucket
+from sharding.buckets import bucket_sizes
+from sharding.cache import abstract_cache
+from sharding.gemma import abstract_parameters
+from sharding.sizes import kv_bytes_per_token
+from sharding.steps import _compile_bucket
+
+
+@dataclass(frozen=True)
+class Step:
+    """A shape of step.
+
+    Attributes:
+      rows: B.
+      tokens: T; as many as rows in a decode step.
+    """
+
+    rows: int
+    tokens: int
+
+    @property
+    def is_decode(self) -> bool:
+        """Whether every row has one token."""
+        return self.rows == self.tokens
+
+    def __str__(self) -> str:
+        return f"decode, {self.rows} rows" if self.is_decode else f"prefill, {self.tokens} tokens"
+
+
+@dataclass(frozen=True)
+class CompiledStep:
+    """What the compiler made of a step.
+
+    Attributes:
+      executable: the program.
+      weight_bytes: of the parameters on one chip.
+      layer_cache_bytes: of one layer's KV cache on one chip.
+      num_layers: how many of these there are.
+      kv_bytes: of one token's keys and values in all layers on one chip.
+    """
+
+    executable: jax.stages.Compiled
+    weight_bytes: int
+    layer_cache_bytes: int
+    num_layers: int
+    kv_bytes: int
+
+
+def steps_of(configuration: Configuration) -> list[Step]:
+    """Returns every shape that a group of this configuration compiles."""
+    model, limits = configuration.model, configuration.model.limits
+    sizes = bucket_sizes("tpu", model.dtype, limits.max_rows, limits.max_step_tokens)
+    decode = [Step(rows, rows) for rows in sizes.decode_rows]
+    return decode + [Step(limits.max_rows, tokens) for tokens in sizes.mixed_tokens]
+
+
+def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: int | None) -> CompiledStep:
+    """Compiles one step for chips that are not there.
+
+    Args:
+      configuration: whose step.
+      mesh: its chips.
+      step: the shape.
+      layers: of the model; None: all.
+    """
+    model, limits = configuration.model, configuration.model.limits
+    shape = replace(configuration.shape, num_layers=layers or configuration.shape.num_layers)
+    dtype = jnp.dtype(model.dtype)
+    attention = attention_for("tpu")
+    parameters = abstract_parameters(shape, mesh, dtype)
+    cache = abstract_cache(attention, shape, mesh, dtype, configuration.num_pages, limits.page_size)
+    bucket = Bucket(step.tokens, step.rows, pages=-(-limits.max_context // limits.page_size))
+    with tokamax_config.cross_compile(True):  # else tokamax looks for TPUs on this machine
+        executables = _compile_bucket(shape, mesh, over_mesh(attention, shape, mesh), parameters, cache, bucket)
+    return CompiledStep(
+        executable=executables[bucket],
+        weight_bytes=sum(map(_bytes_on_chip, parameters.values())),
+        layer_cache_bytes=_bytes_on_chip(cache[0]),
+        num_layers=shape.num_layers,
+        kv_bytes=kv_bytes_per_token(shape, mesh.size, dtype.itemsize),
+    )
+
+
+def _bytes_on_chip(array: jax.ShapeDtypeStruct) -> int:
+    assert array.sharding is not None
+    return prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize

@@ -1,0 +1,127 @@
+"""Compiles the shipped configurations for TPU v5e on any Linux machine, and fails where they got worse.
+
+    python -m compiled.tpu                      two layers of each, a few steps: what CI runs
+    python -m compiled.tpu --layers all         whole models, every step
+    python -m compiled.tpu --layers all --only 2x4 --step decode --details
+    python -m compiled.tpu --write              commits the figures to compiled/tpu-v5e.json
+
+`make tpu-check` gets the libtpu that it needs. There need be no TPU. What it cannot know is in docs/performance.md.
+"""
+
+import argparse
+import os
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
+from compiled.chips import prepare_libtpu
+
+prepare_libtpu()  # before JAX is imported
+
+from compiled import table  # noqa: E402
+from compiled.check import problems  # noqa: E402
+from compiled.chips import v5e_mesh  # noqa: E402
+from compiled.costs import Costs  # noqa: E402
+from compiled.figures import Figures, figures  # noqa: E402
+from compiled.shipped import Configuration, shipped  # noqa: E402
+from compiled.steps import Step, compile_step, steps_of  # noqa: E402
+from serving.sizing import step_bytes  # noqa: E402
+
+FEW_LAYERS = 2
+
+
+class Result(NamedTuple):
+    """What became of one step: figures, or the compiler's refusal; seconds it took."""
+
+    figures: Figures | None
+    costs: Costs | None
+    error: str
+    seconds: float
+
+
+def main() -> None:
+    """Compiles, reports, compares."""
+    options = _options()
+    layers = None if options.layers == "all" else int(options.layers)
+    committed = table.read() if table.PATH.exists() else {}
+    work = [
+        (configuration, step)
+        for configuration in shipped()
+        for step in (steps_of(configuration) if layers is None else _few(configuration))
+        if options.only in configuration.name and options.step in str(step)
+    ]
+    failures = 0
+    with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
+        results = pool.map(lambda one: _compile(*one, layers), work)
+        for (configuration, step), result in zip(work, results, strict=True):
+            name = table.key(configuration.name, step, layers)
+            found = [result.error] if result.error else []
+            if result.figures:
+                reserved = step_bytes(
+                    configuration.model, configuration.shape, configuration.model.topology.tensor_parallel
+                )
+                found += problems(step, result.figures, committed.get(name), reserved)
+            _report(name, result, found, options.details)
+            failures += bool(found)
+            if result.figures:
+                committed[name] = result.figures
+    if options.write:
+        table.write(committed)
+        print(f"wrote {table.PATH}")
+    elif failures:
+        sys.exit(f"{failures} of {len(work)} steps are not what they should be")
+
+
+def _few(configuration: Configuration) -> list[Step]:
+    """The smallest and the largest step of each kind."""
+    steps = steps_of(configuration)
+    decode, mixed = ([step for step in steps if step.is_decode is kind] for kind in (True, False))
+    return list(dict.fromkeys((decode[0], decode[-1], mixed[-1])))
+
+
+def _compile(configuration: Configuration, step: Step, layers: int | None) -> Result:
+    began = time.perf_counter()
+    try:
+        compiled = compile_step(configuration, v5e_mesh(configuration.model.topology), step, layers)
+        found, costs = figures(step, compiled)
+        return Result(found, costs, "", time.perf_counter() - began)
+    except Exception as error:  # the compiler's refusals have many types
+        reason = f"does not compile: {' '.join(f'{type(error).__name__}: {error}'.split())[:600]}"
+        return Result(None, None, reason, time.perf_counter() - began)
+
+
+def _report(name: str, result: Result, found: list[str], details: bool) -> None:
+    print(f"{name} ({result.seconds:.0f} s)")
+    if result.figures:
+        one = result.figures
+        print(
+            f"    {one.memory / 1e9:.2f} GB; moves {one.traffic / 1e9:.3f} GB, {one.ratio:.3f} times the minimum; "
+            f"{one.copies} copies; {one.collectives} collectives, {one.asynchronous} asynchronous; "
+            f"overlap {one.covered:.0%}; "
+            f"{one.milliseconds:.2f} ms by the compiler, {one.floor_milliseconds:.2f} by HBM; "
+            f"{one.beside / 1e6:.0f} MB beside weights and cache, program {one.program / 1e6:.0f} MB"
+        )
+    if result.costs and details:
+        for kernel, times in result.costs.kernels.items():
+            print(f"    {times} x {kernel}, {result.costs.kernel_vmem[kernel] / 2**20:.1f} MiB of VMEM")
+        for copy, times in result.costs.copies.most_common():
+            print(f"    {times} x {copy}")
+    for problem in found:
+        print(f"  WRONG: {problem}")
+    sys.stdout.flush()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--layers", default=str(FEW_LAYERS), help="of each model, or `all`")
+    parser.add_argument("--only", default="", help="configurations whose name has this in it")
+    parser.add_argument("--step", default="", help="steps whose name has this in it")
+    parser.add_argument("--jobs", type=int, help="steps compiled at once; by default one for each processor")
+    parser.add_argument("--details", action="store_true", help="list kernels and copies")
+    parser.add_argument("--write", action="store_true", help="commit the figures instead of comparing them")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

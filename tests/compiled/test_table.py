@@ -1,0 +1,41 @@
+"""The committed figures, and the page that shows them."""
+
+from pathlib import Path
+
+from compiled import table
+from compiled.shipped import ROOT, shipped
+from compiled.steps import steps_of
+
+
+def test_the_table_has_every_step_of_every_shipped_configuration() -> None:
+    expected = {table.key(each.name, step, None) for each in shipped() for step in steps_of(each)}
+    assert expected <= table.read().keys()
+
+
+def test_no_configuration_has_more_than_eight_steps() -> None:
+    assert all(len(steps_of(each)) <= 8 for each in shipped())
+
+
+def test_decode_moves_at_most_2_percent_more_than_it_must_and_copies_nothing() -> None:
+    decode = {name: each for name, each in table.read().items() if "decode" in name and "all layers" in name}
+    assert decode
+    assert [name for name, each in decode.items() if each.ratio > 1.02 or each.copies or each.not_aliased] == []
+
+
+def test_the_page_shows_the_committed_figures() -> None:
+    assert table.markdown(table.read()) in (ROOT / "docs" / "performance.md").read_text()
+
+
+def test_figures_survive_being_written(tmp_path: Path) -> None:
+    table.write(table.read(), tmp_path / "table.json")
+    assert table.read(tmp_path / "table.json") == table.read()
+
+
+def test_both_ways_to_divide_eight_chips_over_hosts_are_compiled() -> None:
+    topologies = {(each.model.id, each.model.topology.hosts, each.model.topology.chips_per_host) for each in shipped()}
+    assert {
+        ("codegemma-2b", 1, 1),
+        ("codegemma-7b-it", 1, 4),
+        ("codegemma-7b-it", 1, 8),
+        ("codegemma-7b-it", 2, 4),
+    } == (topologies)
