@@ -34,8 +34,9 @@ def test_tokamax_takes_the_blocks_of_each_kernel() -> None:
 
 @given(st.booleans(), st.sampled_from([1024 * 2**i for i in range(6)]), st.sampled_from([8, 16, 32, 64, 128, 256]))
 def test_blocks_fit_their_part_of_vmem_and_smem(decode: bool, kv_bytes: int, page_size: int) -> None:
-    blocks = step_blocks(decode, kv_bytes, page_size)
+    blocks = step_blocks(decode, MIB, kv_bytes, page_size)
     held = blocks.decode.rows * blocks.decode.keys * kv_bytes
+    assert blocks.vmem_limit_bytes is not None
     assert blocks.decode.buffers * held <= blocks.vmem_limit_bytes
     assert held <= max(4 * MIB, 256 * kv_bytes)
     assert blocks.decode.rows * blocks.decode.keys <= 128 * page_size
@@ -43,13 +44,18 @@ def test_blocks_fit_their_part_of_vmem_and_smem(decode: bool, kv_bytes: int, pag
 
 
 def test_kernels_without_rows_hold_next_to_nothing() -> None:
-    idle = step_blocks(True, 4096, 32).several
+    idle = step_blocks(True, MIB, 4096, 32).several
     assert idle.buffers * idle.rows * idle.keys * 4096 <= MIB
 
 
 def test_a_decoding_row_waits_for_about_a_mebibyte_at_a_time_however_many_heads_there_are() -> None:
-    assert [step_blocks(True, kv_bytes, 32).decode[2:4] for kv_bytes in (1024, 2048, 4096)] == [
+    assert [step_blocks(True, MIB, kv_bytes, 32).decode[2:4] for kv_bytes in (1024, 2048, 4096)] == [
         (512, 8),
         (256, 8),
         (256, 4),
     ]
+
+
+def test_a_step_with_large_activations_leaves_the_kernels_all_of_vmem() -> None:
+    limits = [step_blocks(False, size * MIB, 1024, 32).vmem_limit_bytes for size in (1, 2, 4)]
+    assert limits == [32 * MIB, 32 * MIB, None]

@@ -74,8 +74,12 @@ class TokamaxAttention:
 
 def _blocks(q: jax.Array, k: jax.Array, cache: jax.Array, ragged: Ragged) -> dict[str, Any]:
     """How the kernels divide a step of these shapes, as arguments of `ops.ragged_paged_attention`."""
-    kv_bytes = 2 * math.prod(k.shape[1:]) * cache.dtype.itemsize
-    blocks = step_blocks(q.shape[0] == ragged.kv_lens.shape[0], kv_bytes, page_size=cache.shape[1])
+    blocks = step_blocks(
+        decode=q.shape[0] == ragged.kv_lens.shape[0],
+        query_bytes=q.size * q.dtype.itemsize,
+        kv_bytes=2 * math.prod(k.shape[1:]) * cache.dtype.itemsize,
+        page_size=cache.shape[1],
+    )
     return {
         "decode_block_sizes": _block_sizes(blocks.decode),
         "prefill_block_sizes": _block_sizes(blocks.several),  # of mixed rows too
