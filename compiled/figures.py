@@ -60,7 +60,8 @@ class Figures:
 def figures(step: Step, compiled: CompiledStep) -> tuple[Figures, Costs]:
     """Reads a program; returns the figures, and what they are made of."""
     memory = compiled.executable.memory_analysis()
-    found = costs(Module.parse(compiled.executable.as_text()), compiled.layer_cache_bytes)
+    assert memory is not None  # the TPU's compiler has one
+    found = costs(Module.parse(compiled.executable.as_text() or ""), compiled.layer_cache_bytes)
     cache = compiled.layer_cache_bytes * compiled.num_layers
     arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes - memory.alias_size_in_bytes
     beside = arguments - compiled.weight_bytes - cache + results + memory.temp_size_in_bytes

@@ -95,4 +95,5 @@ def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: i
 
 def _bytes_on_chip(array: jax.ShapeDtypeStruct) -> int:
     assert array.sharding is not None
-    return prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize
+    size: int = prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize
+    return size

@@ -53,7 +53,7 @@ def main() -> None:
     ]
     failures = 0
     with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
-        results = pool.map(lambda one: _compile(*one, layers), work)
+        results = pool.map(lambda one: _compile(one[0], one[1], layers), work)
         for (configuration, step), result in zip(work, results, strict=True):
             name = table.key(configuration.name, step, layers)
             found = [result.error] if result.error else []

@@ -38,7 +38,7 @@ class StepBlocks(NamedTuple):
     Attributes:
       decode: of rows with one token.
       several: of rows with several tokens.
-      vmem_limit_bytes: what a kernel may take; None: all of VMEM. The rest holds weights on their way, for what follows.
+      vmem_limit_bytes: what a kernel may take, the rest being for weights on their way; None: all of VMEM.
     """
 
     decode: Blocks
