@@ -32,45 +32,43 @@ FEW_LAYERS = 2
 
 
 class Result(NamedTuple):
-    """What became of one step: figures, or the compiler's refusal; seconds it took."""
+    """What became of one step.
 
+    Attributes:
+      name: its key in the table.
+      figures: None if it does not compile.
+      costs: what they are made of.
+      problems: what is wrong with it.
+      seconds: until it was compiled.
+    """
+
+    name: str
     figures: Figures | None
     costs: Costs | None
-    error: str
+    problems: list[str]
     seconds: float
 
 
 def main() -> None:
-    """Compiles, reports, compares."""
+    """Compiles, reports, compares or writes."""
     options = _options()
     layers = None if options.layers == "all" else int(options.layers)
-    committed = table.read() if table.PATH.exists() else {}
+    committed = table.read()
     work = [
         (configuration, step)
         for configuration in shipped()
         for step in (steps_of(configuration) if layers is None else _few(configuration))
         if options.only in configuration.name and options.step in str(step)
     ]
-    failures = 0
     with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
-        results = pool.map(lambda one: _compile(one[0], one[1], layers), work)
-        for (configuration, step), result in zip(work, results, strict=True):
-            name = table.key(configuration.name, step, layers)
-            found = [result.error] if result.error else []
-            if result.figures:
-                reserved = step_bytes(
-                    configuration.model, configuration.shape, configuration.model.topology.tensor_parallel
-                )
-                found += problems(step, result.figures, committed.get(name), reserved)
-            _report(name, result, found, options.details)
-            failures += bool(found)
-            if result.figures:
-                committed[name] = result.figures
+        compiling = [pool.submit(_result, configuration, step, layers, committed) for configuration, step in work]
+        results = [_reported(each.result(), options.details) for each in compiling]
+    print(f"{len(results)} steps, {time.process_time():.0f} s of processors")
     if options.write:
-        table.write(committed)
+        table.write(committed | {each.name: each.figures for each in results if each.figures})
         print(f"wrote {table.PATH}")
-    elif failures:
-        sys.exit(f"{failures} of {len(work)} steps are not what they should be")
+    elif failed := sum(bool(each.problems) for each in results):
+        sys.exit(f"{failed} of {len(results)} steps are not what they should be")
 
 
 def _few(configuration: Configuration) -> list[Step]:
@@ -80,19 +78,23 @@ def _few(configuration: Configuration) -> list[Step]:
     return list(dict.fromkeys((decode[0], decode[-1], mixed[-1])))
 
 
-def _compile(configuration: Configuration, step: Step, layers: int | None) -> Result:
+def _result(configuration: Configuration, step: Step, layers: int | None, committed: table.Table) -> Result:
+    name = table.key(configuration.name, step, layers)
+    topology = configuration.model.topology
     began = time.perf_counter()
     try:
-        compiled = compile_step(configuration, v5e_mesh(configuration.model.topology), step, layers)
-        found, costs = figures(step, compiled)
-        return Result(found, costs, "", time.perf_counter() - began)
+        compiled = compile_step(configuration, v5e_mesh(topology), step, layers)
     except Exception as error:  # the compiler's refusals have many types
         reason = f"does not compile: {' '.join(f'{type(error).__name__}: {error}'.split())[:600]}"
-        return Result(None, None, reason, time.perf_counter() - began)
+        return Result(name, None, None, [reason], time.perf_counter() - began)
+    seconds = time.perf_counter() - began
+    found, costs = figures(step, compiled)
+    reserved = step_bytes(configuration.model, configuration.shape, topology.tensor_parallel)
+    return Result(name, found, costs, list(problems(step, found, committed.get(name), reserved)), seconds)
 
 
-def _report(name: str, result: Result, found: list[str], details: bool) -> None:
-    print(f"{name} ({result.seconds:.0f} s)")
+def _reported(result: Result, details: bool) -> Result:
+    print(f"{result.name} ({result.seconds:.0f} s)")
     if result.figures:
         one = result.figures
         print(
@@ -107,9 +109,10 @@ def _report(name: str, result: Result, found: list[str], details: bool) -> None:
             print(f"    {times} x {kernel}, {result.costs.kernel_vmem[kernel] / 2**20:.1f} MiB of VMEM")
         for copy, times in result.costs.copies.most_common():
             print(f"    {times} x {copy}")
-    for problem in found:
+    for problem in result.problems:
         print(f"  WRONG: {problem}")
     sys.stdout.flush()
+    return result
 
 
 def _options() -> argparse.Namespace:
