@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse lint format protos protos-check oracle tpu-check lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse lint format protos protos-check oracle tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -61,6 +61,9 @@ oracle: setup ## compare the model with transformers on new weights and prompts 
 tpu-check: setup ## compile the shipped configurations for TPU v5e, without one (LAYERS=all: whole models, every step)
 	@sh scripts/tpu-check.sh
 
+gpu-check: setup ## compile the shipped configurations for H100, without one (LAYERS=all: whole models, every step)
+	@sh scripts/gpu-check.sh
+
 PIN = $(BIN)/uv pip compile --quiet --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 LOCK = $(PIN) pyproject.toml --universal --extra demo --extra dev
 IMAGE_LOCK = $(PIN) pyproject.toml docker/build.in --python-platform x86_64-manylinux_2_31 --extra tracing
@@ -73,4 +76,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-oracle .venv-tpu .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracle .venv-tpu .venv-gpu .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

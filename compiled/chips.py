@@ -1,6 +1,8 @@
-"""TPU v5e chips that are not there, as a mesh to compile for: libtpu holds the whole compiler."""
+"""Accelerators that are not there, as meshes to compile for: libtpu and JAX's CUDA plugin hold whole compilers."""
 
-import os
+import re
+from importlib.util import find_spec
+from pathlib import Path
 
 from jax.experimental import topologies
 from jax.sharding import Mesh
@@ -9,27 +11,33 @@ from serving.topology import Topology
 from sharding.mesh import make_mesh
 
 _HOST_BOUNDS = {1: (1, 1, 1), 4: (2, 2, 1), 8: (2, 4, 1)}
-"""How the chips of a host lie, by their number: cloud.google.com/tpu/docs/v5e."""
+"""How the chips of a TPU host lie, by their number: cloud.google.com/tpu/docs/v5e."""
+_H100 = "NVIDIA H100 80GB HBM3"
+_TARGET = re.compile(rb"gpu_device_info \{[\t\n\x20-\x7e]+")
 
 
-def prepare_libtpu() -> None:
-    """Says to libtpu what it would otherwise ask a TPU machine's metadata server; call it before anything else."""
-    os.environ.update(
-        TPU_SKIP_MDS_QUERY="1",
-        TPU_ACCELERATOR_TYPE="v5litepod-8",
-        TPU_WORKER_HOSTNAMES="localhost",
-        TPU_WORKER_ID="0",
-        ALLOW_MULTIPLE_LIBTPU_LOAD="1",  # else one process on a machine at a time
-        TF_CPP_MIN_LOG_LEVEL="3",
-        JAX_PLATFORMS="cpu",
-    )
-
-
-def v5e_mesh(topology: Topology) -> Mesh:
-    """Returns the chips of a group."""
-    described = topologies.get_topology_desc(
-        platform="tpu",
-        topology_name=f"v5e:{topology.slice_shape}",
-        chips_per_host_bounds=_HOST_BOUNDS[topology.chips_per_host],
-    )
+def mesh_of(topology: Topology) -> Mesh:
+    """Returns the chips of a group: TPU v5e or H100."""
+    if topology.platform == "tpu":
+        described = topologies.get_topology_desc(
+            platform="tpu",
+            topology_name=f"v5e:{topology.slice_shape}",
+            chips_per_host_bounds=_HOST_BOUNDS[topology.chips_per_host],
+        )
+    else:
+        described = topologies.get_topology_desc(
+            "gpu", platform="cuda", topology=f"1x{topology.hosts}x{topology.chips_per_host}", target_config=_h100()
+        )
     return make_mesh(topology.tensor_parallel, described.devices)
+
+
+def _h100() -> str:
+    """XLA's `GpuTargetConfigProto` of an H100, as text: the plugin has those of many GPUs in it."""
+    plugin = find_spec("jax_plugins.xla_cuda13")
+    if plugin is None or plugin.origin is None:
+        raise ModuleNotFoundError(
+            "jax_plugins.xla_cuda13: JAX's CUDA plugin is missing. Run make gpu-check, which gets it."
+        )
+    library = Path(plugin.origin).with_name("xla_cuda_plugin.so").read_bytes()
+    texts = (found[0].decode() for found in _TARGET.finditer(library))
+    return next(text for text in texts if f'device_description_str: "{_H100}"' in text)

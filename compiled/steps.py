@@ -1,5 +1,6 @@
 """The steps of a model, compiled as a group compiles them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
 
@@ -61,9 +62,15 @@ class CompiledStep:
 def steps_of(configuration: Configuration) -> list[Step]:
     """Returns every shape that a group of this configuration compiles."""
     model, limits = configuration.model, configuration.model.limits
-    sizes = bucket_sizes("tpu", model.dtype, limits.max_rows, limits.max_step_tokens)
+    sizes = bucket_sizes(model.topology.platform, model.dtype, limits.max_rows, limits.max_step_tokens)
     decode = [Step(rows, rows) for rows in sizes.decode_rows]
     return decode + [Step(limits.max_rows, tokens) for tokens in sizes.mixed_tokens]
+
+
+def smallest_and_largest(steps: Iterable[Step]) -> list[Step]:
+    """Returns the smallest and the largest decode step, and the largest of the others."""
+    decode, mixed = ([step for step in steps if step.is_decode is kind] for kind in (True, False))
+    return list(dict.fromkeys((decode[0], decode[-1], mixed[-1])))
 
 
 def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: int | None) -> CompiledStep:
@@ -78,11 +85,12 @@ def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: i
     model, limits = configuration.model, configuration.model.limits
     shape = replace(configuration.shape, num_layers=layers or configuration.shape.num_layers)
     dtype = jnp.dtype(model.dtype)
-    attention = attention_for("tpu")
+    attention = attention_for(model.topology.platform)
     parameters = abstract_parameters(shape, mesh, dtype)
     cache = abstract_cache(attention, shape, mesh, dtype, configuration.num_pages, limits.page_size)
     bucket = Bucket(step.tokens, step.rows, pages=-(-limits.max_context // limits.page_size))
-    with tokamax_config.cross_compile(True):  # else tokamax looks for TPUs on this machine
+    # Else tokamax looks for TPUs on this machine, and Pallas for GPUs.
+    with tokamax_config.cross_compile(True), jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         executables = _compile_bucket(shape, mesh, over_mesh(attention, shape, mesh), parameters, cache, bucket)
     return CompiledStep(
         executable=executables[bucket],

@@ -1,11 +1,11 @@
 """Compiles the shipped configurations for TPU v5e on any Linux machine, and fails where they got worse.
 
-    python -m compiled.tpu                      two layers of each, a few steps: what CI runs
-    python -m compiled.tpu --layers all         whole models, every step
-    python -m compiled.tpu --layers all --only 2x4 --step decode --details
-    python -m compiled.tpu --write              commits the figures to compiled/tpu-v5e.json
+    make tpu-check                            two layers of each, the smallest and the largest steps: what CI runs
+    make tpu-check LAYERS=all                 whole models, every step
+    sh scripts/tpu-check.sh --only 2x4 --step decode --details
+    LAYERS=all sh scripts/tpu-check.sh --write    commits the figures to compiled/tpu-v5e.json
 
-`make tpu-check` gets the libtpu that it needs. There need be no TPU. What it cannot know is in docs/performance.md.
+What it cannot know is in docs/performance.md.
 """
 
 import argparse
@@ -15,18 +15,14 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
-from compiled.chips import prepare_libtpu
-
-prepare_libtpu()  # before JAX is imported
-
-from compiled import table  # noqa: E402
-from compiled.check import problems  # noqa: E402
-from compiled.chips import v5e_mesh  # noqa: E402
-from compiled.costs import Costs  # noqa: E402
-from compiled.figures import Figures, figures  # noqa: E402
-from compiled.shipped import Configuration, shipped  # noqa: E402
-from compiled.steps import Step, compile_step, steps_of  # noqa: E402
-from serving.sizing import step_bytes  # noqa: E402
+from compiled import table
+from compiled.check import problems
+from compiled.chips import mesh_of
+from compiled.costs import Costs
+from compiled.figures import Figures, figures
+from compiled.shipped import Configuration, shipped
+from compiled.steps import Step, compile_step, smallest_and_largest, steps_of
+from serving.sizing import step_bytes
 
 FEW_LAYERS = 2
 
@@ -53,11 +49,12 @@ def main() -> None:
     """Compiles, reports, compares or writes."""
     options = _options()
     layers = None if options.layers == "all" else int(options.layers)
+    choose = list if layers is None else smallest_and_largest
     committed = table.read()
     work = [
         (configuration, step)
-        for configuration in shipped()
-        for step in (steps_of(configuration) if layers is None else _few(configuration))
+        for configuration in shipped("tpu-v5e")
+        for step in choose(steps_of(configuration))
         if options.only in configuration.name and options.step in str(step)
     ]
     with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
@@ -71,19 +68,12 @@ def main() -> None:
         sys.exit(f"{failed} of {len(results)} steps are not what they should be")
 
 
-def _few(configuration: Configuration) -> list[Step]:
-    """The smallest and the largest step of each kind."""
-    steps = steps_of(configuration)
-    decode, mixed = ([step for step in steps if step.is_decode is kind] for kind in (True, False))
-    return list(dict.fromkeys((decode[0], decode[-1], mixed[-1])))
-
-
 def _result(configuration: Configuration, step: Step, layers: int | None, committed: table.Table) -> Result:
     name = table.key(configuration.name, step, layers)
     topology = configuration.model.topology
     began = time.perf_counter()
     try:
-        compiled = compile_step(configuration, v5e_mesh(topology), step, layers)
+        compiled = compile_step(configuration, mesh_of(topology), step, layers)
     except Exception as error:  # the compiler's refusals have many types
         reason = f"does not compile: {' '.join(f'{type(error).__name__}: {error}'.split())[:600]}"
         return Result(name, None, None, [reason], time.perf_counter() - began)

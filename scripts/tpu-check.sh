@@ -5,17 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # libtpu holds the compiler. In .venv it would make JAX look for TPUs, so it has a directory of its own.
-stamp=.venv-tpu/.setup
-mkdir -p .venv-tpu
-sed -n '/^libtpu==/,/^    # via/p' requirements-tpu.lock >.venv-tpu/libtpu.lock
-state=$(pwd && cat .venv-tpu/libtpu.lock)
-if [ "$(cat $stamp 2>/dev/null)" != "$state" ]; then
-    echo "Installing libtpu into .venv-tpu: some 200 MB the first time"
-    rm -rf .venv-tpu/packages
-    .venv/bin/uv pip install --system-certs --python .venv/bin/python --target .venv-tpu/packages --no-deps \
-        --require-hashes -r .venv-tpu/libtpu.lock ||
-        .venv/bin/python -m pip install --disable-pip-version-check --target .venv-tpu/packages --no-deps \
-            --require-hashes -r .venv-tpu/libtpu.lock
-    echo "$state" >$stamp
-fi
+sh scripts/plugin.sh .venv-tpu requirements-tpu.lock libtpu
+# What libtpu would otherwise ask a TPU machine's metadata server, and leave to load it in several processes at a time.
+export TPU_SKIP_MDS_QUERY=1 TPU_ACCELERATOR_TYPE=v5litepod-8 TPU_WORKER_HOSTNAMES=localhost TPU_WORKER_ID=0
+export ALLOW_MULTIPLE_LIBTPU_LOAD=1 TF_CPP_MIN_LOG_LEVEL=3 JAX_PLATFORMS=cpu
 PYTHONPATH=.venv-tpu/packages exec .venv/bin/python -m compiled.tpu --layers "${LAYERS:-2}" "$@"
