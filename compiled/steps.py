@@ -7,7 +7,6 @@ from math import prod
 import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
-from tokamax import config as tokamax_config
 
 from compiled.shipped import Configuration
 from sharding.attention import attention_for, over_mesh
@@ -89,8 +88,7 @@ def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: i
     parameters = abstract_parameters(shape, mesh, dtype)
     cache = abstract_cache(attention, shape, mesh, dtype, configuration.num_pages, limits.page_size)
     bucket = Bucket(step.tokens, step.rows, pages=-(-limits.max_context // limits.page_size))
-    # Else tokamax looks for TPUs on this machine, and Pallas for GPUs.
-    with tokamax_config.cross_compile(True), jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # else Pallas looks for GPUs on this machine
         executables = _compile_bucket(shape, mesh, over_mesh(attention, shape, mesh), parameters, cache, bucket)
     return CompiledStep(
         executable=executables[bucket],

@@ -54,7 +54,8 @@ class TokamaxAttention:
             kernel_cache, blocks = cache.reshape(*cache.shape[:2], -1, cache.shape[-1]), {}
         else:
             kernel_cache, blocks = cache, _blocks(q, k, cache, ragged)
-        with config.ignore_autotuning_cache(True):  # it holds nothing for v5e, and says so at length
+        # It would look for TPUs on this machine, which may compile for others; and what it has tuned is not for v5e.
+        with config.cross_compile(True), config.ignore_autotuning_cache(True):
             out, new_cache = ops.ragged_paged_attention(
                 q,
                 k,
