@@ -1,6 +1,16 @@
 """How a model divides over devices, and the bytes each holds: arithmetic on `GemmaConfig`, without JAX."""
 
+from math import prod
+
 from sharding.config import GemmaConfig
+from sharding.parameters import Parameter, parameters
+
+_SPLIT = frozenset("NKFV")
+
+
+def split_axes(config: GemmaConfig, devices: int) -> frozenset[str]:
+    """Returns the letters of the axes that are split over the devices; see `sharding.partition`."""
+    return _SPLIT - {"K"} if config.num_kv_heads % devices else _SPLIT
 
 
 def heads_per_device(config: GemmaConfig, devices: int) -> tuple[int, int]:
@@ -8,14 +18,22 @@ def heads_per_device(config: GemmaConfig, devices: int) -> tuple[int, int]:
     return config.num_heads // devices, max(config.num_kv_heads // devices, 1)
 
 
+def num_parameters(config: GemmaConfig) -> int:
+    """Returns how many numbers the model has."""
+    return sum(prod(parameter.shape) for parameter in parameters(config).values())
+
+
 def weight_bytes(config: GemmaConfig, devices: int, itemsize: int) -> int:
     """Returns the bytes of parameters on each of the devices, split as `sharding.partition` says."""
-    heads, kv_heads = heads_per_device(config, devices)
-    stored_kv_heads = kv_heads if config.num_kv_heads % devices == 0 else config.num_kv_heads
-    projections = (2 * heads + 2 * stored_kv_heads) * config.head_dim + 3 * config.mlp_dim // devices
-    norms = (4 if config.post_norms else 2) * config.embed_dim + (2 * config.head_dim if config.qk_norm else 0)
-    layers = config.num_layers * (projections * config.embed_dim + norms)
-    return itemsize * (config.vocab_size // devices * config.embed_dim + layers + config.embed_dim)
+    split = split_axes(config, devices)
+
+    def numbers(parameter: Parameter) -> int:
+        return prod(
+            size // devices if axis in split else size
+            for axis, size in zip(parameter.axes, parameter.shape, strict=True)
+        )
+
+    return itemsize * sum(map(numbers, parameters(config).values()))
 
 
 def kv_bytes_per_token(config: GemmaConfig, devices: int, itemsize: int) -> int:

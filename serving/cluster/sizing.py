@@ -18,7 +18,7 @@ from serving.config import LimitsConfig, ModelConfig, Role
 from serving.sizing import RESERVE_BYTES, kv_tokens
 from serving.topology import Accelerator, Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
-from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, weight_bytes
+from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, num_parameters, weight_bytes
 
 _SHAPES = {"codegemma-2b": CODEGEMMA_2B, "codegemma-7b": CODEGEMMA_7B}
 _CHIPS_OF_ONE_HOST = {"tpu": (1, 4, 8), "gpu": (1, 2, 4, 8)}
@@ -221,7 +221,7 @@ class _Memory:
     def __init__(self, model: ModelConfig, shape: GemmaConfig, chip: Chip) -> None:
         self.chips, self.max_rows = model.topology.tensor_parallel, model.limits.max_rows
         self.itemsize = _ITEMSIZE[model.dtype]
-        self.parameters = weight_bytes(shape, 1, 1)
+        self.parameters = num_parameters(shape)
         self.weights = weight_bytes(shape, self.chips, self.itemsize)
         self.kv_token = kv_bytes_per_token(shape, self.chips, self.itemsize)
         self.kv = kv_tokens(model, shape, chip.memory)

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.binding import bind
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.gguf_header import read_gguf_header
-from sharding.checkpoint.parameters import bind
 from sharding.checkpoint.source import Encoding, StoredTensor, TensorSource
 from sharding.config import GemmaConfig
 

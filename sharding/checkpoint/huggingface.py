@@ -13,9 +13,9 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.binding import bind
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.huggingface_config import gemma_config_from_hf
-from sharding.checkpoint.parameters import bind
 from sharding.checkpoint.source import Encoding, StoredTensor, TensorSource
 from sharding.config import GemmaConfig
 

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from sharding.checkpoint.checkpoint import Checkpoint
 from sharding.checkpoint.huggingface import CONFIG_FILE, INDEX_FILE, stored_name
 from sharding.checkpoint.huggingface_config import gemma_config_to_hf
-from sharding.checkpoint.parameters import parameters
+from sharding.parameters import parameters
 
 MAX_FILE_BYTES = 2 * 10**9
 """Of one file, unless a single parameter is larger; as much is in memory while it is written."""
@@ -49,7 +49,7 @@ def write_huggingface(
       OSError: the target cannot be written.
     """
     config, itemsize = checkpoint.config, np.dtype(dtype).itemsize
-    sizes = {path: prod(shape.shape) * itemsize for path, shape in parameters(config).items()}
+    sizes = {path: prod(parameter.shape) * itemsize for path, parameter in parameters(config).items()}
     files = _files(sizes, max_file_bytes)
     total, done = sum(sizes.values()), 0
     weight_map: dict[str, str] = {}
