@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from math import prod
 
 from sharding.config import GemmaConfig
+from sharding.quantization import Quantization
 
 _LAYER = {
     "pre_attention_norm": "E",
@@ -22,6 +23,9 @@ _LAYER = {
 }
 _LAYER_QK_NORMS = {"attention.q_norm": "D", "attention.k_norm": "D"}
 _LAYER_POST_NORMS = {"post_attention_norm": "E", "post_mlp_norm": "E"}
+_QUANTISED_INPUTS = {"ND E", "KD E", "F E"}
+"""Projections whose activations `int8` quantises: a normed input, whole on each device, so that its scale costs no
+exchange. The MLP's hidden state loses most, and the head decides on the token: both stay, see docs/quantisation.md."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,11 +36,13 @@ class Parameter:
       outputs: letters of the axes that a projection computes, which come first; none for a norm.
       inputs: letters of the axes that it sums over.
       shape: sizes of the axes, outputs first.
+      quantization: of a matrix; None: stored as numbers of the activations' dtype.
     """
 
     outputs: str
     inputs: str
     shape: tuple[int, ...]
+    quantization: Quantization | None = None
 
     @property
     def axes(self) -> str:
@@ -44,10 +50,34 @@ class Parameter:
         return self.outputs + self.inputs
 
     @property
+    def scales_axes(self) -> str:
+        """Letters of the axes of a quantised matrix's scales, in the order of `scales_shape`."""
+        return self.axes if len(self.scales_shape) > len(self.outputs) else self.outputs
+
+    @property
+    def scales_shape(self) -> tuple[int, ...]:
+        """Sizes of the axes of a quantised matrix's scales; a group of inputs counts as one.
+
+        Raises:
+          ValueError: the inputs are no whole number of groups.
+        """
+        assert self.quantization is not None
+        outputs = len(self.outputs)
+        return self.quantization.scales_shape(self.shape[:outputs], self.shape[outputs:])
+
+    @property
     def stored_shape(self) -> tuple[int, ...]:
         """The shape in every file format: a matrix `[out, in]`, or a vector."""
-        rows, columns = prod(self.shape[: len(self.outputs)]), prod(self.shape[len(self.outputs) :])
-        return (rows, columns) if self.outputs else (columns,)
+        return self._stored(self.shape)
+
+    @property
+    def stored_scales_shape(self) -> tuple[int, ...]:
+        """The same of the scales: a vector `[out]`, or a matrix `[out, groups]`."""
+        return self._stored(self.scales_shape)
+
+    def _stored(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        outputs, inputs = shape[: len(self.outputs)], shape[len(self.outputs) :]
+        return (*((prod(outputs),) if outputs else ()), *((prod(inputs),) if inputs else ()))
 
 
 def parameters(config: GemmaConfig) -> dict[str, Parameter]:
@@ -66,9 +96,13 @@ def parameters(config: GemmaConfig) -> dict[str, Parameter]:
         "K": config.num_kv_heads,
         "D": config.head_dim,
     }
-    return {path: _parameter(axes, sizes) for path, axes in table.items()}
+    return {path: _parameter(axes, sizes, config.quantization) for path, axes in table.items()}
 
 
-def _parameter(axes: str, sizes: dict[str, int]) -> Parameter:
+def _parameter(axes: str, sizes: dict[str, int], quantization: Quantization | None) -> Parameter:
     outputs, _, inputs = axes.rpartition(" ")
-    return Parameter(outputs, inputs, tuple(sizes[axis] for axis in outputs + inputs))
+    if not outputs:
+        quantization = None
+    elif quantization is Quantization.INT8 and axes not in _QUANTISED_INPUTS:
+        quantization = Quantization.INT8_WEIGHTS
+    return Parameter(outputs, inputs, tuple(sizes[axis] for axis in outputs + inputs), quantization)

@@ -4,6 +4,7 @@ from math import prod
 
 from sharding.config import GemmaConfig
 from sharding.parameters import Parameter, parameters
+from sharding.quantization import GROUP, SCALE_BYTES, Quantization
 
 _SPLIT = frozenset("NKFV")
 
@@ -24,16 +25,27 @@ def num_parameters(config: GemmaConfig) -> int:
 
 
 def weight_bytes(config: GemmaConfig, devices: int, itemsize: int) -> int:
-    """Returns the bytes of parameters on each of the devices, split as `sharding.partition` says."""
+    """Returns the bytes of parameters on each of the devices, split as `sharding.partition` says.
+
+    Args:
+      config: of the model; what it quantises takes the bytes of its values and scales.
+      devices: of the group.
+      itemsize: bytes of a number that is not quantised.
+    """
     split = split_axes(config, devices)
+    return sum(parameter_bytes(parameter, itemsize, devices, split) for parameter in parameters(config).values())
 
-    def numbers(parameter: Parameter) -> int:
-        return prod(
-            size // devices if axis in split else size
-            for axis, size in zip(parameter.axes, parameter.shape, strict=True)
-        )
 
-    return itemsize * sum(map(numbers, parameters(config).values()))
+def parameter_bytes(parameter: Parameter, itemsize: int, devices: int = 1, split: frozenset[str] = frozenset()) -> int:
+    """Returns the bytes of a parameter on each of the devices over which the `split` axes are split."""
+
+    def numbers(axes: str, shape: tuple[int, ...]) -> int:
+        return prod(size // devices if axis in split else size for axis, size in zip(axes, shape, strict=True))
+
+    if parameter.quantization is None:
+        return numbers(parameter.axes, parameter.shape) * itemsize
+    scales = numbers(parameter.scales_axes, parameter.scales_shape) * SCALE_BYTES
+    return numbers(parameter.axes, parameter.shape) * parameter.quantization.bits // 8 + scales
 
 
 def kv_bytes_per_token(config: GemmaConfig, devices: int, itemsize: int) -> int:
@@ -64,6 +76,8 @@ def check_tensor_parallel(config: GemmaConfig, devices: int) -> None:
 
 def _obstacles(config: GemmaConfig, devices: int) -> list[str]:
     split = {"heads": config.num_heads, "MLP width": config.mlp_dim, "vocabulary": config.vocab_size}
+    if config.quantization is Quantization.INT4:
+        split["groups of MLP width"] = config.mlp_dim // GROUP
     reasons = [
         f"{name} {size} = {devices} x {size // devices} + {size % devices}"
         for name, size in split.items()
