@@ -23,9 +23,9 @@ _LAYER = {
 }
 _LAYER_QK_NORMS = {"attention.q_norm": "D", "attention.k_norm": "D"}
 _LAYER_POST_NORMS = {"post_attention_norm": "E", "post_mlp_norm": "E"}
-_QUANTISED_INPUTS = {"ND E", "KD E", "F E"}
-"""Projections whose activations `int8` quantises: a normed input, whole on each device, so that its scale costs no
-exchange. The MLP's hidden state loses most, and the head decides on the token: both stay, see docs/quantisation.md."""
+_SENSITIVE = {Quantization.INT8: {"V E", "E ND", "E F"}, Quantization.INT4: {"V E"}}
+"""What loses most, and is quantised as `int8-weights` instead; docs/quantisation.md has the figures. It leaves int8 the
+projections of a normed input, which is whole on each device: the scales of its tokens then cost no exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +103,6 @@ def _parameter(axes: str, sizes: dict[str, int], quantization: Quantization | No
     outputs, _, inputs = axes.rpartition(" ")
     if not outputs:
         quantization = None
-    elif (quantization is Quantization.INT8 and axes not in _QUANTISED_INPUTS) or (quantization is Quantization.INT4 and outputs == "V"):
+    elif quantization is not None and axes in _SENSITIVE.get(quantization, ()):
         quantization = Quantization.INT8_WEIGHTS
     return Parameter(outputs, inputs, tuple(sizes[axis] for axis in outputs + inputs), quantization)

@@ -78,9 +78,10 @@ class Quantization(StrEnum):
         return values, scales if self is Quantization.INT4 else scales[:, 0]
 
     def _round(self, grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        values = grouped * (1 / scales)[..., None]
+        values: npt.NDArray[np.float32] = grouped * (1 / scales)[..., None]
         np.rint(values, out=values)
-        return np.clip(values, -self.maximum, self.maximum, out=values)
+        np.clip(values, -self.maximum, self.maximum, out=values)
+        return values
 
     def _best_scales(
         self, grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]

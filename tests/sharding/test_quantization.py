@@ -53,11 +53,21 @@ def dense(weight: Weight) -> np.ndarray:
     arrays(np.float32, (3, 2 * GROUP), elements=st.floats(-1e4, 1e4, width=32)),
     st.sampled_from(ALL),
 )
-def test_a_number_is_off_by_half_a_step_at_most(matrix: np.ndarray, quantization: Quantization) -> None:
+def test_a_number_is_off_by_half_a_step_unless_it_is_clipped(matrix: np.ndarray, quantization: Quantization) -> None:
     weight = quantised(matrix, quantization)
     assert np.abs(np.asarray(weight.values, np.int32)).max() <= quantization.maximum
     steps = np.repeat(np.asarray(weight.scales).reshape(3, -1), GROUP if quantization is Quantization.INT4 else 64, 1)
-    assert (np.abs(dense(weight) - matrix) <= 0.5001 * steps).all()
+    clipped = np.maximum(np.abs(matrix) - quantization.maximum * steps, 0)
+    assert (np.abs(dense(weight) - matrix) <= np.maximum(0.5001 * steps, 1.0001 * clipped)).all()
+
+
+def test_int4_clips_a_group_when_that_loses_less() -> None:
+    matrix = np.random.default_rng(5).normal(size=(64, 4 * GROUP)).astype(np.float32)
+    largest = np.abs(matrix).reshape(64, -1, GROUP).max(-1) / Quantization.INT4.maximum
+    weight = quantised(matrix, Quantization.INT4)
+    assert (np.asarray(weight.scales) <= largest).all()
+    plain = np.rint(matrix.reshape(64, -1, GROUP) / largest[..., None]) * largest[..., None]
+    assert np.square(dense(weight) - matrix).sum() < 0.95 * np.square(plain.reshape(matrix.shape) - matrix).sum()
 
 
 @pytest.mark.parametrize("quantization", ALL)
@@ -201,7 +211,7 @@ def runner(checkpoint: Checkpoint, quantization: Quantization, devices: int) -> 
 
 @pytest.mark.parametrize(
     ("quantization", "largest"),
-    [(Quantization.INT8, 0.05), (Quantization.INT8_WEIGHTS, 2e-4), (Quantization.INT4, 1e-5)],
+    [(Quantization.INT8, 0.05), (Quantization.INT8_WEIGHTS, 2e-4), (Quantization.INT4, 2e-4)],
 )
 def test_logits_are_those_of_a_dense_model_with_the_numbers_stood_for(
     checkpoint: Checkpoint, quantization: Quantization, largest: float
