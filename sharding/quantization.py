@@ -78,10 +78,8 @@ class Quantization(StrEnum):
         return values, scales if self is Quantization.INT4 else scales[:, 0]
 
     def _round(self, grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        values: npt.NDArray[np.float32] = grouped * (1 / scales)[..., None]
-        np.rint(values, out=values)
-        np.clip(values, -self.maximum, self.maximum, out=values)
-        return values
+        values = np.rint(grouped * (1 / scales)[..., None])
+        return np.clip(values, -self.maximum, self.maximum).astype(np.float32, copy=False)
 
     def _best_scales(
         self, grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32]
