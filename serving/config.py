@@ -63,6 +63,10 @@ class ModelConfig(_Strict):
     version: str = Field(default_factory=lambda data: _checkpoint_name(data["checkpoint"]))
     """Told to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
+    """Of activations and KV cache, and of weights that are not quantised."""
+    quantize: Literal["int8", "int8-weights", "int4"] | None = None
+    """How weights are stored, and for `int8` activations multiplied; by default as in the checkpoint. See
+    docs/quantisation.md."""
     topology: Topology = Topology()
     """The accelerators of one replica group."""
     replicas: Annotated[int, Field(ge=1)] = 1

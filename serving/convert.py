@@ -22,6 +22,7 @@ def convert(
     source: Path,
     target: Path,
     dtype: str,
+    quantize: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Converts a GGUF file or a directory of Hugging Face files to a directory of Hugging Face files.
@@ -31,7 +32,8 @@ def convert(
     Args:
       source: what to convert.
       target: a directory that is not there yet, or empty.
-      dtype: of its weights, `float32` or `bfloat16`.
+      dtype: of its weights, `float32` or `bfloat16`; of a quantised one, of its norms.
+      quantize: `int8` or `int4`; None: as they are in the source, blocks decoded.
       on_progress: called as `on_progress(done, total)`, in bytes.
 
     Raises:
@@ -40,7 +42,7 @@ def convert(
       OSError: the target cannot be written.
     """
     _check_free(target)
-    checkpoint = open_checkpoint(source)
+    checkpoint = open_checkpoint(source).quantised(quantize)
     load_tokenizer(source)  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target) as partial:

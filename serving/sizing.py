@@ -10,6 +10,7 @@ from pathlib import Path
 from serving.config import ModelConfig
 from serving.topology import Topology
 from sharding.config import GemmaConfig
+from sharding.quantization import Quantization
 from sharding.sizes import check_tensor_parallel, divides, kv_bytes_per_token, weight_bytes
 
 V5E_BYTES = 63 << 28
@@ -64,8 +65,18 @@ def check_model(model: ModelConfig, config: GemmaConfig) -> None:
     """Refuses a model that its topology cannot serve, as far as that is known before it runs.
 
     Raises:
-      ValueError: the chips do not divide the model, it was trained for less context, or it does not fit the chips.
+      ValueError: the chips do not divide the model, it was trained for less context, it does not fit the chips, or they
+        cannot multiply what it is quantised to.
     """
+    try:
+        config = config.quantised(model.quantize)
+    except ValueError as error:
+        raise ValueError(f"models.{model.id}.quantize: {error}") from None
+    if config.quantization is Quantization.INT4 and model.topology.platform == "cpu":
+        raise ValueError(
+            f"models.{model.id}.quantize: int4 takes a CPU many times as long as int8. Use int8-weights, and the "
+            "checkpoint that is not quantised."
+        )
     try:
         check_tensor_parallel(config, model.topology.tensor_parallel)
     except ValueError as error:
@@ -101,6 +112,7 @@ def kv_tokens(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> int:
     Raises:
       ValueError: weights and KV cache do not fit.
     """
+    config = config.quantised(model.quantize)
     left = _bytes_left(model, config, chip_bytes, model.topology.tensor_parallel)
     if left <= 0:
         raise ValueError(_weights_do_not_fit(model, config, chip_bytes))
@@ -122,7 +134,8 @@ def what_fits(model: ModelConfig, tokens: int) -> str:
     """`codegemma-7b-it bfloat16 on 2x2: 93k KV tokens, 11 full contexts`."""
     amount = f"{tokens // 1000}k" if tokens >= 10_000 else str(tokens)
     contexts = tokens // model.limits.max_context
-    return f"{model.id} {model.dtype} on {model.topology}: {amount} KV tokens, {contexts} full contexts"
+    weights = model.quantize or model.dtype
+    return f"{model.id} {weights} on {model.topology}: {amount} KV tokens, {contexts} full contexts"
 
 
 def _bytes_left(model: ModelConfig, config: GemmaConfig, chip_bytes: int, devices: int) -> int:
@@ -158,7 +171,7 @@ def _weights_do_not_fit(model: ModelConfig, config: GemmaConfig, chip_bytes: int
         remedy = f"use tensor_parallel {enough[0]} or more" if enough else "use a smaller model"
     share = "" if chips == 1 else f" ({_gb(weight_bytes(config, chips, _ITEMSIZE[model.dtype]))} on each)"
     return (
-        f"models.{model.id}: {_gb(weights)} of {model.dtype} weights do not fit "
+        f"models.{model.id}: {_gb(weights)} of {config.quantization or model.dtype} weights do not fit "
         f"{'one' if chips == 1 else chips} {kind}{'s' if chips > 1 else ''} with {room}{share}: {remedy}."
     )
 

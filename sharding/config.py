@@ -1,6 +1,8 @@
 """GemmaConfig: the shape of a Gemma 1 or Gemma 3 text model."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+from sharding.quantization import Quantization
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +22,7 @@ class GemmaConfig:
       sliding_window: a local layer's token sees this many positions, itself included; None: all layers are global.
       global_every: with a sliding window, layer i is global iff (i + 1) % global_every == 0.
       local_rope_theta: RoPE base of local layers.
+      quantization: of the matrices; None: they have the dtype of activations.
     """
 
     vocab_size: int
@@ -39,12 +42,29 @@ class GemmaConfig:
     sliding_window: int | None = None
     global_every: int = 6
     local_rope_theta: float = 10_000.0
+    quantization: Quantization | None = None
 
     def window(self, layer: int) -> int | None:
         """The sliding window of a layer; None for global attention."""
         if self.sliding_window is None or (layer + 1) % self.global_every == 0:
             return None
         return self.sliding_window
+
+    def quantised(self, quantization: str | None) -> "GemmaConfig":
+        """Returns the same model with its matrices quantised so (see `Quantization`); None: as they are.
+
+        Raises:
+          ValueError: they are quantised already, in another way.
+        """
+        wanted, stored = quantization and Quantization(quantization), self.quantization
+        if not wanted or wanted is stored:
+            return self
+        if stored and stored.stored is not wanted.stored:
+            raise ValueError(
+                f"its weights are {stored.stored} already and cannot become {wanted}. Take the checkpoint that it was "
+                f"made from, or leave it at {stored.stored}."
+            )
+        return replace(self, quantization=wanted)
 
 
 CODEGEMMA_2B = GemmaConfig(

@@ -7,8 +7,8 @@ Activations have the dtype of the parameters; norms, rotations and softmax are c
 
 import math
 from collections.abc import Mapping
-from functools import cache, partial
-from typing import Any, NamedTuple
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,10 @@ from jax.typing import DTypeLike
 
 from sharding.attention import Attention, Ragged
 from sharding.config import GemmaConfig
+from sharding.parameters import Parameter, parameters
 from sharding.partition import named_sharding
+from sharding.projection import project
+from sharding.weights import AbstractWeight, QuantisedWeight, Weight, rows
 
 
 class Rotation(NamedTuple):
@@ -50,25 +53,28 @@ class Rotation(NamedTuple):
 class Gemma(nnx.Module):
     """A decoder-only transformer with tied embeddings."""
 
-    def __init__(self, config: GemmaConfig, dtype: DTypeLike) -> None:
-        """Creates the model with zeros for parameters; `build` makes one with real ones."""
+    def __init__(self, config: GemmaConfig, weights: Mapping[str, Weight]) -> None:
+        """Builds the model from its weights by path, as `abstract_parameters` names them."""
         self.config = config
-        self.embedder = Embedder(config, dtype)
-        self.layers = nnx.List([Layer(config, config.window(index), dtype) for index in range(config.num_layers)])
-        self.final_norm = _parameter(config, dtype, "E")
+        self.embedder = Embedder(weights["embedder.weight"])
+        # Each layer is built where it runs, so that one trace serves all layers alike.
+        self.layers = nnx.data([_below(f"layers.{index}.", weights) for index in range(config.num_layers)])
+        self.final_norm = _norm(weights, "final_norm")
 
     def __call__(
         self, token_ids: jax.Array, cache: list[jax.Array], ragged: Ragged, attention: Attention
     ) -> tuple[jax.Array, list[jax.Array]]:
         """Runs a step: token ids [T] to the final hidden states [T, E], and the new cache."""
+        config = self.config
         x = self.embedder.encode(token_ids)
         rotations = self._rotations(ragged.positions(token_ids.shape[0]))
         new_cache = []
-        for layer, layer_cache in zip(self.layers, cache, strict=True):
-            rotation = rotations[layer.window is not None]
-            x, layer_cache = _run_layer(*nnx.split(layer), x, rotation, layer_cache, ragged, attention)
+        for index, (weights, layer_cache) in enumerate(zip(self.layers, cache, strict=True)):
+            window = config.window(index)
+            rotation = rotations[window is not None]
+            x, layer_cache = _run_layer(config, window, attention, weights, x, rotation, layer_cache, ragged)
             new_cache.append(layer_cache)
-        return rms_norm(x, self.final_norm[...], self.config.rms_norm_eps), new_cache
+        return rms_norm(x, self.final_norm, config.rms_norm_eps), new_cache
 
     def logits(self, x: jax.Array) -> jax.Array:
         """Returns the logits of the next token for hidden states [B, E]: float32 [B, V]."""
@@ -87,117 +93,94 @@ class Gemma(nnx.Module):
 class Embedder(nnx.Module):
     """Token embeddings, used for input and output."""
 
-    def __init__(self, config: GemmaConfig, dtype: DTypeLike) -> None:
-        self.weight = _parameter(config, dtype, "VE")
+    def __init__(self, weight: Weight) -> None:
+        """Takes the embeddings [V, E]."""
+        self.weight = weight
 
     def encode(self, token_ids: jax.Array) -> jax.Array:
         """[T] -> [T, E], times sqrt(E) rounded to the dtype, as Gemma was trained."""
-        weight = self.weight[...]
-        return weight[token_ids] * jnp.asarray(math.sqrt(weight.shape[1]), weight.dtype)
+        return rows(self.weight, token_ids) * jnp.asarray(math.sqrt(self.weight.shape[1]), self.weight.dtype)
 
     def decode(self, x: jax.Array) -> jax.Array:
         """[B, E] -> float32 [B, V]."""
-        return project(self.weight[...], x, dtype=jnp.float32)
+        return project(self.weight, x, dtype=jnp.float32)
+
+
+@partial(jax.jit, static_argnames=("config", "window", "attention"))
+def _run_layer(
+    config: GemmaConfig,
+    window: int | None,
+    attention: Attention,
+    weights: Mapping[str, Weight],
+    x: jax.Array,
+    rotation: Rotation,
+    cache: jax.Array,
+    ragged: Ragged,
+) -> tuple[jax.Array, jax.Array]:
+    return Layer(config, window, weights)(x, rotation, cache, ragged, attention)
 
 
 class Layer(nnx.Module):
     """Attention and MLP, each with its norms and added to the residual stream."""
 
-    def __init__(self, config: GemmaConfig, window: int | None, dtype: DTypeLike) -> None:
+    def __init__(self, config: GemmaConfig, window: int | None, weights: Mapping[str, Weight]) -> None:
+        """Builds the layer from its weights by path below `layers.{i}.`."""
         self.config = config
-        self.window = window
-        self.pre_attention_norm = _parameter(config, dtype, "E")
-        self.attention = AttentionLayer(config, window, dtype)
-        self.pre_mlp_norm = _parameter(config, dtype, "E")
-        self.mlp = Mlp(config, dtype)
+        self.pre_attention_norm = _norm(weights, "pre_attention_norm")
+        self.attention = AttentionLayer(config, window, _below("attention.", weights))
+        self.pre_mlp_norm = _norm(weights, "pre_mlp_norm")
+        self.mlp = Mlp(_below("mlp.", weights))
         if config.post_norms:
-            self.post_attention_norm = _parameter(config, dtype, "E")
-            self.post_mlp_norm = _parameter(config, dtype, "E")
+            self.post_attention_norm = _norm(weights, "post_attention_norm")
+            self.post_mlp_norm = _norm(weights, "post_mlp_norm")
 
     def __call__(
         self, x: jax.Array, rotation: Rotation, cache: jax.Array, ragged: Ragged, attention: Attention
     ) -> tuple[jax.Array, jax.Array]:
         """[T, E] -> [T, E], and the new cache of this layer."""
         eps = self.config.rms_norm_eps
-        y, cache = self.attention(rms_norm(x, self.pre_attention_norm[...], eps), rotation, cache, ragged, attention)
-        x += rms_norm(y, self.post_attention_norm[...], eps) if self.config.post_norms else y
-        y = self.mlp(rms_norm(x, self.pre_mlp_norm[...], eps))
-        x += rms_norm(y, self.post_mlp_norm[...], eps) if self.config.post_norms else y
+        y, cache = self.attention(rms_norm(x, self.pre_attention_norm, eps), rotation, cache, ragged, attention)
+        x += rms_norm(y, self.post_attention_norm, eps) if self.config.post_norms else y
+        y = self.mlp(rms_norm(x, self.pre_mlp_norm, eps))
+        x += rms_norm(y, self.post_mlp_norm, eps) if self.config.post_norms else y
         return x, cache
-
-
-@partial(jax.jit, static_argnames=("graph", "attention"))  # traced once for all layers alike, not for each
-def _run_layer(
-    graph: nnx.GraphDef[Layer],
-    state: nnx.State[Any, Any],
-    x: jax.Array,
-    rotation: Rotation,
-    cache: jax.Array,
-    ragged: Ragged,
-    attention: Attention,
-) -> tuple[jax.Array, jax.Array]:
-    layer: Layer = nnx.merge(graph, state)
-    return layer(x, rotation, cache, ragged, attention)
 
 
 class AttentionLayer(nnx.Module):
     """Projections, rotation and norms around an `Attention` implementation."""
 
-    def __init__(self, config: GemmaConfig, window: int | None, dtype: DTypeLike) -> None:
+    def __init__(self, config: GemmaConfig, window: int | None, weights: Mapping[str, Weight]) -> None:
+        """Builds it from its weights by path below `layers.{i}.attention.`."""
         self.config = config
         self.window = window
-        self.q = _parameter(config, dtype, "NDE")
-        self.k = _parameter(config, dtype, "KDE")
-        self.v = _parameter(config, dtype, "KDE")
-        self.o = _parameter(config, dtype, "END")
+        self.q, self.k, self.v, self.o = (weights[name] for name in "qkvo")
         if config.qk_norm:
-            self.q_norm = _parameter(config, dtype, "D")
-            self.k_norm = _parameter(config, dtype, "D")
+            self.q_norm, self.k_norm = _norm(weights, "q_norm"), _norm(weights, "k_norm")
 
     def __call__(
         self, x: jax.Array, rotation: Rotation, cache: jax.Array, ragged: Ragged, attention: Attention
     ) -> tuple[jax.Array, jax.Array]:
         """[T, E] -> [T, E], and the new cache of this layer."""
         config = self.config
-        q, k, v = (project(weight[...], x) for weight in (self.q, self.k, self.v))
+        q, k, v = (project(weight, x) for weight in (self.q, self.k, self.v))
         if config.qk_norm:
-            q = rms_norm(q, self.q_norm[...], config.rms_norm_eps)
-            k = rms_norm(k, self.k_norm[...], config.rms_norm_eps)
+            q = rms_norm(q, self.q_norm, config.rms_norm_eps)
+            k = rms_norm(k, self.k_norm, config.rms_norm_eps)
         out, cache = attention(rotation(q), rotation(k), v, cache, ragged, scale=config.query_scale, window=self.window)
-        return project(self.o[...], out), cache
+        return project(self.o, out), cache
 
 
 class Mlp(nnx.Module):
     """GeGLU: down(gelu(gate(x)) * up(x)), with the tanh approximation of GELU in every Gemma."""
 
-    def __init__(self, config: GemmaConfig, dtype: DTypeLike) -> None:
-        self.gate = _parameter(config, dtype, "FE")
-        self.up = _parameter(config, dtype, "FE")
-        self.down = _parameter(config, dtype, "EF")
+    def __init__(self, weights: Mapping[str, Weight]) -> None:
+        """Builds it from its weights by path below `layers.{i}.mlp.`."""
+        self.gate, self.up, self.down = weights["gate"], weights["up"], weights["down"]
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """[T, E] -> [T, E]."""
-        hidden = jax.nn.gelu(project(self.gate[...], x), approximate=True) * project(self.up[...], x)
-        return project(self.down[...], hidden)
-
-
-def project(weight: jax.Array, x: jax.Array, *, dtype: DTypeLike | None = None) -> jax.Array:
-    """Applies a projection: weight [*out, *in], x [T, *in] -> [T, *out] in `dtype`, by default that of x.
-
-    On CPUs the weight is the left operand and the small result is transposed: XLA then streams `[out, in]` weights up
-    to 2.5 times faster for 2 to 16 tokens. The barrier keeps it from turning that around.
-    """
-    inputs = x.ndim - 1
-    contracted = (tuple(range(weight.ndim - inputs, weight.ndim)), tuple(range(1, x.ndim)))
-    product = lax.dot_general(
-        weight,
-        x,
-        (contracted, ((), ())),
-        precision=lax.Precision.HIGHEST,  # float32 stays float32 on GPU and TPU; no effect on bfloat16
-        preferred_element_type=x.dtype if dtype is None else dtype,
-    )
-    product = lax.platform_dependent(product, cpu=lax.optimization_barrier, default=lambda product: product)
-    return jnp.moveaxis(product, -1, 0)
+        hidden = jax.nn.gelu(project(self.gate, x), approximate=True) * project(self.up, x)
+        return project(self.down, hidden)
 
 
 def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
@@ -207,60 +190,67 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
     return (y * (1 + weight.astype(jnp.float32))).astype(x.dtype)
 
 
-def _parameter(config: GemmaConfig, dtype: DTypeLike, axes: str) -> nnx.Param[jax.Array]:
-    """A parameter of zeros; `axes` names each axis by its letter, see `sharding`."""
-    sizes = {
-        "V": config.vocab_size,
-        "E": config.embed_dim,
-        "F": config.mlp_dim,
-        "N": config.num_heads,
-        "K": config.num_kv_heads,
-        "D": config.head_dim,
-    }
-    return nnx.Param(jnp.zeros([sizes[axis] for axis in axes], dtype), axes=axes)
+def _norm(weights: Mapping[str, Weight], path: str) -> jax.Array:
+    weight = weights[path]
+    assert not isinstance(weight, QuantisedWeight), f"{path} is quantised."
+    return weight
 
 
-def abstract_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> dict[str, jax.ShapeDtypeStruct]:
+def _below(prefix: str, weights: Mapping[str, Weight]) -> dict[str, Weight]:
+    """The weights whose paths begin with `prefix`, by the rest of their paths."""
+    return {path.removeprefix(prefix): weight for path, weight in weights.items() if path.startswith(prefix)}
+
+
+def abstract_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> dict[str, AbstractWeight]:
     """Returns shape, dtype and sharding of each parameter by its path, such as `layers.0.attention.q`."""
+    return {path: _abstract(parameter, config, mesh, dtype) for path, parameter in parameters(config).items()}
+
+
+def _abstract(parameter: Parameter, config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> AbstractWeight:
+    def array(axes: str, shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=named_sharding(axes, config, mesh))
+
+    quantization = parameter.quantization
+    if quantization is None:
+        return array(parameter.axes, parameter.shape, dtype)
+    values = array(parameter.axes, parameter.shape, quantization.dtype)
+    scales = array(parameter.scales_axes, parameter.scales_shape, jnp.float32)
+    return QuantisedWeight(values, scales, quantization, jnp.dtype(dtype))
+
+
+def build(config: GemmaConfig, weights: Mapping[str, Weight]) -> Gemma:
+    """Returns the model with these weights, named as in `abstract_parameters`.
+
+    Raises:
+      ValueError: one is missing or unknown.
+    """
+    if missing := sorted(parameters(config).keys() ^ weights.keys()):
+        raise ValueError(f"parameters do not fit the model: {', '.join(missing)} is missing or unknown.")
+    return Gemma(config, weights)
+
+
+def random_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, seed: int = 0) -> dict[str, Weight]:
+    """Returns parameters drawn so that activations keep their scale; for tests and benchmarks."""
+    key = jax.random.key(seed, impl="rbg")
+    scales = {
+        path: parameter.stored_shape[-1] ** -0.5 if parameter.outputs else 0.1
+        for path, parameter in parameters(config).items()
+    }
     return {
-        path: jax.ShapeDtypeStruct(
-            parameter.shape, parameter.dtype, sharding=named_sharding(parameter.axes, config, mesh)
-        )
-        for path, parameter in _flat_state(config, jnp.dtype(dtype))[1].items()
+        path: _random(jax.random.fold_in(key, index), scales[path], spec)
+        for index, (path, spec) in enumerate(abstract_parameters(config, mesh, dtype).items())
     }
 
 
-def build(config: GemmaConfig, parameters: Mapping[str, jax.Array]) -> Gemma:
-    """Returns the model with these parameters, named as in `abstract_parameters`."""
-    graph, state = _flat_state(config, parameters["embedder.weight"].dtype)
-    if missing := sorted(state.keys() ^ parameters.keys()):
-        raise ValueError(f"parameters do not fit the model: {', '.join(missing)} is missing or unknown.")
-    filled = [(_path(name), variable.replace(parameters[name])) for name, variable in state.items()]
-    return nnx.merge(graph, nnx.from_flat_state(filled))
-
-
-def _path(name: str) -> tuple[str | int, ...]:
-    """The path that nnx knows a parameter by. Layers by number: as text, the tenth would sort before the second."""
-    return tuple(int(part) if part.isdecimal() else part for part in name.split("."))
-
-
-def random_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, seed: int = 0) -> dict[str, jax.Array]:
-    """Returns parameters drawn so that activations keep their scale; for tests and benchmarks."""
-    parameters = {}
-    for index, (path, spec) in enumerate(abstract_parameters(config, mesh, dtype).items()):
-        scale = spec.shape[-1] ** -0.5 if len(spec.shape) > 1 else 0.1
-        parameters[path] = _random(jax.random.key(seed, impl="rbg"), index, scale, spec)
-    return parameters
-
-
-@partial(jax.jit, static_argnames="spec")
-def _random(key: jax.Array, index: int, scale: float, spec: jax.ShapeDtypeStruct) -> jax.Array:
-    values = scale * jax.random.normal(jax.random.fold_in(key, index), spec.shape)
-    constrained: jax.Array = lax.with_sharding_constraint(values.astype(spec.dtype), spec.sharding)
-    return constrained
-
-
-@cache
-def _flat_state(config: GemmaConfig, dtype: jnp.dtype) -> tuple[nnx.GraphDef[Gemma], dict[str, nnx.Param[jax.Array]]]:
-    graph, state = nnx.split(nnx.eval_shape(lambda: Gemma(config, dtype)))
-    return graph, {".".join(map(str, path)): variable for path, variable in nnx.to_flat_state(state)}
+@partial(jax.jit, static_argnames=("scale", "spec"))
+def _random(key: jax.Array, scale: float, spec: AbstractWeight) -> Weight:
+    """Normal numbers of this standard deviation; of a quantised weight uniform ones."""
+    if not isinstance(spec, QuantisedWeight):
+        normal = scale * jax.random.normal(key, spec.shape)
+        constrained: jax.Array = lax.with_sharding_constraint(normal.astype(spec.dtype), spec.sharding)
+        return constrained
+    maximum = spec.quantization.maximum
+    values = jax.random.randint(key, spec.shape, -maximum, maximum + 1).astype(spec.values.dtype)
+    values = lax.with_sharding_constraint(values, spec.values.sharding)
+    scales = jnp.full(spec.scales.shape, scale * math.sqrt(3) / maximum, device=spec.scales.sharding)
+    return QuantisedWeight(values, scales, spec.quantization, spec.dtype)

@@ -10,21 +10,21 @@ With fewer KV heads than devices, `k` and `v` are replicated and every device ke
 heads read, so that attention on a device is always a whole number of query heads per KV head.
 """
 
+from collections.abc import Iterable
+
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sharding.config import GemmaConfig
 from sharding.mesh import TENSOR
-
-SPLIT = frozenset("NKFV")
-"""The axes that are split."""
+from sharding.sizes import split_axes
 
 
-def partition_spec(axes: tuple[str, ...], config: GemmaConfig, mesh: Mesh) -> PartitionSpec:
-    """Returns how an array with these axes (names as in `sharding`) is split."""
-    replicated = {"K"} if config.num_kv_heads % mesh.shape[TENSOR] else set()
-    return PartitionSpec(*(TENSOR if axis in SPLIT - replicated else None for axis in axes))
+def partition_spec(axes: Iterable[str], config: GemmaConfig, mesh: Mesh) -> PartitionSpec:
+    """Returns how an array with these axes (letters as in `sharding`) is split."""
+    split = split_axes(config, mesh.shape[TENSOR])
+    return PartitionSpec(*(TENSOR if axis in split else None for axis in axes))
 
 
-def named_sharding(axes: tuple[str, ...], config: GemmaConfig, mesh: Mesh) -> NamedSharding:
+def named_sharding(axes: Iterable[str], config: GemmaConfig, mesh: Mesh) -> NamedSharding:
     """Returns `partition_spec` on the devices of `mesh`."""
     return NamedSharding(mesh, partition_spec(axes, config, mesh))

@@ -12,6 +12,7 @@ from sharding.batch import Row, SamplingParams
 from sharding.cache import new_cache
 from sharding.sampling import Draw, Drawn
 from sharding.steps import CompiledSteps, Limits
+from sharding.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class ModelRunner[L: Limits]:
       recompilations: compilations during `step`; anything but 0 is a bug.
     """
 
-    def __init__(self, parameters: Mapping[str, jax.Array], steps: CompiledSteps[L]) -> None:
+    def __init__(self, parameters: Mapping[str, Weight], steps: CompiledSteps[L]) -> None:
         """Allocates the KV cache.
 
         Args:

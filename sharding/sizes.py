@@ -1,6 +1,17 @@
 """How a model divides over devices, and the bytes each holds: arithmetic on `GemmaConfig`, without JAX."""
 
+from math import prod
+
 from sharding.config import GemmaConfig
+from sharding.parameters import Parameter, parameters
+from sharding.quantization import GROUP, SCALE_BYTES, Quantization
+
+_SPLIT = frozenset("NKFV")
+
+
+def split_axes(config: GemmaConfig, devices: int) -> frozenset[str]:
+    """Returns the letters of the axes that are split over the devices; see `sharding.partition`."""
+    return _SPLIT - {"K"} if config.num_kv_heads % devices else _SPLIT
 
 
 def heads_per_device(config: GemmaConfig, devices: int) -> tuple[int, int]:
@@ -8,14 +19,33 @@ def heads_per_device(config: GemmaConfig, devices: int) -> tuple[int, int]:
     return config.num_heads // devices, max(config.num_kv_heads // devices, 1)
 
 
+def num_parameters(config: GemmaConfig) -> int:
+    """Returns how many numbers the model has."""
+    return sum(prod(parameter.shape) for parameter in parameters(config).values())
+
+
 def weight_bytes(config: GemmaConfig, devices: int, itemsize: int) -> int:
-    """Returns the bytes of parameters on each of the devices, split as `sharding.partition` says."""
-    heads, kv_heads = heads_per_device(config, devices)
-    stored_kv_heads = kv_heads if config.num_kv_heads % devices == 0 else config.num_kv_heads
-    projections = (2 * heads + 2 * stored_kv_heads) * config.head_dim + 3 * config.mlp_dim // devices
-    norms = (4 if config.post_norms else 2) * config.embed_dim + (2 * config.head_dim if config.qk_norm else 0)
-    layers = config.num_layers * (projections * config.embed_dim + norms)
-    return itemsize * (config.vocab_size // devices * config.embed_dim + layers + config.embed_dim)
+    """Returns the bytes of parameters on each of the devices, split as `sharding.partition` says.
+
+    Args:
+      config: of the model; what it quantises takes the bytes of its values and scales.
+      devices: of the group.
+      itemsize: bytes of a number that is not quantised.
+    """
+    split = split_axes(config, devices)
+    return sum(parameter_bytes(parameter, itemsize, devices, split) for parameter in parameters(config).values())
+
+
+def parameter_bytes(parameter: Parameter, itemsize: int, devices: int = 1, split: frozenset[str] = frozenset()) -> int:
+    """Returns the bytes of a parameter on each of the devices over which the `split` axes are split."""
+
+    def numbers(axes: str, shape: tuple[int, ...]) -> int:
+        return prod(size // devices if axis in split else size for axis, size in zip(axes, shape, strict=True))
+
+    if parameter.quantization is None:
+        return numbers(parameter.axes, parameter.shape) * itemsize
+    scales = numbers(parameter.scales_axes, parameter.scales_shape) * SCALE_BYTES
+    return numbers(parameter.axes, parameter.shape) * parameter.quantization.bits // 8 + scales
 
 
 def kv_bytes_per_token(config: GemmaConfig, devices: int, itemsize: int) -> int:
@@ -46,6 +76,8 @@ def check_tensor_parallel(config: GemmaConfig, devices: int) -> None:
 
 def _obstacles(config: GemmaConfig, devices: int) -> list[str]:
     split = {"heads": config.num_heads, "MLP width": config.mlp_dim, "vocabulary": config.vocab_size}
+    if config.quantization is Quantization.INT4:
+        split["groups of MLP width"] = config.mlp_dim // GROUP
     reasons = [
         f"{name} {size} = {devices} x {size // devices} + {size % devices}"
         for name, size in split.items()

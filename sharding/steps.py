@@ -24,6 +24,7 @@ from sharding.gemma import abstract_parameters, build
 from sharding.partition import named_sharding
 from sharding.sampling import Draw, sample
 from sharding.sizes import check_tensor_parallel
+from sharding.weights import AbstractWeight, Weight
 
 MAX_LOGPROBS = 20
 """Most alternatives reported for a token."""
@@ -70,7 +71,7 @@ class CompiledSteps[L: Limits]:
 
     limits: L
     vocab_size: int
-    parameters: dict[str, jax.ShapeDtypeStruct]
+    parameters: dict[str, AbstractWeight]
     cache: list[jax.ShapeDtypeStruct]
     forward: dict[Bucket, jax.stages.Compiled]
     samplers: dict[int, jax.stages.Compiled]
@@ -166,7 +167,7 @@ def _compile_bucket(
     config: GemmaConfig,
     mesh: Mesh,
     attention: Attention,
-    parameters: dict[str, jax.ShapeDtypeStruct],
+    parameters: dict[str, AbstractWeight],
     cache: list[jax.ShapeDtypeStruct],
     bucket: Bucket,
 ) -> Executables:
@@ -187,7 +188,7 @@ def _forward(
     config: GemmaConfig,
     attention: Attention,
     bucket: Bucket,
-    parameters: dict[str, jax.Array],
+    parameters: dict[str, Weight],
     cache: list[jax.Array],
     packed: jax.Array,
 ) -> tuple[jax.Array, Draw, list[jax.Array]]:

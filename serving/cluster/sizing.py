@@ -18,7 +18,7 @@ from serving.config import LimitsConfig, ModelConfig, Role
 from serving.sizing import kv_tokens, reserve_bytes
 from serving.topology import Accelerator, Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
-from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, weight_bytes
+from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, num_parameters, weight_bytes
 
 _SHAPES = {"codegemma-2b": CODEGEMMA_2B, "codegemma-7b": CODEGEMMA_7B}
 _CHIPS_OF_ONE_HOST = {"tpu": (1, 4, 8), "gpu": (1, 2, 4, 8)}
@@ -114,6 +114,7 @@ def size_model(model: ModelConfig, shape: GemmaConfig, shares: Mapping[Role, flo
             f"models.{model.id}.topology.accelerator is '{model.topology.accelerator}', but the chip {chip.name} is a "
             f"{chip.platform.upper()}. Choose another --chip, or another file."
         )
+    shape = shape.quantised(model.quantize)
     check_tensor_parallel(shape, chips)
     memory = _Memory(model, shape, chip)
     work = [_Work(role, share, memory, plan) for role, share in shares.items()]
@@ -221,7 +222,8 @@ class _Memory:
     def __init__(self, model: ModelConfig, shape: GemmaConfig, chip: Chip) -> None:
         self.chips, self.max_rows = model.topology.tensor_parallel, model.limits.max_rows
         self.itemsize = _ITEMSIZE[model.dtype]
-        self.parameters = weight_bytes(shape, 1, 1)
+        self.quantization = shape.quantization
+        self.parameters = num_parameters(shape)
         self.weights = weight_bytes(shape, self.chips, self.itemsize)
         self.kv_token = kv_bytes_per_token(shape, self.chips, self.itemsize)
         self.kv = kv_tokens(model, shape, chip.memory)
@@ -231,7 +233,8 @@ class _Memory:
     def steps(self) -> Iterator[Step]:
         """The arithmetic."""
         parameters = f"{self.parameters / 1e9:.3g} G parameters"
-        yield Step("weights a chip", f"{parameters} x {self.itemsize} bytes / {self.chips}", _gb(self.weights))
+        each = f"{self.quantization}" if self.quantization else f"{self.itemsize} bytes"
+        yield Step("weights a chip", f"{parameters} x {each} / {self.chips}", _gb(self.weights))
         room = f"{_gb(self._chip.memory)} - {_gb(self._reserve)} reserve - {_gb(self.weights)}"
         yield Step("KV cache a chip", f"({room}) / {self.kv_token / 1024:g} KiB a token", f"{self.kv:,} tokens")
 

@@ -33,7 +33,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
       ValueError: the configuration does not fit the checkpoint or the devices.
     """
     on_progress("opening the checkpoint", 0, 1)
-    checkpoint = open_checkpoint(checkpoint_path(model.checkpoint))
+    checkpoint = open_checkpoint(checkpoint_path(model.checkpoint)).quantised(model.quantize)
     check_model(model, checkpoint.config)
     mesh = make_mesh(model.topology.tensor_parallel)
     bandwidth = memory_bandwidth(
@@ -63,7 +63,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
     parameters = loading.result()
-    on_each_device = sum(array.addressable_shards[0].data.nbytes for array in parameters.values())
+    on_each_device = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves(parameters))
     return LocalRunner(ModelRunner(parameters, steps), on_each_device / bandwidth)
 
 

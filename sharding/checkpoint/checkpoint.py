@@ -1,12 +1,13 @@
 """Checkpoint: a model in files, whatever their format."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.gguf import read_gguf
 from sharding.checkpoint.huggingface import read_huggingface
+from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.source import TensorSource
 from sharding.config import GemmaConfig
 
@@ -17,13 +18,24 @@ class Checkpoint:
 
     Attributes:
       path: the file or directory.
-      config: the model's shape, from the checkpoint's own metadata.
+      config: the model's shape, from the checkpoint's own metadata, and as what its weights are to be read.
       tensors: by parameter path: where each parameter is stored, to be read slice by slice.
     """
 
     path: Path
     config: GemmaConfig
-    tensors: Mapping[str, TensorSource]
+    tensors: Mapping[str, TensorSource | QuantisedSource]
+
+    def quantised(self, quantization: str | None) -> "Checkpoint":
+        """Returns this checkpoint, to be read as weights that are quantised so; None: as it is stored.
+
+        Raises:
+          CheckpointError: it is quantised already, in another way.
+        """
+        try:
+            return replace(self, config=self.config.quantised(quantization))
+        except ValueError as error:
+            raise CheckpointError(f"{self.path}: {error}") from None
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

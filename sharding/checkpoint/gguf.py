@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.binding import bind
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.gguf_header import read_gguf_header
-from sharding.checkpoint.parameters import bind
+from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.source import Encoding, StoredTensor, TensorSource
 from sharding.config import GemmaConfig
 
@@ -37,7 +38,7 @@ _EMBEDDING = "token_embd.weight"
 _GEMMA3_27B_LAYERS = 62
 
 
-def read_gguf(file: Path) -> tuple[GemmaConfig, dict[str, TensorSource]]:
+def read_gguf(file: Path) -> tuple[GemmaConfig, dict[str, TensorSource | QuantisedSource]]:
     """The model in a file: its configuration and its parameters by path.
 
     Raises:

@@ -1,6 +1,9 @@
 """Checkpoints of Hugging Face transformers: a directory of `config.json` and safetensors files.
 
 Format: https://github.com/huggingface/safetensors#format. Norm weights are stored as w, of a factor 1 + w.
+
+Quantised ones are of our own making (`writer`): a matrix is I8, or two numbers of 4 bits in each byte of U8, and its
+scales are F32 under its name and `_scale`; `config.json` says so in `quantization_config`.
 """
 
 import json
@@ -13,16 +16,24 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.binding import bind
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.huggingface_config import gemma_config_from_hf
-from sharding.checkpoint.parameters import bind
+from sharding.checkpoint.int4 import unpack_int4
+from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.source import Encoding, StoredTensor, TensorSource
 from sharding.config import GemmaConfig
 
 CONFIG_FILE = "config.json"
 INDEX_FILE = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
-_DTYPES: dict[str, npt.DTypeLike] = {"F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16}
+_DTYPES: dict[str, npt.DTypeLike] = {
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I8": np.int8,
+}
+_PACKED_INT4 = "U8"
 _MAX_HEADER = 100 * 2**20
 """The format's own limit."""
 
@@ -49,7 +60,7 @@ _TEXT_PREFIXES = ("language_model.", "model.language_model.")
 _VISION_PREFIXES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
 
 
-def read_huggingface(directory: Path) -> tuple[GemmaConfig, dict[str, TensorSource]]:
+def read_huggingface(directory: Path) -> tuple[GemmaConfig, dict[str, TensorSource | QuantisedSource]]:
     """The model in a directory: its configuration and its parameters by path.
 
     Raises:
@@ -96,18 +107,21 @@ def read_header(file: Path) -> dict[str, StoredTensor]:
 
 
 def _stored_tensor(file: Path, name: str, entry: Mapping[str, Any], data_start: int) -> StoredTensor:
-    if entry["dtype"] not in _DTYPES:
-        raise CheckpointError(
-            f"{file}: tensor {name} has the type {entry['dtype']}; {', '.join(_DTYPES)} are supported."
-        )
-    dtype = np.dtype(_DTYPES[entry["dtype"]])
-    encoding = Encoding(name=entry["dtype"], block=1, block_bytes=dtype.itemsize, decode=lambda raw: raw.view(dtype))
+    kind = entry["dtype"]
+    if kind not in _DTYPES and kind != _PACKED_INT4:
+        raise CheckpointError(f"{file}: tensor {name} has the type {kind}; {', '.join(_DTYPES)} are supported.")
     begin, end = entry["data_offsets"]
     shape = tuple(int(size) for size in entry["shape"])
+    if kind == _PACKED_INT4:
+        shape = (*shape[:-1], 2 * shape[-1])
+        encoding = Encoding(name="I4", block=2, block_bytes=1, decode=unpack_int4)
+    else:
+        dtype = np.dtype(_DTYPES[kind])
+        encoding = Encoding(name=kind, block=1, block_bytes=dtype.itemsize, decode=lambda raw: raw.view(dtype))
     tensor = StoredTensor(name=name, file=file, shape=shape, offset=data_start + begin, encoding=encoding)
     if tensor.nbytes != end - begin or begin < 0:
         raise CheckpointError(
-            f"{file}: tensor {name} of shape {shape} takes {tensor.nbytes} bytes as {entry['dtype']}, "
+            f"{file}: tensor {name} of shape {shape} takes {tensor.nbytes} bytes as {kind}, "
             f"but the header gives it bytes {begin} to {end}."
         )
     return tensor

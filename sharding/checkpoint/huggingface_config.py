@@ -5,6 +5,7 @@ from typing import Any
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.config import GemmaConfig
+from sharding.quantization import Quantization
 
 _GEMMA_DEFAULTS = {
     "vocab_size": 256_000,
@@ -49,6 +50,8 @@ _SIZE_FIELDS = {
 
 # Gemma's GELU is always the tanh approximation; early releases wrote "gelu" and meant it too.
 _GELU = (None, "gelu", "gelu_pytorch_tanh")
+_QUANT_METHOD = "codegemma-serving"
+"""Names our own quantised form; other readers refuse what they do not know."""
 _LINEAR_ROPE = {"default", "linear"}
 
 
@@ -82,6 +85,8 @@ def gemma_config_to_hf(config: GemmaConfig) -> dict[str, Any]:
         "hidden_activation": "gelu_pytorch_tanh",
         "tie_word_embeddings": True,
     }
+    if config.quantization is not None:
+        common["quantization_config"] = {"quant_method": _QUANT_METHOD, "format": config.quantization.stored.value}
     if not config.qk_norm:
         return {"model_type": "gemma", "architectures": ["GemmaForCausalLM"], **common}
     is_global = [config.window(layer) is None for layer in range(config.num_layers)]
@@ -129,7 +134,20 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(config[field], int) or config[field] < 1:
             raise CheckpointError(f"{field}={config[field]!r} is not a positive integer.")
     sizes = {name: config[field] for name, field in _SIZE_FIELDS.items()}
-    return {**sizes, "rms_norm_eps": float(config["rms_norm_eps"])}
+    return {**sizes, "rms_norm_eps": float(config["rms_norm_eps"]), "quantization": _quantization(config)}
+
+
+def _quantization(config: Mapping[str, Any]) -> Quantization | None:
+    found = config.get("quantization_config")
+    if not found:
+        return None
+    for quantization in (Quantization.INT8, Quantization.INT4):
+        if found == {"quant_method": _QUANT_METHOD, "format": quantization.value}:
+            return quantization
+    raise CheckpointError(
+        f"quantization_config={found} is not supported. Take the checkpoint that is not quantised; "
+        "`codegemma convert --quantize` or `quantize` in the configuration quantises it."
+    )
 
 
 def _rope(config: Mapping[str, Any], parameters: Mapping[str, Any], theta: float) -> tuple[float, float]:
@@ -162,7 +180,6 @@ def _refuse_unsupported(config: Mapping[str, Any]) -> None:
         "final_logit_softcapping": config.get("final_logit_softcapping"),
         "use_bidirectional_attention": config.get("use_bidirectional_attention"),
         "attention_bias": config.get("attention_bias"),
-        "quantization_config": config.get("quantization_config"),
         "tie_word_embeddings": None if config.get("tie_word_embeddings", True) else "false",
     }
     for field, value in unsupported.items():

@@ -10,23 +10,26 @@ import numpy.typing as npt
 
 from sharding.checkpoint.checkpoint import Checkpoint
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.quantised import QuantisedSource, Quantiser
 from sharding.checkpoint.source import TensorSource
+from sharding.weights import AbstractWeight, QuantisedWeight, Weight
 
 OnProgress = Callable[[str, int, int], None]
 """Called with the path of the parameter just loaded, the bytes loaded so far, and the bytes in all."""
 
 
 def load(
-    checkpoint: Checkpoint, abstract: Mapping[str, jax.ShapeDtypeStruct], on_progress: OnProgress | None = None
-) -> dict[str, jax.Array]:
+    checkpoint: Checkpoint, abstract: Mapping[str, AbstractWeight], on_progress: OnProgress | None = None
+) -> dict[str, Weight]:
     """Loads the parameters that a model asks for.
 
-    One parameter at a time is read, each device's slice of it straight from the file and cast on the way, so that host
-    memory holds at most one parameter besides what the devices keep.
+    One parameter at a time is read, each device's slice of it straight from the file and cast or quantised on the way,
+    so that host memory holds at most one parameter besides what the devices keep.
 
     Args:
       checkpoint: where to read.
-      abstract: by parameter path: shape, dtype, and the sharding to load to (None: the default device).
+      abstract: by parameter path: shape, dtype, and the sharding to load to (None: the default device). What is
+        quantised here and not in the checkpoint is quantised on the way.
       on_progress: told after every parameter.
 
     Raises:
@@ -34,28 +37,36 @@ def load(
     """
     _check(checkpoint, abstract)
     total = sum(_nbytes(parameter) for parameter in abstract.values())
-    arrays: dict[str, jax.Array] = {}
+    weights: dict[str, Weight] = {}
     done = 0
     for path, parameter in abstract.items():
-        arrays[path] = _load_one(checkpoint.tensors[path], parameter)
+        weights[path] = _load_one(checkpoint.tensors[path], parameter)
         done += _nbytes(parameter)
         if on_progress is not None:
             on_progress(path, done, total)
-    return arrays
+    return weights
 
 
-def _load_one(source: TensorSource, parameter: jax.ShapeDtypeStruct) -> jax.Array:
-    def read(index: tuple[slice, ...] | None) -> npt.NDArray[Any]:
-        return source.read(index or (), parameter.dtype)
+def _load_one(source: TensorSource | QuantisedSource, abstract: AbstractWeight) -> Weight:
+    if isinstance(abstract, QuantisedWeight):
+        matrix = source if isinstance(source, QuantisedSource) else Quantiser(source, abstract.quantization)
+        values, scales = _place(abstract.values, matrix.values), _place(abstract.scales, matrix.scales)
+        return QuantisedWeight(values, scales, abstract.quantization, abstract.dtype)
+    assert isinstance(source, TensorSource), f"{source.name} is quantised, and the model's parameter is not."
+    return _place(abstract, lambda index: source.read(index, abstract.dtype))
 
-    sharding = parameter.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
-    array: jax.Array = jax.make_array_from_callback(parameter.shape, sharding, read, dtype=parameter.dtype)
+
+def _place(abstract: jax.ShapeDtypeStruct, read: Callable[[tuple[slice, ...]], npt.NDArray[Any]]) -> jax.Array:
+    sharding = abstract.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    array: jax.Array = jax.make_array_from_callback(
+        abstract.shape, sharding, lambda index: read(index or ()), dtype=abstract.dtype
+    )
     # Wait for the copy, or the slices of several parameters would be in host memory at once.
     jax.block_until_ready(array)
     return array
 
 
-def _check(checkpoint: Checkpoint, abstract: Mapping[str, jax.ShapeDtypeStruct]) -> None:
+def _check(checkpoint: Checkpoint, abstract: Mapping[str, AbstractWeight]) -> None:
     missing, extra = abstract.keys() - checkpoint.tensors.keys(), checkpoint.tensors.keys() - abstract.keys()
     if missing:
         raise CheckpointError(f"{checkpoint.path}: the model's parameter {min(missing)} is missing.")
@@ -71,5 +82,5 @@ def _check(checkpoint: Checkpoint, abstract: Mapping[str, jax.ShapeDtypeStruct])
             )
 
 
-def _nbytes(parameter: jax.ShapeDtypeStruct) -> int:
-    return int(prod(parameter.shape) * np.dtype(parameter.dtype).itemsize)
+def _nbytes(abstract: AbstractWeight) -> int:
+    return sum(prod(array.shape) * np.dtype(array.dtype).itemsize for array in jax.tree.leaves(abstract))

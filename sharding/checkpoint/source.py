@@ -16,6 +16,9 @@ from sharding.checkpoint.errors import CheckpointError
 BLOCK_BYTES = 2 * 2**20
 """Decoded bytes that a thread holds at a time while reading: what reading costs in memory besides its result."""
 
+INTEGERS = frozenset({"I8", "I4"})
+"""Names of encodings whose numbers mean nothing without scales."""
+
 _DECODERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="decode")
 
 

@@ -1,7 +1,7 @@
 """Writes a checkpoint as a directory of Hugging Face files, whatever format it comes from.
 
-What is quantised is decoded once, here, instead of at each start; what is one file becomes several, which hosts read
-side by side. Format: https://github.com/huggingface/safetensors#format.
+What a GGUF quantises is decoded once, here, instead of at each start, or quantised anew as devices multiply it; what is
+one file becomes several, which hosts read side by side. Format: https://github.com/huggingface/safetensors#format.
 """
 
 import errno
@@ -9,7 +9,6 @@ import json
 import os
 import re
 from collections.abc import Callable
-from math import prod
 from pathlib import Path
 from stat import S_IMODE
 from typing import Any
@@ -19,10 +18,15 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+from sharding.checkpoint.binding import SCALE_SUFFIX
 from sharding.checkpoint.checkpoint import Checkpoint
 from sharding.checkpoint.huggingface import CONFIG_FILE, INDEX_FILE, stored_name
 from sharding.checkpoint.huggingface_config import gemma_config_to_hf
-from sharding.checkpoint.parameters import parameters
+from sharding.checkpoint.int4 import pack_int4
+from sharding.checkpoint.quantised import QuantisedSource, Quantiser
+from sharding.checkpoint.source import TensorSource
+from sharding.parameters import Parameter, parameters
+from sharding.sizes import parameter_bytes
 
 MAX_FILE_BYTES = 2 * 10**9
 """Of one file, unless a single parameter is larger; as much is in memory while it is written."""
@@ -38,9 +42,9 @@ def write_huggingface(
     """Writes `config.json`, the weights and, last, their index: without that it is no checkpoint.
 
     Args:
-      checkpoint: what to write.
+      checkpoint: what to write, quantised as its `config` says.
       directory: an existing one, without weights.
-      dtype: of the weights: float32, float16 or ml_dtypes' bfloat16.
+      dtype: of what is not quantised: float32, float16 or ml_dtypes' bfloat16.
       on_progress: called as `on_progress(done, total)`, in bytes, after each file.
       max_file_bytes: of one file.
 
@@ -49,7 +53,8 @@ def write_huggingface(
       OSError: the target cannot be written.
     """
     config, itemsize = checkpoint.config, np.dtype(dtype).itemsize
-    sizes = {path: prod(shape.shape) * itemsize for path, shape in parameters(config).items()}
+    table = parameters(config)
+    sizes = {path: parameter_bytes(parameter, itemsize) for path, parameter in table.items()}
     files = _files(sizes, max_file_bytes)
     total, done = sum(sizes.values()), 0
     weight_map: dict[str, str] = {}
@@ -58,16 +63,29 @@ def write_huggingface(
     mode = S_IMODE((directory / CONFIG_FILE).stat().st_mode)
     for number, paths in enumerate(files, start=1):
         name = f"model-{number:05}-of-{len(files):05}.safetensors"
-        tensors = {}
+        tensors: dict[str, npt.NDArray[Any]] = {}
         for path in paths:
-            source = checkpoint.tensors[path]
-            tensors[stored_name(path, config)] = source.read((), dtype).reshape(source.stored.shape)
+            tensors |= _tensors(stored_name(path, config), checkpoint.tensors[path], table[path], dtype)
         _save(tensors, directory / name, mode)
         weight_map |= dict.fromkeys(tensors, name)
         done += sum(sizes[path] for path in paths)
         on_progress(done, total)
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _tensors(
+    name: str, source: TensorSource | QuantisedSource, parameter: Parameter, dtype: npt.DTypeLike
+) -> dict[str, npt.NDArray[Any]]:
+    """What one parameter is in the files, by name."""
+    if parameter.quantization is None:
+        assert isinstance(source, TensorSource)  # a checkpoint is never less quantised than it is stored
+        return {name: source.read((), dtype).reshape(parameter.stored_shape)}
+    matrix = source if isinstance(source, QuantisedSource) else Quantiser(source, parameter.quantization)
+    values = matrix.values(()).reshape(parameter.stored_shape)
+    if parameter.quantization.bits == 4:
+        values = pack_int4(values)
+    return {name: values, name + SCALE_SUFFIX: matrix.scales(()).reshape(parameter.stored_scales_shape)}
 
 
 def _save(tensors: dict[str, npt.NDArray[Any]], file: Path, mode: int) -> None:

@@ -104,6 +104,7 @@ _TOGGLES: dict[str, dict[str, Any]] = {
         }
     },
     "convert": {"models": {"convert": [_CONVERSION]}},
+    "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
     "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
     "certificate": {"edge": {"certificate": _CERTIFICATE}},

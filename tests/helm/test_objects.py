@@ -403,6 +403,10 @@ def test_a_conversion_runs_before_the_service_on_the_claim_that_it_writes() -> N
     options = ["--if-missing", "--dtype", "bfloat16"]
     paths = ["/models/raw/codegemma-2b.gguf", "/models/codegemma-2b"]
     assert container["command"] == ["codegemma", "convert", *options, *paths]
+    (quantising,) = of_kind(rendered(CASE["convert-quantize"]), "Job").values()
+    (container,) = quantising["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["codegemma", "convert", *options, "--quantize", "int8", *paths]
+    (container,) = spec["containers"]
     assert {"name": "models", "mountPath": "/models"} in container["volumeMounts"]
     assert {"name": "models", "persistentVolumeClaim": {"claimName": "codegemma-models"}} in spec["volumes"]
 

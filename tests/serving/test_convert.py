@@ -55,6 +55,21 @@ def test_the_tokenizer_of_hugging_face_files_comes_along(source: Path, tmp_path:
     assert open_checkpoint(tmp_path / "new" / "tiny").config == open_checkpoint(source).config
 
 
+def test_weights_are_quantised_if_asked_so(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tiny"
+    for _ in range(2):
+        assert convert(source, target, "--quantize", "int8", "--if-missing").exit_code == 0
+    assert open_checkpoint(target).config == open_checkpoint(source).config.quantised("int8")
+
+
+def test_a_target_that_is_not_quantised_as_asked_is_refused(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "tiny"
+    assert convert(source, target).exit_code == 0
+    result = convert(source, target, "--quantize", "int8", "--if-missing")
+    assert result.exit_code == 1
+    assert "not quantised. Remove it, or name another target" in " ".join(result.output.split())
+
+
 def test_what_was_converted_is_not_converted_again_if_asked_so(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "tiny"
     assert convert(source, target, "--if-missing").exit_code == 0

@@ -43,6 +43,25 @@ def test_what_fits_v5e(config: GemmaConfig, topology: dict[str, Any], fits: str)
     assert what_fits(configured, tokens) == f"codegemma-7b-it bfloat16 on {fits}"
 
 
+def test_int8_leaves_more_of_a_chip_to_the_cache() -> None:
+    configured = model(v5e(4)).model_copy(update={"quantize": "int8"})
+    check_model(configured, CODEGEMMA_7B)
+    tokens = kv_tokens(configured, CODEGEMMA_7B, V5E_BYTES)
+    assert what_fits(configured, tokens) == "codegemma-7b-it int8 on 2x2: 112k KV tokens, 13 full contexts"
+
+
+def test_int4_is_refused_on_cpus() -> None:
+    configured = model({}).model_copy(update={"quantize": "int4"})
+    with pytest.raises(ValueError, match=r"^models.codegemma-7b-it.quantize: int4 .* Use int8-weights"):
+        check_model(configured, CODEGEMMA_2B)
+
+
+def test_what_is_quantised_already_is_refused_in_another_way() -> None:
+    configured = model(v5e(4)).model_copy(update={"quantize": "int4"})
+    with pytest.raises(ValueError, match=r"^models.codegemma-7b-it.quantize: its weights are int8 already"):
+        check_model(configured, CODEGEMMA_7B.quantised("int8"))
+
+
 def test_a_kv_head_that_every_chip_keeps_costs_every_chip() -> None:
     one, four = (kv_tokens(model(v5e(chips)), CODEGEMMA_2B, V5E_BYTES) for chips in (1, 4))
     assert four < 1.5 * one

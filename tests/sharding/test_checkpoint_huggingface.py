@@ -94,7 +94,7 @@ DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
         edited_header(lambda header: header[UP].pop("data_offsets")),
         r"corrupt safetensors header: KeyError\('data_offsets'\)",
     ),
-    ("type", edited_header(lambda header: header[UP].update(dtype="I8")), f"tensor {UP} has the type I8; F32"),
+    ("type", edited_header(lambda header: header[UP].update(dtype="I64")), f"tensor {UP} has the type I64; F32"),
     (
         "shape and bytes disagree",
         edited_header(lambda header: header[UP].update(shape=[128, 32])),

@@ -110,6 +110,6 @@ def test_a_shape_that_is_not_the_models_is_named(checkpoint: Checkpoint) -> None
     wider = abstract_parameters(replace(checkpoint.config, mlp_dim=256), make_mesh(1), jnp.float32)
     with pytest.raises(
         CheckpointError,
-        match=r"mlp\.down_proj\.weight gives layers\.0\.mlp\.down the shape \(64, 128\); the model's is \(64, 256\)",
+        match=r"mlp\.gate_proj\.weight gives layers\.0\.mlp\.gate the shape \(128, 64\); the model's is \(256, 64\)",
     ):
         load(checkpoint, wider)

@@ -1,13 +1,16 @@
 """The model against a dense one in NumPy, and its parameters."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from sharding.batch import Bucket
 from sharding.config import GemmaConfig
-from sharding.gemma import Gemma, abstract_parameters, build, rms_norm
+from sharding.gemma import Embedder, Layer, abstract_parameters, build, rms_norm
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
@@ -58,19 +61,8 @@ def test_bfloat16_stays_close_to_a_dense_model_with_the_same_weights() -> None:
 
 
 def test_the_embedding_scale_is_rounded_to_the_dtype() -> None:
-    config = GemmaConfig(
-        vocab_size=4,
-        embed_dim=3072,
-        mlp_dim=8,
-        num_layers=1,
-        num_heads=1,
-        num_kv_heads=1,
-        head_dim=8,
-        query_scale=1.0,
-    )
-    model = Gemma(config, jnp.bfloat16)
-    model.embedder.weight[...] = jnp.ones((4, 3072), jnp.bfloat16)
-    assert float(model.embedder.encode(jnp.array([1]))[0, 0]) == 55.5  # sqrt(3072) is 55.43
+    embedder = Embedder(jnp.ones((4, 3072), jnp.bfloat16))
+    assert float(embedder.encode(jnp.array([1]))[0, 0]) == 55.5  # sqrt(3072) is 55.43
 
 
 def test_a_norm_in_bfloat16_is_rounded_once_at_the_end() -> None:
@@ -95,6 +87,20 @@ def test_optional_norms_are_parameters_of_gemma_3_only() -> None:
     assert extra == {f"layers.{layer}.{name}" for layer in range(2) for name in names}
 
 
+def test_layers_that_are_alike_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    traced: list[int | None] = []
+    init = Layer.__init__
+
+    def count(layer: Layer, config: GemmaConfig, window: int | None, weights: Mapping[str, jax.Array]) -> None:
+        traced.append(window)
+        init(layer, config, window, weights)
+
+    monkeypatch.setattr(Layer, "__init__", count)
+    config = replace(LOCAL, num_layers=6, vocab_size=64)
+    compile_steps(config, make_mesh(1), jnp.float32, LIMITS, buckets=[Bucket(2, 2, 8)])
+    assert sorted(traced, key=str) == [8, None]
+
+
 def test_more_than_ten_layers_keep_their_order() -> None:
     config = replace(MQA, num_layers=12)
     abstract = abstract_parameters(config, make_mesh(1), jnp.float32)
@@ -103,4 +109,4 @@ def test_more_than_ten_layers_keep_their_order() -> None:
         for path, parameter in abstract.items()
     }
     layers = build(config, parameters).layers
-    assert [float(layer.pre_mlp_norm[...][0]) for layer in layers] == list(range(12))
+    assert [float(layer["pre_mlp_norm"][0]) for layer in layers] == list(range(12))

@@ -3,16 +3,24 @@
 import math
 from dataclasses import replace
 
+import jax
 import jax.numpy as jnp
 import pytest
 from jax.sharding import PartitionSpec as P
 
 from sharding.attention import ReferenceAttention
 from sharding.cache import abstract_cache
-from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B
+from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
-from sharding.sizes import check_tensor_parallel, heads_per_device, kv_bytes_per_token, weight_bytes
+from sharding.quantization import Quantization
+from sharding.sizes import (
+    check_tensor_parallel,
+    heads_per_device,
+    kv_bytes_per_token,
+    num_parameters,
+    weight_bytes,
+)
 from tests.sharding.small_models import LOCAL, MHA, MQA
 
 
@@ -56,14 +64,31 @@ def test_too_few_kv_heads_are_replicated() -> None:
     assert heads_per_device(replace(MQA, num_kv_heads=4), 2) == (4, 2)
 
 
+@pytest.mark.parametrize("quantization", [None, *Quantization])
 @pytest.mark.parametrize("config", [CODEGEMMA_2B, CODEGEMMA_7B, LOCAL], ids=["2b", "7b", "gemma3"])
 @pytest.mark.parametrize("devices", [1, 2, 4])
-def test_sizes_are_those_of_the_shards(config, devices) -> None:
-    def shard_bytes(spec) -> int:
-        return math.prod(spec.sharding.shard_shape(spec.shape)) * spec.dtype.itemsize
+def test_sizes_are_those_of_the_shards(config: GemmaConfig, devices: int, quantization: Quantization | None) -> None:
+    def shard_bytes(spec: jax.ShapeDtypeStruct) -> int:
+        bits = 4 if spec.dtype == jnp.int4 else 8 * spec.dtype.itemsize
+        return math.prod(spec.sharding.shard_shape(spec.shape)) * bits // 8
 
-    mesh = make_mesh(devices)
+    config, mesh = config.quantised(quantization), make_mesh(devices)
     parameters = abstract_parameters(config, mesh, jnp.bfloat16)
-    assert weight_bytes(config, devices, 2) == sum(map(shard_bytes, parameters.values()))
+    assert weight_bytes(config, devices, 2) == sum(map(shard_bytes, jax.tree.leaves(parameters)))
     cache = abstract_cache(ReferenceAttention(), config, mesh, jnp.dtype(jnp.bfloat16), num_pages=3, page_size=8)
     assert kv_bytes_per_token(config, devices, 2) * 24 == sum(map(shard_bytes, cache))
+
+
+def test_the_bytes_of_codegemma_in_few_bits() -> None:
+    parameters = num_parameters(CODEGEMMA_7B)
+    assert weight_bytes(CODEGEMMA_7B.quantised("int8"), 1, 2) == pytest.approx(parameters, rel=0.002)
+    embeddings = CODEGEMMA_7B.vocab_size * CODEGEMMA_7B.embed_dim  # of one byte each
+    expected = embeddings + (parameters - embeddings) * (4 / 8 + 4 / 32)
+    assert weight_bytes(CODEGEMMA_7B.quantised("int4"), 1, 2) == pytest.approx(expected, rel=0.002)
+
+
+def test_groups_that_no_device_would_hold_whole_are_refused() -> None:
+    config = replace(CODEGEMMA_2B, mlp_dim=160)
+    check_tensor_parallel(config, 2)
+    with pytest.raises(ValueError, match=r"groups of MLP width 5 = 2 x 2 \+ 1"):
+        check_tensor_parallel(config.quantised("int4"), 2)

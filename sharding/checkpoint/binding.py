@@ -1,0 +1,69 @@
+"""The binding of a model's parameters to the tensors of a file."""
+
+from collections.abc import Callable, Mapping
+
+from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.quantised import QuantisedSource
+from sharding.checkpoint.source import INTEGERS, StoredTensor, TensorSource
+from sharding.config import GemmaConfig
+from sharding.parameters import parameters
+
+SCALE_SUFFIX = "_scale"
+"""Of the name of a quantised tensor's scales."""
+
+
+def bind(
+    config: GemmaConfig,
+    stored: Mapping[str, StoredTensor],
+    name_of: Callable[[str], str],
+    *,
+    where: str,
+) -> dict[str, TensorSource | QuantisedSource]:
+    """Finds the stored tensor of every parameter, and the scales of a quantised one.
+
+    Args:
+      config: says which parameters there are, and which are quantised.
+      stored: the tensors of the checkpoint by their name in it, without those that may be ignored.
+      name_of: a parameter's path to the name of its tensor.
+      where: the file or directory, for error messages.
+
+    Raises:
+      CheckpointError: for a missing, a superfluous or a wrongly shaped tensor, or one of another type.
+    """
+    sources: dict[str, TensorSource | QuantisedSource] = {}
+    unused = dict(stored)
+
+    def take(name: str, path: str, shape: tuple[int, ...], encoding: str | None = None) -> StoredTensor:
+        tensor = unused.pop(name, None)
+        if tensor is None:
+            raise CheckpointError(f"{where}: tensor {name} (parameter {path}) is missing.")
+        if tensor.shape != shape:
+            raise CheckpointError(
+                f"{tensor.file}: tensor {tensor.name} has shape {tensor.shape}; the configuration asks for {shape}."
+            )
+        found = tensor.encoding.name
+        if (found if found in INTEGERS else None) != encoding:
+            raise CheckpointError(
+                f"{tensor.file}: tensor {tensor.name} has the type {found}; the configuration asks for "
+                f"{encoding or 'floating point'}."
+            )
+        return tensor
+
+    for path, parameter in parameters(config).items():
+        name, row_axes = name_of(path), len(parameter.outputs)
+        if parameter.quantization is None:
+            tensor = take(name, path, parameter.stored_shape)
+            sources[path] = TensorSource(stored=tensor, shape=parameter.shape, row_axes=row_axes)
+            continue
+        values = take(name, path, parameter.stored_shape, f"I{parameter.quantization.bits}")
+        scales = take(name + SCALE_SUFFIX, path, parameter.stored_scales_shape)
+        sources[path] = QuantisedSource(
+            TensorSource(stored=values, shape=parameter.shape, row_axes=row_axes),
+            TensorSource(stored=scales, shape=parameter.scales_shape, row_axes=row_axes),
+            parameter.quantization,
+        )
+    if unused:
+        extra = unused[min(unused)]
+        more = f" (and {len(unused) - 1} more)" if len(unused) > 1 else ""
+        raise CheckpointError(f"{extra.file}: tensor {extra.name}{more} is not used by this model.")
+    return sources
