@@ -122,7 +122,9 @@ def _read[K: Hashable](
 ) -> ExecutableFile[K] | None:
     """None where it is not to be read; the log says why."""
     try:
-        return ExecutableFile.from_bytes(path, read(), depends_on, list(mesh.devices.flat))
+        file: ExecutableFile[K] = ExecutableFile.from_bytes(path, read(), depends_on, list(mesh.devices.flat))
+        _log.info("read %d executables from %s", len(file.executables), path)
+        return file
     except FileNotFoundError as error:
         if not may_be_missing:
             _log.warning("no executables are read: %s", error)
