@@ -2,17 +2,15 @@
 
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from serving.cli.client import say_error
 from serving.cli.serve_file import ServeFileError, read_serve_file
-
-if TYPE_CHECKING:
-    from serving.config import ModelConfig
+from serving.config import ModelConfig
 
 
 class Accelerator(StrEnum):
@@ -47,18 +45,17 @@ def compile(
     models = _models(config, accelerator)
     console = Console(stderr=True)
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    written = {model.id: out / f"{model.id}.executables" for model in models}
+    tasks: dict[str, TaskID] = {}
     try:
-        out.mkdir(parents=True, exist_ok=True)
         with Progress(*columns, console=console) as progress:
-            for model in models:
-                task = progress.add_task(f"{model.id} for {model.topology}", total=None)
-                compile_ahead(
-                    model,
-                    written[model.id],
-                    lambda done, total, task=task: progress.update(task, completed=done, total=total),  # type: ignore[misc]
-                )
-    except (CheckpointError, ValueError, UntrustedFileError) as error:
+
+            def show(model: ModelConfig, done: int, total: int | None) -> None:
+                if model.id not in tasks:
+                    tasks[model.id] = progress.add_task(f"{model.id} for {model.topology}", total=None)
+                progress.update(tasks[model.id], completed=done, total=total)
+
+            written = compile_ahead(models, out, show)
+    except (CheckpointError, FileNotFoundError, UntrustedFileError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
     except OSError as error:
@@ -79,7 +76,7 @@ def compile(
     )
 
 
-def _models(path: Path, accelerator: Accelerator) -> "list[ModelConfig]":
+def _models(path: Path, accelerator: Accelerator) -> list[ModelConfig]:
     """Those of a configuration that run on an accelerator; ends the command if there are none."""
     try:
         models = read_serve_file(path).config.models

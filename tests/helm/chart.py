@@ -103,6 +103,7 @@ _TOGGLES: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "executables": {"executables": {"existingSecret": "codegemma-executables"}},
     "convert": {"models": {"convert": [_CONVERSION]}},
     "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
