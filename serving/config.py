@@ -77,6 +77,9 @@ class ModelConfig(_Strict):
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
     """Generated at most when the request does not say."""
     limits: LimitsConfig = LimitsConfig()
+    executables: Path | None = None
+    """A file that `codegemma compile` wrote for this model, on every host: groups then start without compiling. A host
+    needs the key that it was signed with, too: docs/executables.md."""
     step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """A step that takes longer, or a host that is silent for longer, is taken to hang: the group is replaced."""
     drain_timeout_s: Annotated[float, Field(gt=0)] = 120.0

@@ -1,11 +1,12 @@
 """Drawing the next token, on the device: greedy, temperature, top-k, top-p, and log probabilities."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+from sharding.truncation import lowest_kept
 
 
 class Draw(NamedTuple):
@@ -52,9 +53,7 @@ def sample(logits: jax.Array, draw: Draw, max_logprobs: int) -> Drawn:
       draw: how.
       max_logprobs: L, how many of the most likely tokens to report.
     """
-    greedy = _argmax(logits)
-    drawn = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda *_: greedy, logits, draw)
-    token_ids = jnp.where(draw.temperature > 0, drawn, greedy)
+    token_ids = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda logits, _: _argmax(logits), logits, draw)
 
     def logprobs() -> Drawn:
         total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
@@ -82,41 +81,14 @@ def _argmax(x: jax.Array) -> jax.Array:
 
 def _draw(logits: jax.Array, draw: Draw) -> jax.Array:
     """Draws by the Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax."""
-    logits = logits / jnp.where(draw.temperature > 0, draw.temperature, 1)[:, None]
-    logits = lax.cond(jnp.any(draw.top_k > 0), keep_top_k, lambda x, _: x, logits, draw.top_k)
-    logits = lax.cond(jnp.any(draw.top_p < 1), keep_top_p, lambda x, _: x, logits, draw.top_p)
+    drawn = (draw.temperature > 0)[:, None]  # the other rows are greedy: without noise
+    logits = logits / jnp.where(drawn, draw.temperature[:, None], 1)
+    everything = jnp.full(logits.shape[:1], -jnp.inf)
+    top_k, top_p = jnp.where(drawn[:, 0], draw.top_k, 0), jnp.where(drawn[:, 0], draw.top_p, 1)
+    lowest = lax.cond(jnp.any((top_k > 0) | (top_p < 1)), lowest_kept, lambda *_: everything, logits, top_k, top_p)
 
     def noise(seed: jax.Array, position: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(jax.random.key(seed), position), logits.shape[1:])
 
-    return _argmax(logits + jax.vmap(noise)(draw.seed, draw.positions))
-
-
-def keep_top_k(logits: jax.Array, k: jax.Array) -> jax.Array:
-    """Keeps the k largest of [B, V] and those equal to the k-th; all where k is 0."""
-    k = jnp.where(k > 0, k, logits.shape[-1])
-    return _keep_largest(logits, lambda kept: kept.sum(-1) >= k)
-
-
-def keep_top_p(logits: jax.Array, p: jax.Array) -> jax.Array:
-    """Keeps the smallest set of [B, V] with probability p, and those equal to its smallest; all where p is 1."""
-    probabilities = jax.nn.softmax(logits, axis=-1)
-    return _keep_largest(logits, lambda kept: (jnp.where(kept, probabilities, 0).sum(-1) >= p) & (p < 1))
-
-
-def _keep_largest(logits: jax.Array, enough: Callable[[jax.Array], jax.Array]) -> jax.Array:
-    """Keeps the fewest of the largest logits [B, V] that are `enough` ([B, V] mask -> [B]); the others become -inf.
-
-    The threshold is found by bisection, bit by bit in an order-preserving integer view of the floats: exact, and
-    without sorting V values.
-    """
-    bits = jnp.where(logits == 0, jnp.uint32(0), lax.bitcast_convert_type(logits, jnp.uint32))  # -0 equals 0
-    sign = jnp.uint32(1 << 31)
-    ordered = jnp.where(bits & sign, ~bits, bits | sign)
-
-    def refine(step: jax.Array, threshold: jax.Array) -> jax.Array:
-        higher = threshold | (sign >> step.astype(jnp.uint32))
-        return jnp.where(enough(ordered >= higher[:, None]), higher, threshold)
-
-    threshold = lax.fori_loop(0, 32, refine, jnp.zeros(logits.shape[:1], jnp.uint32))
-    return jnp.where(ordered >= threshold[:, None], logits, -jnp.inf)
+    noisy = logits + jnp.where(drawn, jax.vmap(noise)(draw.seed, draw.positions), 0)
+    return _argmax(jnp.where(logits < lowest[:, None], -jnp.inf, noisy))

@@ -5,7 +5,6 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Protocol
 
 import jax
@@ -103,7 +102,7 @@ def compile_steps[L: Limits](
     limits: L,
     attention: AttentionImplementation | None = None,
     buckets: Sequence[Bucket] | None = None,
-    store: Path | None = None,
+    store: ExecutableStore | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> CompiledSteps[L]:
     """Compiles every bucket, several at a time, or reads what was compiled before.
@@ -115,7 +114,7 @@ def compile_steps[L: Limits](
       limits: the sizes to compile for.
       attention: by default the best one for the devices.
       buckets: the shapes to compile, smallest first; by default all that `limits` need.
-      store: a directory in which the executables are kept for the next time; None: they are not.
+      store: where executables are read from, and kept; None: all are compiled.
       on_progress: called as `on_progress(done, total)` after each, or once when all were read.
 
     Raises:
@@ -135,8 +134,14 @@ def compile_steps[L: Limits](
     if store is None:
         executables = compile_all()
     else:
-        made_of = config, jnp.dtype(dtype).name, limits, buckets, type(attention)
-        executables = ExecutableStore[Bucket | int](store, mesh, *made_of).get(compile_all)
+        made_of = {
+            "model": config,
+            "dtype": jnp.dtype(dtype).name,
+            "limits": limits,
+            "buckets": buckets,
+            "attention": type(attention).__name__,
+        }
+        executables = store.get(mesh, made_of, compile_all)
         on_progress(len(buckets), len(buckets))  # when all were read, nothing has been said yet
     return CompiledSteps(
         limits=limits,

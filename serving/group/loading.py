@@ -15,6 +15,8 @@ from serving.topology import Topology
 from sharding.bandwidth import memory_bandwidth
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
+from sharding.config import GemmaConfig
+from sharding.executables import LocalStore
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh, smallest_over_hosts
 from sharding.runner import ModelRunner
@@ -39,8 +41,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     bandwidth = memory_bandwidth(
         jax.local_devices(), _PROBE_BYTES[model.topology.platform]
     )  # memory is free for it yet
-    tokens = kv_tokens(model, checkpoint.config, _chip_bytes(model.topology))
-    limits = model.limits
+    limits = runner_limits(model, checkpoint.config, _chip_bytes(model.topology))
     with ThreadPoolExecutor(1) as pool:  # reading decodes outside the interpreter, so compiling goes on beside it
         loading = pool.submit(
             load,
@@ -52,19 +53,29 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
             checkpoint.config,
             mesh,
             model.dtype,
-            RunnerLimits(
-                page_size=limits.page_size,
-                num_pages=tokens // limits.page_size,
-                max_rows=limits.max_rows,
-                max_step_tokens=limits.max_step_tokens,
-                max_context=limits.max_context,
-            ),
-            store=cache_dir("executables"),
+            limits,
+            store=LocalStore(cache_dir("executables"), model.executables),
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
     parameters = loading.result()
     on_each_device = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves(parameters))
     return LocalRunner(ModelRunner(parameters, steps), on_each_device / bandwidth)
+
+
+def runner_limits(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> RunnerLimits:
+    """The sizes to compile a model for, on chips with so much memory; `chip_bytes` is that of a host, for CPUs.
+
+    Raises:
+      ValueError: it does not fit.
+    """
+    limits = model.limits
+    return RunnerLimits(
+        page_size=limits.page_size,
+        num_pages=kv_tokens(model, config, chip_bytes) // limits.page_size,
+        max_rows=limits.max_rows,
+        max_step_tokens=limits.max_step_tokens,
+        max_context=limits.max_context,
+    )
 
 
 def _chip_bytes(topology: Topology) -> int:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.gguf import read_gguf
-from sharding.checkpoint.huggingface import read_huggingface
+from sharding.checkpoint.huggingface import read_huggingface, read_huggingface_config
 from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.source import TensorSource
 from sharding.config import GemmaConfig
@@ -49,3 +49,12 @@ def open_checkpoint(path: Path) -> Checkpoint:
     if path.is_file():
         return Checkpoint(path, *read_gguf(path))
     raise CheckpointError(f"{path}: there is no such file or directory.")
+
+
+def read_config(path: Path) -> GemmaConfig:
+    """The shape of a model: of a directory of Hugging Face files, config.json alone is needed.
+
+    Raises:
+      CheckpointError: nothing is there, or no supported model.
+    """
+    return read_huggingface_config(path) if path.is_dir() else open_checkpoint(path).config

@@ -60,18 +60,26 @@ _TEXT_PREFIXES = ("language_model.", "model.language_model.")
 _VISION_PREFIXES = ("vision_tower.", "multi_modal_projector.", "model.vision_tower.", "model.multi_modal_projector.")
 
 
+def read_huggingface_config(directory: Path) -> GemmaConfig:
+    """The model's shape, by the directory's config.json.
+
+    Raises:
+      CheckpointError: it is missing, or describes no supported model.
+    """
+    config_file = directory / CONFIG_FILE
+    try:
+        return gemma_config_from_hf(_read_json(config_file))
+    except (CheckpointError, KeyError, TypeError, ValueError) as error:
+        raise CheckpointError(f"{config_file}: {error}") from error
+
+
 def read_huggingface(directory: Path) -> tuple[GemmaConfig, dict[str, TensorSource | QuantisedSource]]:
     """The model in a directory: its configuration and its parameters by path.
 
     Raises:
       CheckpointError: a file or tensor is missing, superfluous, wrongly shaped, truncated or not understood.
     """
-    config_file = directory / CONFIG_FILE
-    try:
-        config = gemma_config_from_hf(_read_json(config_file))
-    except (CheckpointError, KeyError, TypeError, ValueError) as error:
-        raise CheckpointError(f"{config_file}: {error}") from error
-
+    config = read_huggingface_config(directory)
     stored: dict[str, StoredTensor] = {}
     for file, names in _shards(directory).items():
         tensors = read_header(file)

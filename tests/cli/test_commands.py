@@ -119,7 +119,7 @@ def test_a_place_that_is_not_there_is_a_usage_error(source):
     assert "99 is not among them" in result.stderr
 
 
-@pytest.mark.parametrize("command", ["serve", "complete", "chat", "models"])
+@pytest.mark.parametrize("command", ["serve", "complete", "chat", "models", "compile"])
 def test_help_of_every_command_ends_with_examples(command):
     text = run(command, "--help").stdout
     assert f"codegemma {command}" in text.split("Examples")[1]

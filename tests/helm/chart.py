@@ -103,6 +103,7 @@ _TOGGLES: dict[str, dict[str, Any]] = {
             }
         }
     },
+    "executables": {"executables": {"existingSecret": "codegemma-executables"}},
     "convert": {"models": {"convert": [_CONVERSION]}},
     "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
     "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},

@@ -387,6 +387,16 @@ def test_models_are_where_gateways_and_groups_read_them(name: str, source: Objec
         assert {"name": "models", "mountPath": "/models", "readOnly": True} in spec["containers"][0]["volumeMounts"]
 
 
+def test_groups_and_nobody_else_get_the_key_of_executables_as_a_file_that_is_no_link() -> None:
+    path = "/home/codegemma/.local/share/codegemma/executables.key"
+    mount = {"name": "executables-key", "mountPath": path, "subPath": "executables.key", "readOnly": True}
+    secret = {"secretName": "codegemma-executables", "defaultMode": 0o440}
+    for name, group in worker_groups(CASE["executables"]).items():
+        spec = group["template"]["spec"]
+        assert (mount in spec["containers"][0]["volumeMounts"]) == (name != "gateway")
+        assert ({"name": "executables-key", "secret": secret} in spec["volumes"]) == (name != "gateway")
+
+
 def test_gateways_fetch_no_weights_from_a_bucket() -> None:
     groups = worker_groups(CASE["s3"])
     arguments = {name: group["template"]["spec"]["initContainers"][1]["args"] for name, group in groups.items()}

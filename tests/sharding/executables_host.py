@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax.sharding import NamedSharding, PartitionSpec
 from jax.stages import Compiled
 
-from sharding.executables import ExecutableStore
+from sharding.executables import LocalStore
 from sharding.mesh import TENSOR, join_hosts, make_mesh, use_devices
 
 coordinator, rank, directory = sys.argv[1:]
@@ -27,6 +27,6 @@ def compiled() -> dict[str, Compiled]:
     return {"sum": jax.jit(jnp.sum, out_shardings=on_each).lower(numbers).compile()}
 
 
-executables = ExecutableStore[str](Path(directory), mesh).get(compiled)
+executables = LocalStore(Path(directory)).get(mesh, {}, compiled)
 numbers = jax.make_array_from_callback((2,), over_both, lambda index: jnp.array([1.0, 2.0])[index])
 print(f"{how}, sum {executables['sum'](numbers):.0f}")

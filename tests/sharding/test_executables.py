@@ -1,4 +1,4 @@
-"""ExecutableStore: what was compiled once is read from then on, as long as nothing that it depends on has changed."""
+"""LocalStore: what was compiled once is read from then on, as long as nothing that it depends on has changed."""
 
 import hashlib
 import logging
@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from jax.stages import Compiled
 
-from sharding.executables import ExecutableStore, signing_key_path
+from sharding.executables import LocalStore, signing_key_path
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
@@ -32,8 +32,15 @@ def _key_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
 
 
 @pytest.fixture
-def store(tmp_path) -> Callable[..., ExecutableStore[str]]:
-    return lambda *made_of: ExecutableStore[str](tmp_path, make_mesh(1), *made_of)
+def get(tmp_path) -> Callable[..., dict[str, Compiled]]:
+    """Gets executables from a store in the directory `kept`."""
+
+    def from_store(
+        compile: Callable[[], dict[str, Compiled]], model: str = "a", shipped: Path | None = None
+    ) -> dict[str, Compiled]:
+        return LocalStore(tmp_path / "kept", shipped).get(make_mesh(1), {"model": model}, compile)
+
+    return from_store
 
 
 def compiled(factor: int = 2) -> dict[str, Compiled]:
@@ -44,21 +51,21 @@ def unwanted() -> dict[str, Compiled]:
     raise AssertionError("compiled again")
 
 
-def test_what_was_compiled_is_read_the_next_time(store) -> None:
-    store("a").get(compiled)
-    assert store("a").get(unwanted)["times"](jnp.ones(3)).tolist() == [2, 2, 2]
+def test_what_was_compiled_is_read_the_next_time(get) -> None:
+    get(compiled, "a")
+    assert get(unwanted, "a")["times"](jnp.ones(3)).tolist() == [2, 2, 2]
 
 
-def test_what_depends_on_something_else_is_compiled(store) -> None:
-    store("a").get(compiled)
-    assert store("b").get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+def test_what_depends_on_something_else_is_compiled(get) -> None:
+    get(compiled, "a")
+    assert get(lambda: compiled(3), "b")["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("name", ["XLA_FLAGS_OF_A_TEST", "LIBTPU_INIT_ARGS", "JAX_OF_A_TEST"])
-def test_another_environment_of_the_compiler_is_compiled_for(store, monkeypatch, name) -> None:
-    store().get(compiled)
+def test_another_environment_of_the_compiler_is_compiled_for(get, monkeypatch, name) -> None:
+    get(compiled)
     monkeypatch.setenv(name, "1")
-    assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+    assert get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
 def flipped(data: bytes) -> bytes:
@@ -71,14 +78,14 @@ def flipped(data: bytes) -> bytes:
     [lambda data: b"", lambda data: b"something else", lambda data: data[:-100], flipped],
     ids=["empty", "other", "cut", "flipped"],
 )
-def test_a_damaged_file_is_compiled_anew(store, tmp_path, caplog, damaged) -> None:
-    store().get(compiled)
-    (file,) = tmp_path.iterdir()
+def test_a_damaged_file_is_compiled_anew(get, tmp_path, caplog, damaged) -> None:
+    get(compiled)
+    (file,) = (tmp_path / "kept").iterdir()
     file.write_bytes(damaged(file.read_bytes()))
     with caplog.at_level(logging.WARNING):
-        assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+        assert get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
     assert str(file) in caplog.text
-    assert "times" in store().get(unwanted)
+    assert "times" in get(unwanted)
 
 
 class Exploit:
@@ -89,72 +96,72 @@ class Exploit:
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(32), None], ids=["none", "zeros", "digest"])
-def test_what_somebody_else_put_there_is_not_unpickled(store, tmp_path, monkeypatch, caplog, signature) -> None:
+def test_what_somebody_else_put_there_is_not_unpickled(get, tmp_path, monkeypatch, caplog, signature) -> None:
     monkeypatch.setenv("EXPLOITED", str(tmp_path / "exploited"))
     content = pickle.dumps(Exploit())
     pickle.loads(content)
     (tmp_path / "exploited").unlink()  # or this would test nothing
-    store().get(compiled)
-    (file,) = tmp_path.iterdir()
+    get(compiled)
+    (file,) = (tmp_path / "kept").iterdir()
     file.write_bytes((hashlib.sha256(content).digest() if signature is None else signature) + content)
     with caplog.at_level(logging.WARNING):
-        store().get(compiled)
+        get(compiled)
     assert not (tmp_path / "exploited").exists()
     assert f"{file} is damaged, or was not signed" in caplog.text
 
 
-def test_what_was_signed_for_something_else_is_not_taken_for_it(store, tmp_path) -> None:
-    store("a").get(compiled)
-    (first,) = tmp_path.iterdir()
-    store("b").get(compiled)
-    (second,) = set(tmp_path.iterdir()) - {first}
+def test_what_was_signed_for_something_else_is_not_taken_for_it(get, tmp_path) -> None:
+    get(compiled, "a")
+    (first,) = (tmp_path / "kept").iterdir()
+    get(compiled, "b")
+    (second,) = set((tmp_path / "kept").iterdir()) - {first}
     first.replace(second)
-    assert store("b").get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+    assert get(lambda: compiled(3), "b")["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
-def test_what_others_may_write_is_compiled_anew_and_named(store, tmp_path, caplog) -> None:
-    store().get(compiled)
-    (file,) = tmp_path.iterdir()
+def test_what_others_may_write_is_compiled_anew_and_named(get, tmp_path, caplog) -> None:
+    get(compiled)
+    (file,) = (tmp_path / "kept").iterdir()
     file.chmod(0o660)
     with caplog.at_level(logging.WARNING):
-        store().get(compiled)
+        get(compiled)
     assert f"{file} has the mode 0660" in caplog.text
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "times" in store().get(unwanted)
+    assert "times" in get(unwanted)
 
 
-def test_files_directory_and_key_are_this_users_alone(store, tmp_path) -> None:
-    tmp_path.chmod(0o777)
-    store().get(compiled)
-    (file,) = tmp_path.iterdir()
+def test_files_directory_and_key_are_this_users_alone(get, tmp_path) -> None:
+    (tmp_path / "kept").mkdir(mode=0o777)
+    get(compiled)
+    (file,) = (tmp_path / "kept").iterdir()
     key = signing_key_path()
-    modes = [path.stat().st_mode & 0o777 for path in (tmp_path, file, key.parent, key)]
+    modes = [path.stat().st_mode & 0o777 for path in (file.parent, file, key.parent, key)]
     assert modes == [0o700, 0o600, 0o700, 0o600]
 
 
 @pytest.mark.parametrize("spoil", [lambda key: key.chmod(0o666), lambda key: key.write_bytes(b""), Path.unlink])
-def test_with_another_key_or_one_that_others_know_everything_is_compiled_anew(store, spoil) -> None:
-    store().get(compiled)
+def test_with_another_key_or_one_that_others_know_everything_is_compiled_anew(get, spoil) -> None:
+    get(compiled)
     spoil(signing_key_path())
-    assert store().get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
+    assert get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
-def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(store, tmp_path) -> None:
-    store("read").get(compiled)
-    store("unused").get(compiled)
-    for file in tmp_path.iterdir():
+def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(get, tmp_path) -> None:
+    get(compiled, "read")
+    get(compiled, "unused")
+    for file in (tmp_path / "kept").iterdir():
         os.utime(file, (0, 0))
-    store("read").get(unwanted)
-    store("new").get(compiled)
-    store("read").get(unwanted)
-    assert len(list(tmp_path.iterdir())) == 2
+    get(unwanted, "read")
+    get(compiled, "new")
+    get(unwanted, "read")
+    assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog, tmp_path) -> None:
     (tmp_path / "file").touch()
-    store = ExecutableStore[str](tmp_path / "file" / "executables", make_mesh(1))
+    store = LocalStore(tmp_path / "file" / "executables")
     with caplog.at_level(logging.WARNING):
-        assert "times" in store.get(compiled)
+        assert "times" in store.get(make_mesh(1), {}, compiled)
     assert "cannot be written" in caplog.text
 
 
@@ -163,7 +170,7 @@ def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -
     def steps(progress: list[tuple[int, int]]) -> ModelRunner:
         mesh = make_mesh(tensor_parallel)
         compiled = compile_steps(
-            LOCAL, mesh, jnp.float32, FEW, store=tmp_path, on_progress=lambda *done: progress.append(done)
+            LOCAL, mesh, jnp.float32, FEW, store=LocalStore(tmp_path), on_progress=lambda *done: progress.append(done)
         )
         return ModelRunner(sharded_parameters(LOCAL, tensor_parallel), compiled)
 

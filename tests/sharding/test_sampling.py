@@ -6,11 +6,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharding.mesh import make_mesh
-from sharding.sampling import Draw, Drawn, keep_top_k, keep_top_p, sample
+from sharding.sampling import Draw, Drawn, sample
 
 VOCAB = 61
 ROWS = 4
@@ -27,42 +27,6 @@ def run(logits, *, positions=0, temperature=1.0, top_k=0, top_p=1.0, seed=0, wan
     fields += [(seed, np.uint32), (wants_logprobs, np.int32)]
     draw = Draw(*(np.broadcast_to(np.asarray(value, dtype), len(logits)) for value, dtype in fields))
     return Drawn(*map(np.asarray, compiled(5)(logits, draw)))
-
-
-def kept_by_sorting(logits: np.ndarray, top_k: int, top_p: float) -> tuple[set[int], bool]:
-    """The tokens that top-k, then top-p keep, and whether rounding leaves that in doubt."""
-    values = np.sort(logits)[::-1]
-    kept = logits >= values[top_k - 1] if top_k else np.ones(len(logits), bool)
-    if top_p == 1:
-        return set(np.flatnonzero(kept)), False
-    p = np.where(kept, np.exp(logits.astype(np.float64) - values[0]), 0)
-    p /= p.sum()
-    cumulative = np.cumsum(np.sort(p)[::-1])
-    threshold = np.sort(p)[::-1][np.searchsorted(cumulative, top_p)]
-    return set(np.flatnonzero(p >= threshold)), np.abs(cumulative - top_p).min() < 1e-5
-
-
-@cache
-def compiled_filter():
-    return jax.jit(lambda logits, k, p: (keep_top_k(logits, k), keep_top_p(keep_top_k(logits, k), p)))
-
-
-@settings(deadline=None, max_examples=100)
-@given(st.integers(0, 10_000), st.integers(0, VOCAB), st.sampled_from([0.05, 0.3, 0.7, 0.95, 1.0]))
-def test_top_k_then_top_p_keep_what_sorting_keeps(seed: int, top_k: int, top_p: float) -> None:
-    rng = np.random.default_rng(seed)
-    logits = rng.choice(np.round(rng.normal(size=20) * 3, 1), VOCAB).astype(np.float32)  # with ties
-    by_k, by_both = compiled_filter()(logits[None], jnp.array([top_k]), jnp.array([top_p], jnp.float32))
-    assert set(np.flatnonzero(np.isfinite(by_k[0]))) == kept_by_sorting(logits, top_k, 1.0)[0]
-    kept, doubtful = kept_by_sorting(logits, top_k, top_p)
-    assume(not doubtful)
-    assert set(np.flatnonzero(np.isfinite(by_both[0]))) == kept
-    assert (by_both[0][np.isfinite(by_both[0])] == logits[np.isfinite(by_both[0])]).all()
-
-
-def test_zeros_of_both_signs_are_a_tie() -> None:
-    logits = jnp.array([[-1.0, 0.0, -0.0, 2.0]])
-    assert jnp.isfinite(keep_top_k(logits, jnp.array([2]))).tolist() == [[False, True, True, True]]
 
 
 def test_every_token_that_is_kept_is_drawn_and_no_other() -> None:

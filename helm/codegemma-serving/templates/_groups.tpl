@@ -40,6 +40,20 @@ failureThreshold: 2
 {{- end }}
 {{- end }}
 
+{{- define "codegemma.executablesKeyMount" -}}
+{{- if .Values.executables.existingSecret }}
+# The file itself: a directory of a secret holds links, and a key that is a link is not trusted.
+- {name: executables-key, mountPath: /home/codegemma/.local/share/codegemma/executables.key, subPath: executables.key, readOnly: true}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.executablesKeyVolume" -}}
+{{- with .Values.executables.existingSecret }}
+- name: executables-key
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- end }}
+
 {{- define "codegemma.gatewayPod" -}}
 {{- $pod := dict "root" . "component" "gateway" "accelerator" "cpu" }}
 {{- $_ := set $pod "cpu" .Values.gateway.cpu }}
@@ -68,8 +82,8 @@ failureThreshold: 2
 {{- $_ := set $pod "readiness" (printf "%s\nfailureThreshold: 3" $ready) }}
 {{- $_ := set $pod "annotations" (include "codegemma.modelAnnotations" .root | trim) }}
 {{- $_ := set $pod "initContainers" (include "codegemma.modelInitContainers" (dict "root" .root) | trim) }}
-{{- $_ := set $pod "volumeMounts" (include "codegemma.modelMounts" .root | trim) }}
-{{- $_ := set $pod "volumes" (include "codegemma.modelVolumes" .root | trim) }}
+{{- $_ := set $pod "volumeMounts" (list (include "codegemma.modelMounts" .root | trim) (include "codegemma.executablesKeyMount" .root | trim) | compact | join "\n") }}
+{{- $_ := set $pod "volumes" (list (include "codegemma.modelVolumes" .root | trim) (include "codegemma.executablesKeyVolume" .root | trim) | compact | join "\n") }}
 {{- $nodes := include "codegemma.acceleratorNodes" $worker | fromYaml }}
 {{- with merge (deepCopy ($worker.nodeSelector | default dict)) $nodes }}{{ $_ := set $pod "nodeSelector" (toYaml .) }}{{ end }}
 {{- $tolerations := include "codegemma.acceleratorTolerations" $worker | fromYamlArray }}

@@ -1,0 +1,91 @@
+"""`codegemma compile`: the steps of a configuration's models, compiled before there is an accelerator."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from serving.cli.client import say_error
+from serving.cli.serve_file import ServeFileError, read_serve_file
+from serving.config import ModelConfig
+
+
+class Accelerator(StrEnum):
+    """What is compiled for."""
+
+    TPU_V5E = "tpu-v5e"
+    CPU = "cpu"
+
+
+_IN_CONFIG = {Accelerator.TPU_V5E: "tpu-v5litepod", Accelerator.CPU: "cpu"}
+
+
+def compile(
+    config: Annotated[Path, typer.Argument(help="A Ray Serve config file.")],
+    accelerator: Annotated[
+        Accelerator,
+        typer.Option("--for", help="Compile the models that run on this. CPUs: of this machine's kind only."),
+    ],
+    out: Annotated[Path, typer.Option(help="A directory for the files, made if need be.")],
+) -> None:
+    """Compile a configuration's steps on a machine without the accelerators, so that groups start without compiling.
+
+    Needed are this version of codegemma-serving as the groups have it, and of each checkpoint the config.json or the
+    GGUF file. One file for each model serves all hosts of all its groups. What a group cannot read it compiles itself,
+    and its log says why.
+    """
+    from serving.ahead_of_time import compile_ahead
+    from sharding.checkpoint import CheckpointError
+    from sharding.executables import signing_key_path
+    from sharding.private_files import UntrustedFileError
+
+    models = _models(config, accelerator)
+    console = Console(stderr=True)
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+    tasks: dict[str, TaskID] = {}
+    try:
+        with Progress(*columns, console=console) as progress:
+
+            def show(model: ModelConfig, done: int, total: int | None) -> None:
+                if model.id not in tasks:
+                    tasks[model.id] = progress.add_task(f"{model.id} for {model.topology}", total=None)
+                progress.update(tasks[model.id], completed=done, total=total)
+
+            written = compile_ahead(models, out, show)
+    except (CheckpointError, FileNotFoundError, UntrustedFileError, ValueError) as error:
+        say_error(str(error))
+        raise typer.Exit(1) from None
+    except OSError as error:
+        say_error(f"{error.filename or out}: {error.strerror}. Choose another directory with --out, or make room.")
+        raise typer.Exit(1) from None
+    console.out(
+        "\n".join(
+            [
+                *(f"Wrote {path} ({path.stat().st_size / 1e6:.0f} MB)." for path in written.values()),
+                "",
+                "Put the files where every host of the groups finds them, and name them in the configuration:",
+                *(f"  models.{model_id}.executables: {path}" for model_id, path in written.items()),
+                f"They are signed. Give each host the key from {signing_key_path()}, at the same place in its user's",
+                "home; whoever has it can make the groups run anything: docs/executables.md.",
+            ]
+        ),
+        highlight=False,
+    )
+
+
+def _models(path: Path, accelerator: Accelerator) -> list[ModelConfig]:
+    """Those of a configuration that run on an accelerator; ends the command if there are none."""
+    try:
+        models = read_serve_file(path).config.models
+    except ServeFileError as error:
+        say_error(str(error))
+        raise typer.Exit(1) from None
+    chosen = [model for model in models if model.topology.accelerator == _IN_CONFIG[accelerator]]
+    if not chosen:
+        others = ", ".join(f"{model.id} on {model.topology.accelerator}" for model in models)
+        say_error(f"{path} has no model on {accelerator}: {others}. Name another accelerator with --for.")
+        raise typer.Exit(1)
+    return chosen

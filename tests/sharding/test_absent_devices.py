@@ -1,0 +1,50 @@
+"""Steps for TPU chips that are not there, where libtpu is installed: its compiler is the real one."""
+
+import json
+import pickle
+import zlib
+from dataclasses import replace
+from pathlib import Path
+
+import jax.numpy as jnp
+import pytest
+
+from sharding.config import CODEGEMMA_2B
+from sharding.executables import ExecutableWriter
+from sharding.mesh import make_mesh
+from sharding.steps import compile_steps
+from tests.sharding.small_models import LIMITS
+
+pytest.importorskip("libtpu")
+
+from sharding.absent_devices import tpu_v5e_devices
+
+
+@pytest.mark.parametrize(
+    ("slice_shape", "hosts", "chips"), [("1x1", 1, 1), ("2x2", 1, 4), ("2x4", 1, 8), ("2x4", 2, 8)]
+)
+def test_a_slice_has_its_chips_and_hosts(slice_shape: str, hosts: int, chips: int) -> None:
+    devices = tpu_v5e_devices(slice_shape, hosts)
+    assert {device.device_kind for device in devices} == {"TPU v5 lite"}
+    assert len(devices) == chips
+    assert len({device.process_index for device in devices}) == hosts
+
+
+def test_a_file_for_tpus_has_every_program_and_what_it_depends_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    path = tmp_path / "file"
+    limits = replace(LIMITS, page_size=32, num_pages=64, max_rows=8, max_step_tokens=16, max_context=256)
+    config = replace(CODEGEMMA_2B, num_layers=1)
+    compile_steps(config, make_mesh(1, tpu_v5e_devices("1x1", 1)), jnp.bfloat16, limits, store=ExecutableWriter(path))
+    signed = path.read_bytes()[32:]
+    end = 8 + int.from_bytes(signed[:8])
+    depends_on = json.loads(signed[8:end])["depends_on"]
+    assert {"model", "limits", "code", "compiler", "devices", "jax", "libtpu", "tokamax"} <= depends_on.keys()
+    assert not {"processors", "instructions", "JAX_PLATFORMS"} & depends_on.keys()
+    programs = pickle.loads(signed[end:])
+    assert len(programs) > 1
+    for compressed, arguments, _ in programs.values():
+        assert len(zlib.decompress(compressed)) > 1 << 20
+        assert arguments.num_leaves > 0
