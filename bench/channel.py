@@ -13,9 +13,8 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from bench.table import markdown
-from serving.engine.request import SamplingParams, Token
-from serving.engine.runner import StepRow
 from serving.group.channel import TOKEN_BYTES, HostChannel, LeaderChannel
+from sharding.step import Row, SamplingParams, Token
 
 ROWS, CONTEXT, PAGE_SIZE = 8, 2048, 32
 WARM_UP, STEPS = 500, 5000
@@ -27,7 +26,7 @@ class NoModel:
     recompilations = 0
     tokens: Sequence[Token | None] = [Token(100 + row) for row in range(ROWS)]
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def step(self, rows: Sequence[Row]) -> list[Token | None]:
         """Runs one step."""
         return list(self.tokens)
 
@@ -39,11 +38,11 @@ def host(token: bytes, tell: Connection, first: bool) -> None:
     channel.follow(NoModel(), answers_tokens=first)
 
 
-def plan() -> list[StepRow]:
+def plan() -> list[Row]:
     """One step in decode."""
     pages = CONTEXT // PAGE_SIZE + 1
     return [
-        StepRow(
+        Row(
             token_ids=[100 + row],
             start=CONTEXT,
             pages=list(range(row * pages, (row + 1) * pages)),

@@ -6,11 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from serving.config import ModelConfig, ServingConfig
-from serving.engine.request import Token
-from serving.engine.runner import RunnerLimits, StepRow
 from serving.group.leader import ReplicaGroup
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
+from sharding.step import Limits, Row, Token
 
 STEP_S = "CODEGEMMA_SIMULATED_STEP_S"
 TOKEN_S = "CODEGEMMA_SIMULATED_TOKEN_S"
@@ -41,12 +40,12 @@ class SimulatedRunner:
     recompilations = 0
     step_limit_s = 0.0
 
-    def __init__(self, limits: RunnerLimits, step_s: float, token_s: float = 0.0) -> None:
+    def __init__(self, limits: Limits, step_s: float, token_s: float = 0.0) -> None:
         self.limits = limits
         self._step_s = step_s
         self._token_s = token_s
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def step(self, rows: Sequence[Row]) -> list[Token | None]:
         """Waits; a token for each row with `sampling`."""
         time.sleep(self._step_s + self._token_s * sum(len(row.token_ids) for row in rows))
         return [None if row.sampling is None else Token(_TOKEN) for row in rows]
@@ -66,7 +65,7 @@ class SimulatedGroup(ReplicaGroup):
         """No weights, no JAX: ready at once."""
         limits = model.limits
         return SimulatedRunner(
-            RunnerLimits(
+            Limits(
                 page_size=limits.page_size,
                 num_pages=(limits.kv_tokens or limits.max_context * limits.max_rows) // limits.page_size,
                 max_rows=limits.max_rows,

@@ -19,9 +19,8 @@ from typing import Protocol
 
 import msgspec
 
-from serving.engine.request import Token
-from serving.engine.runner import StepRow
 from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
+from sharding.step import Row, Token
 
 TOKEN_BYTES = 32
 """Length of a group's token, by which a host knows its leader."""
@@ -43,7 +42,7 @@ class StepRunner(Protocol):
     @property
     def recompilations(self) -> int: ...
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]: ...
+    def step(self, rows: Sequence[Row]) -> list[Token | None]: ...
 
 
 class LeaderChannel:
@@ -74,7 +73,7 @@ class LeaderChannel:
             self.close()
             raise
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def step(self, rows: Sequence[Row]) -> list[Token | None]:
         """Runs one step on every host: a token for each row with `sampling`, None for the others.
 
         Raises:
@@ -104,7 +103,7 @@ class LeaderChannel:
             raise HostFailed(f"{name} does not take this leader: {error}") from error
         self._poll.register(connection, select.POLLIN)
 
-    def _step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def _step(self, rows: Sequence[Row]) -> list[Token | None]:
         if not self._peers:
             raise HostFailed("the channel to the hosts is closed")
         self._hear(0)  # who failed since the last step gets no plan

@@ -7,7 +7,6 @@ import jax
 from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
-from serving.engine.runner import RunnerLimits
 from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
 from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
@@ -19,6 +18,7 @@ from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh, smallest_over_hosts
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
+from sharding.step import Limits
 
 _MIB = 1 << 20
 _PROBE_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
@@ -52,7 +52,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
             checkpoint.config,
             mesh,
             model.dtype,
-            RunnerLimits(
+            Limits(
                 page_size=limits.page_size,
                 num_pages=tokens // limits.page_size,
                 max_rows=limits.max_rows,

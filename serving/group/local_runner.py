@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from serving.engine.request import Token
-from serving.engine.runner import RunnerLimits, StepRow
 from sharding.runner import ModelRunner
+from sharding.step import Limits, Row, Token
 
 
 class LocalRunner:
@@ -16,19 +15,19 @@ class LocalRunner:
       step_limit_s: see `GroupRunner`.
     """
 
-    def __init__(self, runner: ModelRunner[RunnerLimits], step_limit_s: float) -> None:
+    def __init__(self, runner: ModelRunner[Limits], step_limit_s: float) -> None:
         self.step_limit_s = step_limit_s
         self._runner = runner
 
     @property
-    def limits(self) -> RunnerLimits:
+    def limits(self) -> Limits:
         return self._runner.limits
 
     @property
     def recompilations(self) -> int:
         return self._runner.recompilations
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def step(self, rows: Sequence[Row]) -> list[Token | None]:
         """Runs one step: a token for each row with `sampling`, None for the others."""
         sampled = self._runner.step(rows)
         return [None if token is None else Token(token.id, token.logprob, token.top) for token in sampled]

@@ -1,9 +1,7 @@
 """What a leader and its hosts say to each other, as MessagePack: reading it runs no code of the sender."""
 
 import msgspec
-
-from serving.engine.request import Token
-from serving.engine.runner import StepRow
+from sharding.step import Row, Token
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -29,5 +27,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_plan = msgspec.msgpack.Decoder(list[StepRow]).decode
+decode_plan = msgspec.msgpack.Decoder(list[Row]).decode
 decode_from_host = msgspec.msgpack.Decoder[Ready | Answer | Failure](Ready | Answer | Failure).decode

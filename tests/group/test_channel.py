@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from serving.engine.request import SamplingParams, Token
-from serving.engine.runner import StepRow
 from serving.group.channel import TOKEN_BYTES, HostChannel, HostFailed, LeaderChannel
 from serving.group.messages import Ready, encode
+from sharding.step import Row, SamplingParams, Token
 
 TOKEN = secrets.token_bytes(TOKEN_BYTES)
 ROWS = [
-    StepRow(token_ids=[1, 2], start=0, pages=[0], sampling=SamplingParams(seed=7)),
-    StepRow(token_ids=[3], start=4, pages=[1, 2], sampling=None),
+    Row(token_ids=[1, 2], start=0, pages=[0], sampling=SamplingParams(seed=7)),
+    Row(token_ids=[3], start=4, pages=[1, 2], sampling=None),
 ]
 
 
@@ -28,10 +27,10 @@ class Recorder:
 
     number: int
     recompilations: int = 0
-    plans: list[Sequence[StepRow]] = field(default_factory=list)
+    plans: list[Sequence[Row]] = field(default_factory=list)
     before: Callable[[], object] = lambda: None
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def step(self, rows: Sequence[Row]) -> list[Token | None]:
         self.before()
         self.plans.append(list(rows))
         return [None if row.sampling is None else Token(self.number) for row in rows]
@@ -73,7 +72,7 @@ def test_every_host_runs_the_plan_and_the_first_one_answers(pool: ThreadPoolExec
 def test_a_plan_larger_than_what_a_socket_takes_at_once_arrives(pool: ThreadPoolExecutor) -> None:
     hosts = Hosts(pool, [Recorder(0)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
-    row = StepRow(token_ids=list(range(300_000)), start=0, pages=list(range(100_000)), sampling=None)
+    row = Row(token_ids=list(range(300_000)), start=0, pages=list(range(100_000)), sampling=None)
     assert leader.step([row]) == [None]
     leader.close()
     assert hosts.runners[0].plans == [[row]]

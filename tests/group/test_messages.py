@@ -3,9 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.request import SamplingParams, Token
-from serving.engine.runner import StepRow
 from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
+from sharding.step import Row, SamplingParams, Token
 
 _IDS = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=40)
 _SAMPLING = st.builds(
@@ -16,7 +15,7 @@ _SAMPLING = st.builds(
     seed=st.integers(0, 2**32 - 1),
     logprobs=st.none() | st.integers(0, 20),
 )
-_ROWS = st.builds(StepRow, token_ids=_IDS, start=st.integers(0, 2**31 - 1), pages=_IDS, sampling=st.none() | _SAMPLING)
+_ROWS = st.builds(Row, token_ids=_IDS, start=st.integers(0, 2**31 - 1), pages=_IDS, sampling=st.none() | _SAMPLING)
 _LOGPROB = st.floats(allow_nan=False)
 _TOP = st.lists(st.tuples(st.integers(0, 2**31 - 1), _LOGPROB), max_size=20).map(tuple)
 _TOKENS = st.builds(Token, st.integers(0, 2**31 - 1)) | st.builds(Token, st.integers(0, 2**31 - 1), _LOGPROB, _TOP)
@@ -25,7 +24,7 @@ _ANSWERS = st.builds(Answer, st.integers(0, 2**31), st.lists(st.none() | _TOKENS
 
 @settings(deadline=None)
 @given(st.lists(_ROWS, max_size=8))
-def test_a_plan_arrives_as_it_was_sent(rows: list[StepRow]) -> None:
+def test_a_plan_arrives_as_it_was_sent(rows: list[Row]) -> None:
     assert decode_plan(encode(rows)) == rows
 
 
@@ -36,5 +35,5 @@ def test_what_a_host_says_arrives_as_it_was_said(said: Ready | Answer | Failure)
 
 
 def test_tuples_arrive_as_lists() -> None:
-    row = StepRow(token_ids=(1, 2), start=3, pages=(0, 1), sampling=None)
-    assert decode_plan(encode([row])) == [StepRow(token_ids=[1, 2], start=3, pages=[0, 1], sampling=None)]
+    row = Row(token_ids=(1, 2), start=3, pages=(0, 1), sampling=None)
+    assert decode_plan(encode([row])) == [Row(token_ids=[1, 2], start=3, pages=[0, 1], sampling=None)]

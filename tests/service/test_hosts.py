@@ -10,12 +10,13 @@ from ray import serve
 
 from serving.app import application
 from serving.config import ModelConfig, ServingConfig
-from serving.engine.request import GenerationRequest, SamplingParams
+from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
 from serving.supervision.processes import service_processes
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
+from sharding.step import SamplingParams
 
 pytestmark = pytest.mark.timeout(300)
 PROMPTS = [tuple(range(100, 100 + length)) for length in (3, 20)]

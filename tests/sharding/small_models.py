@@ -8,13 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from serving.engine.request import SamplingParams
-from serving.engine.runner import RunnerLimits, StepRow
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters, random_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
+from sharding.step import Limits, Row, SamplingParams
 
 MQA = GemmaConfig(
     vocab_size=128,
@@ -44,7 +43,7 @@ LOCAL = replace(
 )
 """Like Gemma 3: grouped queries, one layer with a window, one without."""
 
-LIMITS = RunnerLimits(page_size=8, num_pages=32, max_rows=4, max_step_tokens=32, max_context=64)
+LIMITS = Limits(page_size=8, num_pages=32, max_rows=4, max_step_tokens=32, max_context=64)
 GREEDY = SamplingParams()
 
 
@@ -55,9 +54,7 @@ def host_parameters(config: GemmaConfig) -> dict[str, np.ndarray]:
 
 
 @cache
-def make_runner(
-    config: GemmaConfig, tensor_parallel: int = 1, limits: RunnerLimits = LIMITS
-) -> ModelRunner[RunnerLimits]:
+def make_runner(config: GemmaConfig, tensor_parallel: int = 1, limits: Limits = LIMITS) -> ModelRunner[Limits]:
     """A compiled runner; tests share it, so each writes every page it reads."""
     mesh = make_mesh(tensor_parallel)
     return ModelRunner(sharded_parameters(config, tensor_parallel), compile_steps(config, mesh, jnp.float32, limits))
@@ -68,10 +65,8 @@ def sharded_parameters(config: GemmaConfig, tensor_parallel: int) -> dict[str, j
     return {path: jax.device_put(host_parameters(config)[path], spec.sharding) for path, spec in specs.items()}
 
 
-def row(
-    token_ids: Sequence[int], start: int, pages: Sequence[int], sampling: SamplingParams | None = GREEDY
-) -> StepRow:
-    return StepRow(token_ids=token_ids, start=start, pages=pages, sampling=sampling)
+def row(token_ids: Sequence[int], start: int, pages: Sequence[int], sampling: SamplingParams | None = GREEDY) -> Row:
+    return Row(token_ids=token_ids, start=start, pages=pages, sampling=sampling)
 
 
 def dense_logits(config: GemmaConfig, parameters: Mapping[str, np.ndarray], token_ids: Sequence[int]) -> np.ndarray:

@@ -9,12 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.request import SamplingParams
-from serving.engine.runner import StepRow
 from sharding.batch import make_buckets
 from sharding.runner import ModelRunner
 from sharding.sampling import sample
 from tests.sharding.small_models import LIMITS, LOCAL, dense_logits, host_parameters, make_runner, relative_error, row
+from sharding.step import Row, SamplingParams
 
 PROMPTS = [[int(t) for t in np.random.default_rng(seed).integers(0, LOCAL.vocab_size, 40)] for seed in range(4)]
 EXPECTED = [dense_logits(LOCAL, host_parameters(LOCAL), prompt) for prompt in PROMPTS]
@@ -119,7 +118,7 @@ def test_a_compilation_in_a_step_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_too_many_rows_are_refused(runner) -> None:
-    rows = [StepRow(token_ids=[1], start=0, pages=[i], sampling=None) for i in range(5)]
+    rows = [Row(token_ids=[1], start=0, pages=[i], sampling=None) for i in range(5)]
     with pytest.raises(ValueError, match=r"rows: 5 rows with 5 tokens.*1 to 4 rows"):
         runner.step(rows)
     with pytest.raises(ValueError, match="rows: 0 rows"):

@@ -6,7 +6,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.engine.request import SamplingParams
 from sharding.config import GemmaConfig
 from tests.sharding.small_models import (
     LIMITS,
@@ -19,6 +18,7 @@ from tests.sharding.small_models import (
     relative_error,
     row,
 )
+from sharding.step import SamplingParams
 
 ONE_ROW = replace(LIMITS, max_rows=1, max_step_tokens=16)
 PROMPT = [int(token) for token in np.random.default_rng(5).integers(0, 128, 16)]

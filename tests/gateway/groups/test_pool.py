@@ -12,13 +12,14 @@ from serving.autoscaling.config import AutoscalingConfig
 from serving.config import LimitsConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority, Token
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.pool import GroupPool
 from serving.group.server import GroupServer
 from serving.link import FromGroup, encode
 from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
+from sharding.step import Token
 
 ROWS = 4
 MODEL = ModelConfig(
