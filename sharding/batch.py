@@ -60,10 +60,12 @@ class Tokens(NamedTuple):
 
     Attributes:
       token_ids: int32 [T].
+      drawn: bool [T]; tokens that their slots drew last, and that the host may not know.
       ragged: which row each token belongs to, and where its keys and values are.
     """
 
     token_ids: jax.Array
+    drawn: jax.Array
     ragged: Ragged
 
 
@@ -167,8 +169,9 @@ class Bucket:
         """The inverse of `pack_tokens`, with the tokens that the slots drew last: int32 [slots]."""
         fields = self.tokens_layout.unpack(packed)
         token_ids = fields.pop("token_ids")
-        token_ids = jnp.where(token_ids < 0, newest.at[-1 - token_ids].get(mode="clip"), token_ids)
-        return Tokens(token_ids, Ragged(**fields))
+        drawn = token_ids < 0
+        token_ids = jnp.where(drawn, newest.at[-1 - token_ids].get(mode="clip"), token_ids)
+        return Tokens(token_ids, drawn, Ragged(**fields))
 
     def unpack_draws(self, packed: jax.Array) -> Draws:
         """The inverse of `pack_draws`."""

@@ -75,7 +75,7 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """
 
     sampling: SamplingParams = SamplingParams()
-    stop_ids: Sequence[int] = ()
+    stop_ids: Sequence[int] = []
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -99,9 +99,9 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
     slot: int
     start: int
-    token_ids: Sequence[int] = ()
+    token_ids: Sequence[int] = []
     draws: int = 0
-    pages: Sequence[int] = ()
+    pages: Sequence[int] = []
     first_page: int = 0
     opening: Opening | None = None
 

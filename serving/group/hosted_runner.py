@@ -86,13 +86,21 @@ class HostedRunner:
     def recompilations(self) -> int:
         return self._channel.recompilations
 
-    def step(self, rows: Sequence[Row]) -> list[Token | None]:
-        """Runs one step: a token for each row with `sampling`, None for the others.
+    def launch(self, rows: Sequence[Row]) -> None:
+        """Starts a step on every host behind those launched before.
+
+        Raises:
+          HostFailed: a host failed.
+        """
+        self._channel.launch(rows)
+
+    def land(self) -> list[list[Token]]:
+        """Waits for the oldest step: the tokens that each of its rows drew.
 
         Raises:
           HostFailed: a host failed, or did not answer in time.
         """
-        return self._channel.step(rows)
+        return self._channel.land()
 
     async def check(self) -> None:
         """Asks every host for a sign of life; waits for a second at most, and goes on waiting in the next call.

@@ -16,9 +16,8 @@ from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh, smallest_over_hosts
-from sharding.runner import ModelRunner
-from sharding.steps import compile_steps
 from sharding.step import Limits
+from sharding.steps import compile_steps
 
 _MIB = 1 << 20
 _PROBE_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
@@ -64,7 +63,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
         )
     parameters = loading.result()
     on_each_device = sum(array.addressable_shards[0].data.nbytes for array in parameters.values())
-    return LocalRunner(ModelRunner(parameters, steps), on_each_device / bandwidth)
+    return LocalRunner(parameters, steps, on_each_device / bandwidth)
 
 
 def _chip_bytes(topology: Topology) -> int:

@@ -1,6 +1,7 @@
 """What a leader and its hosts say to each other, as MessagePack: reading it runs no code of the sender."""
 
 import msgspec
+
 from sharding.step import Row, Token
 
 
@@ -9,19 +10,19 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """The host has run a plan.
+    """A step has landed on the host.
 
     Attributes:
       recompilations: of the host, so far.
-      tokens: of each row, from the first host; nothing from the others.
+      tokens: those that each row drew, from the first host; nothing from the others.
     """
 
     recompilations: int
-    tokens: list[Token | None]
+    tokens: list[list[Token]]
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """What went wrong in a plan; the host's last word."""
+    """What went wrong in a step; the host's last word."""
 
     error: str
 

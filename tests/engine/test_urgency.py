@@ -29,7 +29,9 @@ def engine_of(**limits: int) -> tuple[Engine, SimulatedRunner]:
     return Engine(runner, max_queue=1000, loop_s=0), runner
 
 
-def test_an_urgent_request_has_its_first_token_one_step_after_the_one_that_runs_though_normal_ones_have_all_rows() -> None:
+def test_an_urgent_request_has_its_first_token_one_step_after_the_one_that_runs_though_normal_ones_have_all_rows() -> (
+    None
+):
     engine, runner = engine_of(max_rows=2)
     normal = [request_of(name, max_tokens=9) for name in ("a", "b", "queued")]
     receivers = [submit(engine, request) for request in normal]

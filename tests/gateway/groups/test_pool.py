@@ -18,8 +18,8 @@ from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.pool import GroupPool
 from serving.group.server import GroupServer
 from serving.link import FromGroup, encode
-from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
 from sharding.step import Token
+from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
 
 ROWS = 4
 MODEL = ModelConfig(
