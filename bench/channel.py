@@ -2,7 +2,7 @@
 
     python -m bench.channel
 
-A plan of 8 rows in decode, each with 2048 tokens of context, goes to 1, 2 and 4 processes and back.
+Plans of rows in decode go to 1, 2 and 4 processes and back.
 """
 
 import multiprocessing
@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from multiprocessing.connection import Connection
 
 from bench.table import markdown
-from serving.engine.request import SamplingParams, Token
-from serving.engine.runner import StepRow
 from serving.group.channel import TOKEN_BYTES, HostChannel, LeaderChannel
+from sharding.step import Opening, Row, SamplingParams, Token
 
-ROWS, CONTEXT, PAGE_SIZE = 8, 2048, 32
+ROWS, PAGES, PAGE_SIZE = 32, 250, 32
 WARM_UP, STEPS = 500, 5000
 
 
@@ -25,11 +24,13 @@ class NoModel:
     """Answers each row with a token at once."""
 
     recompilations = 0
-    tokens: Sequence[Token | None] = [Token(100 + row) for row in range(ROWS)]
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
-        """Runs one step."""
-        return list(self.tokens)
+    def launch(self, rows: Sequence[Row]) -> None:
+        """Starts a step."""
+
+    def land(self) -> list[list[Token]]:
+        """Ends a step."""
+        return [[Token(100 + row)] for row in range(ROWS)]
 
 
 def host(token: bytes, tell: Connection, first: bool) -> None:
@@ -39,16 +40,25 @@ def host(token: bytes, tell: Connection, first: bool) -> None:
     channel.follow(NoModel(), answers_tokens=first)
 
 
-def plan() -> list[StepRow]:
-    """One step in decode."""
-    pages = CONTEXT // PAGE_SIZE + 1
+def opening() -> list[Row]:
+    """The last step of the prompts: with all that hosts keep of a sequence."""
     return [
-        StepRow(
+        Row(
+            slot=row,
+            start=PAGES * PAGE_SIZE - 2,
             token_ids=[100 + row],
-            start=CONTEXT,
-            pages=list(range(row * pages, (row + 1) * pages)),
-            sampling=SamplingParams(temperature=0.2, top_p=0.9, seed=row),
+            draws=1,
+            pages=list(range(row * PAGES, (row + 1) * PAGES)),
+            opening=Opening(sampling=SamplingParams(temperature=0.2, top_p=0.9, seed=row), stop_ids=[1, 107]),
         )
+        for row in range(ROWS)
+    ]
+
+
+def decoding() -> list[Row]:
+    """One step in decode; one row has a new page."""
+    return [
+        Row(slot=row, start=PAGES * PAGE_SIZE - 1, draws=1, pages=[] if row else [7], first_page=PAGES)
         for row in range(ROWS)
     ]
 
@@ -64,10 +74,13 @@ def microseconds(hosts: int) -> list[float]:
         processes[-1].start()
         addresses.append(receive.recv())
     channel = LeaderChannel(addresses, token, timeout_s=10)
-    rows, times = plan(), []
+    channel.launch(opening())
+    channel.land()
+    rows, times = decoding(), []
     for _ in range(WARM_UP + STEPS):
         start = time.perf_counter_ns()
-        channel.step(rows)
+        channel.launch(rows)
+        channel.land()
         times.append((time.perf_counter_ns() - start) / 1e3)
     channel.close()
     for process in processes:

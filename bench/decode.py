@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from bench.measure import Limits, best_seconds, decode_seconds
+from bench.measure import best_seconds, decode_seconds
 from bench.table import markdown
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
@@ -28,6 +28,7 @@ from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.step import Limits
 from sharding.steps import compile_steps
 
 LIMITS = Limits(page_size=32, num_pages=64, max_rows=8, max_step_tokens=16, max_context=256)

@@ -22,10 +22,11 @@ from statistics import median
 import jax
 import jax.numpy as jnp
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
 from bench.attention_cases import inputs, largest_error
 from bench.device_profile import profile
-from bench.measure import Limits, Row, Sampling
+from bench.measure import GREEDY, decode_rows
 from bench.table import markdown
 from sharding.attention import Attention, ReferenceAttention, attention_for
 from sharding.bandwidth import memory_bandwidth
@@ -36,6 +37,7 @@ from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.sampling import Draw, sample
 from sharding.sizes import kv_bytes_per_token, weight_bytes
+from sharding.step import MAX_DRAWS, Limits, Opening, Row, SamplingParams
 from sharding.steps import compile_steps
 
 PAGE_SIZE = 64
@@ -47,7 +49,7 @@ PREFILL = ((256, 0), (1024, 0), (256, 7000))
 """Tokens of one row, and tokens in its context before."""
 PREFILL_ROWS = 32
 REPEATS = 20
-SAMPLED = Sampling(temperature=0.8, top_k=50, top_p=0.95)
+SAMPLED = SamplingParams(temperature=0.8, top_k=50, top_p=0.95)
 
 FAILS = "**fails**"
 ATTENTION_TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2}
@@ -114,7 +116,7 @@ def make_runner(
     num_pages: int,
     buckets: Sequence[Bucket],
     attention: Attention | None = None,
-) -> ModelRunner[Limits]:
+) -> ModelRunner:
     """A runner on one device for these shapes of steps alone."""
     mesh = make_mesh(1, [device])
     limits = Limits(
@@ -140,10 +142,15 @@ def buckets_for(decode: Sequence[tuple[int, int]], prefill: Sequence[tuple[int, 
 
 def logits(parameters: Mapping[str, jax.Array], config: GemmaConfig, device: jax.Device) -> np.ndarray:
     """Logits after a prompt in two chunks and after each of some decode steps: [steps, V]."""
-    runner = make_runner(parameters, config, device, 4, [Bucket(1, 1, 2), Bucket(64, 1, 2)])
+    runner = make_runner(parameters, config, device, 4, [Bucket(64, 1, 2)])
     tokens = np.random.default_rng(0).integers(0, 1024, 100).tolist()
     chunks = [(0, 60), (60, 92), *((position, position + 1) for position in range(92, 100))]
-    return np.concatenate([runner.logits([Row(tokens[start:end], start, [3, 1])]) for start, end in chunks])
+    pages, opening = [3, 1], Opening()
+    rows = [
+        Row(slot=0, start=start, token_ids=tokens[start:end], draws=1, pages=pages, opening=opening)
+        for start, end in chunks
+    ]
+    return np.concatenate([runner.logits([row]) for row in rows])
 
 
 def compare_logits(device: jax.Device) -> str:
@@ -206,15 +213,15 @@ def _verdict(holds: bool) -> str:
     return "holds" if holds else FAILS
 
 
-def decode_rows(rows: int, context: int) -> list[Row]:
-    """One new token in each of so many sequences."""
-    pages = -(-(context + 1) // PAGE_SIZE)
-    return [Row([100 + index], context, range(index * pages, (index + 1) * pages)) for index in range(rows)]
+def looping_rows(rows: int, context: int) -> list[Row]:
+    """Rows that decode in a loop."""
+    return decode_rows(rows, context, PAGE_SIZE, GREEDY, MAX_DRAWS)
 
 
 def prefill_rows(tokens: int, past: int) -> list[Row]:
     """One row of so many tokens."""
-    return [Row([7] * tokens, past, range(-(-(past + tokens) // PAGE_SIZE)))]
+    pages = range(-(-(past + tokens) // PAGE_SIZE))
+    return [Row(slot=0, start=past, token_ids=[7] * tokens, draws=1, pages=pages, opening=Opening())]
 
 
 @dataclass(frozen=True)
@@ -223,43 +230,53 @@ class StepTimes:
 
     Attributes:
       whole: until its tokens are on the host, the median.
-      queued: of steps that are queued on the device, without sampling and without waiting for each.
-      host: until a step without sampling is queued.
+      queued: of steps that are launched one behind the other, as an engine does.
+      host: until a step is launched.
+      looped: of a round in a loop on the device; of steps with several tokens in a row, as `queued`.
     """
 
     whole: float
     queued: float
     host: float
+    looped: float
 
 
-def step_times(runner: ModelRunner[Limits], rows: Sequence[Row]) -> StepTimes:
-    """Measures one shape of step."""
-    silent = [replace(row, sampling=None) for row in rows]
-    whole, host = [], []
-    for _ in range(REPEATS + 3):
-        began = time.perf_counter()
-        runner.step(rows)
-        whole.append(time.perf_counter() - began)
+def step_times(runner: ModelRunner, rows: Sequence[Row]) -> StepTimes:
+    """Measures one shape of step; the rows of a decode step may draw several tokens, in the measurement of loops."""
+    single = [replace_fields(row, draws=1) for row in rows]
+    whole = [_seconds(runner, single, 1)[0] for _ in range(REPEATS + 3)]
     waiting = median(whole[3:])
+    queued, host = _seconds(runner, single, REPEATS)
+    looped = queued / REPEATS
+    if rows[0].draws > 1:
+        _seconds(runner, rows, 1)
+        looped = _seconds(runner, rows, 3)[0] / 3 / rows[0].draws
+    return StepTimes(waiting, queued / REPEATS, min(host), looped)
+
+
+def _seconds(runner: ModelRunner, rows: Sequence[Row], steps: int) -> tuple[float, list[float]]:
+    """Of so many steps, launched one behind the other; and of each launch."""
+    host = []
     began = time.perf_counter()
-    for _ in range(REPEATS):
+    for _ in range(steps):
         call = time.perf_counter()
-        runner.step(silent)
+        runner.launch(rows)
         host.append(time.perf_counter() - call)
-    runner.step(rows)  # waits for those before
-    return StepTimes(waiting, (time.perf_counter() - began - waiting) / REPEATS, min(host))
+    for _ in range(steps):
+        runner.land()
+    return time.perf_counter() - began, host
 
 
 def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.Device, limit: float) -> None:
     """Decode and prefill of one model, and a profile of one decode step."""
     parameters = random_parameters(config, make_mesh(1, [device]), jnp.bfloat16)
-    num_pages = max(rows * -(-(context + 1) // PAGE_SIZE) for rows, context in DECODE)
+    num_pages = max(rows * -(-(context + MAX_DRAWS) // PAGE_SIZE) for rows, context in DECODE)
     with report.timed(f"compiling {name}"):
         runner = make_runner(parameters, config, device, num_pages, buckets_for(DECODE, PREFILL))
-    times = {case: step_times(runner, decode_rows(*case)) for case in DECODE}
+    times = {case: step_times(runner, looping_rows(*case)) for case in DECODE}
     prefill_times = {case: step_times(runner, prefill_rows(*case)) for case in PREFILL}
-    alone = profile(lambda: runner.step(decode_rows(*DECODE[0])))
-    sampled = step_times(runner, [replace(row, sampling=SAMPLED) for row in decode_rows(*DECODE[0])]).whole
+    alone = profile(lambda: _seconds(runner, decode_rows(*DECODE[0], PAGE_SIZE), 1))
+    sampled = step_times(runner, decode_rows(*DECODE[0], PAGE_SIZE, SAMPLED)).whole
     del runner
 
     reference: dict[tuple[int, int], StepTimes] = {}
@@ -268,7 +285,7 @@ def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.De
         with report.timed(f"reference for {name}"):
             shapes = buckets_for(*compared)
             runner = make_runner(parameters, config, device, num_pages, shapes, ReferenceAttention())
-            reference = {case: step_times(runner, decode_rows(*case)) for case in compared[0]}
+            reference = {case: step_times(runner, looping_rows(*case)) for case in compared[0]}
             reference |= {case: step_times(runner, prefill_rows(*case)) for case in compared[1]}
             del runner
 
@@ -286,10 +303,11 @@ def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.De
                 f"{batch} x {context}",
                 f"{seconds.whole * 1e3:.2f}",
                 f"{seconds.queued * 1e3:.2f}",
+                f"{seconds.looped * 1e3:.2f}",
                 f"{floor * 1e3:.2f}",
                 f"{floor / seconds.whole:.0%}",
-                f"{floor / seconds.queued:.0%}",
-                f"{batch / seconds.whole:.0f}",
+                f"{floor / seconds.looped:.0%}",
+                f"{batch / seconds.looped:.0f}",
                 f"{seconds.host * 1e3:.2f}",
                 ratio((batch, context), seconds.queued),
             )
@@ -298,9 +316,10 @@ def measure_model(report: Report, name: str, config: GemmaConfig, device: jax.De
         "rows x context",
         "ms a token",
         "queued, ms",
+        "in a loop, ms",
         "floor, ms",
         "of bandwidth",
-        "queued",
+        "in a loop",
         "tokens/s",
         "host, ms",
     ]

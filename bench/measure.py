@@ -1,42 +1,12 @@
 """What the decode benchmarks share: timing a runner."""
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 
 from sharding.runner import ModelRunner
+from sharding.step import Opening, Row, SamplingParams
 
-
-@dataclass(frozen=True)
-class Sampling:
-    """A `sharding.batch.SamplingParams`, by default greedy."""
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    logprobs: int | None = None
-
-
-@dataclass(frozen=True)
-class Row:
-    """A `sharding.batch.Row`."""
-
-    token_ids: Sequence[int]
-    start: int
-    pages: Sequence[int]
-    sampling: Sampling | None = Sampling()
-
-
-@dataclass(frozen=True)
-class Limits:
-    """`sharding.runner.Limits`."""
-
-    page_size: int
-    num_pages: int
-    max_rows: int
-    max_step_tokens: int
-    max_context: int
+GREEDY = SamplingParams()
 
 
 def best_seconds(run: Callable[[], object], repeats: int) -> float:
@@ -49,10 +19,31 @@ def best_seconds(run: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def decode_seconds(runner: ModelRunner[Limits], batch: int, context: int, repeats: int) -> float:
+def decode_rows(
+    batch: int, context: int, page_size: int, sampling: SamplingParams = GREEDY, draws: int = 1
+) -> list[Row]:
+    """Rows that decode, with so many tokens each in the KV cache."""
+    pages = -(-(context + draws) // page_size)
+    return [
+        Row(
+            slot=index,
+            start=context,
+            token_ids=[100 + index],
+            draws=draws,
+            pages=range(index * pages, (index + 1) * pages),
+            opening=Opening(sampling=sampling),
+        )
+        for index in range(batch)
+    ]
+
+
+def decode_seconds(runner: ModelRunner, batch: int, context: int, repeats: int) -> float:
     """Seconds of one decode step of `batch` rows with `context` tokens each, the host's part included."""
-    limits = runner.limits
-    pages = -(-(context + 1) // limits.page_size)
-    rows = [Row([100 + index], context, range(index * pages, (index + 1) * pages)) for index in range(batch)]
-    runner.step(rows)
-    return best_seconds(lambda: runner.step(rows), repeats)
+    rows = decode_rows(batch, context, runner.limits.page_size)
+
+    def step() -> None:
+        runner.launch(rows)
+        runner.land()
+
+    step()
+    return best_seconds(step, repeats)

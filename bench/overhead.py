@@ -15,12 +15,12 @@ from bench.table import markdown
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
 from serving.engine.request import GenerationChunk, GenerationRequest
-from serving.engine.runner import RunnerLimits
+from sharding.step import Limits
 
 _STEP_S, _ROWS, _TOKENS = 0.01, 16, 8
 _SECONDS = 15.0
 _PROMPT = (2, 67, 1645, 586, 69, 108, 68)
-_LIMITS = RunnerLimits(page_size=32, num_pages=16 * _ROWS, max_rows=_ROWS, max_step_tokens=256, max_context=512)
+_LIMITS = Limits(page_size=32, num_pages=16 * _ROWS, max_rows=_ROWS, max_step_tokens=256, max_context=512)
 
 
 async def _engine_alone(clients: int) -> Load:

@@ -2,15 +2,15 @@
 
 import os
 import time
+from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
 from serving.config import ModelConfig, ServingConfig
-from serving.engine.request import Token
-from serving.engine.runner import RunnerLimits, StepRow
 from serving.group.leader import ReplicaGroup
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
+from sharding.step import Limits, Row, Token
 
 STEP_S = "CODEGEMMA_SIMULATED_STEP_S"
 TOKEN_S = "CODEGEMMA_SIMULATED_TOKEN_S"
@@ -36,20 +36,30 @@ def simulated_service(model_id: str, limits: dict[str, int], gateways: int = 1, 
 
 
 class SimulatedRunner:
-    """Executes each step by sleeping, `step_s` and `token_s` for each token, and draws the same one for every row."""
+    """Its steps take `step_s` and `token_s` for each token, one after the other; every row draws the same token."""
 
     recompilations = 0
     step_limit_s = 0.0
 
-    def __init__(self, limits: RunnerLimits, step_s: float, token_s: float = 0.0) -> None:
+    def __init__(self, limits: Limits, step_s: float, token_s: float = 0.0) -> None:
         self.limits = limits
         self._step_s = step_s
         self._token_s = token_s
+        self._free_at = 0.0
+        self._launched: deque[tuple[float, list[list[Token]]]] = deque()
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
-        """Waits; a token for each row with `sampling`."""
-        time.sleep(self._step_s + self._token_s * sum(len(row.token_ids) for row in rows))
-        return [None if row.sampling is None else Token(_TOKEN) for row in rows]
+    def launch(self, rows: Sequence[Row]) -> None:
+        """Starts a step when those launched before are done."""
+        rounds = max(row.draws for row in rows) or 1
+        self._free_at = max(self._free_at, time.monotonic())
+        self._free_at += self._step_s * rounds + self._token_s * sum(row.end - row.start for row in rows)
+        self._launched.append((self._free_at, [[Token(_TOKEN)] * row.draws for row in rows]))
+
+    def land(self) -> list[list[Token]]:
+        """Waits for the oldest step."""
+        done_at, tokens = self._launched.popleft()
+        time.sleep(max(0.0, done_at - time.monotonic()))
+        return tokens
 
     async def check(self) -> None:
         """There is no host that could be gone."""
@@ -66,7 +76,7 @@ class SimulatedGroup(ReplicaGroup):
         """No weights, no JAX: ready at once."""
         limits = model.limits
         return SimulatedRunner(
-            RunnerLimits(
+            Limits(
                 page_size=limits.page_size,
                 num_pages=(limits.kv_tokens or limits.max_context * limits.max_rows) // limits.page_size,
                 max_rows=limits.max_rows,

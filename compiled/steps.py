@@ -9,13 +9,12 @@ import jax.numpy as jnp
 from jax.sharding import Mesh
 
 from compiled.shipped import Configuration
-from sharding.attention import attention_for, over_mesh
+from sharding.attention import attention_for
 from sharding.batch import Bucket
 from sharding.buckets import bucket_sizes
-from sharding.cache import abstract_cache
-from sharding.gemma import abstract_parameters
 from sharding.sizes import kv_bytes_per_token
-from sharding.steps import _compile_bucket
+from sharding.step import Limits
+from sharding.step_compiler import StepCompiler
 
 
 @dataclass(frozen=True)
@@ -84,16 +83,20 @@ def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: i
     model, limits = configuration.model, configuration.model.limits
     shape = replace(configuration.shape, num_layers=layers or configuration.shape.num_layers)
     dtype = jnp.dtype(model.dtype)
-    attention = attention_for(model.topology.platform)
-    parameters = abstract_parameters(shape, mesh, dtype)
-    cache = abstract_cache(attention, shape, mesh, dtype, configuration.num_pages, limits.page_size)
-    bucket = Bucket(step.tokens, step.rows, pages=-(-limits.max_context // limits.page_size))
+    sizes = Limits(
+        page_size=limits.page_size,
+        num_pages=configuration.num_pages,
+        max_rows=limits.max_rows,
+        max_step_tokens=limits.max_step_tokens,
+        max_context=limits.max_context,
+    )
+    compiler = StepCompiler.of(shape, mesh, dtype, sizes, attention_for(model.topology.platform))
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):  # else Pallas looks for GPUs on this machine
-        executables = _compile_bucket(shape, mesh, over_mesh(attention, shape, mesh), parameters, cache, bucket)
+        executable = compiler.step(Bucket(step.tokens, step.rows, pages=sizes.pages_per_sequence))
     return CompiledStep(
-        executable=executables[bucket],
-        weight_bytes=sum(map(_bytes_on_chip, parameters.values())),
-        layer_cache_bytes=_bytes_on_chip(cache[0]),
+        executable=executable,
+        weight_bytes=sum(map(_bytes_on_chip, jax.tree.leaves(compiler.parameters))),
+        layer_cache_bytes=_bytes_on_chip(compiler.cache[0]),
         num_layers=shape.num_layers,
         kv_bytes=kv_bytes_per_token(shape, mesh.size, dtype.itemsize),
     )

@@ -1,92 +1,89 @@
-"""Step plans as arrays: rows are packed into one small buffer, padded to a bucket, and unpacked on the device.
+"""Steps as arrays: rows are packed into small buffers, padded to a bucket, and unpacked on the device.
 
-One buffer is one transfer to the device per step, whatever the number of arrays.
+One buffer is one transfer to the device, whatever the number of arrays in it.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import accumulate, chain
-from typing import NamedTuple, Protocol
+from itertools import accumulate
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 from jax import lax
 
 from sharding.attention import Ragged
 from sharding.buckets import BucketSizes
 from sharding.sampling import Draw
+from sharding.slots import Slots
+from sharding.step import MAX_STOP_IDS, Row
+
+type Packed = npt.NDArray[np.int32]
+"""The fields of a `Layout`, one behind the other."""
 
 
-class SamplingParams(Protocol):
-    """How a row's next token is drawn; `serving.engine.request.SamplingParams` is one.
+@dataclass(frozen=True)
+class Layout:
+    """The arrays of a packed buffer, each of 32-bit elements: name, dtype, shape."""
 
-    Attributes:
-      temperature: 0 is greedy.
-      top_k: 0 keeps all.
-      top_p: 1 keeps all.
-      seed: unsigned 32 bits.
-      logprobs: how many alternatives to report; 0: the token's own log probability only; None: nothing.
-    """
+    fields: tuple[tuple[str, type[np.generic], tuple[int, ...]], ...]
 
-    @property
-    def temperature(self) -> float: ...
-    @property
-    def top_k(self) -> int: ...
-    @property
-    def top_p(self) -> float: ...
-    @property
-    def seed(self) -> int: ...
-    @property
-    def logprobs(self) -> int | None: ...
-
-
-class Row(Protocol):
-    """One sequence's share of a step; `serving.engine.runner.StepRow` is one.
-
-    Attributes:
-      token_ids: the tokens to compute; at least one.
-      start: the position of the first of them.
-      pages: the pages of the sequence, in order, up to the last of `token_ids`.
-      sampling: None when no token is to be drawn.
-    """
+    @cached_property
+    def _dtype(self) -> np.dtype[np.void]:
+        return np.dtype(list(self.fields))
 
     @property
-    def token_ids(self) -> Sequence[int]: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def pages(self) -> Sequence[int]: ...
-    @property
-    def sampling(self) -> SamplingParams | None: ...
+    def size(self) -> int:
+        """Length of the buffer, in int32."""
+        return self._dtype.itemsize // 4
+
+    def new(self) -> tuple[Packed, np.void]:
+        """A buffer of zeros, and its fields."""
+        buffer = np.zeros(self.size, np.int32)
+        return buffer, buffer.view(self._dtype)[0]
+
+    def unpack(self, buffer: jax.Array) -> dict[str, jax.Array]:
+        """The fields on the device."""
+        fields, start = {}, 0
+        for name, dtype, shape in self.fields:
+            end = start + math.prod(shape)
+            fields[name] = lax.bitcast_convert_type(buffer[start:end], dtype).reshape(shape)
+            start = end
+        return fields
 
 
-class _NotDrawn(NamedTuple):
-    """Fills the place of a row's `SamplingParams` where no token is drawn."""
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 0.0
-    seed: int = 0
-    logprobs: int | None = None
-
-
-_NOT_DRAWN = _NotDrawn()
-
-
-class Step(NamedTuple):
-    """A step on the device.
+class Tokens(NamedTuple):
+    """What a step computes, on the device.
 
     Attributes:
       token_ids: int32 [T].
+      drawn: bool [T]; tokens that their slots drew last, and that the host may not know.
       ragged: which row each token belongs to, and where its keys and values are.
-      draw: how to draw the next token of each row.
     """
 
     token_ids: jax.Array
+    drawn: jax.Array
     ragged: Ragged
+
+
+class Draws(NamedTuple):
+    """What the rows of a step draw, on the device.
+
+    Attributes:
+      slots: int32 [B]; one past the last slot for rows that draw nothing.
+      counts: int32 [B]; how many tokens each row may draw.
+      draw: how to draw the first of them.
+      stop_ids: int32 [B, `MAX_STOP_IDS`].
+    """
+
+    slots: jax.Array
+    counts: jax.Array
     draw: Draw
+    stop_ids: jax.Array
 
 
 @dataclass(frozen=True)
@@ -104,61 +101,84 @@ class Bucket:
     pages: int
 
     @property
-    def _fields(self) -> list[tuple[str, type[np.generic], tuple[int, ...]]]:
-        per_row = (self.rows,)
-        return [
-            ("token_ids", np.int32, (self.tokens,)),
-            ("page_table", np.int32, (self.rows, self.pages)),
-            ("kv_lens", np.int32, per_row),
-            ("cu_q_lens", np.int32, (self.rows + 1,)),
-            ("temperature", np.float32, per_row),
-            ("top_k", np.int32, per_row),
-            ("top_p", np.float32, per_row),
-            ("seed", np.uint32, per_row),
-            ("wants_logprobs", np.int32, per_row),
-        ]
+    def decodes(self) -> bool:
+        """Whether each row has one token."""
+        return self.tokens == self.rows
 
     @cached_property
-    def _layout(self) -> np.dtype[np.void]:
-        return np.dtype(self._fields)
+    def tokens_layout(self) -> Layout:
+        """Of `pack_tokens`."""
+        return Layout(
+            (
+                ("token_ids", np.int32, (self.tokens,)),
+                ("page_table", np.int32, (self.rows, self.pages)),
+                ("kv_lens", np.int32, (self.rows,)),
+                ("cu_q_lens", np.int32, (self.rows + 1,)),
+            )
+        )
 
-    @property
-    def packed_size(self) -> int:
-        """Length of the packed buffer, in int32."""
-        return self._layout.itemsize // 4
+    @cached_property
+    def draws_layout(self) -> Layout:
+        """Of `pack_draws`."""
+        per_row = (self.rows,)
+        return Layout(
+            (
+                ("slots", np.int32, per_row),
+                ("counts", np.int32, per_row),
+                ("positions", np.int32, per_row),
+                ("temperature", np.float32, per_row),
+                ("top_k", np.int32, per_row),
+                ("top_p", np.float32, per_row),
+                ("seed", np.uint32, per_row),
+                ("wants_logprobs", np.int32, per_row),
+                ("stop_ids", np.int32, (self.rows, MAX_STOP_IDS)),
+            )
+        )
 
-    def pack(self, rows: Sequence[Row]) -> np.ndarray:
-        """Returns the rows as one int32 buffer; unused rows and tokens are zero."""
-        buffer = np.zeros(self.packed_size, np.int32)
-        step = buffer.view(self._layout)[0]
-        used = slice(len(rows))
+    def pack_tokens(self, rows: Sequence[Row], slots: Slots) -> Packed:
+        """Returns what the rows compute; unused rows and tokens are zero.
+
+        A token that its slot drew last, -1 - slot stands for.
+        """
+        buffer, step = self.tokens_layout.new()
         # A field at a time: every assignment to an array costs far more than a number in it.
-        ends = list(accumulate(len(row.token_ids) for row in rows))
-        step["token_ids"][: ends[-1]] = list(chain.from_iterable(row.token_ids for row in rows))
-        step["cu_q_lens"][1:] = ends[-1]
-        step["cu_q_lens"][1:][used] = ends
-        step["kv_lens"][used] = [row.start + len(row.token_ids) for row in rows]
-        page_table = step["page_table"]
-        for index, row in enumerate(rows):
-            page_table[index, : len(row.pages)] = row.pages
-        sampling = [row.sampling or _NOT_DRAWN for row in rows]
-        step["temperature"][used] = [each.temperature for each in sampling]
-        step["top_k"][used] = [each.top_k for each in sampling]
-        step["top_p"][used] = [each.top_p for each in sampling]
-        step["seed"][used] = [each.seed for each in sampling]
-        step["wants_logprobs"][used] = [each.logprobs is not None for each in sampling]
+        ends = list(accumulate(row.num_tokens for row in rows))
+        token_ids: list[int] = []
+        for row in rows:
+            token_ids += row.token_ids or (-1 - row.slot,)
+        step["token_ids"][: len(token_ids)] = token_ids
+        step["cu_q_lens"][1 : len(ends) + 1] = ends
+        step["cu_q_lens"][len(ends) + 1 :] = ends[-1]
+        step["kv_lens"][: len(rows)] = [row.start + row.num_tokens for row in rows]
+        step["page_table"][: len(rows)] = slots.pages[[row.slot for row in rows]]
         return buffer
 
-    def unpack(self, buffer: jax.Array) -> Step:
-        """The inverse of `pack`, on the device."""
-        fields, start = {}, 0
-        for name, dtype, shape in self._fields:
-            end = start + math.prod(shape)
-            fields[name] = lax.bitcast_convert_type(buffer[start:end], dtype).reshape(shape)
-            start = end
-        token_ids, kv_lens = fields.pop("token_ids"), fields.pop("kv_lens")
-        ragged = Ragged(fields.pop("page_table"), kv_lens, fields.pop("cu_q_lens"))
-        return Step(token_ids, ragged, Draw(positions=kv_lens, **fields))
+    def pack_draws(self, rows: Sequence[Row], slots: Slots) -> Packed:
+        """Returns what the rows draw and how."""
+        buffer, step = self.draws_layout.new()
+        used = slice(len(rows))
+        step["slots"] = len(slots.pages)
+        step["slots"][used] = [row.slot if row.draws else len(slots.pages) for row in rows]
+        step["counts"][used] = [row.draws for row in rows]
+        step["positions"][used] = [row.start + row.num_tokens for row in rows]
+        drawing = slots.drawing[[row.slot for row in rows]]
+        for name in Slots.DRAWING.names or ():
+            step[name][used] = drawing[name]
+        return buffer
+
+    def unpack_tokens(self, packed: jax.Array, newest: jax.Array) -> Tokens:
+        """The inverse of `pack_tokens`, with the tokens that the slots drew last: int32 [slots]."""
+        fields = self.tokens_layout.unpack(packed)
+        token_ids = fields.pop("token_ids")
+        drawn = token_ids < 0
+        token_ids = jnp.where(drawn, newest.at[-1 - token_ids].get(mode="clip"), token_ids)
+        return Tokens(token_ids, drawn, Ragged(**fields))
+
+    def unpack_draws(self, packed: jax.Array) -> Draws:
+        """The inverse of `pack_draws`."""
+        fields = self.draws_layout.unpack(packed)
+        slots, counts, stop_ids = (fields.pop(name) for name in ("slots", "counts", "stop_ids"))
+        return Draws(slots, counts, Draw(**fields), stop_ids)
 
 
 def make_buckets(sizes: BucketSizes, max_rows: int, max_pages: int) -> list[Bucket]:

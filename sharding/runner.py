@@ -1,44 +1,47 @@
-"""ModelRunner: executes step plans with the compiled steps of a model and its weights."""
+"""ModelRunner: executes steps with the compiled programs of a model and its weights."""
 
 import threading
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
-from sharding.batch import Row, SamplingParams
+from sharding.answer import Answer
 from sharding.cache import new_cache
-from sharding.sampling import Draw, Drawn
-from sharding.steps import CompiledSteps, Limits
+from sharding.slots import Slots
+from sharding.step import Limits, Row, Token
+from sharding.steps import CompiledSteps
 from sharding.weights import Weight
 
 
 @dataclass(frozen=True, slots=True)
-class SampledToken:
-    """A token drawn, like `serving.engine.request.Token`.
+class _Launched:
+    """A step on its way.
 
     Attributes:
-      id: the token id.
-      logprob: its log probability, if asked for.
-      top: the most likely tokens, most likely first: (token id, log probability).
+      answer: what it draws; None for a step that draws nothing.
+      done: is ready when the step is.
+      logprobs: `SamplingParams.logprobs` of each row.
     """
 
-    id: int
-    logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
+    answer: Answer | None
+    done: jax.Array
+    logprobs: list[int | None]
 
 
-class ModelRunner[L: Limits]:
-    """A model and its KV cache, ready to step.
+class ModelRunner:
+    """A model, its KV cache and its slots, ready to step. One thread launches, and one lands.
 
     Attributes:
       steps: what it executes.
-      recompilations: compilations during `step`; anything but 0 is a bug.
+      recompilations: compilations in `launch`; anything but 0 is a bug.
     """
 
-    def __init__(self, parameters: Mapping[str, Weight], steps: CompiledSteps[L]) -> None:
+    def __init__(self, parameters: Mapping[str, Weight], steps: CompiledSteps) -> None:
         """Allocates the KV cache.
 
         Args:
@@ -49,55 +52,64 @@ class ModelRunner[L: Limits]:
         self.recompilations = 0
         self._parameters = dict(parameters)
         self._cache = new_cache(steps.cache)
+        self._newest = jnp.zeros(steps.newest.shape, steps.newest.dtype, device=steps.newest.sharding)
+        self._slots = Slots(steps.limits)
+        self._launched: deque[_Launched] = deque()
         _watch_compilations()
 
     @property
-    def limits(self) -> L:
+    def limits(self) -> Limits:
         """The sizes that it was compiled for."""
         return self.steps.limits
 
-    def step(self, rows: Sequence[Row]) -> list[SampledToken | None]:
-        """Runs one step: a token for each row with `sampling`, None for the others, in the order of `rows`.
+    def launch(self, rows: Sequence[Row]) -> None:
+        """Starts a step behind those launched before; returns without waiting for them.
 
         Raises:
           ValueError: there are more rows or tokens than `limits` allows.
-          FloatingPointError: the model's output is not a number.
         """
         compilations = _compilations()
-        logits, draw = self._run(rows)
-        if all(row.sampling is None for row in rows):
-            tokens: list[SampledToken | None] = [None] * len(rows)
+        bucket = self.steps.bucket_for(rows, decodes=all(row.num_tokens == 1 for row in rows))
+        self._slots.update(rows)
+        answer = None
+        if bucket.decodes:
+            tokens, draws = bucket.pack_tokens(rows, self._slots), bucket.pack_draws(rows, self._slots)
+            step = self.steps.by_bucket[bucket]
+            answer, self._newest, self._cache = step(self._parameters, self._cache, self._newest, tokens, draws)
+            done = answer.token_ids
         else:
-            tokens = self._tokens(rows, self.steps.samplers[len(logits)](logits, draw))
+            done = self._forward(rows)
+            if any(row.draws for row in rows):
+                draws = bucket.pack_draws(rows, self._slots)
+                answer, self._newest = self.steps.sampler(done, self._newest, draws)
+        if answer is not None:
+            answer.token_ids.copy_to_host_async()
+        self._launched.append(_Launched(answer, done, [self._slots.logprobs(row.slot) for row in rows]))
         self.recompilations += _compilations() - compilations
-        return tokens
+
+    def land(self) -> list[list[Token]]:
+        """Waits for the oldest step that has not landed: the tokens that each of its rows drew, in their order.
+
+        Raises:
+          FloatingPointError: the model's output is not a number.
+        """
+        launched = self._launched.popleft()
+        if launched.answer is None:
+            launched.done.block_until_ready()
+            return [[] for _ in launched.logprobs]
+        return launched.answer.tokens(launched.logprobs, self.steps.vocab_size)
 
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
-        """Runs one step and returns the logits after each row's last token: float32 [len(rows), V]."""
-        return np.asarray(self._run(rows)[0])[: len(rows)]
+        """Runs one mixed step and returns the logits after each row's last token: float32 [len(rows), V]."""
+        self._slots.update(rows)
+        return np.asarray(self._forward(rows))[: len(rows)]
 
-    def _run(self, rows: Sequence[Row]) -> tuple[jax.Array, Draw]:
-        bucket = self.steps.bucket_for(rows)
-        logits, draw, self._cache = self.steps.forward[bucket](self._parameters, self._cache, bucket.pack(rows))
-        return logits, draw
-
-    def _tokens(self, rows: Sequence[Row], drawn: Drawn) -> list[SampledToken | None]:
-        wanted = [row.sampling for row in rows]
-        token_ids = np.asarray(drawn.token_ids).tolist()
-        if max(token_ids[: len(rows)]) >= self.steps.vocab_size:
-            raise FloatingPointError("The model's logits are not numbers: check the checkpoint and its dtype.")
-        if all(sampling is None or sampling.logprobs is None for sampling in wanted):
-            return [None if s is None else SampledToken(t) for s, t in zip(wanted, token_ids, strict=False)]
-        host = jax.device_get(drawn)
-        return [None if s is None else _with_logprobs(s, i, host) for i, s in enumerate(wanted)]
-
-
-def _with_logprobs(sampling: SamplingParams, row: int, drawn: Drawn) -> SampledToken:
-    token_id = int(drawn.token_ids[row])
-    if sampling.logprobs is None:
-        return SampledToken(token_id)
-    top = zip(drawn.top_ids[row].tolist(), drawn.top_logprobs[row].tolist(), strict=True)
-    return SampledToken(token_id, float(drawn.logprobs[row]), tuple(top)[: sampling.logprobs])
+    def _forward(self, rows: Sequence[Row]) -> jax.Array:
+        bucket = self.steps.bucket_for(rows, decodes=False)
+        tokens = bucket.pack_tokens(rows, self._slots)
+        logits: jax.Array
+        logits, self._cache = self.steps.by_bucket[bucket](self._parameters, self._cache, self._newest, tokens)
+        return logits
 
 
 _compiled = threading.local()

@@ -1,24 +1,45 @@
-"""Engine: requests in, chunks of tokens out, one step of the model at a time."""
+"""Engine: requests in, chunks of tokens out, one step of the model at a time.
+
+The model never waits for the engine: while a step runs, the next one is planned and launched behind it, before anybody
+knows what the first one draws. When all rows decode and nobody else waits, a step is a loop of several on the device.
+"""
 
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import count
+from itertools import count, takewhile
 
 from serving.engine.errors import DeadlineUnreachable, EngineUnavailable, QueueFull
 from serving.engine.intake import Intake
 from serving.engine.pace import Pace
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority, Token
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
 from serving.engine.runner import Runner
 from serving.engine.scheduler import Scheduler, StepPlan
 from serving.engine.sequence import OnChunk, Sequence, SequenceState
 from serving.engine.timeline import Timeline, TracedStep
+from sharding.step import MAX_DRAWS, Row, Token
 
 __all__ = ["DeadlineUnreachable", "Engine", "EngineStats", "EngineUnavailable", "QueueFull"]
 
 _log = logging.getLogger(__name__)
+
+LOOP_S = 0.02
+"""Most seconds of a loop: what comes meanwhile waits for its end, and the Gateway sends no oftener anyway."""
+LEAD_S = 0.003
+"""The next step is launched so long before the running one is expected to end: time enough to plan it and to send it to
+the device, and what comes until then is part of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Launched:
+    """A step that has not landed, and when it was launched."""
+
+    plan: StepPlan
+    at: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +90,8 @@ class Engine:
         runner: Runner,
         *,
         max_queue: int,
+        loop_s: float = LOOP_S,
+        lead_s: float = LEAD_S,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], float] = time.time,
         on_traced: Callable[[Timeline], None] = lambda timeline: None,
@@ -78,12 +101,16 @@ class Engine:
         Args:
           runner: executes the steps.
           max_queue: requests taken beyond those that fit into one step.
+          loop_s: see `LOOP_S`; 0: no loops.
+          lead_s: see `LEAD_S`; infinite: the next step is launched as soon as there is one that runs.
           clock: seconds, for deadlines and durations.
           wall_clock: Unix time, the clock of `GenerationRequest.sent_at`.
           on_traced: called with what was done for each request that has a `trace`, when it ends; returns at once.
         """
         limits = runner.limits
         self._runner = runner
+        self._loop_s = loop_s
+        self._lead_s = lead_s
         self._clock = clock
         self._wall_clock = wall_clock
         self._on_traced = on_traced
@@ -93,6 +120,8 @@ class Engine:
         # Held to change a sequence or send a chunk; not while the runner works, so that `fail` never waits for that.
         self._boundary = threading.Lock()
         self._scheduler = Scheduler(limits)
+        self._launched: deque[_Launched] = deque()
+        self._landed_at = 0.0
         self._in_runner_since: float | None = None
         self._steps = 0
         self._generated_tokens = 0
@@ -184,7 +213,7 @@ class Engine:
         return self._intake.wait()
 
     def step(self) -> bool:
-        """Runs one step; returns whether there was anything to do.
+        """Lands one step, with another one launched behind it; returns whether there was anything to do.
 
         An exception inside a step, from the runner or not, leaves the KV cache in doubt: every request in flight ends
         with ERROR and the engine is out of service.
@@ -192,22 +221,19 @@ class Engine:
         if not self.in_flight:
             return False
         try:
-            with self._boundary:
-                self._apply_intake()
-                self._drop_expired()
-                plan = self._scheduler.schedule()
-            if plan.rows:
-                tokens = self._run(plan)
-                with self._boundary:
-                    if self.failure is None:
-                        self._postprocess(plan, tokens)
+            while len(self._launched) < 2 and self._launch():
+                pass
+            if self._launched:
+                self._land()
+            while self._launched and not self.in_flight:  # nobody waits for it
+                self._land()
         except Exception as error:
             _log.exception("a step failed; the engine is out of service")
             self.fail(error)
         return True
 
     def step_running_s(self) -> float:
-        """Seconds that the step in progress has been in the runner; 0 when none is."""
+        """Seconds that the engine has waited for the runner; 0 when it does not."""
         since = self._in_runner_since
         return 0.0 if since is None else self._clock() - since
 
@@ -254,37 +280,83 @@ class Engine:
             if sequence.deadline is not None and sequence.deadline <= now:
                 self._finish(sequence, FinishReason.DEADLINE)
 
-    def _run(self, plan: StepPlan) -> list[Token | None]:
-        started = self._in_runner_since = self._clock()
+    def _launch(self) -> bool:
+        """Launches a step behind the one that runs, if one runs; returns whether there was anything to launch."""
+        if self._launched:
+            self._intake.wait_for_arrival(self._expected_end() - self._lead_s - self._clock())
+        with self._boundary:
+            if self.failure is not None:
+                return False
+            self._apply_intake()
+            self._drop_expired()
+            plan = self._scheduler.schedule(self._max_draws())
+        if plan.rows:
+            with self._in_runner():
+                self._runner.launch(plan.rows)
+            self._launched.append(_Launched(plan, self._clock()))
+        return bool(plan.rows)
+
+    def _land(self) -> None:
+        """Waits for the oldest step, and sends what it drew."""
+        with self._in_runner():
+            drawn = self._runner.land()
+        launched = self._launched.popleft()
+        started, self._landed_at = self._started(launched), self._clock()
+        plan = launched.plan
+        if not _answers(plan, drawn):
+            raise RuntimeError("the runner did not answer with the tokens that the rows asked for")
+        rounds = max(1, *map(len, drawn))
+        self._pace.add(self._landed_at - started, rounds, sum(plan.tokens))
+        with self._boundary:
+            if self.failure is not None:
+                return
+            self._steps += rounds
+            for sequence, row, tokens in zip(plan.sequences, plan.rows, drawn, strict=True):
+                sequence.in_flight -= 1
+                sequence.drawing -= row.draws
+                if sequence.state is not SequenceState.FINISHED:
+                    if sequence.timeline is not None:
+                        step = TracedStep(started, self._landed_at, row.end - row.start, sampled=bool(tokens))
+                        sequence.timeline.steps.append(step)
+                    self._advance(sequence, row, tokens)
+
+    def _advance(self, sequence: Sequence, row: Row, tokens: list[Token]) -> None:
+        """Takes over what a sequence's row drew."""
+        stop_ids = sequence.request.stop_ids
+        kept = tuple(takewhile(lambda token: token.id not in stop_ids, tokens))
+        self._scheduler.land(sequence, row, [token.id for token in kept])
+        self._generated_tokens += len(kept)
+        if len(kept) < len(tokens):
+            self._finish(sequence, FinishReason.STOP, kept)
+        elif len(sequence.token_ids) >= sequence.max_length:
+            self._finish(sequence, FinishReason.LENGTH, kept)
+        elif kept:
+            self._send(sequence, kept)
+
+    def _started(self, launched: _Launched) -> float:
+        """When the device began with a step: it does one at a time."""
+        return max(launched.at, self._landed_at)
+
+    def _expected_end(self) -> float:
+        """When the step that runs ends, at the earliest."""
+        launched = self._launched[0]
+        rounds = max(max(row.draws for row in launched.plan.rows), 1)
+        return self._started(launched) + rounds * (self._pace.expected_s(sum(launched.plan.tokens)) or 0.0)
+
+    def _max_draws(self) -> int:
+        """How many tokens a row may draw in a loop."""
+        round_s = self._pace.expected_s(len(self._scheduler.running))
+        if round_s is None:
+            return 1
+        return MAX_DRAWS if round_s * MAX_DRAWS <= self._loop_s else max(1, int(self._loop_s / round_s))
+
+    @contextmanager
+    def _in_runner(self) -> Iterator[None]:
+        self._in_runner_since = self._clock()
         try:
-            tokens = self._runner.step(plan.rows)
+            yield
         finally:
             self._in_runner_since = None
-        ended = self._clock()
-        self._pace.add(ended - started)
-        if [token is None for token in tokens] != [row.sampling is None for row in plan.rows]:
-            raise RuntimeError("the runner did not answer with a token for exactly the rows that have `sampling`")
-        for sequence, row, token in zip(plan.sequences, plan.rows, tokens, strict=True):
-            if sequence.timeline is not None:
-                step = TracedStep(started, ended, len(row.token_ids), sampled=token is not None)
-                sequence.timeline.steps.append(step)
-        return tokens
-
-    def _postprocess(self, plan: StepPlan, tokens: list[Token | None]) -> None:
-        self._steps += 1
-        self._scheduler.complete(plan)
-        for sequence, token in zip(plan.sequences, tokens, strict=True):
-            if token is None:
-                continue
-            if token.id in sequence.request.stop_ids:
-                self._finish(sequence, FinishReason.STOP)
-                continue
-            sequence.token_ids.append(token.id)
-            self._generated_tokens += 1
-            if len(sequence.token_ids) >= sequence.max_length:
-                self._finish(sequence, FinishReason.LENGTH, (token,))
-            else:
-                self._send(sequence, (token,))
 
     def _finish(self, sequence: Sequence, reason: FinishReason, tokens: tuple[Token, ...] = ()) -> None:
         self._scheduler.remove(sequence)
@@ -321,3 +393,13 @@ class Engine:
             _log.exception("the receiver of request %s failed; the request is aborted", sequence.request.request_id)
             if reason is None:
                 self.abort(sequence.request.request_id)
+
+
+def _answers(plan: StepPlan, drawn: list[list[Token]]) -> bool:
+    """Whether the runner drew what the rows ask for; a row that drew a stop id may have fewer."""
+    return len(drawn) == len(plan.rows) and all(
+        len(tokens) == row.draws
+        or (0 < len(tokens) < row.draws and tokens[-1].id in sequence.request.stop_ids)
+        or sequence.state is SequenceState.FINISHED
+        for sequence, row, tokens in zip(plan.sequences, plan.rows, drawn, strict=True)
+    )

@@ -87,6 +87,7 @@ class Intake:
                 self.failure = error
             self._submitted.clear()
             self._ending.clear()
+            self._changed.notify_all()
             return list(self._live.values())
 
     def wait(self) -> bool:
@@ -94,6 +95,11 @@ class Intake:
         with self._changed:
             self._changed.wait_for(lambda: self._live or self._closed)
             return bool(self._live)
+
+    def wait_for_arrival(self, timeout_s: float) -> None:
+        """Blocks until a request comes that was not taken yet, at most so long."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._submitted or self.failure is not None, max(0.0, timeout_s))
 
     def take(self) -> tuple[list[Sequence], dict[Sequence, FinishReason]]:
         """What came since the last call: new sequences, and sequences to end, which may be among the new ones."""

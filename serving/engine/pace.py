@@ -1,4 +1,4 @@
-"""Pace: how long a step takes at present."""
+"""Pace: how long a step takes at present; a loop of several on the device counts as several."""
 
 from collections import deque
 
@@ -7,6 +7,9 @@ _WINDOW = 64
 
 _FIRST_STEPS = 4
 """Steps before there is a mean: the very first may be slow, and one refused on their account is refused wrongly."""
+
+_REMEMBERED = 4
+"""Steps of a size of which the shortest is expected again."""
 
 _KEPT = 10_000
 """Steps that are kept for whoever takes them; more than a minute's."""
@@ -19,12 +22,26 @@ class Pace:
         self._steps = 0
         self._mean_s = 0.0
         self._taken: deque[float] = deque(maxlen=_KEPT)
+        self._of_size: dict[int, deque[float]] = {}
 
-    def add(self, seconds: float) -> None:
-        """Counts one step: the plain mean at first, an exponential one from `_WINDOW` steps on."""
-        self._steps += 1
-        self._mean_s += (seconds - self._mean_s) / min(self._steps, _WINDOW)
-        self._taken.append(seconds)
+    def add(self, seconds: float, rounds: int, tokens: int) -> None:
+        """Counts steps: the plain mean at first, an exponential one from `_WINDOW` steps on.
+
+        Args:
+          seconds: of all of them.
+          rounds: how many there were, alike, in one loop.
+          tokens: computed in each.
+        """
+        each = seconds / rounds
+        self._of_size.setdefault(tokens.bit_length(), deque(maxlen=_REMEMBERED)).append(each)
+        for _ in range(rounds):
+            self._steps += 1
+            self._mean_s += (each - self._mean_s) / min(self._steps, _WINDOW)
+            self._taken.append(each)
+
+    def expected_s(self, tokens: int) -> float | None:
+        """Seconds that a step of about so many tokens takes at the least; None while there was none."""
+        return min(self._of_size.get(tokens.bit_length(), ()), default=None)
 
     def take(self) -> list[float]:
         """The seconds of each step since the last call, of 10 000 at most; for one caller."""

@@ -5,28 +5,7 @@ from enum import IntEnum, StrEnum
 import msgspec
 from msgspec.structs import replace
 
-MAX_LOGPROBS = 20
-"""Most alternatives a request may ask for at each position; the width the runner computes."""
-
-
-class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """How the next token is drawn.
-
-    Attributes:
-      temperature: 0 is greedy (exact argmax); otherwise logits are divided by it.
-      top_k: keep the k most likely tokens (ties at the boundary are kept); 0 keeps all.
-      top_p: keep the smallest set whose probability reaches this (ties are kept); 1 keeps all.
-      seed: the draw at one position depends on this and the position alone, not on the batch. Unsigned 32 bits.
-      logprobs: alternatives reported for each token, at most `MAX_LOGPROBS`; 0 reports the token's own
-        log probability only; None reports none. Log probabilities are of the model's own distribution,
-        before temperature, top-k and top-p.
-    """
-
-    temperature: float = 0.0
-    top_k: int = 0
-    top_p: float = 1.0
-    seed: int = 0
-    logprobs: int | None = None
+from sharding.step import SamplingParams, Token
 
 
 class Priority(IntEnum):
@@ -78,18 +57,6 @@ class FinishReason(StrEnum):
     SUPERSEDED = "superseded"
     DEADLINE = "deadline"
     ERROR = "error"
-
-
-class Token(msgspec.Struct, frozen=True, array_like=True):
-    """A generated token; `logprob` and `top` are filled when the request asked for logprobs.
-
-    Attributes:
-      top: the most likely tokens at this position, most likely first: (token id, log probability).
-    """
-
-    id: int
-    logprob: float | None = None
-    top: tuple[tuple[int, float], ...] = ()
 
 
 class GenerationChunk(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -1,4 +1,8 @@
-"""Scheduler: which sequences have a row in the next step, how much of each is computed, and on which pages."""
+"""Scheduler: which sequences have a row in the next step, how much of each is computed, and on which pages.
+
+It plans steps before those ahead have landed: what they write is there when the next one reads it, because a runner
+executes steps in order. So pages and slots that are freed may be given away at once, too.
+"""
 
 from bisect import insort
 from collections.abc import Iterator
@@ -6,9 +10,9 @@ from dataclasses import dataclass, field
 
 from serving.engine.pages import PagePool
 from serving.engine.prefix_cache import PrefixCache
-from serving.engine.request import Priority
-from serving.engine.runner import RunnerLimits, StepRow
+from serving.engine.request import GenerationRequest, Priority
 from serving.engine.sequence import Sequence, SequenceState
+from sharding.step import MAX_STOP_IDS, Limits, Opening, Row
 
 AGEING_STEPS = 8
 """A NORMAL sequence that URGENT ones pause has a row again this many steps after its last.
@@ -21,10 +25,11 @@ the steps.
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step: `rows[i]` is the share of `sequences[i]`."""
+    """One step: `rows[i]` is the share of `sequences[i]`, which computes `tokens[i]` tokens before it draws."""
 
     sequences: list[Sequence] = field(default_factory=list)
-    rows: list[StepRow] = field(default_factory=list)
+    tokens: list[int] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
 
 
 class Scheduler:
@@ -57,7 +62,7 @@ class Scheduler:
       cached_tokens: how many of those the prefix cache held.
     """
 
-    def __init__(self, limits: RunnerLimits) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         # With at least one token a step for every row, a running prefill is never starved by decodes of its class.
         self.max_rows = min(limits.max_rows, limits.max_step_tokens)
@@ -73,6 +78,7 @@ class Scheduler:
         self.waiting: dict[Priority, list[Sequence]] = {priority: [] for priority in Priority}
         self.running: list[Sequence] = []
         self.pool = PagePool(self._limits.num_pages)
+        self._free_slots = list(range(self._limits.slots))  # `max_rows` of each class, and those whose last step runs
         self._cache = PrefixCache(self._limits.page_size)
         self._blocked: tuple[Sequence, int] | None = None  # which sequence last found too few pages, and how many
 
@@ -95,10 +101,13 @@ class Scheduler:
             self.waiting[sequence.priority].remove(sequence)
         self._release(sequence, SequenceState.FINISHED)
 
-    def schedule(self) -> StepPlan:
-        """Plans the next step.
+    def schedule(self, max_draws: int = 1) -> StepPlan:
+        """Plans the next step, and records that it will be launched.
 
-        The plan is empty only when there is no sequence.
+        It is empty when there is no sequence, or when each of them needs to know what steps in flight draw.
+
+        Args:
+          max_draws: how many tokens a row may draw if all rows decode and no other sequence could use the step.
         """
         self._step += 1
         plan = StepPlan()
@@ -107,21 +116,31 @@ class Scheduler:
         for priority in self._order():
             budget = self._go_on(plan, priority, budget)
             waiting = self.waiting[priority]
-            while may_start and waiting and budget and len(plan.rows) < self.max_rows and self._start(plan, waiting[0]):
+            while may_start and waiting and budget and self._has_room(plan) and self._start(plan, waiting[0]):
                 sequence = waiting.pop(0)
                 insort(self.running, sequence, key=_seniority)
-                budget -= self._plan_row(plan, sequence, budget)
+                budget -= self._compute(plan, sequence, budget)
             may_start = may_start and not waiting
+        draws = max_draws if self._may_loop(plan) else 1
+        for sequence, tokens in zip(plan.sequences, plan.tokens, strict=True):
+            plan.rows.append(self._launch(sequence, tokens, draws))
         return plan
 
-    def complete(self, plan: StepPlan) -> None:
-        """Records that a step was computed. Only now may other sequences use what it wrote."""
-        for sequence, row in zip(plan.sequences, plan.rows, strict=True):
-            sequence.last_step = self._step
-            first_page = sequence.computed // self._limits.page_size
-            sequence.computed += len(row.token_ids)
-            for index in range(first_page, sequence.computed // self._limits.page_size):
-                self._index_page(sequence, index)
+    def land(self, sequence: Sequence, row: Row, token_ids: list[int]) -> None:
+        """Records that a step has landed. Only now may other sequences use what it wrote.
+
+        Args:
+          sequence: one that has not ended.
+          row: its share of the step.
+          token_ids: what it drew, without what ends it.
+        """
+        sequence.token_ids += token_ids
+        if sequence.state is not SequenceState.RUNNING:
+            return  # it has lost its pages since
+        first_page = sequence.computed // self._limits.page_size
+        sequence.computed = min(row.end, len(sequence.token_ids))
+        for index in range(first_page, sequence.computed // self._limits.page_size):
+            self._index_page(sequence, index)
 
     def _order(self) -> list[Priority]:
         """The classes in the order in which they are served in this step."""
@@ -136,36 +155,76 @@ class Scheduler:
     def _go_on(self, plan: StepPlan, priority: Priority, budget: int) -> int:
         """Plans the running sequences of a class; returns what is left of the token budget."""
         running = [sequence for sequence in self.running if sequence.priority is priority]
-        set_aside = sum(sequence.uncomputed == 1 for sequence in running)
+        set_aside = sum(sequence.unlaunched == 1 for sequence in running)
         for sequence in running:
-            if len(plan.rows) == self.max_rows or budget == 0:
+            if not self._has_room(plan) or budget == 0:
                 break
             if sequence.state is not SequenceState.RUNNING:
                 continue  # one ahead of it in this step took its pages
-            if sequence.uncomputed == 1:
+            unlaunched = sequence.unlaunched
+            if unlaunched == 1:
                 set_aside -= 1
                 if self._cover(plan, sequence):
-                    budget -= self._plan_row(plan, sequence, 1)
-            elif budget > set_aside:
-                budget -= self._plan_row(plan, sequence, budget - set_aside)
+                    budget -= self._compute(plan, sequence, 1)
+            elif unlaunched and budget > set_aside:
+                budget -= self._compute(plan, sequence, budget - set_aside)
         return budget
 
-    def _plan_row(self, plan: StepPlan, sequence: Sequence, budget: int) -> int:
+    def _has_room(self, plan: StepPlan) -> bool:
+        return len(plan.sequences) < self.max_rows
+
+    def _compute(self, plan: StepPlan, sequence: Sequence, budget: int) -> int:
         """Adds as much of a sequence as the budget allows; returns the number of tokens."""
-        start = sequence.computed
-        end = min(len(sequence.token_ids), start + budget)
-        row = StepRow(
-            token_ids=sequence.token_ids[start:end],
-            start=start,
-            pages=sequence.pages[: self._pages_for(end)],
-            sampling=sequence.request.sampling if end == len(sequence.token_ids) else None,
-        )
+        tokens = min(sequence.unlaunched, budget)
         plan.sequences.append(sequence)
-        plan.rows.append(row)
-        return end - start
+        plan.tokens.append(tokens)
+        return tokens
+
+    def _may_loop(self, plan: StepPlan) -> bool:
+        """Whether all in the plan decode, and no other sequence could use a step that comes before they are done."""
+        if any(self.waiting.values()) or any(sequence.unlaunched > 1 for sequence in plan.sequences):
+            return False
+        return len(plan.sequences) == sum(sequence.unlaunched > 0 for sequence in self.running)
+
+    def _launch(self, sequence: Sequence, tokens: int, max_draws: int) -> Row:
+        """Makes a sequence's row, and records that its step will run."""
+        assert sequence.slot is not None, "a running sequence has a slot"
+        start = sequence.launched
+        draws = 0
+        if tokens == sequence.unlaunched:
+            draws = self._reserve(sequence, min(max_draws, sequence.max_length - sequence.length))
+        known = sequence.known_pages
+        row = Row(
+            slot=sequence.slot,
+            start=start,
+            token_ids=sequence.token_ids[start : start + tokens],
+            draws=draws,
+            pages=sequence.pages[known:],
+            first_page=known,
+            opening=None if sequence.opened else _opening(sequence.request),
+        )
+        sequence.opened = True
+        sequence.known_pages = len(sequence.pages)
+        sequence.launched = row.end
+        sequence.drawing += draws
+        sequence.in_flight += 1
+        sequence.last_step = self._step
+        return row
+
+    def _reserve(self, sequence: Sequence, draws: int) -> int:
+        """Returns for how many of the draws a decoding sequence has pages, and gives it free ones for more."""
+        needed = self._pages_for(sequence.length + draws - 1)
+        while len(sequence.pages) < needed and self.pool.free_pages:
+            sequence.pages.append(self._allocate())
+        return min(draws, len(sequence.pages) * self._limits.page_size - sequence.length + 1)
 
     def _start(self, plan: StepPlan, sequence: Sequence) -> bool:
-        """Gives a waiting sequence pages for all its tokens, cached ones first; False when there are too few."""
+        """Gives a waiting sequence a slot, and pages for all its tokens, cached ones first.
+
+        False when there are too few pages, or when a step that it was in before it lost its pages has not landed.
+        """
+        if sequence.in_flight:
+            return False
         victims = [other for other in self._behind(plan, sequence) if other.priority > sequence.priority]
         available = self.pool.free_pages + sum(len(victim.pages) for victim in victims)
         if self._blocked is not None and sequence is self._blocked[0] and available <= self._blocked[1]:
@@ -183,7 +242,8 @@ class Scheduler:
         self._blocked = None
         pages.extend(self._allocate() for _ in range(missing))
         sequence.pages = pages
-        sequence.computed = cached * self._limits.page_size
+        sequence.slot = self._free_slots.pop()
+        sequence.launched = sequence.computed = cached * self._limits.page_size
         sequence.state = SequenceState.RUNNING
         if sequence.cached_tokens is None:  # not when it starts again after a preemption
             sequence.cached_tokens = sequence.computed
@@ -193,7 +253,7 @@ class Scheduler:
 
     def _cover(self, plan: StepPlan, sequence: Sequence) -> bool:
         """Makes the pages of a running sequence cover its newest token; False when there is none for it."""
-        if len(sequence.pages) < self._pages_for(len(sequence.token_ids)):
+        if len(sequence.pages) < self._pages_for(sequence.length):
             if not self._make_room(1, self._behind(plan, sequence)):
                 return False
             sequence.pages.append(self._allocate())
@@ -233,13 +293,19 @@ class Scheduler:
             self.pool.share(indexed)
             self.pool.free(page, keep=False)
             sequence.pages[index] = indexed
+            sequence.known_pages = min(sequence.known_pages, index)
 
     def _release(self, sequence: Sequence, state: SequenceState) -> None:
         # From the last page, because a prefix is worth more than what follows it and useless without what precedes it.
         for page in reversed(sequence.pages):
             self.pool.free(page, keep=page in self._cache)
+        if sequence.slot is not None:
+            self._free_slots.append(sequence.slot)
+        sequence.slot = None
+        sequence.opened = False
         sequence.pages = []
-        sequence.computed = 0
+        sequence.known_pages = 0
+        sequence.launched = sequence.computed = 0
         sequence.state = state
 
     def _allocate(self) -> int:
@@ -253,3 +319,7 @@ class Scheduler:
 
 def _seniority(sequence: Sequence) -> tuple[Priority, int]:
     return (sequence.priority, sequence.arrival)
+
+
+def _opening(request: GenerationRequest) -> Opening:
+    return Opening(sampling=request.sampling, stop_ids=sorted(request.stop_ids)[:MAX_STOP_IDS])

@@ -26,22 +26,31 @@ class SequenceState(Enum):
 class Sequence:
     """One request's tokens and how much of them the KV cache holds.
 
-    Prefill, decode and recomputation after a preemption are one thing here: `computed` catches up with `token_ids`,
-    and once it has, the next token is sampled. So a preempted sequence loses its pages and nothing else: what it
-    generated is part of what it computes again, and no token is sampled twice.
+    Prefill, decode and recomputation after a preemption are one thing here: `launched` catches up with the tokens, and
+    once it has, the next one is drawn. So a preempted sequence loses its pages and nothing else: what it generated is
+    part of what it computes again, and no token is drawn twice.
+
+    Steps are launched before those ahead of them have landed. A sequence then goes on as if each of them drew all the
+    tokens that it may; if one turns out to have ended it, what was launched after that one counts for nothing.
 
     Attributes:
       max_length: ends with `FinishReason.LENGTH` at this many tokens, prompt included.
       arrival: counts the sequences of an engine.
       sent_at: Unix time at which the request was sent.
       deadline: on the engine's clock; None for no deadline.
-      token_ids: the prompt and what was generated after it.
-      computed: how many of `token_ids`, from the first, have their keys and values in `pages`.
-      pages: in order of position; while running, they cover all of `token_ids` but a token sampled since it last had
-        a row.
+      token_ids: the prompt and what was generated after it, as far as steps have landed.
+      in_flight: steps with a row of it that have not landed.
+      drawing: tokens that those may draw.
+      launched: tokens, from the first, whose keys and values are in `pages` once all launched steps have landed.
+      computed: the same of the steps that have landed.
+      slot: where the runner keeps it; None while it has no pages.
+      opened: whether the runner knows that the slot is its.
+      pages: in order of position; while running, they cover all tokens, those being drawn included, but one drawn since
+        it last had a row.
+      known_pages: how many of `pages`, from the first, the runner knows.
       cached_tokens: prompt tokens found in the prefix cache; None before the sequence first has pages.
       timeline: what was done for it and when; None unless its request is followed.
-      last_step: the scheduler's number of the step that computed something of it last, or before which it came.
+      last_step: the scheduler's number of the last step that computes something of it, or before which it came.
     """
 
     request: GenerationRequest
@@ -52,8 +61,14 @@ class Sequence:
     deadline: float | None = None
     state: SequenceState = SequenceState.WAITING
     token_ids: list[int] = field(init=False)
+    in_flight: int = 0
+    drawing: int = 0
+    launched: int = 0
     computed: int = 0
+    slot: int | None = None
+    opened: bool = False
     pages: list[int] = field(default_factory=list)
+    known_pages: int = 0
     cached_tokens: int | None = None
     last_step: int = 0
     timeline: Timeline | None = None
@@ -74,12 +89,17 @@ class Sequence:
     @property
     def prompt_left(self) -> int:
         """Prompt tokens to compute."""
-        return max(0, len(self.request.prompt_ids) - self.computed)
+        return max(0, len(self.request.prompt_ids) - self.launched)
 
     @property
-    def uncomputed(self) -> int:
-        """Tokens to compute before the next one can be sampled; 1 while decoding."""
-        return len(self.token_ids) - self.computed
+    def length(self) -> int:
+        """Tokens of the prompt and after it, those being drawn included."""
+        return len(self.token_ids) + self.drawing
+
+    @property
+    def unlaunched(self) -> int:
+        """Tokens to compute before the next draw: 1 while decoding, 0 once it has as many as it may have."""
+        return self.length - self.launched if self.length < self.max_length else 0
 
     @property
     def generated(self) -> int:

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Literal
 
 from serving.config import Role
-from serving.engine.request import FinishReason, SamplingParams
+from serving.engine.request import FinishReason
+from sharding.step import SamplingParams
 
 
 @dataclass(frozen=True, slots=True)

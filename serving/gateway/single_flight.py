@@ -6,8 +6,9 @@ from contextlib import aclosing, suppress
 
 from msgspec.structs import replace
 
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, SamplingParams
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.gateway.choice import ModelBackend
+from sharding.step import SamplingParams
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 

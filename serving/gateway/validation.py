@@ -3,10 +3,10 @@
 import math
 import re
 
-from serving.engine.request import MAX_LOGPROBS
 from serving.errors import Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.shown import shown
+from sharding.step import MAX_LOGPROBS
 
 MAX_MESSAGES = 4096
 MAX_CONTEXT_FILES = 1024

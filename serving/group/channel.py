@@ -1,27 +1,31 @@
 """The step-plan channel of a replica group: the leader sends each step's plan to every host over TCP.
 
-The leader connects to each host, proves itself with the group's token, and hears that it is taken. From then on a
-message goes each way per step: the plan, and what came of it.
+The leader connects to each host, proves itself with the group's token, and is answered that it is taken. From then on a
+message goes each way per step: the plan, and what came of it. Plans may be ahead of answers: a host launches each as it
+comes, and answers when it has landed. What does not change from step to step stays with the hosts (`sharding.slots`),
+so a plan is small whatever the length of the sequences.
 
-A step is over when the first host has answered: all hosts compute each token together, so by then every one has done
-its part. The others' answers are awaited in the next step, so no host falls behind by more than one. A frame is the
-length of a message, then the message.
+A step has landed when the first host has answered: all hosts compute each token together, so by then every one has
+done its part. The others' answers are awaited before the next one lands, so no host falls behind by more than one. A
+frame is the length of a message, then the message.
 """
 
 import hmac
 import select
 import socket
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from queue import SimpleQueue
 from struct import Struct
 from typing import Protocol
 
 import msgspec
 
-from serving.engine.request import Token
-from serving.engine.runner import StepRow
 from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
+from sharding.step import Row, Token
 
 TOKEN_BYTES = 32
 """Length of a group's token, by which a host knows its leader."""
@@ -43,7 +47,9 @@ class StepRunner(Protocol):
     @property
     def recompilations(self) -> int: ...
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]: ...
+    def launch(self, rows: Sequence[Row]) -> None: ...
+
+    def land(self) -> list[list[Token]]: ...
 
 
 class LeaderChannel:
@@ -66,6 +72,7 @@ class LeaderChannel:
         """
         self._timeout_s = timeout_s
         self._peers: dict[int, _Peer] = {}
+        self._launched = 0  # steps that have not landed
         self._poll = select.poll()
         try:
             for rank, address in enumerate(hosts):
@@ -74,17 +81,35 @@ class LeaderChannel:
             self.close()
             raise
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
-        """Runs one step on every host: a token for each row with `sampling`, None for the others.
+    def launch(self, rows: Sequence[Row]) -> None:
+        """Starts a step on every host, behind those launched before.
+
+        Raises:
+          HostFailed: a host failed in a step before.
+        """
+        with self._closed_by_failure():
+            self._hear(0)  # who failed since then gets no plan
+            plan = _frame(encode(rows))
+            for peer in self._peers.values():
+                peer.send(plan)
+            self._launched += 1
+
+    def land(self) -> list[list[Token]]:
+        """Waits for the oldest step that has not landed: the tokens that each of its rows drew.
 
         Raises:
           HostFailed: a host failed, or did not answer in time, in this step or in the one before.
         """
-        try:
-            return self._step(rows)
-        except BaseException:
-            self.close()
-            raise
+        with self._closed_by_failure():
+            deadline = time.monotonic() + self._timeout_s
+            first, *others = self._peers.values()
+            while not first.tokens or any(peer.owes > self._launched for peer in others):
+                if not self._hear(deadline - time.monotonic()):
+                    silent = ", ".join(peer.name for peer in self._peers.values() if peer.owes)
+                    raise HostFailed(f"{silent}: no answer to a step for {self._timeout_s:g} s")
+            self._launched -= 1
+            self.recompilations = sum(peer.recompilations for peer in self._peers.values())
+            return first.tokens.popleft()
 
     def close(self) -> None:
         """Breaks off; every host then stops following."""
@@ -104,21 +129,15 @@ class LeaderChannel:
             raise HostFailed(f"{name} does not take this leader: {error}") from error
         self._poll.register(connection, select.POLLIN)
 
-    def _step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    @contextmanager
+    def _closed_by_failure(self) -> Iterator[None]:
         if not self._peers:
             raise HostFailed("the channel to the hosts is closed")
-        self._hear(0)  # who failed since the last step gets no plan
-        deadline = time.monotonic() + self._timeout_s
-        plan = _frame(encode(rows))
-        first, *others = self._peers.values()
-        for peer in self._peers.values():
-            peer.send(plan)
-        while first.owes or any(peer.owes > 1 for peer in others):
-            if not self._hear(deadline - time.monotonic()):
-                silent = ", ".join(peer.name for peer in self._peers.values() if peer.owes)
-                raise HostFailed(f"{silent}: no answer to a step for {self._timeout_s:g} s")
-        self.recompilations = sum(peer.recompilations for peer in self._peers.values())
-        return first.tokens
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
 
     def _hear(self, timeout_s: float) -> bool:
         """Waits until answers have arrived, and takes them; returns whether any did in time."""
@@ -134,7 +153,7 @@ class _Peer:
     Attributes:
       owes: plans that it has not answered.
       recompilations: as of its last answer.
-      tokens: of its last answer.
+      tokens: of its answers that were not taken yet; only the first host answers with tokens.
     """
 
     def __init__(self, name: str, connection: socket.socket) -> None:
@@ -143,7 +162,7 @@ class _Peer:
         self.frames = _Frames(connection)
         self.owes = 0
         self.recompilations = 0
-        self.tokens: list[Token | None] = []
+        self.tokens: deque[list[list[Token]]] = deque()
 
     def send(self, plan: bytes) -> None:
         try:
@@ -163,7 +182,9 @@ class _Peer:
                 raise HostFailed(f"{self.name} failed in a step: {heard.error}")
             assert isinstance(heard, Answer)
             self.owes -= 1
-            self.recompilations, self.tokens = heard.recompilations, heard.tokens
+            self.recompilations = heard.recompilations
+            if heard.tokens:
+                self.tokens.append(heard.tokens)
             if not self.frames.unread:
                 return
 
@@ -186,23 +207,26 @@ class HostChannel:
         """Waits for the leader, and runs its steps until it breaks off.
 
         Args:
-          runner: what to run them on. When it raises, the leader is told, and the error goes on to the caller.
+          runner: what to run them on. When it raises, the leader receives the error, and so does the caller.
           answers_tokens: whether to send the tokens too.
         """
-        with self._accept() as leader:
+        with self._accept() as leader, ThreadPoolExecutor(1, "land") as pool:
             frames = _Frames(leader)
             _send(leader, Ready())
-            while True:
-                try:
-                    plan = frames.receive()
-                except ConnectionError:
-                    return
-                try:
-                    tokens = runner.step(decode_plan(plan))
-                except Exception as error:
-                    _send(leader, Failure(f"{type(error).__name__}: {error}"))
-                    raise
-                _send(leader, Answer(runner.recompilations, tokens if answers_tokens else []))
+            launched: SimpleQueue[bool] = SimpleQueue()
+            landing = pool.submit(_land, leader, runner, launched, answers_tokens)
+            try:
+                while True:
+                    try:
+                        plan = frames.receive()
+                    except ConnectionError:
+                        break
+                    with _failures_sent(leader):
+                        runner.launch(decode_plan(plan))
+                    launched.put(True)
+            finally:
+                launched.put(False)
+            landing.result()
 
     def _accept(self) -> socket.socket:
         """Returns the first connection that shows the token; all others are closed."""
@@ -214,6 +238,26 @@ class HostChannel:
                     connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                     return connection
                 connection.close()
+
+
+def _land(leader: socket.socket, runner: StepRunner, launched: SimpleQueue[bool], answers_tokens: bool) -> None:
+    """Lands each step that was launched, in a thread of its own: the next one is to be launched before that."""
+    while launched.get():
+        with _failures_sent(leader):
+            tokens = runner.land()
+        with suppress(ConnectionError):  # a leader that has broken off needs no answer
+            _send(leader, Answer(runner.recompilations, tokens if answers_tokens else []))
+
+
+@contextmanager
+def _failures_sent(leader: socket.socket) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        with suppress(OSError):
+            _send(leader, Failure(f"{type(error).__name__}: {error}"))
+            leader.shutdown(socket.SHUT_RD)  # so that no plan is awaited any more
+        raise
 
 
 def _shows(connection: socket.socket, token: bytes) -> bool:

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ray.util import get_node_ip_address
 
 from serving.config import ModelConfig
-from serving.engine.runner import RunnerLimits
 from serving.group.channel import Address, HostChannel
 from serving.group.progress import Progress, report
+from sharding.step import Limits
 
 if TYPE_CHECKING:
     from serving.group.local_runner import LocalRunner
@@ -23,7 +23,7 @@ class Loaded(NamedTuple):
       address: where the leader connects.
     """
 
-    limits: RunnerLimits
+    limits: Limits
     step_limit_s: float
     address: Address
 

@@ -14,11 +14,10 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from serving.config import ModelConfig
-from serving.engine.request import Token
-from serving.engine.runner import RunnerLimits, StepRow
 from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
 from serving.group.host import Host
 from serving.group.slice import reserved_slice
+from sharding.step import Limits, Row, Token
 
 _SIGN_OF_LIFE_S = 1.0
 """How long one call of `check` waits; what its caller checks next must not wait for a host that hangs."""
@@ -32,7 +31,7 @@ class HostedRunner:
 
     def __init__(
         self,
-        limits: RunnerLimits,
+        limits: Limits,
         step_limit_s: float,
         hosts: list[ActorHandle[Host]],
         channel: LeaderChannel,
@@ -80,20 +79,28 @@ class HostedRunner:
             return cls(loaded[0].limits, step_limit_s, hosts, channel, model.step_timeout_s, stack.pop_all())
 
     @property
-    def limits(self) -> RunnerLimits:
+    def limits(self) -> Limits:
         return self._limits
 
     @property
     def recompilations(self) -> int:
         return self._channel.recompilations
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
-        """Runs one step: a token for each row with `sampling`, None for the others.
+    def launch(self, rows: Sequence[Row]) -> None:
+        """Starts a step on every host behind those launched before.
+
+        Raises:
+          HostFailed: a host failed.
+        """
+        self._channel.launch(rows)
+
+    def land(self) -> list[list[Token]]:
+        """Waits for the oldest step: the tokens that each of its rows drew.
 
         Raises:
           HostFailed: a host failed, or did not answer in time.
         """
-        return self._channel.step(rows)
+        return self._channel.land()
 
     async def check(self) -> None:
         """Asks every host for a sign of life; waits for a second at most, and goes on waiting in the next call.

@@ -7,7 +7,6 @@ import jax
 from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
-from serving.engine.runner import RunnerLimits
 from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
 from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
@@ -19,7 +18,7 @@ from sharding.config import GemmaConfig
 from sharding.executables import LocalStore
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh, smallest_over_hosts
-from sharding.runner import ModelRunner
+from sharding.step import Limits
 from sharding.steps import compile_steps
 
 _MIB = 1 << 20
@@ -59,17 +58,17 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
         )
     parameters = loading.result()
     on_each_device = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves(parameters))
-    return LocalRunner(ModelRunner(parameters, steps), on_each_device / bandwidth)
+    return LocalRunner(parameters, steps, on_each_device / bandwidth)
 
 
-def runner_limits(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> RunnerLimits:
+def runner_limits(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> Limits:
     """The sizes to compile a model for, on chips with so much memory; `chip_bytes` is that of a host, for CPUs.
 
     Raises:
       ValueError: it does not fit.
     """
     limits = model.limits
-    return RunnerLimits(
+    return Limits(
         page_size=limits.page_size,
         num_pages=kv_tokens(model, config, chip_bytes) // limits.page_size,
         max_rows=limits.max_rows,

@@ -1,37 +1,22 @@
-"""LocalRunner: the engine's `Runner` on the devices of this process."""
+"""LocalRunner: the engine's `Runner` on the devices of this process, which is the only host or one of several."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-from serving.engine.request import Token
-from serving.engine.runner import RunnerLimits, StepRow
 from sharding.runner import ModelRunner
+from sharding.steps import CompiledSteps
+from sharding.weights import Weight
 
 
-class LocalRunner:
-    """Runs each step on a `ModelRunner`, and answers in the engine's own words.
-
-    Those also travel to the Gateway, which must not need JAX to read them.
+class LocalRunner(ModelRunner):
+    """A `ModelRunner` as a `GroupRunner`.
 
     Attributes:
       step_limit_s: see `GroupRunner`.
     """
 
-    def __init__(self, runner: ModelRunner[RunnerLimits], step_limit_s: float) -> None:
+    def __init__(self, parameters: Mapping[str, Weight], steps: CompiledSteps, step_limit_s: float) -> None:
+        super().__init__(parameters, steps)
         self.step_limit_s = step_limit_s
-        self._runner = runner
-
-    @property
-    def limits(self) -> RunnerLimits:
-        return self._runner.limits
-
-    @property
-    def recompilations(self) -> int:
-        return self._runner.recompilations
-
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
-        """Runs one step: a token for each row with `sampling`, None for the others."""
-        sampled = self._runner.step(rows)
-        return [None if token is None else Token(token.id, token.logprob, token.top) for token in sampled]
 
     async def check(self) -> None:
         """Nothing to ask: this process is the only host."""

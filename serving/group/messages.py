@@ -2,8 +2,7 @@
 
 import msgspec
 
-from serving.engine.request import Token
-from serving.engine.runner import StepRow
+from sharding.step import Row, Token
 
 
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
@@ -11,23 +10,23 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
 
 class Answer(msgspec.Struct, frozen=True, tag="answer"):
-    """The host has run a plan.
+    """A step has landed on the host.
 
     Attributes:
       recompilations: of the host, so far.
-      tokens: of each row, from the first host; nothing from the others.
+      tokens: those that each row drew, from the first host; nothing from the others.
     """
 
     recompilations: int
-    tokens: list[Token | None]
+    tokens: list[list[Token]]
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """What went wrong in a plan; the host's last word."""
+    """What went wrong in a step; the host's last word."""
 
     error: str
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_plan = msgspec.msgpack.Decoder(list[StepRow]).decode
+decode_plan = msgspec.msgpack.Decoder(list[Row]).decode
 decode_from_host = msgspec.msgpack.Decoder[Ready | Answer | Failure](Ready | Answer | Failure).decode

@@ -3,11 +3,10 @@
 import logging
 
 from serving.config import ModelConfig
-from serving.engine.request import SamplingParams
-from serving.engine.runner import StepRow
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
 from serving.sizing import what_fits
+from sharding.step import Opening, Row
 
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log
 
@@ -32,5 +31,6 @@ def load_runner(model: ModelConfig, on_progress: OnProgress) -> GroupRunner:
 
         runner = HostedRunner.start(model)
     _log.info(what_fits(model, runner.limits.num_pages * runner.limits.page_size))
-    runner.step([StepRow(token_ids=(0,), start=0, pages=(0,), sampling=SamplingParams())])  # warms up
+    runner.launch([Row(slot=0, start=0, token_ids=(0,), draws=1, pages=(0,), opening=Opening())])  # warms up
+    runner.land()
     return runner

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
-from serving.engine.request import SamplingParams
 from serving.gateway.request import ChatPrompt, FimPrompt, Message, Speaker
+from sharding.step import SamplingParams
 
 SOURCE = "def fib(n):\n    if \n\nprint(fib(10))\n"
 

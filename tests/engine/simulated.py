@@ -6,11 +6,13 @@ depends on everything stored for its sequence, on the seed and on the position.
 """
 
 import threading
+from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 
 from serving.engine.engine import Engine
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority, SamplingParams, Token
-from serving.engine.runner import RunnerLimits, StepRow
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
+from sharding.step import MAX_DRAWS, Limits, Opening, Row, SamplingParams, Token
 
 VOCABULARY = 11
 
@@ -41,55 +43,90 @@ def expected_tokens(request: GenerationRequest, max_context: int) -> tuple[list[
     return generated, FinishReason.LENGTH
 
 
+@dataclass
+class _Slot:
+    """What the runner keeps of a sequence."""
+
+    opening: Opening
+    pages: list[int] = field(default_factory=list)
+    newest: int | None = None
+
+
 class SimulatedRunner:
-    """Executes step plans on a simulated paged KV cache, and checks that each is one that a model can execute.
+    """Executes steps on a simulated paged KV cache, and checks that each is one that a model can execute.
 
     Attributes:
-      steps: the rows of each step so far.
+      steps: the rows of each step that ran so far.
       before_step: called at the start of each step; may raise.
     """
 
-    def __init__(self, limits: RunnerLimits) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
-        self._pages = [[0] * limits.page_size for _ in range(limits.num_pages)]
-        self.steps: list[list[StepRow]] = []
+        self._cache = [[0] * limits.page_size for _ in range(limits.num_pages)]
+        self._slots: dict[int, _Slot] = {}
+        self._launched: deque[list[Row]] = deque()
+        self.steps: list[list[Row]] = []
         self.before_step: Callable[[], None] = lambda: None
 
     @property
-    def limits(self) -> RunnerLimits:
+    def limits(self) -> Limits:
         return self._limits
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def launch(self, rows: Sequence[Row]) -> None:
+        self._launched.append(list(rows))
+        assert len(self._launched) <= 2, "one step runs, one waits behind it"
+
+    def land(self) -> list[list[Token]]:
+        """Runs the oldest step: the time until now was the device's."""
+        rows = self._launched.popleft()
         self.before_step()
+        for row in rows:
+            if row.opening is not None:
+                assert row.token_ids, "nothing was drawn in this slot yet"
+                self._slots[row.slot] = _Slot(row.opening)
+            pages = self._slots[row.slot].pages
+            assert row.first_page <= len(pages), "pages follow those known"
+            pages[row.first_page :] = row.pages or pages[row.first_page :]
         self._check(rows)
-        self.steps.append(list(rows))
-        return [self._row(row) for row in rows]
+        self.steps.append(rows)
+        return [self._draw(row) for row in rows]
 
-    def _row(self, row: StepRow) -> Token | None:
+    def _draw(self, row: Row) -> list[Token]:
+        slot = self._slots[row.slot]
         size = self._limits.page_size
-        context = [self._pages[row.pages[i // size]][i % size] for i in range(row.start)]
-        for position, token_id in enumerate(row.token_ids, row.start):
-            context.append(_stored(context, token_id))
-            self._pages[row.pages[position // size]][position % size] = context[-1]
-        if row.sampling is None:
-            return None
-        return Token(_sampled(context, row.sampling.seed))
+        context = [self._cache[slot.pages[i // size]][i % size] for i in range(row.start)]
+        if not row.token_ids:
+            assert slot.newest is not None
+        pending = list(row.token_ids or [slot.newest or 0])
+        drawn: list[Token] = []
+        while pending:
+            position = len(context)
+            context.append(_stored(context, pending.pop(0)))
+            self._cache[slot.pages[position // size]][position % size] = context[-1]
+            if not pending and len(drawn) < row.draws:
+                slot.newest = _sampled(context, slot.opening.sampling.seed)
+                drawn.append(Token(slot.newest))
+                if slot.newest not in slot.opening.stop_ids and len(drawn) < row.draws:
+                    pending.append(slot.newest)
+        return drawn
 
-    def _check(self, rows: Sequence[StepRow]) -> None:
+    def _check(self, rows: Sequence[Row]) -> None:
         limits = self._limits
         assert 0 < len(rows) <= limits.max_rows
-        assert sum(len(row.token_ids) for row in rows) <= limits.max_step_tokens
-        written: list[int] = []
+        assert len({row.slot for row in rows}) == len(rows)
+        assert all(0 <= row.slot < limits.slots for row in rows)
+        assert sum(row.num_tokens for row in rows) <= limits.max_step_tokens
+        assert all(row.draws <= 1 for row in rows) or all(row.num_tokens == 1 for row in rows)
+        pages = {row.slot: self._slots[row.slot].pages for row in rows}
         for row in rows:
-            assert row.token_ids, "a row computes at least one token"
-            end = row.start + len(row.token_ids)
-            assert end <= limits.max_context
-            assert len(row.pages) == -(-end // limits.page_size), "the pages cover the tokens exactly"
-            assert len(set(row.pages)) == len(row.pages)
-            assert all(0 <= page < limits.num_pages for page in row.pages)
-            written += row.pages[row.start // limits.page_size :]
-        for page in written:
-            assert sum(page in row.pages for row in rows) == 1, f"page {page} is written by one row and seen by another"
+            mine = pages[row.slot]
+            assert row.draws <= MAX_DRAWS
+            assert row.end <= limits.max_context
+            assert len(mine) * limits.page_size >= row.end, "the pages cover the tokens"
+            assert len(set(mine)) == len(mine)
+            assert all(0 <= page < limits.num_pages for page in mine)
+            for page in mine[row.start // limits.page_size :]:
+                assert sum(page in each for each in pages.values()) == 1, f"page {page} is written and shared"
 
 
 class FakeClock:
@@ -165,8 +202,8 @@ def limits_of(
     max_rows: int = 4,
     max_step_tokens: int = 16,
     max_context: int = 64,
-) -> RunnerLimits:
-    return RunnerLimits(
+) -> Limits:
+    return Limits(
         page_size=page_size,
         num_pages=num_pages,
         max_rows=max_rows,

@@ -1,5 +1,6 @@
 """Whatever the sizes and whatever else happens, a request gets the tokens it would get alone, and nothing leaks."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 
@@ -7,11 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
-from serving.engine.engine import DeadlineUnreachable, Engine
+from serving.engine.engine import LOOP_S, DeadlineUnreachable, Engine
 from serving.engine.request import FinishReason, GenerationRequest, Priority
-from serving.engine.runner import RunnerLimits
 from serving.engine.scheduler import AGEING_STEPS
 from serving.engine.sequence import SequenceState
+from sharding.step import Limits
 from tests.engine.simulated import (
     VOCABULARY,
     FakeClock,
@@ -36,7 +37,7 @@ SHARED_PREFIXES = st.sampled_from([(), (1, 2, 3, 4, 5, 6, 7, 8), (1, 2, 3, 4, 9,
 
 
 @st.composite
-def requests(draw: st.DrawFn, request_id: str, limits: RunnerLimits, now: float | None = None) -> GenerationRequest:
+def requests(draw: st.DrawFn, request_id: str, limits: Limits, now: float | None = None) -> GenerationRequest:
     """A request that can run, often with the same beginning as others; with `now`, of a session and in a hurry."""
     prompt = [*draw(SHARED_PREFIXES), *draw(st.lists(st.integers(0, 3), min_size=1, max_size=12))]
     return request_of(
@@ -53,7 +54,7 @@ def requests(draw: st.DrawFn, request_id: str, limits: RunnerLimits, now: float 
     )
 
 
-def max_length(limits: RunnerLimits) -> int:
+def max_length(limits: Limits) -> int:
     return min(limits.max_context, limits.num_pages * limits.page_size)
 
 
@@ -69,10 +70,11 @@ def most_steps(batch: Iterable[GenerationRequest]) -> int:
 @given(data=st.data(), limits=LIMITS, rounds=st.integers(1, 2))
 @settings(deadline=None, max_examples=150)
 def test_tokens_are_those_of_the_request_alone_for_any_sizes_and_any_batch_and_with_a_warm_cache(
-    data: st.DataObject, limits: RunnerLimits, rounds: int
+    data: st.DataObject, limits: Limits, rounds: int
 ) -> None:
     batch = [data.draw(requests(f"r{i}", limits)) for i in range(data.draw(st.integers(1, 7)))]
-    engine = Engine(SimulatedRunner(limits), max_queue=len(batch))
+    loop_s = data.draw(st.sampled_from([0.0, LOOP_S]))
+    engine = Engine(SimulatedRunner(limits), max_queue=len(batch), clock=FakeClock(), loop_s=loop_s)
     for _ in range(rounds):
         receivers = [submit(engine, request) for request in batch]
         run_until_idle(engine, max_steps=most_steps(batch))
@@ -103,13 +105,15 @@ class EngineMachine(RuleBasedStateMachine):
 
     live = Bundle("live")
 
-    @initialize(limits=LIMITS)
-    def start(self, limits: RunnerLimits) -> None:
+    @initialize(limits=LIMITS, loop_s=st.sampled_from([0.0, 1.0]))
+    def start(self, limits: Limits, loop_s: float) -> None:
         self.limits = limits
         self.clock = FakeClock()
         self.runner = SimulatedRunner(limits)
         self.runner.before_step = self.tick
-        self.engine = Engine(self.runner, clock=self.clock, wall_clock=self.clock, max_queue=1000)
+        self.engine = Engine(
+            self.runner, clock=self.clock, wall_clock=self.clock, max_queue=1000, loop_s=loop_s, lead_s=math.inf
+        )
         self.scheduler = self.engine._scheduler
         self.requests: dict[str, GenerationRequest] = {}
         self.receivers: dict[str, Receiver] = {}
@@ -158,17 +162,23 @@ class EngineMachine(RuleBasedStateMachine):
 
     def step(self) -> None:
         before, steps = self.engine.stats(), len(self.runner.steps)
-        running = [(sequence, sequence.computed) for sequence in self.scheduler.running]
+        running = [(sequence, sequence.launched) for sequence in self.scheduler.running]
+        first_goes_on = bool(running) and running[0][0].unlaunched > 0  # else it ends with the step that runs
         urgent_before = before.queued_urgent + sum(sequence.priority is Priority.URGENT for sequence, _ in running)
         assert self.engine.step() == (before.queued + before.running > 0)
         ended = (FinishReason.ABORTED, FinishReason.SUPERSEDED, FinishReason.DEADLINE)
         running = [each for each in running if self.receivers[each[0].request.request_id].finish_reason not in ended]
         if running or any(self.scheduler):
-            assert len(self.runner.steps) == steps + 1, "no step is empty while there is a sequence"
+            assert len(self.runner.steps) > steps, "no step is empty while there is a sequence"
         first_is_served = self.scheduler._last_turn < self.scheduler._step
-        if running and first_is_served and (running[0][0].priority is Priority.URGENT or not urgent_before):
-            first, computed = running[0]
-            assert first.state is SequenceState.FINISHED or first.computed > computed, "the first in line advances"
+        if (
+            running
+            and first_goes_on
+            and first_is_served
+            and (running[0][0].priority is Priority.URGENT or not urgent_before)
+        ):
+            first, launched = running[0]
+            assert first.state is SequenceState.FINISHED or first.launched > launched, "the first in line advances"
 
     @invariant()
     def every_use_of_a_page_is_counted(self) -> None:
@@ -184,7 +194,7 @@ class EngineMachine(RuleBasedStateMachine):
     @invariant()
     def no_more_of_a_class_are_running_than_there_are_rows(self) -> None:
         if hasattr(self, "scheduler"):
-            running = Counter(sequence.priority for sequence in self.scheduler.running)
+            running = Counter(sequence.priority for sequence in self.scheduler.running if sequence.unlaunched)
             assert all(number <= self.scheduler.max_rows for number in running.values())
 
     @invariant()

@@ -15,7 +15,7 @@ def runner() -> SimulatedRunner:
 
 @pytest.fixture
 def engine(runner: SimulatedRunner) -> Engine:
-    return Engine(runner, max_queue=1000)
+    return Engine(runner, max_queue=1000, loop_s=0)
 
 
 def submit(engine: Engine, request_id: str, max_tokens: int = 8) -> Awaited:

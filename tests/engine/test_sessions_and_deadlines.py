@@ -1,5 +1,7 @@
 """The newest keystroke wins, and what cannot be in time is refused."""
 
+import math
+
 import pytest
 
 from serving.engine.engine import DeadlineUnreachable, Engine, QueueFull
@@ -40,7 +42,7 @@ def wall_clock() -> FakeClock:
 
 @pytest.fixture
 def engine(runner: SimulatedRunner, clock: FakeClock, wall_clock: FakeClock) -> Engine:
-    return Engine(runner, clock=clock, wall_clock=wall_clock, max_queue=4)
+    return Engine(runner, clock=clock, wall_clock=wall_clock, max_queue=4, lead_s=math.inf)
 
 
 def keystroke(request_id: str, sent_at: float | None = None, prompt_length: int = 3) -> GenerationRequest:

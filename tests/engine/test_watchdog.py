@@ -1,5 +1,6 @@
 """A step that hangs is seen from outside, and its engine can be taken out of service from there."""
 
+import math
 import threading
 from collections.abc import Callable
 
@@ -33,7 +34,7 @@ def runner() -> SimulatedRunner:
 
 def test_the_time_of_the_step_in_progress_is_seen_from_any_thread(runner: SimulatedRunner) -> None:
     clock = FakeClock()
-    engine = Engine(runner, clock=clock, max_queue=0)
+    engine = Engine(runner, clock=clock, max_queue=0, lead_s=math.inf)
     gate = Gate(runner)
     engine.submit(request_of("a", max_tokens=1), receiver := Awaited())
     assert engine.step_running_s() == 0
@@ -52,7 +53,7 @@ def test_the_time_of_the_step_in_progress_is_seen_from_any_thread(runner: Simula
 def test_failing_a_stuck_engine_ends_every_request_from_the_calling_thread_and_discards_the_step(
     runner: SimulatedRunner, raises: bool
 ) -> None:
-    engine = Engine(runner, max_queue=10)
+    engine = Engine(runner, max_queue=10, loop_s=0)
     gate = Gate(runner)
     stuck = runner.before_step
 
@@ -92,7 +93,7 @@ def test_failing_a_stuck_engine_ends_every_request_from_the_calling_thread_and_d
 
 
 def test_failing_an_engine_twice_or_idle_only_takes_it_out_of_service(runner: SimulatedRunner) -> None:
-    engine = Engine(runner, max_queue=0)
+    engine = Engine(runner, max_queue=0, loop_s=0)
     engine.fail(HUNG)
     engine.fail(RuntimeError("another"))
     assert engine.failure is HUNG
@@ -111,7 +112,7 @@ def test_a_failure_during_any_step_gives_each_request_one_last_chunk_after_the_t
     batch: list[tuple[int, int]], failing_step: int, aborted: set[int]
 ) -> None:
     runner = SimulatedRunner(limits_of(num_pages=8))
-    engine = Engine(runner, max_queue=len(batch))
+    engine = Engine(runner, max_queue=len(batch), loop_s=0)
     requests = [request_of(f"r{i}", [i] * length, max_tokens=count) for i, (length, count) in enumerate(batch)]
 
     def before_step() -> None:
@@ -135,7 +136,7 @@ def test_a_failure_during_any_step_gives_each_request_one_last_chunk_after_the_t
 
 
 def test_a_failure_while_a_chunk_is_delivered_comes_after_it(runner: SimulatedRunner) -> None:
-    engine = Engine(runner, max_queue=0)
+    engine = Engine(runner, max_queue=0, loop_s=0)
     order: list[str] = []
     failing = threading.Thread(target=engine.fail, args=(HUNG,))
 
@@ -157,7 +158,7 @@ def test_a_failure_while_a_chunk_is_delivered_comes_after_it(runner: SimulatedRu
 def test_threads_that_submit_abort_and_fail_at_once_leave_each_request_with_one_last_chunk(
     runner: SimulatedRunner,
 ) -> None:
-    engine = Engine(runner, max_queue=1000)
+    engine = Engine(runner, max_queue=1000, loop_s=0)
     thread = EngineThread(engine)
     thread.start()
     chunks: dict[str, list[GenerationChunk]] = {}

@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Iterable
 
 from serving.config import GatewayConfig, ModelConfig, Role
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Token
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.gateway.service import CodeService, ServedModel
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import Token
 
 MAX_CONTEXT = 512
 

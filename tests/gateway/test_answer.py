@@ -5,11 +5,11 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.request import Token
 from serving.gateway.text.answer import Answer
 from serving.gateway.text.detokenizer import Detokenizer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import Token
 
 characters = st.sampled_from(["a", "b", " ", "\n", "é", "日", "😀", "\x00", "▁", "return", "🫨"])
 texts = st.lists(characters, max_size=15).map("".join)

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.config import Role
-from serving.engine.request import FinishReason, SamplingParams
+from serving.engine.request import FinishReason
 from serving.errors import Reason, ServingError
 from serving.gateway.grpc import messages
 from serving.gateway.request import (
@@ -29,6 +29,7 @@ from serving.gateway.request import (
     Usage,
 )
 from serving.gateway.service import ModelInfo
+from sharding.step import SamplingParams
 
 quick = settings(deadline=None, max_examples=100)
 

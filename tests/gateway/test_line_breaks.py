@@ -14,12 +14,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.config import GatewayConfig
-from serving.engine.request import Token
 from serving.gateway.http.app import build_http_app
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import Token
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 

@@ -9,7 +9,7 @@ import pytest
 from msgspec import structs
 
 from serving.config import GatewayConfig, Role, RouteConfig, RoutingConfig
-from serving.engine.request import FinishReason, GenerationChunk, Priority, SamplingParams
+from serving.engine.request import FinishReason, GenerationChunk, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
     ChatPrompt,
@@ -27,6 +27,7 @@ from serving.gateway.request import (
 from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import SamplingParams
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
 
 FIM_PROMPT = FimPrompt(prefix="def f():\n    ", suffix="\n")

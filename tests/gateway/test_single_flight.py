@@ -7,9 +7,10 @@ from contextlib import aclosing
 import pytest
 from msgspec.structs import replace
 
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, SamplingParams, Token
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.single_flight import SingleFlight
+from sharding.step import SamplingParams, Token
 
 STOP = GenerationChunk(finish_reason=FinishReason.STOP)
 REQUEST = GenerationRequest(request_id="a", prompt_ids=(2, 5), max_tokens=9)

@@ -10,15 +10,14 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from serving.engine.request import SamplingParams, Token
-from serving.engine.runner import StepRow
 from serving.group.channel import TOKEN_BYTES, HostChannel, HostFailed, LeaderChannel
 from serving.group.messages import Ready, encode
+from sharding.step import Opening, Row, SamplingParams, Token
 
 TOKEN = secrets.token_bytes(TOKEN_BYTES)
 ROWS = [
-    StepRow(token_ids=[1, 2], start=0, pages=[0], sampling=SamplingParams(seed=7)),
-    StepRow(token_ids=[3], start=4, pages=[1, 2], sampling=None),
+    Row(slot=0, start=0, token_ids=[1, 2], draws=1, pages=[0], opening=Opening(sampling=SamplingParams(seed=7))),
+    Row(slot=1, start=4, token_ids=[3]),
 ]
 
 
@@ -28,13 +27,17 @@ class Recorder:
 
     number: int
     recompilations: int = 0
-    plans: list[Sequence[StepRow]] = field(default_factory=list)
+    plans: list[Sequence[Row]] = field(default_factory=list)
+    landed: int = 0
     before: Callable[[], object] = lambda: None
 
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
-        self.before()
+    def launch(self, rows: Sequence[Row]) -> None:
         self.plans.append(list(rows))
-        return [None if row.sampling is None else Token(self.number) for row in rows]
+
+    def land(self) -> list[list[Token]]:
+        self.before()
+        self.landed += 1
+        return [[Token(self.number)] * row.draws for row in self.plans[self.landed - 1]]
 
 
 @dataclass
@@ -53,6 +56,11 @@ class Hosts:
         return [channel.address for channel in self.channels]
 
 
+def step(leader: LeaderChannel, rows: Sequence[Row] = ROWS) -> list[list[Token]]:
+    leader.launch(rows)
+    return leader.land()
+
+
 @pytest.fixture
 def pool() -> Iterator[ThreadPoolExecutor]:
     with ThreadPoolExecutor(8) as pool:
@@ -63,7 +71,7 @@ def test_every_host_runs_the_plan_and_the_first_one_answers(pool: ThreadPoolExec
     hosts = Hosts(pool, [Recorder(10), Recorder(11), Recorder(12)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
     for _ in range(3):
-        assert leader.step(ROWS) == [Token(10), None]
+        assert step(leader) == [[Token(10)], []]
     leader.close()
     for following, runner in zip(hosts.following, hosts.runners, strict=True):
         assert following.result(30) is None
@@ -73,8 +81,8 @@ def test_every_host_runs_the_plan_and_the_first_one_answers(pool: ThreadPoolExec
 def test_a_plan_larger_than_what_a_socket_takes_at_once_arrives(pool: ThreadPoolExecutor) -> None:
     hosts = Hosts(pool, [Recorder(0)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
-    row = StepRow(token_ids=list(range(300_000)), start=0, pages=list(range(100_000)), sampling=None)
-    assert leader.step([row]) == [None]
+    row = Row(slot=0, start=0, token_ids=list(range(300_000)), pages=list(range(100_000)))
+    assert step(leader, [row]) == [[]]
     leader.close()
     assert hosts.runners[0].plans == [[row]]
 
@@ -83,7 +91,7 @@ def test_compilations_are_added_up_over_the_hosts(pool: ThreadPoolExecutor) -> N
     hosts = Hosts(pool, [Recorder(0, recompilations=2), Recorder(1, recompilations=3)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
     for _ in range(2):  # in a step, the first host's answer is enough
-        leader.step(ROWS)
+        step(leader)
     leader.close()
     assert leader.recompilations == 5
 
@@ -99,12 +107,12 @@ def test_an_error_of_any_host_reaches_the_leader_with_its_name(pool: ThreadPoolE
     with pytest.raises(
         HostFailed, match=rf"^host 1 \(127.0.0.1:{addresses[1][1]}\) failed in a step: FloatingPointError: not numbers$"
     ):
-        leader.step(ROWS)
+        step(leader)
     stuck.set()
     with pytest.raises(FloatingPointError):
         hosts.following[1].result(30)
     with pytest.raises(HostFailed, match="closed"):
-        leader.step(ROWS)
+        step(leader)
 
 
 def test_an_error_after_the_first_host_has_answered_is_raised_in_the_next_step(pool: ThreadPoolExecutor) -> None:
@@ -116,10 +124,10 @@ def test_an_error_after_the_first_host_has_answered_is_raised_in_the_next_step(p
 
     hosts = Hosts(pool, [Recorder(0), Recorder(1, before=fail)])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=30)
-    assert leader.step(ROWS) == [Token(0), None]
+    assert step(leader) == [[Token(0)], []]
     answered.set()
     with pytest.raises(HostFailed, match=r"^host 1 .* failed in a step: FloatingPointError: not numbers$"):
-        leader.step(ROWS)
+        step(leader)
 
 
 def test_a_host_that_breaks_off_in_a_step_is_named(pool: ThreadPoolExecutor) -> None:
@@ -127,7 +135,7 @@ def test_a_host_that_breaks_off_in_a_step_is_named(pool: ThreadPoolExecutor) -> 
         breaking_off = pool.submit(_break_off, listener)
         leader = LeaderChannel([listener.getsockname()], TOKEN, timeout_s=30)
         with pytest.raises(HostFailed, match=r"host 0 \(127.0.0.1:\d+\) broke off: .*(reset|closed)"):
-            leader.step(ROWS)
+            step(leader)
         breaking_off.result(30)
 
 
@@ -136,7 +144,7 @@ def test_a_first_host_that_is_silent_is_named_after_the_timeout(pool: ThreadPool
     hosts = Hosts(pool, [Recorder(0, before=lambda: silent.wait(30))])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=0.2)
     with pytest.raises(HostFailed, match=r"^host 0 \(127.0.0.1:\d+\): no answer to a step for 0.2 s$"):
-        leader.step(ROWS)
+        step(leader)
     silent.set()
 
 
@@ -144,9 +152,9 @@ def test_another_host_that_is_silent_is_named_in_the_next_step(pool: ThreadPoolE
     silent = threading.Event()
     hosts = Hosts(pool, [Recorder(0), Recorder(1, before=lambda: silent.wait(30))])
     leader = LeaderChannel(hosts.start(), TOKEN, timeout_s=0.2)
-    assert leader.step(ROWS) == [Token(0), None]
+    assert step(leader) == [[Token(0)], []]
     with pytest.raises(HostFailed, match=r"^host 1 \(127.0.0.1:\d+\): no answer to a step for 0.2 s$"):
-        leader.step(ROWS)
+        step(leader)
     silent.set()
 
 
@@ -158,7 +166,7 @@ def test_a_leader_with_another_token_is_not_taken_and_does_not_keep_the_right_on
     with pytest.raises(HostFailed, match=r"host 0 .* does not take this leader"):
         LeaderChannel(addresses, os.urandom(TOKEN_BYTES), timeout_s=30)
     leader = LeaderChannel(addresses, TOKEN, timeout_s=30)
-    assert leader.step(ROWS) == [Token(5), None]
+    assert step(leader) == [[Token(5)], []]
     leader.close()
 
 
@@ -167,7 +175,7 @@ def test_a_stranger_who_says_nothing_does_not_keep_the_leader_away(pool: ThreadP
     addresses = hosts.start()
     with socket.create_connection(addresses[0]):
         leader = LeaderChannel(addresses, TOKEN, timeout_s=30)
-        assert leader.step(ROWS) == [Token(5), None]
+        assert step(leader) == [[Token(5)], []]
         leader.close()
 
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from serving.engine.runner import RunnerLimits
 from serving.group.channel import HostFailed
 from serving.group.hosted_runner import HostedRunner
+from sharding.step import Limits
 
-LIMITS = RunnerLimits(page_size=8, num_pages=8, max_rows=1, max_step_tokens=8, max_context=64)
+LIMITS = Limits(page_size=8, num_pages=8, max_rows=1, max_step_tokens=8, max_context=64)
 
 
 class Hosts:

@@ -3,11 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.request import SamplingParams, Token
-from serving.engine.runner import StepRow
 from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
+from sharding.step import Opening, Row, SamplingParams, Token
 
-_IDS = st.lists(st.integers(0, 2**31 - 1), min_size=1, max_size=40)
+_IDS = st.lists(st.integers(0, 2**31 - 1), max_size=40)
 _SAMPLING = st.builds(
     SamplingParams,
     temperature=st.floats(0, 5),
@@ -16,16 +15,27 @@ _SAMPLING = st.builds(
     seed=st.integers(0, 2**32 - 1),
     logprobs=st.none() | st.integers(0, 20),
 )
-_ROWS = st.builds(StepRow, token_ids=_IDS, start=st.integers(0, 2**31 - 1), pages=_IDS, sampling=st.none() | _SAMPLING)
+_NUMBER = st.integers(0, 2**31 - 1)
+_OPENING = st.builds(Opening, sampling=_SAMPLING, stop_ids=_IDS)
+_ROWS = st.builds(
+    Row,
+    slot=_NUMBER,
+    start=_NUMBER,
+    token_ids=_IDS,
+    draws=_NUMBER,
+    pages=_IDS,
+    first_page=_NUMBER,
+    opening=st.none() | _OPENING,
+)
 _LOGPROB = st.floats(allow_nan=False)
 _TOP = st.lists(st.tuples(st.integers(0, 2**31 - 1), _LOGPROB), max_size=20).map(tuple)
 _TOKENS = st.builds(Token, st.integers(0, 2**31 - 1)) | st.builds(Token, st.integers(0, 2**31 - 1), _LOGPROB, _TOP)
-_ANSWERS = st.builds(Answer, st.integers(0, 2**31), st.lists(st.none() | _TOKENS, max_size=8))
+_ANSWERS = st.builds(Answer, st.integers(0, 2**31), st.lists(st.lists(_TOKENS, max_size=4), max_size=8))
 
 
 @settings(deadline=None)
 @given(st.lists(_ROWS, max_size=8))
-def test_a_plan_arrives_as_it_was_sent(rows: list[StepRow]) -> None:
+def test_a_plan_arrives_as_it_was_sent(rows: list[Row]) -> None:
     assert decode_plan(encode(rows)) == rows
 
 
@@ -36,5 +46,5 @@ def test_what_a_host_says_arrives_as_it_was_said(said: Ready | Answer | Failure)
 
 
 def test_tuples_arrive_as_lists() -> None:
-    row = StepRow(token_ids=(1, 2), start=3, pages=(0, 1), sampling=None)
-    assert decode_plan(encode([row])) == [StepRow(token_ids=[1, 2], start=3, pages=[0, 1], sampling=None)]
+    row = Row(slot=0, start=3, token_ids=(1, 2), pages=(0, 1))
+    assert decode_plan(encode([row])) == [Row(slot=0, start=3, token_ids=[1, 2], pages=[0, 1])]

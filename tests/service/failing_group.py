@@ -6,23 +6,22 @@ from collections.abc import Sequence
 
 from bench.simulated import SimulatedGroup, SimulatedRunner
 from serving.config import ModelConfig
-from serving.engine.request import Token
-from serving.engine.runner import StepRow
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
+from sharding.step import Row
 
 FAIL, HANG = 13, 14
 """Token ids that make the step which computes them raise, or never return."""
 
 
 class _Runner(SimulatedRunner):
-    def step(self, rows: Sequence[StepRow]) -> list[Token | None]:
+    def launch(self, rows: Sequence[Row]) -> None:
         tokens = {token for row in rows for token in row.token_ids}
         if FAIL in tokens:
             raise RuntimeError("the device is on fire")
         if HANG in tokens:
             threading.Event().wait()
-        return super().step(rows)
+        super().launch(rows)
 
 
 class FailingGroup(SimulatedGroup):

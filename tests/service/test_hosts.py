@@ -10,10 +10,11 @@ from ray import serve
 
 from serving.app import application
 from serving.config import ModelConfig, ServingConfig
-from serving.engine.request import GenerationRequest, SamplingParams
+from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
 from serving.supervision.processes import service_processes
+from sharding.step import SamplingParams
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
 

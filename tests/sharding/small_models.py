@@ -7,13 +7,13 @@ from functools import cache
 import jax
 import jax.numpy as jnp
 import numpy as np
+from msgspec.structs import replace as replace_fields
 
-from serving.engine.request import SamplingParams
-from serving.engine.runner import RunnerLimits, StepRow
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters, random_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.step import Limits, Opening, Row, SamplingParams, Token
 from sharding.steps import compile_steps
 
 MQA = GemmaConfig(
@@ -44,7 +44,7 @@ LOCAL = replace(
 )
 """Like Gemma 3: grouped queries, one layer with a window, one without."""
 
-LIMITS = RunnerLimits(page_size=8, num_pages=32, max_rows=4, max_step_tokens=32, max_context=64)
+LIMITS = Limits(page_size=8, num_pages=32, max_rows=4, max_step_tokens=32, max_context=64)
 GREEDY = SamplingParams()
 
 
@@ -55,9 +55,7 @@ def host_parameters(config: GemmaConfig) -> dict[str, np.ndarray]:
 
 
 @cache
-def make_runner(
-    config: GemmaConfig, tensor_parallel: int = 1, limits: RunnerLimits = LIMITS
-) -> ModelRunner[RunnerLimits]:
+def make_runner(config: GemmaConfig, tensor_parallel: int = 1, limits: Limits = LIMITS) -> ModelRunner:
     """A compiled runner; tests share it, so each writes every page it reads."""
     mesh = make_mesh(tensor_parallel)
     return ModelRunner(sharded_parameters(config, tensor_parallel), compile_steps(config, mesh, jnp.float32, limits))
@@ -68,10 +66,27 @@ def sharded_parameters(config: GemmaConfig, tensor_parallel: int) -> dict[str, j
     return {path: jax.device_put(host_parameters(config)[path], spec.sharding) for path, spec in specs.items()}
 
 
-def row(
-    token_ids: Sequence[int], start: int, pages: Sequence[int], sampling: SamplingParams | None = GREEDY
-) -> StepRow:
-    return StepRow(token_ids=token_ids, start=start, pages=pages, sampling=sampling)
+def row(token_ids: Sequence[int], start: int, pages: Sequence[int], sampling: SamplingParams | None = GREEDY) -> Row:
+    """A row that says everything of its sequence, and draws one token unless `sampling` is None."""
+    return Row(
+        slot=0,
+        start=start,
+        token_ids=token_ids,
+        draws=0 if sampling is None else 1,
+        pages=pages,
+        opening=Opening(sampling=sampling or GREEDY),
+    )
+
+
+def in_slots(rows: Sequence[Row]) -> list[Row]:
+    """The rows of one step, each in a slot of its own."""
+    return [replace_fields(each, slot=slot) for slot, each in enumerate(rows)]
+
+
+def step(runner: ModelRunner, rows: Sequence[Row]) -> list[Token | None]:
+    """Runs one step: a token for each row that draws one, None for the others."""
+    runner.launch(in_slots(rows))
+    return [tokens[0] if tokens else None for tokens in runner.land()]
 
 
 def dense_logits(config: GemmaConfig, parameters: Mapping[str, np.ndarray], token_ids: Sequence[int]) -> np.ndarray:

@@ -20,7 +20,7 @@ from sharding.executables import LocalStore, signing_key_path
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
-from tests.sharding.small_models import LIMITS, LOCAL, row, sharded_parameters
+from tests.sharding.small_models import LIMITS, LOCAL, in_slots, row, sharded_parameters, step
 
 HOST = Path(__file__).parent / "executables_host.py"
 FEW = replace(LIMITS, max_rows=2, max_step_tokens=16)
@@ -177,13 +177,13 @@ def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -
     first, second = [], []
     runner, same = steps(first), steps(second)
     assert len(first) > len(second) == 1  # nothing to compile
-    assert list(same.steps.forward) == list(runner.steps.forward)
-    for bucket, forward in runner.steps.forward.items():
-        assert same.steps.forward[bucket].input_shardings == forward.input_shardings
-        assert same.steps.forward[bucket].memory_analysis().alias_size_in_bytes > 0  # the cache is updated in place
+    assert list(same.steps.by_bucket) == list(runner.steps.by_bucket)
+    for bucket, forward in runner.steps.by_bucket.items():
+        assert same.steps.by_bucket[bucket].input_shardings == forward.input_shardings
+        assert same.steps.by_bucket[bucket].memory_analysis().alias_size_in_bytes > 0  # the cache is updated in place
     rows = [row([3, 1, 4], 0, [0]), row([1, 5], 0, [1])]
-    np.testing.assert_array_equal(same.logits(rows), runner.logits(rows))
-    assert same.step(rows) == runner.step(rows)
+    np.testing.assert_array_equal(same.logits(in_slots(rows)), runner.logits(in_slots(rows)))
+    assert step(same, rows) == step(runner, rows)
     assert same.recompilations == 0
 
 

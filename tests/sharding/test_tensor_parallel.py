@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from serving.engine.request import SamplingParams
 from sharding.config import GemmaConfig
+from sharding.step import SamplingParams
 from tests.sharding.small_models import (
     LIMITS,
     LOCAL,
@@ -18,6 +18,7 @@ from tests.sharding.small_models import (
     make_runner,
     relative_error,
     row,
+    step,
 )
 
 ONE_ROW = replace(LIMITS, max_rows=1, max_step_tokens=16)
@@ -34,10 +35,10 @@ CASES = [
 @pytest.mark.parametrize(("config", "devices"), CASES)
 def test_logits_and_greedy_tokens_are_those_of_a_dense_model(config: GemmaConfig, devices: int) -> None:
     runner = make_runner(config, devices, ONE_ROW)
-    (first,) = runner.step([row(PROMPT, 0, [4, 9])])
+    (first,) = step(runner, [row(PROMPT, 0, [4, 9])])
     tokens = [first.id]
     for _ in range(6):
-        (token,) = runner.step([row(tokens[-1:], len(PROMPT) + len(tokens) - 1, [4, 9, 2])])
+        (token,) = step(runner, [row(tokens[-1:], len(PROMPT) + len(tokens) - 1, [4, 9, 2])])
         tokens.append(token.id)
     expected = dense_logits(config, host_parameters(config), PROMPT + tokens)
     assert tokens == expected[len(PROMPT) - 1 : -1].argmax(-1).tolist()
@@ -47,14 +48,16 @@ def test_logits_and_greedy_tokens_are_those_of_a_dense_model(config: GemmaConfig
 
 def test_a_random_draw_does_not_depend_on_the_number_of_devices() -> None:
     sampling = SamplingParams(temperature=1.0, top_k=50, top_p=0.9, seed=3, logprobs=5)
-    draws = [make_runner(MQA, devices, ONE_ROW).step([row(PROMPT, 0, [0, 1], sampling)])[0] for devices in (1, 2, 4)]
+    draws = [step(make_runner(MQA, devices, ONE_ROW), [row(PROMPT, 0, [0, 1], sampling)])[0] for devices in (1, 2, 4)]
     assert len({draw.id for draw in draws}) == 1
     assert len({tuple(token for token, _ in draw.top) for draw in draws}) == 1
 
 
 @pytest.mark.parametrize("config", [MQA, MHA], ids=["mqa", "mha"])
 def test_devices_exchange_two_sums_per_layer_and_one_for_the_embeddings(config: GemmaConfig) -> None:
-    for compiled in make_runner(config, 8, ONE_ROW).steps.forward.values():
+    for bucket, compiled in make_runner(config, 8, ONE_ROW).steps.by_bucket.items():
+        if bucket.decodes:  # the sampler is part of it
+            continue
         collectives = re.findall(
             r" (all-reduce|all-gather|all-to-all|collective-permute)(?:-start)?\(", compiled.as_text()
         )

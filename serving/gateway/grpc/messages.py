@@ -23,7 +23,7 @@ from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
 from google.protobuf.duration_pb2 import Duration
 
 from serving.config import Role
-from serving.engine.request import FinishReason, SamplingParams
+from serving.engine.request import FinishReason
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
     ChatPrompt,
@@ -40,6 +40,7 @@ from serving.gateway.request import (
     Usage,
 )
 from serving.gateway.service import ModelInfo
+from sharding.step import SamplingParams
 
 CompletionMessage = pb.CompleteRequest | pb.StreamCompleteRequest
 ConversationMessage = pb.ChatRequest | pb.StreamChatRequest

@@ -3,7 +3,6 @@
 import random
 from dataclasses import replace
 
-from serving.engine.request import SamplingParams
 from serving.errors import Reason, ServingError
 from serving.gateway.http.openai_schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
 from serving.gateway.request import (
@@ -16,6 +15,7 @@ from serving.gateway.request import (
     TextPrompt,
     TokenPrompt,
 )
+from sharding.step import SamplingParams
 
 _SPEAKERS = {
     "system": Speaker.SYSTEM,

@@ -4,10 +4,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from serving.engine.request import Token
 from serving.gateway.request import TokenLogprob
 from serving.gateway.text.detokenizer import Detokenizer
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import Token
 
 
 class TextFilter(Protocol):

@@ -3,16 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.request import (
-    FinishReason,
-    GenerationChunk,
-    GenerationRequest,
-    Priority,
-    SamplingParams,
-    Token,
-)
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason
 from serving.link import Abort, FromGroup, Refusal, Submit, Waiting, decode_from_group, decode_to_group, encode
+from sharding.step import SamplingParams, Token
 
 counts = st.integers(0, 2**31)
 numbers = st.floats(allow_nan=False)

@@ -12,12 +12,13 @@ from serving.autoscaling.config import AutoscalingConfig
 from serving.config import LimitsConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority, Token
+from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.pool import GroupPool
 from serving.group.server import GroupServer
 from serving.link import FromGroup, encode
+from sharding.step import Token
 from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
 
 ROWS = 4

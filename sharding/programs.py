@@ -1,0 +1,168 @@
+"""The programs that a device runs in a step, as functions to be compiled.
+
+A decode step is a loop on the device, of as many rounds as its rows draw tokens: each round computes the tokens that
+the one before drew. A mixed step computes prompts and single tokens alike and leaves logits, from which the sampler
+draws. What each slot drew last stays on the device, so that the next step can be launched before anybody has read it.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from sharding.answer import Answer
+from sharding.attention import Attention
+from sharding.batch import Bucket, Draws
+from sharding.config import GemmaConfig
+from sharding.gemma import build
+from sharding.sampling import Drawn, sample
+from sharding.step import MAX_DRAWS, MAX_LOGPROBS
+from sharding.weights import Weight
+
+type Parameters = Mapping[str, Weight]
+type Cache = list[jax.Array]
+
+
+class _Round(NamedTuple):
+    """Where a decode loop stands.
+
+    A row that has drawn its last token repeats its last round: it writes the same keys and values again.
+
+    Attributes:
+      number: int32, of rounds done.
+      token_ids: int32 [B], to compute in the next round.
+      kv_lens: int32 [B], tokens of each row once that is done.
+      active: bool [B], rows that draw in it.
+      newest: int32 [B], the token that each row drew last.
+      answer: what was drawn so far.
+      cache: the KV cache.
+    """
+
+    number: jax.Array
+    token_ids: jax.Array
+    kv_lens: jax.Array
+    active: jax.Array
+    newest: jax.Array
+    answer: Answer
+    cache: Cache
+
+
+def decode(
+    config: GemmaConfig,
+    attention: Attention,
+    bucket: Bucket,
+    parameters: Parameters,
+    cache: Cache,
+    newest: jax.Array,
+    packed_tokens: jax.Array,
+    packed_draws: jax.Array,
+) -> tuple[Answer, jax.Array, Cache]:
+    """Runs a decode step of up to `MAX_DRAWS` rounds.
+
+    Args:
+      config: the shape of the model.
+      attention: over its devices.
+      bucket: the shape of the step.
+      parameters: by path.
+      cache: of each layer.
+      newest: int32 [slots], what each drew last.
+      packed_tokens: of `Bucket.pack_tokens`.
+      packed_draws: of `Bucket.pack_draws`.
+
+    Returns:
+      What was drawn, `newest` and the cache after it.
+    """
+    model = build(config, parameters)
+    tokens = bucket.unpack_tokens(packed_tokens, newest)
+    draws = bucket.unpack_draws(packed_draws)
+
+    def unfinished(state: _Round) -> jax.Array:
+        return (state.number == 0) | jnp.any(state.active)
+
+    def run(state: _Round) -> _Round:
+        ragged = tokens.ragged._replace(kv_lens=state.kv_lens)
+        x, cache = model(state.token_ids, state.cache, ragged, attention)
+        drawn = sample(model.logits(x), draws.draw._replace(positions=state.kv_lens), MAX_LOGPROBS)
+        newest = jnp.where(state.active, drawn.token_ids, state.newest)
+        answer = _record(state.answer, state.number, drawn, state.active)
+        active = state.active & (answer.token_ids[0] < draws.counts) & ~_ends(newest, draws, config.vocab_size)
+        return _Round(
+            number=state.number + 1,
+            token_ids=jnp.where(active, newest, state.token_ids),
+            kv_lens=state.kv_lens + active,
+            active=active,
+            newest=newest,
+            answer=answer,
+            cache=cache,
+        )
+
+    last: _Round = lax.while_loop(
+        unfinished,
+        run,
+        _Round(
+            number=jnp.int32(0),
+            token_ids=tokens.token_ids,
+            kv_lens=tokens.ragged.kv_lens,
+            # A slot whose newest token ended it is in this step because nobody had read that token yet.
+            active=(draws.counts > 0) & ~(tokens.drawn & _ends(tokens.token_ids, draws, config.vocab_size)),
+            newest=jnp.zeros_like(draws.counts),
+            answer=_no_answer(MAX_DRAWS, bucket.rows),
+            cache=cache,
+        ),
+    )
+    slots = jnp.where(last.answer.token_ids[0] > 0, draws.slots, newest.size)
+    return last.answer, newest.at[slots].set(last.newest, mode="drop"), last.cache
+
+
+def forward(
+    config: GemmaConfig,
+    attention: Attention,
+    bucket: Bucket,
+    parameters: Parameters,
+    cache: Cache,
+    newest: jax.Array,
+    packed_tokens: jax.Array,
+) -> tuple[jax.Array, Cache]:
+    """Runs a mixed step; arguments as of `decode`.
+
+    Returns:
+      The logits after each row's last token, float32 [B, V], and the cache.
+    """
+    tokens = bucket.unpack_tokens(packed_tokens, newest)
+    model = build(config, parameters)
+    x, cache = model(tokens.token_ids, cache, tokens.ragged, attention)
+    return model.logits(x[tokens.ragged.cu_q_lens[1:] - 1]), cache
+
+
+def draw(bucket: Bucket, logits: jax.Array, newest: jax.Array, packed_draws: jax.Array) -> tuple[Answer, jax.Array]:
+    """Draws a token for each row of a mixed step that asks for one; returns it, and `newest` after it."""
+    draws = bucket.unpack_draws(packed_draws)
+    drawn = sample(logits, draws.draw, MAX_LOGPROBS)
+    answer = _record(_no_answer(1, bucket.rows), jnp.int32(0), drawn, draws.counts > 0)
+    return answer, newest.at[draws.slots].set(drawn.token_ids, mode="drop")
+
+
+def _no_answer(rounds: int, rows: int) -> Answer:
+    return Answer(
+        token_ids=jnp.zeros((1 + rounds, rows), jnp.int32),
+        logprobs=jnp.zeros((rounds, rows)),
+        top_ids=jnp.zeros((rounds, rows, MAX_LOGPROBS), jnp.int32),
+        top_logprobs=jnp.zeros((rounds, rows, MAX_LOGPROBS)),
+    )
+
+
+def _record(answer: Answer, number: jax.Array, drawn: Drawn, active: jax.Array) -> Answer:
+    """Adds a round; rows that are not `active` do not count it."""
+    return Answer(
+        token_ids=answer.token_ids.at[0].add(active).at[1 + number].set(drawn.token_ids),
+        logprobs=answer.logprobs.at[number].set(drawn.logprobs),
+        top_ids=answer.top_ids.at[number].set(drawn.top_ids),
+        top_logprobs=answer.top_logprobs.at[number].set(drawn.top_logprobs),
+    )
+
+
+def _ends(token_ids: jax.Array, draws: Draws, vocab_size: int) -> jax.Array:
+    """Whether a token of each row, [B], is a stop id, or stands for logits that are not numbers."""
+    return jnp.any(token_ids[:, None] == draws.stop_ids, axis=1) | (token_ids >= vocab_size)

@@ -1,0 +1,99 @@
+"""StepCompiler: compiles the programs of a model's steps, without any weights."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import Mesh, NamedSharding
+from jax.typing import DTypeLike
+
+from sharding import programs
+from sharding.attention import Attention, AttentionImplementation, over_mesh
+from sharding.batch import Bucket, Layout
+from sharding.cache import abstract_cache
+from sharding.compiler_options import compiler_options
+from sharding.config import GemmaConfig
+from sharding.gemma import abstract_parameters
+from sharding.partition import named_sharding
+from sharding.step import Limits
+from sharding.weights import AbstractWeight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCompiler:
+    """What the steps of one model on one mesh have in common.
+
+    Attributes:
+      config: the shape of the model.
+      mesh: the devices, which need not be there.
+      attention: over them.
+      parameters: by path: the shape, dtype and sharding of each.
+      cache: the same of each layer's KV cache.
+      newest: the same of the tokens that the slots drew last.
+    """
+
+    config: GemmaConfig
+    mesh: Mesh
+    attention: Attention
+    parameters: dict[str, AbstractWeight]
+    cache: list[jax.ShapeDtypeStruct]
+    newest: jax.ShapeDtypeStruct
+
+    @classmethod
+    def of(
+        cls, config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, limits: Limits, attention: AttentionImplementation
+    ) -> "StepCompiler":
+        """For a model with activations and a KV cache of `dtype`."""
+        return cls(
+            config=config,
+            mesh=mesh,
+            attention=over_mesh(attention, config, mesh),
+            parameters=abstract_parameters(config, mesh, dtype),
+            cache=abstract_cache(attention, config, mesh, dtype, limits.num_pages, limits.page_size),
+            newest=jax.ShapeDtypeStruct((limits.slots,), jnp.int32, sharding=named_sharding((), config, mesh)),
+        )
+
+    def step(self, bucket: Bucket) -> jax.stages.Compiled:
+        """Compiles `programs.decode` for a bucket that decodes, `programs.forward` for another one."""
+        return self._decode(bucket) if bucket.decodes else self._forward(bucket)
+
+    def sampler(self, bucket: Bucket) -> jax.stages.Compiled:
+        """Compiles `programs.draw` for mixed steps with as many rows as those of `bucket`."""
+        shape = (bucket.rows, self.config.vocab_size)
+        logits = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=self._logits_sharding)
+        draw = jax.jit(partial(programs.draw, bucket), out_shardings=self._replicated, donate_argnums=1)
+        return draw.lower(logits, self.newest, self._packed(bucket.draws_layout)).compile(self._options)
+
+    def _decode(self, bucket: Bucket) -> jax.stages.Compiled:
+        decode = jax.jit(
+            partial(programs.decode, self.config, self.attention, bucket),
+            out_shardings=(self._replicated, self._replicated, self.cache[0].sharding),
+            donate_argnums=(1, 2),
+        )
+        tokens, draws = self._packed(bucket.tokens_layout), self._packed(bucket.draws_layout)
+        return decode.lower(self.parameters, self.cache, self.newest, tokens, draws).compile(self._options)
+
+    def _forward(self, bucket: Bucket) -> jax.stages.Compiled:
+        forward = jax.jit(
+            partial(programs.forward, self.config, self.attention, bucket),
+            out_shardings=(self._logits_sharding, self.cache[0].sharding),
+            donate_argnums=1,
+        )
+        tokens = self._packed(bucket.tokens_layout)
+        return forward.lower(self.parameters, self.cache, self.newest, tokens).compile(self._options)
+
+    def _packed(self, layout: Layout) -> jax.ShapeDtypeStruct:
+        return jax.ShapeDtypeStruct((layout.size,), jnp.int32, sharding=self._replicated)
+
+    @property
+    def _options(self) -> dict[str, str]:
+        return compiler_options(self.mesh.devices.flat[0].platform)
+
+    @property
+    def _replicated(self) -> NamedSharding:
+        return named_sharding((), self.config, self.mesh)
+
+    @property
+    def _logits_sharding(self) -> NamedSharding:
+        return named_sharding(("B", "V"), self.config, self.mesh)
