@@ -59,13 +59,17 @@ def main() -> None:
     ]
     with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
         compiling = [pool.submit(_result, configuration, step, layers, committed) for configuration, step in work]
-        results = [_reported(each.result(), options.details) for each in compiling]
-    print(f"{len(results)} steps, {time.process_time():.0f} s of processors")
-    if options.write:
-        table.write(committed | {each.name: each.figures for each in results if each.figures})
-        print(f"wrote {table.PATH}")
-    elif failed := sum(bool(each.problems) for each in results):
-        sys.exit(f"{failed} of {len(results)} steps are not what they should be")
+        failed = 0
+        for each in compiling:
+            result = each.result()
+            _report(result, options.details)
+            failed += bool(result.problems)
+            if options.write and result.figures:  # at once: a whole run takes long
+                committed[result.name] = result.figures
+                table.write(committed)
+    print(f"{len(work)} steps, {time.process_time():.0f} s of processors")
+    if failed and not options.write:
+        sys.exit(f"{failed} of {len(work)} steps are not what they should be")
 
 
 def _result(configuration: Configuration, step: Step, layers: int | None, committed: table.Table) -> Result:
@@ -83,7 +87,7 @@ def _result(configuration: Configuration, step: Step, layers: int | None, commit
     return Result(name, found, costs, list(problems(step, found, committed.get(name), reserved)), seconds)
 
 
-def _reported(result: Result, details: bool) -> Result:
+def _report(result: Result, details: bool) -> None:
     print(f"{result.name} ({result.seconds:.0f} s)")
     if result.figures:
         one = result.figures
@@ -102,7 +106,6 @@ def _reported(result: Result, details: bool) -> Result:
     for problem in result.problems:
         print(f"  WRONG: {problem}")
     sys.stdout.flush()
-    return result
 
 
 def _options() -> argparse.Namespace:
