@@ -4,7 +4,6 @@ from typing import Literal
 
 import jax
 import jax.numpy as jnp
-from tokamax import config as tokamax_config
 from tokamax import ops
 
 from sharding.attention.protocol import Ragged
@@ -31,18 +30,17 @@ class TokamaxAttention:
         """See `sharding.attention.Attention`."""
         in_use = ragged.q_lens > 0
         decoding = jnp.cumprod(ragged.q_lens == 1).sum()  # rows with one token, as far as they come first
-        with tokamax_config.cross_compile(True):  # it would look for TPUs on this machine, which may not have them
-            out, cache = ops.ragged_paged_attention(
-                q,
-                k,
-                v,
-                cache,
-                ragged.kv_lens,
-                ragged.page_table.reshape(-1),
-                ragged.cu_q_lens,
-                jnp.stack([decoding, decoding, in_use.sum()]).astype(jnp.int32),  # ends of decode, prefill, mixed rows
-                sm_scale=scale,
-                sliding_window=window,
-                implementation=self._implementation,
-            )
+        out, cache = ops.ragged_paged_attention(
+            q,
+            k,
+            v,
+            cache,
+            ragged.kv_lens,
+            ragged.page_table.reshape(-1),
+            ragged.cu_q_lens,
+            jnp.stack([decoding, decoding, in_use.sum()]).astype(jnp.int32),  # ends of decode, prefill, mixed rows
+            sm_scale=scale,
+            sliding_window=window,
+            implementation=self._implementation,
+        )
         return out, cache
