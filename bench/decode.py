@@ -14,8 +14,6 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-os.environ.setdefault("JAX_PLATFORMS", "cpu")
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,13 +24,21 @@ from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters
-from sharding.mesh import make_mesh
+from sharding.mesh import make_mesh, use_devices
+from sharding.quantization import Quantization
 from sharding.runner import ModelRunner
 from sharding.step import Limits
 from sharding.steps import compile_steps
 
-LIMITS = Limits(page_size=32, num_pages=64, max_rows=8, max_step_tokens=16, max_context=256)
+LIMITS = Limits(page_size=32, num_pages=64, max_rows=16, max_step_tokens=32, max_context=256)
 CONTEXT, REPEATS, ROUNDS = 64, 8, 3
+FORMATS = {
+    "float32": (jnp.float32, None),
+    "bfloat16": (jnp.bfloat16, None),
+    "int8": (jnp.float32, Quantization.INT8),
+    "int8-weights": (jnp.float32, Quantization.INT8_WEIGHTS),
+}
+"""Of weights: the dtype of what is not quantised, and what is."""
 
 
 def matvec_rates() -> list[Callable[[], float]]:
@@ -78,16 +84,17 @@ def main() -> None:
     parser.add_argument("--transformers", type=Path, metavar="PYTHON", help="a Python that has torch and transformers")
     options = parser.parse_args()
 
-    checkpoint = open_checkpoint(options.checkpoint)
+    use_devices("cpu")
+    original = open_checkpoint(options.checkpoint)
     mesh = make_mesh(1)
     weights: dict[str, int] = {}
     measured: dict[tuple[str, int], Callable[[], float]] = {}
-    for dtype in (jnp.float32, jnp.bfloat16):
-        name = jnp.dtype(dtype).name
+    for name, (dtype, quantization) in FORMATS.items():
+        checkpoint = original.quantised(quantization)
         parameters = load(checkpoint, abstract_parameters(checkpoint.config, mesh, dtype))
-        weights[name] = sum(value.nbytes for value in parameters.values())
+        weights[name] = sum(array.nbytes for array in jax.tree.leaves(parameters))
         runner = ModelRunner(parameters, compile_steps(checkpoint.config, mesh, dtype, LIMITS))
-        for batch in (1, 8):
+        for batch in (1, 8, 16):
             measured[name, batch] = partial(decode_seconds, runner, batch, CONTEXT, REPEATS)
 
     rates = matvec_rates()
@@ -99,11 +106,11 @@ def main() -> None:
 
     print(f"Matrix-vector product: {limit / 1e9:.1f} GB/s, the best of NumPy and JAX, {os.cpu_count()} cores.\n")
     rows = [
-        (dtype, batch, f"{batch / time:.1f}", f"{time * 1e3:.1f}", f"{weights[dtype] / time / limit:.0%}")
-        for (dtype, batch), time in seconds.items()
+        (name, batch, f"{batch / time:.1f}", f"{time * 1e3:.1f}", f"{weights[name] / time / limit:.0%}")
+        for (name, batch), time in seconds.items()
     ]
     if options.transformers:
-        rate = transformers_rate(options.transformers, checkpoint.config)
+        rate = transformers_rate(options.transformers, original.config)
         share = weights["float32"] * rate / limit
         rows.append(("float32, transformers", 1, f"{rate:.1f}", f"{1e3 / rate:.1f}", f"{share:.0%}"))
     print(markdown(["weights", "batch", "tokens/s", "ms per step", "of matrix-vector bandwidth"], rows))

@@ -75,7 +75,7 @@ def test_rows_of_zeros_stay_zeros(quantization: Quantization) -> None:
     assert (dense(quantised(np.zeros((4, 64), np.float32), quantization)) == 0).all()
 
 
-@pytest.mark.parametrize("outputs", [24, 1536, 2000], ids=["one-block", "blocks", "blocks-of-odd-size"])
+@pytest.mark.parametrize("outputs", [24, 16384, 18000], ids=["one-block", "blocks", "blocks-of-odd-size"])
 @pytest.mark.parametrize("tokens", [1, 2, 3, 40])
 @pytest.mark.parametrize(
     ("quantization", "largest"),
@@ -94,8 +94,8 @@ def test_a_projection_is_that_of_the_numbers_it_stands_for(
 @pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.INT8_WEIGHTS])
 def test_integers_are_multiplied_exactly(quantization: Quantization) -> None:
     rng = np.random.default_rng(2)
-    values = rng.integers(-127, 128, (1100, 64)).astype(np.int8)
-    weight = QuantisedWeight(jnp.asarray(values), jnp.ones(1100), quantization, np.dtype(np.float32))
+    values = rng.integers(-127, 128, (8200, 64)).astype(np.int8)
+    weight = QuantisedWeight(jnp.asarray(values), jnp.ones(8200), quantization, np.dtype(np.float32))
     maximum = 127 if quantization is Quantization.INT8 else 127 * 256 + 127
     x = rng.integers(-maximum, maximum + 1, (5, 64))
     x[:, 0] = maximum
@@ -107,7 +107,7 @@ def test_integers_are_multiplied_exactly(quantization: Quantization) -> None:
 @pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.INT8_WEIGHTS])
 def test_a_token_alone_gives_the_bits_that_it_gives_among_others(quantization: Quantization) -> None:
     rng = np.random.default_rng(3)
-    weight = quantised(rng.normal(size=(1536, 64)).astype(np.float32), quantization)
+    weight = quantised(rng.normal(size=(8192, 64)).astype(np.float32), quantization)
     x = jnp.asarray(rng.normal(size=(50, 64)), jnp.float32)
     for tokens in (50, 17, 2):
         together = np.asarray(jax.jit(project)(weight, x[:tokens]))
