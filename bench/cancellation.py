@@ -24,7 +24,7 @@ from ray import serve
 from bench.cluster import cluster
 from serving.app import build
 from serving.cli.serve_file import demo_file, read_serve_file
-from serving.engine.engine import EngineStats
+from serving.engine.stats import EngineStats
 
 _TRIALS = 20
 _PREFIX = "def fibonacci(n):\n"

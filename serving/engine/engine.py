@@ -7,23 +7,22 @@ knows what the first one draws. When all rows decode and nobody else waits, a st
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
 from itertools import count, takewhile
 
 from serving.engine.errors import DeadlineUnreachable, EngineUnavailable, QueueFull
 from serving.engine.intake import Intake
 from serving.engine.pace import Pace
+from serving.engine.pipeline import DEPTH, Pipeline
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
 from serving.engine.runner import Runner
-from serving.engine.scheduler import Scheduler, StepPlan
+from serving.engine.scheduler import Scheduler
 from serving.engine.sequence import OnChunk, Sequence, SequenceState
+from serving.engine.stats import EngineStats
 from serving.engine.timeline import Timeline, TracedStep
-from sharding.step import MAX_DRAWS, Row, Token
+from sharding.step import Row, Token
 
-__all__ = ["DeadlineUnreachable", "Engine", "EngineStats", "EngineUnavailable", "QueueFull"]
+__all__ = ["DeadlineUnreachable", "Engine", "EngineUnavailable", "QueueFull"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,50 +31,6 @@ LOOP_S = 0.02
 LEAD_S = 0.003
 """The next step is launched so long before the running one is expected to end: time enough to plan it and to send it to
 the device, and what comes until then is part of it."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Launched:
-    """A step that has not landed, and when it was launched."""
-
-    plan: StepPlan
-    at: float
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EngineStats:
-    """Where the engine stands, and totals since it started.
-
-    Attributes:
-      queued: requests that wait to start, newly submitted and preempted ones included.
-      queued_urgent, queued_normal: the same by class.
-      queued_tokens: tokens in the prompts of those.
-      running: requests with pages, of which those with a row make progress in the step.
-      free_pages: pages that no running request uses; the prefix cache keeps contents in some of them.
-      prompt_tokens, cached_tokens: of the requests that were started, and how many the prefix cache held.
-      superseded: requests that ended because a newer one of their session came.
-      deadline_drops: requests, queued or running, that reached their deadline.
-      refused_for_deadline: requests that were refused because they could not meet it.
-      step_seconds: mean time of recent steps in the model; 0 before the first few.
-    """
-
-    queued: int
-    queued_urgent: int
-    queued_normal: int
-    queued_tokens: int
-    running: int
-    free_pages: int
-    total_pages: int
-    steps: int
-    generated_tokens: int
-    prompt_tokens: int
-    cached_tokens: int
-    preemptions: int
-    aborted: int
-    superseded: int
-    deadline_drops: int
-    refused_for_deadline: int
-    step_seconds: float
 
 
 class Engine:
@@ -108,7 +63,6 @@ class Engine:
           on_traced: called with what was done for each request that has a `trace`, when it ends; returns at once.
         """
         limits = runner.limits
-        self._runner = runner
         self._loop_s = loop_s
         self._lead_s = lead_s
         self._clock = clock
@@ -120,9 +74,7 @@ class Engine:
         # Held to change a sequence or send a chunk; not while the runner works, so that `fail` never waits for that.
         self._boundary = threading.Lock()
         self._scheduler = Scheduler(limits)
-        self._launched: deque[_Launched] = deque()
-        self._landed_at = 0.0
-        self._in_runner_since: float | None = None
+        self._pipeline = Pipeline(runner, self._pace, clock)
         self._steps = 0
         self._generated_tokens = 0
         self._intake = Intake(
@@ -221,11 +173,11 @@ class Engine:
         if not self.in_flight:
             return False
         try:
-            while len(self._launched) < 2 and self._launch():
+            while len(self._pipeline) < DEPTH and self._launch():
                 pass
-            if self._launched:
+            if self._pipeline:
                 self._land()
-            while self._launched and not self.in_flight:  # nobody waits for it
+            while self._pipeline and not self.in_flight:  # nobody waits for it
                 self._land()
         except Exception as error:
             _log.exception("a step failed; the engine is out of service")
@@ -234,8 +186,7 @@ class Engine:
 
     def step_running_s(self) -> float:
         """Seconds that the engine has waited for the runner; 0 when it does not."""
-        since = self._in_runner_since
-        return 0.0 if since is None else self._clock() - since
+        return self._pipeline.waiting_s()
 
     def take_step_seconds(self) -> list[float]:
         """The seconds of each step since the last call."""
@@ -282,43 +233,35 @@ class Engine:
 
     def _launch(self) -> bool:
         """Launches a step behind the one that runs, if one runs; returns whether there was anything to launch."""
-        if self._launched:
-            self._intake.wait_for_arrival(self._expected_end() - self._lead_s - self._clock())
+        if self._pipeline:
+            self._intake.wait_for_arrival(self._pipeline.expected_end() - self._lead_s - self._clock())
         with self._boundary:
             if self.failure is not None:
                 return False
             self._apply_intake()
             self._drop_expired()
-            plan = self._scheduler.schedule(self._max_draws())
+            max_draws = self._pipeline.max_draws(len(self._scheduler.running), self._loop_s)
+            plan = self._scheduler.schedule(max_draws)
         if plan.rows:
-            with self._in_runner():
-                self._runner.launch(plan.rows)
-            self._launched.append(_Launched(plan, self._clock()))
+            self._pipeline.launch(plan)
         return bool(plan.rows)
 
     def _land(self) -> None:
         """Waits for the oldest step, and sends what it drew."""
-        with self._in_runner():
-            drawn = self._runner.land()
-        launched = self._launched.popleft()
-        started, self._landed_at = self._started(launched), self._clock()
-        plan = launched.plan
-        if not _answers(plan, drawn):
-            raise RuntimeError("the runner did not answer with the tokens that the rows asked for")
-        rounds = max(1, *map(len, drawn))
-        self._pace.add(self._landed_at - started, rounds, sum(plan.tokens))
+        step = self._pipeline.land()
         with self._boundary:
             if self.failure is not None:
                 return
-            self._steps += rounds
-            for sequence, row, tokens in zip(plan.sequences, plan.rows, drawn, strict=True):
+            self._steps += step.rounds
+            for sequence, row, tokens in zip(step.plan.sequences, step.plan.rows, step.drawn, strict=True):
                 sequence.in_flight -= 1
                 sequence.drawing -= row.draws
-                if sequence.state is not SequenceState.FINISHED:
-                    if sequence.timeline is not None:
-                        step = TracedStep(started, self._landed_at, row.end - row.start, sampled=bool(tokens))
-                        sequence.timeline.steps.append(step)
-                    self._advance(sequence, row, tokens)
+                if sequence.state is SequenceState.FINISHED:
+                    continue  # it had ended before this step, and nobody knew when it was launched
+                if sequence.timeline is not None:
+                    traced = TracedStep(step.started, step.ended, row.end - row.start, sampled=bool(tokens))
+                    sequence.timeline.steps.append(traced)
+                self._advance(sequence, row, tokens)
 
     def _advance(self, sequence: Sequence, row: Row, tokens: list[Token]) -> None:
         """Takes over what a sequence's row drew."""
@@ -332,31 +275,6 @@ class Engine:
             self._finish(sequence, FinishReason.LENGTH, kept)
         elif kept:
             self._send(sequence, kept)
-
-    def _started(self, launched: _Launched) -> float:
-        """When the device began with a step: it does one at a time."""
-        return max(launched.at, self._landed_at)
-
-    def _expected_end(self) -> float:
-        """When the step that runs ends, at the earliest."""
-        launched = self._launched[0]
-        rounds = max(max(row.draws for row in launched.plan.rows), 1)
-        return self._started(launched) + rounds * (self._pace.expected_s(sum(launched.plan.tokens)) or 0.0)
-
-    def _max_draws(self) -> int:
-        """How many tokens a row may draw in a loop."""
-        round_s = self._pace.expected_s(len(self._scheduler.running))
-        if round_s is None:
-            return 1
-        return MAX_DRAWS if round_s * MAX_DRAWS <= self._loop_s else max(1, int(self._loop_s / round_s))
-
-    @contextmanager
-    def _in_runner(self) -> Iterator[None]:
-        self._in_runner_since = self._clock()
-        try:
-            yield
-        finally:
-            self._in_runner_since = None
 
     def _finish(self, sequence: Sequence, reason: FinishReason, tokens: tuple[Token, ...] = ()) -> None:
         self._scheduler.remove(sequence)
@@ -393,13 +311,3 @@ class Engine:
             _log.exception("the receiver of request %s failed; the request is aborted", sequence.request.request_id)
             if reason is None:
                 self.abort(sequence.request.request_id)
-
-
-def _answers(plan: StepPlan, drawn: list[list[Token]]) -> bool:
-    """Whether the runner drew what the rows ask for; a row that drew a stop id may have fewer."""
-    return len(drawn) == len(plan.rows) and all(
-        len(tokens) == row.draws
-        or (0 < len(tokens) < row.draws and tokens[-1].id in sequence.request.stop_ids)
-        or sequence.state is SequenceState.FINISHED
-        for sequence, row, tokens in zip(plan.sequences, plan.rows, drawn, strict=True)
-    )

@@ -8,8 +8,9 @@ from ray.util import get_node_ip_address
 
 from serving.autoscaling.report import ReplicaReport
 from serving.config import ModelConfig
-from serving.engine.engine import Engine, EngineStats
+from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
+from serving.engine.stats import EngineStats
 from serving.group.channel import HostFailed
 from serving.group.metrics import GroupMetrics
 from serving.group.model import load_runner

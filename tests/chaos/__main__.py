@@ -29,7 +29,7 @@ from ray.exceptions import RayError
 from bench.cluster import Addresses, cluster
 from bench.mixed_load import KINDS, Ended, MixedClients, mixed_clients, until
 from serving.app import build
-from serving.engine.engine import EngineStats
+from serving.engine.stats import EngineStats
 from serving.supervision.processes import service_processes
 from tests.service.tiny_codegemma import write_tiny_codegemma
 

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from serving.engine.engine import Engine, EngineUnavailable, QueueFull
@@ -27,7 +29,7 @@ def runner() -> SimulatedRunner:
 
 @pytest.fixture
 def engine(runner: SimulatedRunner, clock: FakeClock) -> Engine:
-    return Engine(runner, clock=clock, max_queue=3, loop_s=0)
+    return Engine(runner, clock=clock, max_queue=3, loop_s=0, lead_s=math.inf)
 
 
 def assert_nothing_in_use(engine: Engine) -> None:

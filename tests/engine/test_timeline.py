@@ -1,5 +1,7 @@
 """Timelines: what was done for a request that is followed, and nothing for others."""
 
+import math
+
 import pytest
 
 from serving.engine.engine import Engine
@@ -19,6 +21,7 @@ class Traced:
         self.engine = Engine(
             self.runner,
             max_queue=8,
+            lead_s=math.inf,
             clock=self.clock,
             wall_clock=self.clock,
             on_traced=self.timelines.append,

@@ -14,7 +14,7 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 
-from serving.engine.engine import EngineStats
+from serving.engine.stats import EngineStats
 from tests.service.conftest import FIM, Service
 
 _TRIALS = 200
