@@ -1,6 +1,7 @@
 """The committed figures, `compiled/tpu-v5e.json`: what the compiler said last, and what it must not exceed."""
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from compiled.figures import Figures
 
 PATH = Path(__file__).with_name("tpu-v5e.json")
+PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
+_IN_PAGE = re.compile(r"(?<=<!-- compiled/tpu-v5e.json -->\n)(.*?)(?=\n<!-- end -->)", re.DOTALL)
 _HEAD = (
     "| configuration | step | memory, GB | moves, GB | times the minimum | copies | collectives | overlap | "
     "compiler's ms | HBM's ms |\n|---|---|---|---|---|---|---|---|---|---|"
@@ -27,16 +30,29 @@ def read(path: Path = PATH) -> Table:
     return {name: Figures(**values) for name, values in json.loads(path.read_text()).items()}
 
 
-def write(table: Mapping[str, Figures], path: Path = PATH) -> None:
-    """Replaces the committed figures."""
-    path.write_text(json.dumps({name: asdict(figures) for name, figures in table.items()}, indent=1) + "\n")
+def write(table: Mapping[str, Figures], path: Path = PATH, page: Path = PAGE) -> None:
+    """Replaces the committed figures, and those that the page shows."""
+    path.write_text(json.dumps({name: asdict(table[name]) for name in sorted(table)}, indent=1) + "\n")
+    page.write_text(_IN_PAGE.sub(markdown(table), page.read_text()))
+
+
+def shown(page: Path = PAGE) -> str:
+    """Returns the table that the page shows.
+
+    Raises:
+      ValueError: it has no place for it.
+    """
+    found = _IN_PAGE.search(page.read_text())
+    if found is None:
+        raise ValueError(f"{page} lacks <!-- compiled/tpu-v5e.json --> and <!-- end -->. Put them around the table.")
+    return found[1]
 
 
 def markdown(table: Mapping[str, Figures]) -> str:
-    """Renders the figures of whole models, as docs/performance.md has them."""
-    whole = ((name.split(" | "), figures) for name, figures in table.items())
-    rows = (_row(name[0], name[1], figures) for name, figures in whole if name[2] == "all layers")
-    return "\n".join((_HEAD, *rows))
+    """Renders the figures of whole models: by configuration, decode before prefill, small before large."""
+    whole = [name.split(" | ") for name in table if name.endswith("| all layers")]
+    whole.sort(key=lambda name: (name[0], name[1].split(",")[0], int(name[1].split()[1])))
+    return "\n".join((_HEAD, *(_row(name[0], name[1], table[" | ".join(name)]) for name in whole)))
 
 
 def _row(configuration: str, step: str, figures: Figures) -> str:

@@ -5,7 +5,10 @@ set -eu
 directory=$1 lock=$2
 shift 2
 mkdir -p "$directory"
-for package in "$@"; do sed -n "/^$package==/,/^    # via/p" "$lock"; done >"$directory/wanted.lock"
+for package in "$@"; do
+    grep -q "^$package==" "$lock" || { echo "$package is not in $lock: run make lock, or correct its name." >&2 && exit 1; }
+    sed -n "/^$package==/,/^    # via/p" "$lock"
+done >"$directory/wanted.lock"
 state=$(pwd && cat "$directory/wanted.lock")
 [ "$(cat "$directory/.setup" 2>/dev/null)" = "$state" ] && exit 0
 echo "Installing $* into $directory: some hundred MB the first time"

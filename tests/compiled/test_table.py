@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import pytest
+
 from compiled import table
-from compiled.shipped import ROOT, shipped
+from compiled.shipped import shipped
 from compiled.steps import steps_of
 
 
@@ -23,12 +25,23 @@ def test_decode_moves_at_most_2_percent_more_than_it_must_and_copies_nothing() -
 
 
 def test_the_page_shows_the_committed_figures() -> None:
-    assert table.markdown(table.read()) in (ROOT / "docs" / "performance.md").read_text()
+    assert table.shown() == table.markdown(table.read())
 
 
-def test_figures_survive_being_written(tmp_path: Path) -> None:
-    table.write(table.read(), tmp_path / "table.json")
+def test_figures_are_written_to_the_table_and_to_the_page(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("before\n<!-- compiled/tpu-v5e.json -->\nold\n<!-- end -->\nafter\n")
+    table.write(table.read(), tmp_path / "table.json", page)
     assert table.read(tmp_path / "table.json") == table.read()
+    assert table.shown(page) == table.markdown(table.read())
+    assert page.read_text().startswith("before\n") and page.read_text().endswith("<!-- end -->\nafter\n")
+
+
+def test_a_page_without_a_place_for_the_table_is_refused(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("nothing\n")
+    with pytest.raises(ValueError, match="lacks <!-- compiled"):
+        table.shown(page)
 
 
 def test_both_ways_to_divide_eight_chips_over_hosts_are_compiled() -> None:
