@@ -8,26 +8,20 @@ from jax.experimental import topologies
 from jax.sharding import Mesh
 
 from serving.topology import Topology
+from sharding.absent_devices import tpu_v5e_devices
 from sharding.mesh import make_mesh
 
-_HOST_BOUNDS = {1: (1, 1, 1), 4: (2, 2, 1), 8: (2, 4, 1)}
-"""How the chips of a TPU host lie, by their number: cloud.google.com/tpu/docs/v5e."""
 _H100 = "NVIDIA H100 80GB HBM3"
 _TARGET = re.compile(rb"gpu_device_info \{[\t\n\x20-\x7e]+")
 
 
 def mesh_of(topology: Topology) -> Mesh:
     """Returns the chips of a group: TPU v5e or H100."""
-    if topology.platform == "tpu":
-        described = topologies.get_topology_desc(
-            platform="tpu",
-            topology_name=f"v5e:{topology.slice_shape}",
-            chips_per_host_bounds=_HOST_BOUNDS[topology.chips_per_host],
-        )
-    else:
-        described = topologies.get_topology_desc(
-            "gpu", platform="cuda", topology=f"1x{topology.hosts}x{topology.chips_per_host}", target_config=_h100()
-        )
+    if topology.slice_shape is not None:
+        return make_mesh(topology.tensor_parallel, tpu_v5e_devices(topology.slice_shape, topology.hosts))
+    described = topologies.get_topology_desc(
+        "gpu", platform="cuda", topology=f"1x{topology.hosts}x{topology.chips_per_host}", target_config=_h100()
+    )
     return make_mesh(topology.tensor_parallel, described.devices)
 
 

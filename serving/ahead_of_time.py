@@ -73,7 +73,7 @@ def _checked(model: ModelConfig) -> GemmaConfig:
     config = read_config(checkpoint_path(model.checkpoint))
     check_model(model, config)
     runner_limits(model, config, known_chip_bytes(topology) or host_bytes())
-    return config
+    return config.quantised(model.quantize)
 
 
 def _devices(topology: Topology) -> Sequence[jax.Device]:

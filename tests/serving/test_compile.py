@@ -47,13 +47,14 @@ def compile(*args: object) -> Result:
     return CliRunner().invoke(app, ["compile", *map(str, args)], catch_exceptions=False)
 
 
+@pytest.mark.parametrize("quantize", [None, "int8-weights"])
 def test_a_group_reads_what_a_machine_without_weights_compiled(
-    checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    quantize: str | None, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     only_config = tmp_path / "config-only"
     only_config.mkdir()
     (only_config / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
-    file = config(tmp_path / "config.yaml", model(only_config))
+    file = config(tmp_path / "config.yaml", model(only_config, quantize=quantize))
     arguments = ["compile", file, "--for", "cpu", "--out", tmp_path / "out"]
     done = subprocess.run([sys.executable, "-c", _RUN, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -62,7 +63,7 @@ def test_a_group_reads_what_a_machine_without_weights_compiled(
     assert f"models.tiny.executables: {executables}" in done.stderr
     assert str(signing_key_path()) in done.stderr
 
-    served = ModelConfig.model_validate(model(checkpoint, executables=str(executables)))
+    served = ModelConfig.model_validate(model(checkpoint, quantize=quantize, executables=str(executables)))
     progress: list[tuple[str, int, int]] = []
     with caplog.at_level(logging.INFO, "sharding"):
         load_model(served, lambda *step: progress.append(step))

@@ -1,4 +1,7 @@
-"""Steps for TPU chips that are not there, where libtpu is installed: its compiler is the real one."""
+"""Steps for TPU chips that are not there, where libtpu is installed: its compiler is the real one.
+
+After `make tpu-check`: `PYTHONPATH=.venv-tpu/packages .venv/bin/pytest tests/sharding/test_absent_devices.py`.
+"""
 
 import json
 import pickle
@@ -9,6 +12,7 @@ from pathlib import Path
 import jax.numpy as jnp
 import pytest
 
+from sharding.batch import Bucket
 from sharding.config import CODEGEMMA_2B
 from sharding.executables import ExecutableWriter
 from sharding.mesh import make_mesh
@@ -37,14 +41,16 @@ def test_a_file_for_tpus_has_every_program_and_what_it_depends_on(
     path = tmp_path / "file"
     limits = replace(LIMITS, page_size=32, num_pages=64, max_rows=8, max_step_tokens=16, max_context=256)
     config = replace(CODEGEMMA_2B, num_layers=1)
-    compile_steps(config, make_mesh(1, tpu_v5e_devices("1x1", 1)), jnp.bfloat16, limits, store=ExecutableWriter(path))
+    mesh = make_mesh(1, tpu_v5e_devices("1x1", 1))
+    buckets = [Bucket(tokens, 8, limits.pages_per_sequence) for tokens in (8, 16)]
+    compile_steps(config, mesh, jnp.bfloat16, limits, buckets=buckets, store=ExecutableWriter(path))
     signed = path.read_bytes()[32:]
     end = 8 + int.from_bytes(signed[:8])
     depends_on = json.loads(signed[8:end])["depends_on"]
     assert {"model", "limits", "code", "compiler", "devices", "jax", "libtpu", "tokamax"} <= depends_on.keys()
     assert not {"processors", "instructions", "JAX_PLATFORMS"} & depends_on.keys()
     programs = pickle.loads(signed[end:])
-    assert len(programs) > 1
+    assert set(programs) == {*buckets, None}
     for compressed, arguments, _ in programs.values():
         assert len(zlib.decompress(compressed)) > 1 << 20
         assert arguments.num_leaves > 0
