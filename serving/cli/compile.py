@@ -47,11 +47,14 @@ def compile(
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     tasks: dict[str, TaskID] = {}
     try:
-        with Progress(*columns, console=console) as progress:
+        with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
 
             def show(model: ModelConfig, done: int, total: int | None) -> None:
+                description = f"{model.id} for {model.topology}"
+                if not console.is_terminal:  # such as the log of a build
+                    console.out(f"{description}: {done} of {total or 'all'} programs", highlight=False)
                 if model.id not in tasks:
-                    tasks[model.id] = progress.add_task(f"{model.id} for {model.topology}", total=None)
+                    tasks[model.id] = progress.add_task(description, total=None)
                 progress.update(tasks[model.id], completed=done, total=total)
 
             written = compile_ahead(models, out, show)
