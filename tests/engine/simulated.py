@@ -57,6 +57,7 @@ class SimulatedRunner:
 
     Attributes:
       steps: the rows of each step that ran so far.
+      running_draws: the most that a row of the step that runs may draw.
       before_step: called at the start of each step; may raise.
     """
 
@@ -66,6 +67,7 @@ class SimulatedRunner:
         self._slots: dict[int, _Slot] = {}
         self._launched: deque[list[Row]] = deque()
         self.steps: list[list[Row]] = []
+        self.running_draws = 0
         self.before_step: Callable[[], None] = lambda: None
 
     @property
@@ -79,6 +81,7 @@ class SimulatedRunner:
     def land(self) -> list[list[Token]]:
         """Runs the oldest step: the time until now was the device's."""
         rows = self._launched.popleft()
+        self.running_draws = max(row.draws for row in rows)
         self.before_step()
         for row in rows:
             if row.opening is not None:
