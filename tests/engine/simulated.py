@@ -56,6 +56,7 @@ class SimulatedRunner:
     """Executes steps on a simulated paged KV cache, and checks that each is one that a model can execute.
 
     Attributes:
+      launched: the rows of the steps that have not run.
       steps: the rows of each step that ran so far.
       running_draws: the most that a row of the step that runs may draw.
       before_step: called at the start of each step; may raise.
@@ -65,7 +66,7 @@ class SimulatedRunner:
         self._limits = limits
         self._cache = [[0] * limits.page_size for _ in range(limits.num_pages)]
         self._slots: dict[int, _Slot] = {}
-        self._launched: deque[list[Row]] = deque()
+        self.launched: deque[list[Row]] = deque()
         self.steps: list[list[Row]] = []
         self.running_draws = 0
         self.before_step: Callable[[], None] = lambda: None
@@ -75,12 +76,12 @@ class SimulatedRunner:
         return self._limits
 
     def launch(self, rows: Sequence[Row]) -> None:
-        self._launched.append(list(rows))
-        assert len(self._launched) <= 2, "one step runs, one waits behind it"
+        self.launched.append(list(rows))
+        assert len(self.launched) <= 2, "one step runs, one waits behind it"
 
     def land(self) -> list[list[Token]]:
         """Runs the oldest step: the time until now was the device's."""
-        rows = self._launched.popleft()
+        rows = self.launched.popleft()
         self.running_draws = max(row.draws for row in rows)
         self.before_step()
         for row in rows:

@@ -121,7 +121,5 @@ def test_a_request_that_comes_while_a_step_runs_is_part_of_the_next_one() -> Non
     stepping.join(TIMEOUT_S)
     assert not stepping.is_alive()
     assert not second.chunks, "the step that ran"
-    engine.abort("first")
-    engine.step()
-    assert second.finish_reason is FinishReason.LENGTH
-    assert [[row.num_tokens for row in rows] for rows in runner.steps] == [[3], [1], [1], [1, 2]]
+    (behind,) = runner.launched
+    assert [row.num_tokens for row in behind] == [1, 2]
