@@ -49,19 +49,20 @@ class Costs:
     cycles: int = 0
 
 
-def costs(module: Module, cache_bytes: int) -> Costs:
+def costs(module: Module, cache_bytes: int, *, heaviest: bool = False) -> Costs:
     """Adds up a program.
 
     Args:
-      module: the program; its loops count as `execution.executed` says.
+      module: the program; its loops and conditionals count as `execution.executed` says.
       cache_bytes: of a layer's KV cache on one chip.
+      heaviest: take the heaviest branches of conditionals, and not the lightest.
     """
 
     def traffic(computation: Computation) -> int:
         return sum(bytes_moved(module, computation, each, cache_bytes) for each in computation)
 
     total = Costs()
-    for computation, times in executed(module, traffic):
+    for computation, times in executed(module, traffic, heaviest=heaviest):
         total.traffic += times * traffic(computation)
         coming: dict[str, int] = {}  # bytes on their way to or from VMEM, by the instruction that started them
         for each in computation:
