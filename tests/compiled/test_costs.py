@@ -57,6 +57,14 @@ def test_copies_collectives_kernels_and_overlap_are_counted() -> None:
     assert found.host == 0
 
 
+def test_copies_within_vmem_are_no_copies() -> None:
+    in_vmem = KERNEL.replace(
+        "%copied = bf16[1000,2,512]{1,2,0:T(8,128)(2,1)}", "%copied = bf16[1000,2,512]{1,2,0:S(1)}"
+    )
+    in_vmem = in_vmem.replace("%new = bf16[1000,2,512]{2,1,0:T(2,128)(2,1)}", "%new = bf16[1000,2,512]{2,1,0:S(1)}")
+    assert costs(Module.parse(in_vmem), CACHE_BYTES).copies.total() == 0
+
+
 def test_copies_within_loops_count_once_for_each_iteration() -> None:
     large = KNOWN_LOOP.replace("[8,512]", "[8192,512]").replace("negate(%x)", "copy(%x)")
     assert costs(Module.parse(large), 0).copies.total() == 5
