@@ -24,7 +24,7 @@ class Costs:
 
     Attributes:
       traffic: bytes between chip and HBM, but for what kernels read of the KV cache and write to it.
-      copies: of at least `LARGE_BYTES`, by what they make: how many.
+      copies: that move at least `LARGE_BYTES` through HBM, by what they make: how many.
       collectives: by opcode: how many.
       asynchronous: how many of these run beside other work.
       collective_bytes: of their largest results.
@@ -49,19 +49,20 @@ class Costs:
     cycles: int = 0
 
 
-def costs(module: Module, cache_bytes: int) -> Costs:
+def costs(module: Module, cache_bytes: int, *, heaviest: bool = False) -> Costs:
     """Adds up a program.
 
     Args:
-      module: the program; its loops count as `execution.executed` says.
+      module: the program; its loops and conditionals count as `execution.executed` says.
       cache_bytes: of a layer's KV cache on one chip.
+      heaviest: take the heaviest branches of conditionals, and not the lightest.
     """
 
     def traffic(computation: Computation) -> int:
         return sum(bytes_moved(module, computation, each, cache_bytes) for each in computation)
 
     total = Costs()
-    for computation, times in executed(module, traffic):
+    for computation, times in executed(module, traffic, heaviest=heaviest):
         total.traffic += times * traffic(computation)
         coming: dict[str, int] = {}  # bytes on their way to or from VMEM, by the instruction that started them
         for each in computation:
@@ -70,14 +71,16 @@ def costs(module: Module, cache_bytes: int) -> Costs:
                 coming[each.name] = min(array.size for array in each.results[:2])
             elif kind in _PREFETCHES and phase == "done":
                 coming.pop(each.operands[0], None)
-            _add(total, module, each, times)
+            _add(total, each, times)
+            if _only_moves(module, each) and bytes_moved(module, computation, each, cache_bytes) >= LARGE_BYTES:
+                total.copies[f"{each.opcode} {', '.join(map(str, each.results))} <- {each.source}"] += times
             if each.is_kernel or each.opcode in _COLLECTIVES:
                 total.waiting += times
                 total.covered += times * (sum(coming.values()) >= LARGE_BYTES)
     return total
 
 
-def _add(total: Costs, module: Module, each: Instruction, times: int) -> None:
+def _add(total: Costs, each: Instruction, times: int) -> None:
     total.cycles += times * each.cycles
     total.host += times * sum(array.memory == HOST for array in each.results)
     kind = each.opcode.removesuffix("-start")
@@ -90,8 +93,6 @@ def _add(total: Costs, module: Module, each: Instruction, times: int) -> None:
         used = _VMEM_USED.search(each.attributes)
         total.kernels[name] += times
         total.kernel_vmem[name] = int(used[2]) - int(used[1]) if used else 0  # below the offset it is not the kernel's
-    if each.size >= LARGE_BYTES and _only_moves(module, each):
-        total.copies[f"{each.opcode} {', '.join(map(str, each.results))} <- {each.source}"] += times
 
 
 def _only_moves(module: Module, each: Instruction) -> bool:

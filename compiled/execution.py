@@ -5,12 +5,15 @@ from collections.abc import Callable, Iterator
 from compiled.hlo import Computation, Module
 
 
-def executed(module: Module, weigh: Callable[[Computation], int]) -> Iterator[tuple[Computation, int]]:
+def executed(
+    module: Module, weigh: Callable[[Computation], int], *, heaviest: bool = False
+) -> Iterator[tuple[Computation, int]]:
     """Yields each computation that runs, and how often.
 
     A loop whose length is not known before counts once: its body is one iteration. Of a conditional's branches the
-    heaviest by `weigh` counts.
+    lightest by `weigh` counts, or the heaviest: a step that is greedy, or one that draws by top-k and top-p.
     """
+    choose = max if heaviest else min
 
     def visit(name: str, times: int) -> Iterator[tuple[Computation, int]]:
         computation = module.computations[name]
@@ -24,6 +27,6 @@ def executed(module: Module, weigh: Callable[[Computation], int]) -> Iterator[tu
                     yield from visit(called, times)
             elif each.opcode == "conditional":
                 branches = [list(visit(called, times)) for called in each.called]
-                yield from max(branches, key=lambda branch: sum(n * weigh(c) for c, n in branch))
+                yield from choose(branches, key=lambda branch: sum(n * weigh(c) for c, n in branch))
 
     return visit(module.entry, 1)

@@ -30,7 +30,8 @@ class Figures:
       collectives: how many.
       asynchronous: of these, how many run beside other work.
       covered: part of the kernels and collectives during which weights are on their way to VMEM.
-      milliseconds: the compiler's estimate, without kernels and collectives.
+      milliseconds: the compiler's estimate for a greedy step, without kernels and collectives.
+      sampling_milliseconds: what top-k and top-p add to it.
     """
 
     layers: int
@@ -45,6 +46,7 @@ class Figures:
     asynchronous: int
     covered: float
     milliseconds: float
+    sampling_milliseconds: float
 
     @property
     def ratio(self) -> float:
@@ -61,7 +63,9 @@ def figures(step: Step, compiled: CompiledStep) -> tuple[Figures, Costs]:
     """Reads a program; returns the figures, and what they are made of."""
     memory = compiled.executable.memory_analysis()
     assert memory is not None  # the TPU's compiler has one
-    found = costs(Module.parse(compiled.executable.as_text() or ""), compiled.layer_cache_bytes)
+    module = Module.parse(compiled.executable.as_text() or "")
+    found = costs(module, compiled.layer_cache_bytes)
+    sampling = costs(module, compiled.layer_cache_bytes, heaviest=True).cycles - found.cycles
     cache = compiled.layer_cache_bytes * compiled.num_layers
     arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes - memory.alias_size_in_bytes
     beside = arguments - compiled.weight_bytes - cache + results + memory.temp_size_in_bytes
@@ -79,4 +83,5 @@ def figures(step: Step, compiled: CompiledStep) -> tuple[Figures, Costs]:
         asynchronous=found.asynchronous,
         covered=round(found.covered / max(found.waiting, 1), 3),
         milliseconds=round(found.cycles / CYCLES_PER_SECOND * 1e3, 2),
+        sampling_milliseconds=round(sampling / CYCLES_PER_SECOND * 1e3, 2),
     ), found

@@ -45,11 +45,12 @@ class Configuration:
         return kv_tokens(self.model, self.shape, chip_bytes) // self.model.limits.page_size
 
 
-def shipped(kind: str) -> list[Configuration]:
+def shipped(kind: str, quantize: str | None = None) -> list[Configuration]:
     """Returns each configuration once.
 
     Args:
       kind: `tpu-v5e` or `gpu`, as in the names of the files.
+      quantize: of all models instead of their own.
 
     Raises:
       ValueError: the files disagree about one.
@@ -57,12 +58,13 @@ def shipped(kind: str) -> list[Configuration]:
     unique: dict[str, Configuration] = {}
     for model in _configured(kind):
         for topology in (model.topology, *_larger(model)):
-            on_chips = model.model_copy(update={"topology": topology, "autoscaling": None})
+            weights = quantize or model.quantize
+            on_chips = model.model_copy(update={"topology": topology, "autoscaling": None, "quantize": weights})
             hosts = f", {topology.hosts} hosts" if topology.hosts > 1 else ""
-            name = f"{model.id} {model.dtype} on {topology}{hosts}"
+            name = f"{model.id} {weights or model.dtype} on {topology}{hosts}"
             if name in unique and unique[name].model != on_chips:
                 raise ValueError(f"{name}: config/{kind}.yaml and the chart's values differ. Make them the same.")
-            unique[name] = Configuration(name, on_chips, _SHAPES[model.id])
+            unique[name] = Configuration(name, on_chips, _SHAPES[model.id].quantised(weights))
     return list(unique.values())
 
 

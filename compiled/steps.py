@@ -104,5 +104,5 @@ def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: i
 
 def _bytes_on_chip(array: jax.ShapeDtypeStruct) -> int:
     assert array.sharding is not None
-    size: int = prod(array.sharding.shard_shape(array.shape)) * array.dtype.itemsize
+    size: int = prod(array.sharding.shard_shape(array.shape)) * jax.dtypes.itemsize_bits(array.dtype) // 8
     return size

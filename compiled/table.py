@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 _IN_PAGE = re.compile(r"(?<=<!-- compiled/tpu-v5e.json -->\n)(.*?)(?=\n<!-- end -->)", re.DOTALL)
 _HEAD = (
     "| configuration | step | memory, GB | moves, GB | times the minimum | copies | collectives | overlap | "
-    "compiler's ms | HBM's ms |\n|---|---|---|---|---|---|---|---|---|---|"
+    "compiler's ms | top-p adds | HBM's ms |\n|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 type Table = dict[str, Figures]
@@ -67,6 +67,7 @@ def _row(configuration: str, step: str, figures: Figures) -> str:
         collectives,
         f"{figures.covered:.0%}",
         f"{figures.milliseconds:.2f}",
+        f"{figures.sampling_milliseconds:.2f}",
         f"{figures.floor_milliseconds:.2f}",
     )
     return f"| {' | '.join(map(str, cells))} |"

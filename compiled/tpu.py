@@ -53,7 +53,7 @@ def main() -> None:
     committed = table.read()
     work = [
         (configuration, step)
-        for configuration in shipped("tpu-v5e")
+        for configuration in shipped("tpu-v5e", options.quantize)
         for step in choose(steps_of(configuration))
         if options.only in configuration.name and options.step in str(step)
     ]
@@ -95,7 +95,8 @@ def _report(result: Result, details: bool) -> None:
             f"    {one.memory / 1e9:.2f} GB; moves {one.traffic / 1e9:.3f} GB, {one.ratio:.3f} times the minimum; "
             f"{one.copies} copies; {one.collectives} collectives, {one.asynchronous} asynchronous; "
             f"overlap {one.covered:.0%}; "
-            f"{one.milliseconds:.2f} ms by the compiler, {one.floor_milliseconds:.2f} by HBM; "
+            f"{one.milliseconds:.2f} ms by the compiler, top-p adds {one.sampling_milliseconds:.2f}; "
+            f"{one.floor_milliseconds:.2f} by HBM; "
             f"{one.beside / 1e6:.0f} MB beside weights and cache, program {one.program / 1e6:.0f} MB"
         )
     if result.costs and details:
@@ -113,6 +114,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", default=str(FEW_LAYERS), help="of each model, or `all`")
     parser.add_argument("--only", default="", help="configurations whose name has this in it")
     parser.add_argument("--step", default="", help="steps whose name has this in it")
+    parser.add_argument("--quantize", choices=("int8", "int8-weights", "int4"), help="weights of few bits instead")
     parser.add_argument("--jobs", type=int, help="steps compiled at once; by default one for each processor")
     parser.add_argument("--details", action="store_true", help="list kernels and copies")
     parser.add_argument("--write", action="store_true", help="commit the figures instead of comparing them")

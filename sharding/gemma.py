@@ -20,7 +20,7 @@ from jax.typing import DTypeLike
 from sharding.attention import Attention, Ragged
 from sharding.config import GemmaConfig
 from sharding.parameters import Parameter, parameters
-from sharding.partition import named_sharding
+from sharding.partition import placement
 from sharding.projection import project
 from sharding.weights import AbstractWeight, QuantisedWeight, Weight, rows
 
@@ -202,13 +202,13 @@ def _below(prefix: str, weights: Mapping[str, Weight]) -> dict[str, Weight]:
 
 
 def abstract_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> dict[str, AbstractWeight]:
-    """Returns shape, dtype and sharding of each parameter by its path, such as `layers.0.attention.q`."""
+    """Returns shape, dtype, sharding and format of each parameter by its path, such as `layers.0.attention.q`."""
     return {path: _abstract(parameter, config, mesh, dtype) for path, parameter in parameters(config).items()}
 
 
 def _abstract(parameter: Parameter, config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> AbstractWeight:
     def array(axes: str, shape: tuple[int, ...], dtype: DTypeLike) -> jax.ShapeDtypeStruct:
-        return jax.ShapeDtypeStruct(shape, dtype, sharding=named_sharding(axes, config, mesh))
+        return jax.ShapeDtypeStruct(shape, dtype, sharding=placement(axes, config, mesh))
 
     quantization = parameter.quantization
     if quantization is None:
@@ -236,10 +236,11 @@ def random_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, seed: i
         path: parameter.stored_shape[-1] ** -0.5 if parameter.outputs else 0.1
         for path, parameter in parameters(config).items()
     }
-    return {
-        path: _random(jax.random.fold_in(key, index), scales[path], spec)
-        for index, (path, spec) in enumerate(abstract_parameters(config, mesh, dtype).items())
-    }
+    weights: dict[str, Weight] = {}
+    for index, (path, spec) in enumerate(abstract_parameters(config, mesh, dtype).items()):
+        drawn = _random(jax.random.fold_in(key, index), scales[path], spec)
+        weights[path] = jax.tree.map(lambda array, abstract: jax.device_put(array, abstract.format), drawn, spec)
+    return weights
 
 
 @partial(jax.jit, static_argnames=("scale", "spec"))

@@ -28,7 +28,7 @@ def load(
 
     Args:
       checkpoint: where to read.
-      abstract: by parameter path: shape, dtype, and the sharding to load to (None: the default device). What is
+      abstract: by parameter path: shape, dtype, and the format to load to (None: the default device). What is
         quantised here and not in the checkpoint is quantised on the way.
       on_progress: told after every parameter.
 
@@ -57,9 +57,9 @@ def _load_one(source: TensorSource | QuantisedSource, abstract: AbstractWeight) 
 
 
 def _place(abstract: jax.ShapeDtypeStruct, read: Callable[[tuple[slice, ...]], npt.NDArray[Any]]) -> jax.Array:
-    sharding = abstract.sharding or jax.sharding.SingleDeviceSharding(jax.devices()[0])
+    where = abstract.format if abstract.sharding else jax.sharding.SingleDeviceSharding(jax.devices()[0])
     array: jax.Array = jax.make_array_from_callback(
-        abstract.shape, sharding, lambda index: read(index or ()), dtype=abstract.dtype
+        abstract.shape, where, lambda index: read(index or ()), dtype=abstract.dtype
     )
     # Wait for the copy, or the slices of several parameters would be in host memory at once.
     jax.block_until_ready(array)

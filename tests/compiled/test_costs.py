@@ -43,8 +43,9 @@ def test_loops_count_as_often_as_they_are_known_to_run() -> None:
     assert (once.cycles, five.cycles) == (200, 1000)
 
 
-def test_of_a_conditional_the_branch_that_moves_most_counts() -> None:
-    assert costs(Module.parse(BRANCHES), 0).traffic == 2 * 2 * 512
+def test_of_a_conditional_the_branch_that_moves_least_counts_or_the_one_that_moves_most() -> None:
+    assert costs(Module.parse(BRANCHES), 0).traffic == 2 * 512
+    assert costs(Module.parse(BRANCHES), 0, heaviest=True).traffic == 2 * 2 * 512
 
 
 def test_copies_collectives_kernels_and_overlap_are_counted() -> None:
@@ -56,6 +57,14 @@ def test_copies_collectives_kernels_and_overlap_are_counted() -> None:
     assert found.host == 0
 
 
+def test_copies_within_vmem_are_no_copies() -> None:
+    in_vmem = KERNEL.replace(
+        "%copied = bf16[1000,2,512]{1,2,0:T(8,128)(2,1)}", "%copied = bf16[1000,2,512]{1,2,0:S(1)}"
+    )
+    in_vmem = in_vmem.replace("%new = bf16[1000,2,512]{2,1,0:T(2,128)(2,1)}", "%new = bf16[1000,2,512]{2,1,0:S(1)}")
+    assert costs(Module.parse(in_vmem), CACHE_BYTES).copies.total() == 0
+
+
 def test_copies_within_loops_count_once_for_each_iteration() -> None:
     large = KNOWN_LOOP.replace("[8,512]", "[8192,512]").replace("negate(%x)", "copy(%x)")
     assert costs(Module.parse(large), 0).copies.total() == 5
@@ -63,4 +72,4 @@ def test_copies_within_loops_count_once_for_each_iteration() -> None:
 
 def test_arrays_in_the_hosts_memory_are_counted() -> None:
     on_host = BRANCHES.replace("ROOT %n.3 = f32[128]{0:T(128)}", "ROOT %n.3 = f32[128]{0:T(128)S(5)}")
-    assert costs(Module.parse(on_host), 0).host == 1
+    assert costs(Module.parse(on_host), 0, heaviest=True).host == 1

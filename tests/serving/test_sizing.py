@@ -47,7 +47,7 @@ def test_int8_leaves_more_of_a_chip_to_the_cache() -> None:
     configured = model(v5e(4)).model_copy(update={"quantize": "int8"})
     check_model(configured, CODEGEMMA_7B)
     tokens = kv_tokens(configured, CODEGEMMA_7B, V5E_BYTES)
-    assert what_fits(configured, tokens) == "codegemma-7b-it int8 on 2x2: 112k KV tokens, 13 full contexts"
+    assert what_fits(configured, tokens) == "codegemma-7b-it int8 on 2x2: 123k KV tokens, 15 full contexts"
 
 
 def test_int4_is_refused_on_cpus() -> None:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from gguf import GGMLQuantizationType as Type
+from jax.experimental.layout import Format, Layout
 
 from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from sharding.checkpoint.loader import load
@@ -51,6 +52,17 @@ def test_every_device_holds_its_slice_of_a_hugging_face_checkpoint(
     checkpoint = open_checkpoint(write_huggingface(tmp_path, CONFIGS[name], tensors, shards=3))
     wanted = abstract(checkpoint, devices, dtype)
     assert_loaded(load(checkpoint, wanted), expected_parameters(CONFIGS[name], tensors), wanted)
+
+
+def test_a_parameter_lies_in_memory_as_it_is_wanted(tmp_path: Path) -> None:
+    tensors = random_tensors(WIDE_GEMMA3, 2)
+    checkpoint = open_checkpoint(write_huggingface(tmp_path, WIDE_GEMMA3, tensors))
+    wanted, path = abstract(checkpoint, 2), "layers.0.attention.o"
+    spec, heads_first = wanted[path], Layout((1, 0, 2))
+    wanted[path] = jax.ShapeDtypeStruct(spec.shape, spec.dtype, sharding=Format(heads_first, spec.sharding))
+    loaded = load(checkpoint, wanted)
+    assert loaded[path].format.layout.major_to_minor == heads_first.major_to_minor
+    assert_loaded(loaded, expected_parameters(WIDE_GEMMA3, tensors), wanted)
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
