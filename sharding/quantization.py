@@ -36,7 +36,7 @@ class Quantization(StrEnum):
 
     @property
     def stored(self) -> "Quantization":
-        """The one of those with the same weights that names them in files."""
+        """The member by whose name files store the same weights."""
         return Quantization.INT4 if self is Quantization.INT4 else Quantization.INT8
 
     @property
