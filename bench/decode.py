@@ -17,6 +17,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+from rich.console import Console
+from rich.progress import track
 
 from bench.measure import best_seconds, decode_seconds
 from bench.table import markdown
@@ -89,7 +91,9 @@ def main() -> None:
     mesh = make_mesh(1)
     weights: dict[str, int] = {}
     measured: dict[tuple[str, int], Callable[[], float]] = {}
-    for name, (dtype, quantization) in FORMATS.items():
+    console = Console(stderr=True)
+    for name in track(FORMATS, description="loading and compiling", console=console):
+        dtype, quantization = FORMATS[name]
         checkpoint = original.quantised(quantization)
         parameters = load(checkpoint, abstract_parameters(checkpoint.config, mesh, dtype))
         weights[name] = sum(array.nbytes for array in jax.tree.leaves(parameters))
@@ -100,7 +104,9 @@ def main() -> None:
     rates = matvec_rates()
     limit = 0.0
     seconds = dict.fromkeys(measured, float("inf"))
-    for _ in range(ROUNDS):  # in turns, so that a busy moment of the machine does not hit one of them alone
+    for _ in track(
+        range(ROUNDS), description="measuring", console=console
+    ):  # in turns, so that a busy moment of the machine does not hit one of them alone
         limit = max(limit, *(rate() for rate in rates))
         seconds = {key: min(seconds[key], measure()) for key, measure in measured.items()}
 

@@ -62,10 +62,10 @@ def read_pieces(path: Path, checkpoint: Path, count: int) -> np.ndarray:
 def hidden_states(config: GemmaConfig, weights: Mapping[str, Weight], tokens: jax.Array) -> jax.Array:
     """The final hidden states of one piece: [T] -> [T, E]."""
     mesh = make_mesh(1)
-    attention = over_mesh(attention_for("cpu"), config, mesh)
-    cache = new_cache(abstract_cache(config, mesh, jnp.float32, PIECE // PAGE, PAGE))
+    implementation = attention_for("cpu")
+    cache = new_cache(abstract_cache(implementation, config, mesh, jnp.float32, PIECE // PAGE, PAGE))
     ragged = Ragged(jnp.arange(PIECE // PAGE)[None], jnp.array([PIECE]), jnp.array([0, PIECE]))
-    return build(config, weights)(tokens, cache, ragged, attention)[0]
+    return build(config, weights)(tokens, cache, ragged, over_mesh(implementation, config, mesh))[0]
 
 
 @partial(jax.jit, static_argnames=("config", "config_32"))

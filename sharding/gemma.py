@@ -22,6 +22,7 @@ from sharding.config import GemmaConfig
 from sharding.parameters import Parameter, parameters
 from sharding.partition import placement
 from sharding.projection import project
+from sharding.quantise import dtype_of
 from sharding.weights import AbstractWeight, QuantisedWeight, Weight, rows
 
 
@@ -213,7 +214,7 @@ def _abstract(parameter: Parameter, config: GemmaConfig, mesh: Mesh, dtype: DTyp
     quantization = parameter.quantization
     if quantization is None:
         return array(parameter.axes, parameter.shape, dtype)
-    values = array(parameter.axes, parameter.shape, quantization.dtype)
+    values = array(parameter.axes, parameter.shape, dtype_of(quantization))
     scales = array(parameter.scales_axes, parameter.scales_shape, jnp.float32)
     return QuantisedWeight(values, scales, quantization, jnp.dtype(dtype))
 

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sharding.checkpoint.source import TensorSource
+from sharding.quantise import dtype_of
 from sharding.quantization import Quantization
 
 _BLOCK_NUMBERS = 2**21
@@ -61,7 +62,7 @@ class QuantisedSource:
 
     def values(self, index: tuple[slice, ...]) -> npt.NDArray[Any]:
         """See `QuantisedMatrix`."""
-        return self.stored_values.read(index, self.quantization.dtype)
+        return self.stored_values.read(index, dtype_of(self.quantization))
 
     def scales(self, index: tuple[slice, ...]) -> npt.NDArray[np.float32]:
         """See `QuantisedMatrix`."""
@@ -102,18 +103,18 @@ class Quantiser:
 
     def _quantise(self, outputs: tuple[range, ...]) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
         inputs, sizes = self._source.shape[self._outputs :], tuple(map(len, outputs))
-        values = np.empty((*sizes, *inputs), self._quantization.dtype)
+        values = np.empty((*sizes, *inputs), dtype_of(self._quantization))
         scales = np.empty(self._quantization.scales_shape(sizes, inputs), np.float32)
         step = max(1, _BLOCK_NUMBERS // prod(values.shape[1:]))
 
-        def quantise(start: int) -> None:
+        def quantise_block(start: int) -> None:
             first, *others = (slice(part.start, part.stop) for part in outputs)
             rows = self._source.read((slice(first.start + start, min(first.start + start + step, first.stop)), *others))
-            part_values, part_scales = self._quantization.quantise(rows.reshape(-1, prod(inputs)))
+            part_values, part_scales = quantise(rows.reshape(-1, prod(inputs)), self._quantization)
             block = slice(start, start + len(rows))
             values[block] = part_values.reshape(rows.shape)
             scales[block] = part_scales.reshape(scales[block].shape)
 
-        for _ in _QUANTISERS.map(quantise, range(0, sizes[0], step)):
+        for _ in _QUANTISERS.map(quantise_block, range(0, sizes[0], step)):
             pass  # the first error is raised here
         return values, scales

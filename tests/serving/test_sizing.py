@@ -8,6 +8,7 @@ import pytest
 from serving.config import ModelConfig
 from serving.sizing import V5E_BYTES, check_model, host_bytes, kv_tokens, reserve_bytes, what_fits
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
+from sharding.sizes import kv_bytes_per_token, weight_bytes
 
 
 def model(topology: dict[str, Any], dtype: str = "bfloat16", **limits: int) -> ModelConfig:
@@ -43,11 +44,15 @@ def test_what_fits_v5e(config: GemmaConfig, topology: dict[str, Any], fits: str)
     assert what_fits(configured, tokens) == f"codegemma-7b-it bfloat16 on {fits}"
 
 
-def test_int8_leaves_more_of_a_chip_to_the_cache() -> None:
-    configured = model(v5e(4)).model_copy(update={"quantize": "int8"})
-    check_model(configured, CODEGEMMA_7B)
-    tokens = kv_tokens(configured, CODEGEMMA_7B, V5E_BYTES)
-    assert what_fits(configured, tokens) == "codegemma-7b-it int8 on 2x2: 123k KV tokens, 15 full contexts"
+def test_what_quantised_weights_leave_of_a_chip_goes_to_the_cache() -> None:
+    plain = model(v5e(4))
+    quantised = plain.model_copy(update={"quantize": "int8"})
+    check_model(quantised, CODEGEMMA_7B)
+    tokens = kv_tokens(quantised, CODEGEMMA_7B, V5E_BYTES)
+    freed = weight_bytes(CODEGEMMA_7B, 4, 2) - weight_bytes(CODEGEMMA_7B.quantised("int8"), 4, 2)
+    more = freed / kv_bytes_per_token(CODEGEMMA_7B, 4, 2)
+    assert tokens - kv_tokens(plain, CODEGEMMA_7B, V5E_BYTES) == pytest.approx(more, abs=1)
+    assert what_fits(quantised, tokens).startswith("codegemma-7b-it int8 on 2x2: ")
 
 
 def test_int4_is_refused_on_cpus() -> None:
