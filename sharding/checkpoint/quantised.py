@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sharding.checkpoint.source import TensorSource
-from sharding.quantise import dtype_of
+from sharding.quantise import dtype_of, quantise
 from sharding.quantization import Quantization
 
 _BLOCK_NUMBERS = 2**21
