@@ -31,8 +31,8 @@ TOKEN_BYTES = 32
 """Length of a group's token, by which a host knows its leader."""
 
 _HEAD = Struct("<I")
-_STRANGER_S = 1.0
-"""Whoever connects to a host must show the token within this time."""
+_HANDSHAKE_S = 1.0
+"""A connection to a host must show the token within this time."""
 
 type Address = tuple[str, int]
 
@@ -88,7 +88,7 @@ class LeaderChannel:
           HostFailed: a host failed in a step before.
         """
         with self._closed_by_failure():
-            self._hear(0)  # who failed since then gets no plan
+            self._hear(0)  # a host that failed since then gets no plan
             plan = _frame(encode(rows))
             for peer in self._peers.values():
                 peer.send(plan)
@@ -261,7 +261,7 @@ def _failures_sent(leader: socket.socket) -> Iterator[None]:
 
 
 def _shows(connection: socket.socket, token: bytes) -> bool:
-    deadline = time.monotonic() + _STRANGER_S
+    deadline = time.monotonic() + _HANDSHAKE_S
     shown = b""
     with suppress(OSError):
         while len(shown) < len(token):
