@@ -37,7 +37,7 @@ class Scheduler:
 
     A running sequence has pages; each step deals out rows and tokens anew. URGENT sequences get them first; within a
     class the running ones, in the order of their arrival and with a token set aside for each that decodes; then the
-    waiting ones, by deadline. One without a row is paused: it keeps its pages and loses nothing. What follows from that:
+    waiting ones, by deadline. One without a row is paused: it keeps its pages and loses nothing. It follows that:
 
     - An URGENT sequence starts in the first step after its arrival, whatever NORMAL ones are running: they cannot keep
       rows, tokens or pages from it. Only URGENT ones ahead of it can, and ageing, for one step.
