@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse lint format protos protos-check oracle tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse lint format protos protos-check oracle peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -58,6 +58,9 @@ protos-check: setup ## lint the .proto files; fail if the committed gRPC stubs a
 oracle: setup ## compare the model with transformers on new weights and prompts (needs Python 3.11; SEED=N repeats one)
 	@sh scripts/oracle.sh
 
+peers: setup ## measure this project, transformers and llama.cpp on this CPU (needs Python 3.11 and a C++ compiler)
+	@sh scripts/peers.sh $(if $(ROUNDS),--rounds $(ROUNDS))
+
 tpu-check: setup ## compile the shipped configurations for TPU v5e, without one (LAYERS=all: whole models, every step)
 	@sh scripts/tpu-check.sh
 
@@ -76,4 +79,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-oracle .venv-tpu .venv-gpu .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
