@@ -16,12 +16,12 @@ _FALLBACK = "grpc_fallback_backend"
 _MESSAGE_HEADER_BYTES = 5
 
 
-def harden_grpc(sections: dict[str, Section], directory: Path, message_s: float) -> None:
+def harden_grpc(sections: dict[str, Section], directory: Path, body_s: float) -> None:
     """Only calls of this server's services reach a Gateway, and all errors are gRPC statuses."""
     _calls_are_checked(one(sections, "frontend grpc_frontend"))
     backends = [section for section in sections.values() if section.is_grpc]
     for section in backends:
-        _gateways_get_messages(section, directory, message_s)
+        _gateways_get_messages(section, directory, body_s)
     if not [section for section in backends if section.name != f"backend {_FALLBACK}"]:
         # Ray Serve says NOT_FOUND while no application is there, which clients do not try again.
         nothing = one(sections, "backend default_grpc_backend")
@@ -51,9 +51,9 @@ def _calls_are_checked(section: Section) -> None:
     )
 
 
-def _gateways_get_messages(section: Section, directory: Path, message_s: float) -> None:
+def _gateways_get_messages(section: Section, directory: Path, body_s: float) -> None:
     section.begin(
         *(f"errorfile {status} {directory / grpc_error_file(status)}" for status in ERROR_STATUSES),
-        f"http-request wait-for-body time {round(message_s * 1000)}ms at-least {_MESSAGE_HEADER_BYTES}",
+        f"http-request wait-for-body time {round(body_s * 1000)}ms at-least {_MESSAGE_HEADER_BYTES}",
         "http-request del-header application",  # it has chosen this backend, or is wrong: there is one application
     )

@@ -22,11 +22,12 @@ class TimeLimits:
 
     Attributes:
       header_s: for the whole of a request's headers, and for the first byte of a connection.
-      message_s: for the beginning of a gRPC call's first message.
+      body_s: for the beginning of a body that has to come before a Gateway is asked: a gRPC call's first message, and
+        what an HTTP client sends when it is told to continue.
     """
 
     header_s: float = 10.0
-    message_s: float = 10.0
+    body_s: float = 10.0
 
 
 def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> str:
@@ -52,9 +53,9 @@ def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> st
         one(sections, "frontend prometheus"), one(sections, "frontend http_frontend")
     )
     del sections[one(sections, "listen stats").name]  # a page for people, which the metrics say better: one port less
-    harden_http(sections, directory)
+    harden_http(sections, directory, limits.body_s)
     if "frontend grpc_frontend" in sections:
-        harden_grpc(sections, directory, limits.message_s)
+        harden_grpc(sections, directory, limits.body_s)
     return "".join(f"{line}\n" for section in sections.values() for line in (section.name, *section.lines))
 
 

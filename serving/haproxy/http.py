@@ -14,12 +14,13 @@ _PRINTABLE = " -~"
 _METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE"
 
 
-def harden_http(sections: dict[str, Section], directory: Path) -> None:
+def harden_http(sections: dict[str, Section], directory: Path, body_s: float) -> None:
     """Only what a Gateway can read reaches one, and all errors are in its words."""
     _requests_are_checked(one(sections, "frontend http_frontend"))
     backends = [section for section in sections.values() if section.is_http]
     for section in backends:
         _answers_are_json(section, directory)
+        _bodies_are_asked_for(section, body_s)
     # Ray Serve says 404 for every path while no application is there, which clients do not try again.
     nothing = one(sections, "backend default_backend")
     nothing.remove("http-request return .*")
@@ -56,6 +57,17 @@ def _requests_are_checked(section: Section) -> None:
         # Ray Serve writes it into its log and says it again; without it Ray makes one, as the Gateway would.
         f"http-request del-header x-request-id unless {{ req.fhdr(x-request-id) -m reg '^{REQUEST_ID_PATTERN}$' }}",
         "http-request del-header upgrade",  # no WebSockets
+    )
+
+
+def _bodies_are_asked_for(section: Section, body_s: float) -> None:
+    """HAProxy says 100 Continue itself, and no Gateway is asked to.
+
+    HAProxy loses the body of an answer whose headers it reads together with a 100 Continue (docs/upstream.md).
+    """
+    section.begin(
+        f"http-request wait-for-body time {round(body_s * 1000)}ms at-least 1 if {{ req.hdr(expect) -m found }}",
+        "http-request del-header expect",  # what expects something else
     )
 
 
