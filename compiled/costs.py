@@ -5,7 +5,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from compiled.execution import executed
-from compiled.hlo import HOST, Computation, Instruction, Module
+from compiled.hlo import HOST, Instruction, Module
 from compiled.traffic import bytes_moved
 
 LARGE_BYTES = 10**6
@@ -49,21 +49,17 @@ class Costs:
     cycles: int = 0
 
 
-def costs(module: Module, cache_bytes: int, *, heaviest: bool = False) -> Costs:
+def costs(module: Module, cache_bytes: int, scope: str | None = None) -> Costs:
     """Adds up a program.
 
     Args:
-      module: the program; its loops and conditionals count as `execution.executed` says.
+      module: the program.
       cache_bytes: of a layer's KV cache on one chip.
-      heaviest: take the heaviest branches of conditionals, and not the lightest.
+      scope: whose branches run: see `executed`.
     """
-
-    def traffic(computation: Computation) -> int:
-        return sum(bytes_moved(module, computation, each, cache_bytes) for each in computation)
-
     total = Costs()
-    for computation, times in executed(module, traffic, heaviest=heaviest):
-        total.traffic += times * traffic(computation)
+    for computation, times in executed(module, scope):
+        total.traffic += times * sum(bytes_moved(module, computation, each, cache_bytes) for each in computation)
         coming: dict[str, int] = {}  # bytes on their way to or from VMEM, by the instruction that started them
         for each in computation:
             kind, _, phase = each.opcode.rpartition("-")

@@ -12,6 +12,8 @@ CYCLES_PER_SECOND = 1.5e9
 """Of a v5e chip: 197 T operations a second on four 128 x 128 units."""
 HBM_BYTES_PER_SECOND = 819e9
 """Of a v5e chip: cloud.google.com/tpu/docs/v5e."""
+_TOP_P = "top_p"
+"""The scope of `sharding.truncation` that runs when a row draws by top-p."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +33,7 @@ class Figures:
       asynchronous: of these, how many run beside other work.
       covered: part of the kernels and collectives during which weights are on their way to VMEM.
       milliseconds: the compiler's estimate for a greedy step, without kernels and collectives.
-      sampling_milliseconds: what top-k and top-p add to it.
+      top_p_milliseconds: what top-p adds to it, where the largest logits say enough.
     """
 
     layers: int
@@ -46,7 +48,7 @@ class Figures:
     asynchronous: int
     covered: float
     milliseconds: float
-    sampling_milliseconds: float
+    top_p_milliseconds: float
 
     @property
     def ratio(self) -> float:
@@ -65,7 +67,7 @@ def figures(step: Step, compiled: CompiledStep) -> tuple[Figures, Costs]:
     assert memory is not None  # the TPU's compiler has one
     module = Module.parse(compiled.executable.as_text() or "")
     found = costs(module, compiled.layer_cache_bytes)
-    sampling = costs(module, compiled.layer_cache_bytes, heaviest=True).cycles - found.cycles
+    top_p = costs(module, compiled.layer_cache_bytes, _TOP_P).cycles - found.cycles
     cache = compiled.layer_cache_bytes * compiled.num_layers
     arguments, results = memory.argument_size_in_bytes, memory.output_size_in_bytes - memory.alias_size_in_bytes
     beside = arguments - compiled.weight_bytes - cache + results + memory.temp_size_in_bytes
@@ -83,5 +85,5 @@ def figures(step: Step, compiled: CompiledStep) -> tuple[Figures, Costs]:
         asynchronous=found.asynchronous,
         covered=round(found.covered / max(found.waiting, 1), 3),
         milliseconds=round(found.cycles / CYCLES_PER_SECOND * 1e3, 2),
-        sampling_milliseconds=round(sampling / CYCLES_PER_SECOND * 1e3, 2),
+        top_p_milliseconds=round(top_p / CYCLES_PER_SECOND * 1e3, 2),
     ), found

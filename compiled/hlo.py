@@ -57,7 +57,7 @@ class Instruction:
       opcode: such as `fusion`.
       results: one array, or those of a tuple.
       operands: names of instructions of the same computation.
-      index: of a parameter; -1 for all others.
+      literal: what a parameter or a constant has in place of operands: its number, its value.
       attributes: all that follows the operands, as text.
       is_root: whether its results are those of the computation.
     """
@@ -66,9 +66,14 @@ class Instruction:
     opcode: str
     results: tuple[Array, ...]
     operands: tuple[str, ...] = ()
-    index: int = -1
+    literal: str = ""
     attributes: str = ""
     is_root: bool = False
+
+    @property
+    def index(self) -> int:
+        """Of a parameter; -1 for all others."""
+        return int(self.literal) if self.opcode == "parameter" else -1
 
     @property
     def size(self) -> int:
@@ -85,11 +90,6 @@ class Instruction:
     def is_kernel(self) -> bool:
         """Whether it is a Pallas kernel for TPUs."""
         return self.opcode == "custom-call" and 'custom_call_target="tpu_custom_call"' in self.attributes
-
-    @property
-    def trip_count(self) -> int:
-        """How often a loop runs; 1 where that is not known before."""
-        return int(self.attribute(r'"known_trip_count":\{"n":"(\d+)"') or 1)
 
     @property
     def cycles(self) -> int:
@@ -160,6 +160,21 @@ class Module:
             raise ValueError("text: no computation is marked as ENTRY. Give the text of a compiled HLO module.")
         return cls(entry, {name: Computation(map(_instruction, lines)) for name, lines in bodies.items()})
 
+    def trip_count(self, loop: Instruction) -> int:
+        """How often a loop runs; 1 where that is not known before.
+
+        The TPU's compiler does not say it of all: one that goes on below a constant is taken to count from 0, as
+        `lax.fori_loop` does here.
+        """
+        if known := loop.attribute(r'"known_trip_count":\{"n":"(\d+)"'):
+            return int(known)
+        condition = self.computations[loop.attribute(r"condition=%([\w.\-]+)") or ""]
+        goes_on = next(each for each in condition if each.is_root)
+        if goes_on.opcode != "compare" or "direction=LT" not in goes_on.attributes:
+            return 1
+        limit = condition.operands(goes_on)[1]
+        return int(limit.literal) if limit.opcode == "constant" else 1
+
 
 def _instruction(line: str) -> Instruction:
     start = _INSTRUCTION.match(line)
@@ -174,7 +189,7 @@ def _instruction(line: str) -> Instruction:
         opcode=opcode[1],
         results=_arrays(line[start.end() : types_end]),
         operands=tuple(_NAME.findall(operands)),
-        index=int(operands) if opcode[1] == "parameter" else -1,
+        literal=operands if opcode[1] in ("parameter", "constant") else "",
         attributes=line[operands_end:],
         is_root=start[1] is not None,
     )

@@ -67,7 +67,7 @@ def _row(configuration: str, step: str, figures: Figures) -> str:
         collectives,
         f"{figures.covered:.0%}",
         f"{figures.milliseconds:.2f}",
-        f"{figures.sampling_milliseconds:.2f}",
+        f"{figures.top_p_milliseconds:.2f}",
         f"{figures.floor_milliseconds:.2f}",
     )
     return f"| {' | '.join(map(str, cells))} |"

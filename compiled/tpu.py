@@ -95,7 +95,7 @@ def _report(result: Result, details: bool) -> None:
             f"    {one.memory / 1e9:.2f} GB; moves {one.traffic / 1e9:.3f} GB, {one.ratio:.3f} times the minimum; "
             f"{one.copies} copies; {one.collectives} collectives, {one.asynchronous} asynchronous; "
             f"overlap {one.covered:.0%}; "
-            f"{one.milliseconds:.2f} ms by the compiler, top-p adds {one.sampling_milliseconds:.2f}; "
+            f"{one.milliseconds:.2f} ms by the compiler, top-p adds {one.top_p_milliseconds:.2f}; "
             f"{one.floor_milliseconds:.2f} by HBM; "
             f"{one.beside / 1e6:.0f} MB beside weights and cache, program {one.program / 1e6:.0f} MB"
         )

@@ -48,6 +48,7 @@ def lowest_kept(logits: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Ar
         """The probability, times that which makes the largest one 1."""
         return jnp.where(x >= lowest[:, None], jnp.exp(x - maximum), 0)
 
+    @jax.named_scope("top_p")  # by which `compiled` finds it, and whoever reads a profile
     def by_p() -> jax.Array:
         target = jnp.maximum(top_p * weight(logits).sum(-1), 1)  # the largest is kept, however small p is
         return largest.threshold(logits, weight, jnp.where(top_p < 1, target, jnp.inf))
@@ -89,7 +90,7 @@ class _Largest(NamedTuple):
             # not depend on the other rows.
             return jnp.where(exact, found, _threshold(logits, weight(logits), target))
 
-        threshold: jax.Array = lax.cond(jnp.all(exact), lambda: found, among_all)
+        threshold: jax.Array = lax.cond(jnp.any(~exact), among_all, lambda: found)
         return threshold
 
 

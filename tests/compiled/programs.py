@@ -33,6 +33,13 @@ ENTRY %main (weights: bf16[8,512], start: s32[]) -> (bf16[8,512], s32[]) {
 
 KNOWN_LOOP = LOOP.replace(" TRIPS", ', backend_config={"known_trip_count":{"n":"5"}}')
 UNKNOWN_LOOP = LOOP.replace(" TRIPS", "")
+COUNTING_LOOP = UNKNOWN_LOOP.replace(
+    "ROOT %more = pred[]{:T(512)} constant(true)",
+    """%i.1 = s32[]{:T(128)} get-tuple-element(%arg.1), index=1
+  %end = s32[]{:T(128)} constant(5)
+  ROOT %more = pred[]{:T(512)} compare(%i.1, %end), direction=LT""",
+)
+"""Here only the loop's condition says how often it runs."""
 
 KERNEL = """HloModule jit_step, is_scheduled=true
 
@@ -71,13 +78,13 @@ BRANCHES = """HloModule jit_step, is_scheduled=true
 %large (x.2: f32[128]) -> f32[128] {
   %x.2 = f32[128]{0:T(128)} parameter(0)
   %n.2 = f32[128]{0:T(128)} negate(%x.2)
-  ROOT %n.3 = f32[128]{0:T(128)} negate(%n.2)
+  ROOT %n.3 = f32[128]{0:T(128)} negate(%n.2), metadata={op_name="jit(step)/cond/branch_1_fun/top_p/neg"}
 }
 
 ENTRY %main (which: s32[], x: f32[128]) -> f32[128] {
   %which = s32[]{:T(128)} parameter(0)
   %x = f32[128]{0:T(128)} parameter(1)
-  ROOT %chosen = f32[128]{0:T(128)} conditional(%which, %x, %x), branch_computations={%small, %large}
+  ROOT %chosen = f32[128]{0:T(128)} conditional(%which, %x, %x), branch_computations={%small, %large}, metadata={op_name="jit(step)/cond"}
 }
 """
-"""Two branches, of which the second moves twice as much."""
+"""Two branches; the second moves twice as much, and is below a scope."""

@@ -23,7 +23,7 @@ GOOD = Figures(
     asynchronous=0,
     covered=1.0,
     milliseconds=7.9,
-    sampling_milliseconds=0.3,
+    top_p_milliseconds=0.3,
 )
 
 

@@ -5,7 +5,7 @@ import pytest
 from compiled.costs import costs
 from compiled.hlo import Module
 from compiled.traffic import bytes_moved
-from tests.compiled.programs import BRANCHES, CACHE_BYTES, KERNEL, KNOWN_LOOP, UNKNOWN_LOOP
+from tests.compiled.programs import BRANCHES, CACHE_BYTES, COUNTING_LOOP, KERNEL, KNOWN_LOOP, UNKNOWN_LOOP
 
 WEIGHT_BYTES = 2048 * 512 * 2
 Q_BYTES = 8 * 512 * 2
@@ -38,14 +38,20 @@ def test_a_fusion_that_slices_reads_the_slice_only() -> None:
 
 
 def test_loops_count_as_often_as_they_are_known_to_run() -> None:
-    once, five = (costs(Module.parse(text), 0) for text in (UNKNOWN_LOOP, KNOWN_LOOP))
-    assert five.traffic == 5 * once.traffic == 5 * (1024 + 2 * 8192)
+    once, five, counted = (costs(Module.parse(text), 0) for text in (UNKNOWN_LOOP, KNOWN_LOOP, COUNTING_LOOP))
+    assert five.traffic == counted.traffic == 5 * once.traffic == 5 * (1024 + 2 * 8192)
     assert (once.cycles, five.cycles) == (200, 1000)
 
 
-def test_of_a_conditional_the_branch_that_moves_least_counts_or_the_one_that_moves_most() -> None:
+def test_of_a_conditional_the_first_branch_counts_or_the_one_that_holds_a_scope() -> None:
     assert costs(Module.parse(BRANCHES), 0).traffic == 2 * 512
-    assert costs(Module.parse(BRANCHES), 0, heaviest=True).traffic == 2 * 2 * 512
+    assert costs(Module.parse(BRANCHES), 0, "another").traffic == 2 * 512
+    assert costs(Module.parse(BRANCHES), 0, "top_p").traffic == 2 * 2 * 512
+
+
+def test_a_conditional_within_a_scope_is_not_steered_by_it() -> None:
+    within = BRANCHES.replace('op_name="jit(step)/cond"', 'op_name="jit(step)/top_p/cond"')
+    assert costs(Module.parse(within), 0, "top_p").traffic == 2 * 512
 
 
 def test_copies_collectives_kernels_and_overlap_are_counted() -> None:
@@ -72,4 +78,4 @@ def test_copies_within_loops_count_once_for_each_iteration() -> None:
 
 def test_arrays_in_the_hosts_memory_are_counted() -> None:
     on_host = BRANCHES.replace("ROOT %n.3 = f32[128]{0:T(128)}", "ROOT %n.3 = f32[128]{0:T(128)S(5)}")
-    assert costs(Module.parse(on_host), 0, heaviest=True).host == 1
+    assert costs(Module.parse(on_host), 0, "top_p").host == 1

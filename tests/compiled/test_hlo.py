@@ -3,7 +3,7 @@
 import pytest
 
 from compiled.hlo import HBM, VMEM, Array, Module
-from tests.compiled.programs import BRANCHES, KERNEL, KNOWN_LOOP, UNKNOWN_LOOP
+from tests.compiled.programs import BRANCHES, COUNTING_LOOP, KERNEL, KNOWN_LOOP, UNKNOWN_LOOP
 
 
 def test_arrays_have_dtype_shape_memory_and_size() -> None:
@@ -35,11 +35,15 @@ def test_loops_fusions_and_conditionals_name_what_they_run() -> None:
     loop = Module.parse(KNOWN_LOOP)
     assert loop.entry == "main"
     assert loop.computations["main"].by_name["loop"].called == ("body",)
-    assert loop.computations["main"].by_name["loop"].trip_count == 5
     assert loop.computations["body"].by_name["row"].called == ("fused",)
     assert loop.computations["body"].by_name["row"].cycles == 150
-    assert Module.parse(UNKNOWN_LOOP).computations["main"].by_name["loop"].trip_count == 1
     assert Module.parse(BRANCHES).computations["main"].by_name["chosen"].called == ("small", "large")
+
+
+@pytest.mark.parametrize(("text", "times"), [(KNOWN_LOOP, 5), (COUNTING_LOOP, 5), (UNKNOWN_LOOP, 1)])
+def test_a_loop_runs_as_often_as_it_or_its_condition_says(text: str, times: int) -> None:
+    module = Module.parse(text)
+    assert module.trip_count(module.computations["main"].by_name["loop"]) == times
 
 
 def test_text_without_a_program_is_refused() -> None:
