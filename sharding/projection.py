@@ -30,7 +30,8 @@ def project(weight: Weight, x: jax.Array, *, dtype: DTypeLike | None = None) -> 
     elif weight.quantization is Quantization.INT8:
         product = _int8(weight, x).astype(dtype)
     elif weight.quantization is Quantization.INT8_WEIGHTS:
-        product = lax.platform_dependent(weight, x, cpu=_int8_in_two_parts, default=_int8_weights).astype(dtype)
+        converting = partial(_int8_weights, dtype=dtype)
+        product = lax.platform_dependent(weight, x, cpu=_int8_in_two_parts, default=converting).astype(dtype)
     else:
         product = _product(dequantise(weight.values, weight.scales, x.dtype), x, dtype)
     return jnp.moveaxis(product, -1, 0)
@@ -58,9 +59,12 @@ def _int8(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.Array:
     return product.astype(jnp.float32) * weight.scales[..., None] * scales
 
 
-def _int8_weights(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.Array:
-    """Weights of 8 bits, converted where the product reads them; activations as they are: float32 [*out, T]."""
-    return _product(weight.values.astype(x.dtype), x, jnp.float32) * weight.scales[..., None]
+def _int8_weights(weight: QuantisedWeight[jax.Array], x: jax.Array, *, dtype: DTypeLike) -> jax.Array:
+    """Weights of 8 bits, converted where the product reads them; activations as they are: float32 [*out, T].
+
+    The product comes in `dtype`, in which devices then add up their parts as they do with plain weights.
+    """
+    return _product(weight.values.astype(x.dtype), x, dtype) * weight.scales[..., None]
 
 
 def _int8_in_two_parts(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.Array:

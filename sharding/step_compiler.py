@@ -88,7 +88,7 @@ class StepCompiler:
 
     @property
     def _options(self) -> dict[str, str]:
-        return compiler_options(self.mesh.devices.flat[0].platform)
+        return compiler_options(self.mesh.devices.flat[0].platform, self.config.quantization)
 
     @property
     def _replicated(self) -> NamedSharding:

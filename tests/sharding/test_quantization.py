@@ -117,6 +117,16 @@ def test_a_token_alone_gives_the_bits_that_it_gives_among_others(quantization: Q
         np.testing.assert_array_equal(together[1:2], alone)
 
 
+@pytest.mark.parametrize("platform", ["tpu", "cuda"])
+def test_devices_add_up_their_parts_in_the_dtype_of_the_result(platform: str) -> None:
+    weight = quantised(np.ones((16, 64), np.float32), Quantization.INT8_WEIGHTS)
+    x = jnp.ones((8, 64), jnp.bfloat16)
+    for dtype, name in ((jnp.bfloat16, "bf16"), (jnp.float32, "f32")):
+        lowered = jax.jit(partial(project, dtype=dtype)).trace(weight, x).lower(lowering_platforms=(platform,))
+        [product] = [line for line in lowered.as_text().splitlines() if "dot_general" in line]
+        assert product.endswith(f"-> tensor<16x8x{name}>")
+
+
 @pytest.fixture(name="checkpoint", scope="module")
 def random_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
     directory = tmp_path_factory.mktemp("source")
