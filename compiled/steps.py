@@ -67,8 +67,19 @@ def steps_of(configuration: Configuration) -> list[Step]:
 
 def smallest_and_largest(steps: Iterable[Step]) -> list[Step]:
     """Returns the smallest and the largest decode step, and the largest of the others."""
-    decode, mixed = ([step for step in steps if step.is_decode is kind] for kind in (True, False))
+    decode, mixed = _by_kind(steps)
     return list(dict.fromkeys((decode[0], decode[-1], mixed[-1])))
+
+
+def telling_steps_of(configuration: Configuration) -> list[Step]:
+    """Returns the largest decode step and the largest of the others; of several hosts, who run one's programs, that."""
+    decode, mixed = _by_kind(steps_of(configuration))
+    return [decode[-1]] if configuration.model.topology.hosts > 1 else [decode[-1], mixed[-1]]
+
+
+def _by_kind(steps: Iterable[Step]) -> tuple[list[Step], list[Step]]:
+    steps = list(steps)
+    return [step for step in steps if step.is_decode], [step for step in steps if not step.is_decode]
 
 
 def compile_step(configuration: Configuration, mesh: Mesh, step: Step, layers: int | None) -> CompiledStep:

@@ -10,9 +10,9 @@ _TPU = {
 }
 _TPU_QUANTISED = {
     # No weight comes to VMEM before the program begins, to stay there until it is used. Quantised, the head of 7B on
-    # eight chips fits, 98 MB of 128, and activations went through HBM instead: with int8, prefill of 1024 tokens moved
-    # 7.44 GB on each of eight chips and 8.16 on each of four, 3.50 and 6.89 without. In bfloat16 such a weight is small,
-    # and four chips move 9.11 GB with it and 10.34 without.
+    # eight chips fits, 98 MB of 128, and activations go through HBM instead: with int8, prefill of 1024 tokens moves
+    # 7.44 GB on each of eight chips and 8.16 on each of four; without such a weight 3.50 and 6.89. In bfloat16 it is a
+    # small one, and four chips move 9.11 GB with it and 10.34 without.
     "xla_max_cross_program_prefetches": "0",
 }
 
