@@ -70,7 +70,9 @@ def main() -> None:
 
 def _work(options: argparse.Namespace, layers: int | None) -> list[tuple[Configuration, Step]]:
     configurations = shipped("tpu-v5e", options.quantize)
-    if layers is not None and not options.quantize:
+    if options.quantize:  # the table has them once: several hosts run the programs of one
+        configurations = [each for each in configurations if each.model.topology.hosts == 1]
+    elif layers is not None:
         configurations += [each for each in shipped("tpu-v5e", "int8") if each.name == _QUANTISED]
     choose = steps_of if layers is None or options.step else telling_steps_of
     return [
