@@ -87,7 +87,7 @@ class StepCompiler:
         return jax.ShapeDtypeStruct((layout.size,), jnp.int32, sharding=self._replicated)
 
     @property
-    def _options(self) -> dict[str, str]:
+    def _options(self) -> dict[str, str | bool]:
         return compiler_options(self.mesh.devices.flat[0].platform)
 
     @property

@@ -92,7 +92,13 @@ def compile_steps(
     attention = attention or attention_for(platform)
     compiler = StepCompiler.of(config, mesh, dtype, limits, attention)
     if buckets is None:
-        sizes = bucket_sizes(platform, jnp.dtype(dtype).name, limits.max_rows, limits.max_step_tokens)
+        sizes = bucket_sizes(
+            platform,
+            jnp.dtype(dtype).name,
+            limits.max_rows,
+            limits.max_step_tokens,
+            quantised=config.quantization is not None,
+        )
         buckets = make_buckets(sizes, limits.max_rows, max_pages=limits.pages_per_sequence)
     programs: list[Program] = [*buckets, None]
     compile_all = partial(_compile_all, compiler, programs, on_progress)
