@@ -59,16 +59,19 @@ def logits(parameters: Mapping[str, Weight], config: GemmaConfig, device: jax.De
 def compare_logits(device: jax.Device) -> str:
     """The largest deviation of the logits, relative to the largest logit; the CPU computes in float32."""
     cpu = jax.devices("cpu")[0]
-    rows = []
-    for name, full in SHAPES.items():
-        plain = small(full)
-        for weights, dtype in (("float32", jnp.float32), *((weights, jnp.bfloat16) for weights in FORMATS)):
-            config = plain.quantised(FORMATS.get(weights))
-            parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
-            expected = logits({path: _exact(weight) for path, weight in parameters.items()}, plain, cpu)
-            error = float(np.abs(logits(parameters, config, device) - expected).max() / np.abs(expected).max())
-            tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
-            rows.append((name, weights, f"{error:.1e}", f"{tolerance:.0e}", _verdict(error < tolerance)))
+
+    def compare(name: str, weights: str) -> tuple[object, ...]:
+        plain = small(SHAPES[name])
+        dtype = jnp.float32 if weights == "float32" else jnp.bfloat16
+        config = plain.quantised(FORMATS.get(weights))
+        parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
+        expected = logits({path: _exact(weight) for path, weight in parameters.items()}, plain, cpu)
+        error = float(np.abs(logits(parameters, config, device) - expected).max() / np.abs(expected).max())
+        tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
+        return name, weights, f"{error:.1e}", f"{tolerance:.0e}", _verdict(error < tolerance)
+
+    with ThreadPoolExecutor() as pool:  # most of the time goes into compiling
+        rows = list(pool.map(lambda case: compare(*case), product(SHAPES, ("float32", *FORMATS))))
     return markdown(["heads of", "weights", "largest error of logits", "tolerance", ""], rows)
 
 

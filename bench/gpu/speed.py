@@ -16,6 +16,7 @@ from bench.measure import GREEDY, decode_rows
 from bench.table import markdown
 from sharding.attention import ReferenceAttention
 from sharding.batch import Bucket
+from sharding.buckets import bucket_sizes
 from sharding.config import GemmaConfig
 from sharding.gemma import random_parameters
 from sharding.mesh import make_mesh
@@ -34,11 +35,14 @@ REPEATS = 20
 SAMPLED = SamplingParams(temperature=0.8, top_k=50, top_p=0.95)
 
 
-def buckets_for(decode: Sequence[tuple[int, int]], prefill: Sequence[tuple[int, int]]) -> list[Bucket]:
-    """The shapes of the steps to measure, each of them once."""
+def buckets_for(
+    config: GemmaConfig, decode: Sequence[tuple[int, int]], prefill: Sequence[tuple[int, int]]
+) -> list[Bucket]:
+    """The shapes of the steps to measure, each of them once; one row in the shape that a GPU runs it in."""
     pages = MAX_CONTEXT // PAGE_SIZE
+    least = bucket_sizes("gpu", "bfloat16", PREFILL_ROWS, 1024, quantised=config.quantization is not None)
     return [
-        *(Bucket(rows, rows, pages) for rows in sorted({rows for rows, _ in decode})),
+        *(Bucket(rows, rows, pages) for rows in sorted({max(rows, least.decode_rows[0]) for rows, _ in decode})),
         *(Bucket(tokens, PREFILL_ROWS, pages) for tokens in sorted({tokens for tokens, _ in prefill})),
     ]
 
@@ -109,7 +113,7 @@ def measure_model(
     """Decode and prefill of one model, and a profile of one decode step; `limit` in bytes per second."""
     parameters = random_parameters(config, make_mesh(1, [device]), jnp.bfloat16)
     with report.timed(f"compiling {name}"):
-        runner = make_runner(parameters, config, device, _pages(decode), buckets_for(decode, prefill))
+        runner = make_runner(parameters, config, device, _pages(decode), buckets_for(config, decode, prefill))
     times = {case: step_times(runner, looping_rows(*case)) for case in decode}
     report.add(f"### {name}: decode\n\n" + _decode_table(config, limit, times))
     prefill_times = {case: step_times(runner, prefill_rows(*case)) for case in prefill}
@@ -140,7 +144,7 @@ def compare_with_reference(report: Report, name: str, config: GemmaConfig, devic
     seconds = []
     with report.timed(f"reference for {name}"):
         for attention in (None, ReferenceAttention()):
-            buckets = buckets_for(COMPARED, PREFILL[1:2])
+            buckets = buckets_for(config, COMPARED, PREFILL[1:2])
             runner = make_runner(parameters, config, device, _pages(COMPARED), buckets, attention)
             seconds.append([step_times(runner, rows).queued for rows in cases.values()])
             del runner
