@@ -79,8 +79,8 @@ class Pipeline:
         if not _answers(launched.plan, drawn):
             raise RuntimeError("the runner did not answer with the tokens that the rows asked for")
         step = LandedStep(plan=launched.plan, drawn=drawn, started=started, ended=self._landed_at)
-        # The next step is launched when this one is expected to end. If it had ended long before, this is how long it was
-        # expected to take, and not how long it took: were it counted, a device that was slow once would stay idle.
+        # The next step is launched when this one is expected to end. If it had ended long before, this is how long it
+        # was expected to take, and not how long it took: were it counted, a device that was slow once would stay idle.
         exact = step.ended - waiting_since >= _AT_ONCE_S
         self._pace.add(step.ended - started, step.rounds, sum(step.plan.tokens), exact=exact)
         return step
