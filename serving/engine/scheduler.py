@@ -253,7 +253,7 @@ class Scheduler:
 
     def _cover(self, plan: StepPlan, sequence: Sequence) -> bool:
         """Makes the pages of a running sequence cover its newest token; False when there is none for it."""
-        if len(sequence.pages) < self._pages_for(sequence.length):
+        if len(sequence.pages) * self._limits.page_size < sequence.length:
             if not self._make_room(1, self._behind(plan, sequence)):
                 return False
             sequence.pages.append(self._allocate())
