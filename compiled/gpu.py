@@ -4,16 +4,20 @@
     make gpu-check LAYERS=all    whole models, every step
 
 XLA compiles to machine code, ptxas included, and refuses a Pallas kernel that takes more shared memory than there is.
-It says nothing of time, and chooses products without trying them, as it would on a GPU.
+A decode step must be one CUDA graph, which the host launches and leaves alone. The compiler says nothing of time, and
+chooses products without trying them, as it would on a GPU.
 """
 
 import argparse
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from compiled.chips import mesh_of
 from compiled.shipped import Configuration, shipped
 from compiled.steps import Step, compile_step, smallest_and_largest, steps_of
+from compiled.thunks import dump_thunks, take_thunks
 from serving.sizing import step_bytes
 
 FEW_LAYERS = 2
@@ -28,21 +32,23 @@ def main() -> None:
     layers = None if options.layers == "all" else int(options.layers)
     choose = list if layers is None else smallest_and_largest
     failed = 0
-    for configuration in shipped("gpu"):
-        for step in choose(steps_of(configuration)):
-            began = time.perf_counter()
-            found, problems = _check(configuration, step, layers)
-            print(f"{configuration.name} | {step} ({time.perf_counter() - began:.0f} s)\n    {found}")
-            for problem in problems:
-                print(f"  WRONG: {problem}")
-            sys.stdout.flush()
-            failed += bool(problems)
+    with TemporaryDirectory() as directory:
+        dump_thunks(Path(directory), "jit_decode")
+        for configuration in shipped("gpu"):
+            for step in choose(steps_of(configuration)):
+                began = time.perf_counter()
+                found, problems = _check(configuration, step, layers, Path(directory))
+                print(f"{configuration.name} | {step} ({time.perf_counter() - began:.0f} s)\n    {found}")
+                for problem in problems:
+                    print(f"  WRONG: {problem}")
+                sys.stdout.flush()
+                failed += bool(problems)
     if failed:
         sys.exit(f"{failed} steps are not what they should be")
 
 
-def _check(configuration: Configuration, step: Step, layers: int | None) -> tuple[str, list[str]]:
-    """Returns what a step is, and what is wrong with it."""
+def _check(configuration: Configuration, step: Step, layers: int | None, thunks: Path) -> tuple[str, list[str]]:
+    """Returns what a step is, and what is wrong with it; the compiler writes to `thunks`."""
     topology = configuration.model.topology
     try:
         compiled = compile_step(configuration, mesh_of(topology), step, layers)
@@ -62,6 +68,8 @@ def _check(configuration: Configuration, step: Step, layers: int | None) -> tupl
         problems.append(f"copies the KV cache: {memory.alias_size_in_bytes} of {cache} bytes are aliased")
     if beside > reserved:
         problems.append(f"takes {beside / 1e6:.1f} MB beside weights and cache, sizing keeps {reserved / 1e6:.1f} MB")
+    if step.is_decode and (kinds := take_thunks(thunks)) != {"kCommandBuffer": 1}:
+        problems.append(f"is not one CUDA graph but {dict(kinds)}: the host decides on rounds and branches")
     return f"{kernels} Pallas kernels; {beside / 1e6:.1f} MB beside weights and cache", problems
 
 

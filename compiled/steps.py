@@ -60,7 +60,13 @@ class CompiledStep:
 def steps_of(configuration: Configuration) -> list[Step]:
     """Returns every shape that a group of this configuration compiles."""
     model, limits = configuration.model, configuration.model.limits
-    sizes = bucket_sizes(model.topology.platform, model.dtype, limits.max_rows, limits.max_step_tokens)
+    sizes = bucket_sizes(
+        model.topology.platform,
+        model.dtype,
+        limits.max_rows,
+        limits.max_step_tokens,
+        quantised=configuration.shape.quantization is not None,
+    )
     decode = [Step(rows, rows) for rows in sizes.decode_rows]
     return decode + [Step(limits.max_rows, tokens) for tokens in sizes.mixed_tokens]
 

@@ -7,6 +7,6 @@ cd "$(dirname "$0")/.."
 # JAX's plugin for CUDA, and NVIDIA's compiler; none of the libraries that only run things. In .venv the plugin would make
 # JAX look for GPUs, so it has a directory of its own.
 sh scripts/plugin.sh .venv-gpu requirements-gpu.lock jax-cuda13-plugin jax-cuda13-pjrt nvidia-cuda-nvcc nvidia-nvvm nvidia-cuda-runtime
-# Without CUDA's libraries XLA must not choose a sort of theirs.
-export XLA_FLAGS=--xla_gpu_enable_cub_radix_sort=false TF_CPP_MIN_LOG_LEVEL=3 JAX_PLATFORMS=cpu
+
+export TF_CPP_MIN_LOG_LEVEL=3 JAX_PLATFORMS=cpu
 PYTHONPATH=.venv-gpu/packages exec .venv/bin/python -m compiled.gpu --layers "${LAYERS:-2}" "$@"

@@ -34,16 +34,18 @@ class Answer(NamedTuple):
         Raises:
           FloatingPointError: the model's output is not a number.
         """
-        counts, *rounds = np.asarray(self.token_ids)[:, : len(logprobs)].tolist()
-        token_ids = [list(drawn)[:count] for count, drawn in zip(counts, zip(*rounds, strict=True), strict=True)]
-        if any(token_id >= vocab_size for drawn in token_ids for token_id in drawn):
+        drawn = np.asarray(self.token_ids)[:, : len(logprobs)]
+        counts = drawn[0].tolist()
+        rounds = drawn[1 : 1 + max(counts)]
+        token_ids = [row[:count] for row, count in zip(rounds.T.tolist(), counts, strict=True)]
+        if any(token_id >= vocab_size for row in token_ids for token_id in row):
             raise FloatingPointError("The model's logits are not numbers: check the checkpoint and its dtype.")
         if all(wanted is None for wanted in logprobs):
-            return [[Token(token_id) for token_id in drawn] for drawn in token_ids]
+            return [[Token(token_id) for token_id in row] for row in token_ids]
         host: Answer = jax.device_get(self)
         return [
-            [host._token(token_id, wanted, round_, row) for round_, token_id in enumerate(drawn)]
-            for row, (drawn, wanted) in enumerate(zip(token_ids, logprobs, strict=True))
+            [host._token(token_id, wanted, round_, index) for round_, token_id in enumerate(row)]
+            for index, (row, wanted) in enumerate(zip(token_ids, logprobs, strict=True))
         ]
 
     def _token(self, token_id: int, logprobs: int | None, round_: int, row: int) -> Token:

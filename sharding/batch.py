@@ -142,14 +142,15 @@ class Bucket:
         """
         buffer, step = self.tokens_layout.new()
         # A field at a time: every assignment to an array costs far more than a number in it.
-        ends = list(accumulate(row.num_tokens for row in rows))
+        counts = [row.num_tokens for row in rows]
+        ends = list(accumulate(counts))
         token_ids: list[int] = []
         for row in rows:
             token_ids += row.token_ids or (-1 - row.slot,)
         step["token_ids"][: len(token_ids)] = token_ids
         step["cu_q_lens"][1 : len(ends) + 1] = ends
         step["cu_q_lens"][len(ends) + 1 :] = ends[-1]
-        step["kv_lens"][: len(rows)] = [row.start + row.num_tokens for row in rows]
+        step["kv_lens"][: len(rows)] = [row.start + count for row, count in zip(rows, counts, strict=True)]
         step["page_table"][: len(rows)] = slots.pages[[row.slot for row in rows]]
         return buffer
 

@@ -50,7 +50,7 @@ class ModelRunner:
         """
         self.steps = steps
         self.recompilations = 0
-        self._parameters = dict(parameters)
+        self._parameters = [parameters[path] for path in steps.parameters]
         self._cache = new_cache(steps.cache)
         self._newest = jnp.zeros(steps.newest.shape, steps.newest.dtype, device=steps.newest.sharding)
         self._slots = Slots(steps.limits)
@@ -69,7 +69,7 @@ class ModelRunner:
           ValueError: there are more rows or tokens than `limits` allows.
         """
         compilations = _compilations()
-        bucket = self.steps.bucket_for(rows, decodes=all(row.num_tokens == 1 for row in rows))
+        bucket = self.steps.bucket_for(rows)
         self._slots.update(rows)
         answer = None
         if bucket.decodes:
@@ -105,7 +105,7 @@ class ModelRunner:
         return np.asarray(self._forward(rows))[: len(rows)]
 
     def _forward(self, rows: Sequence[Row]) -> jax.Array:
-        bucket = self.steps.bucket_for(rows, decodes=False)
+        bucket = self.steps.bucket_for(rows, mixed=True)
         tokens = bucket.pack_tokens(rows, self._slots)
         logits: jax.Array
         logits, self._cache = self.steps.by_bucket[bucket](self._parameters, self._cache, self._newest, tokens)

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sharding.top_k import top_k
 from sharding.truncation import lowest_kept
 
 
@@ -57,7 +58,7 @@ def sample(logits: jax.Array, draw: Draw, max_logprobs: int) -> Drawn:
 
     def logprobs() -> Drawn:
         total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)
-        top, top_ids = lax.top_k(logits, max_logprobs)
+        top, top_ids = top_k(logits, max_logprobs)
         own = jnp.take_along_axis(logits, token_ids[:, None], axis=-1)
         return Drawn(token_ids, (own - total)[:, 0], top_ids, top - total)
 

@@ -47,8 +47,12 @@ class CompiledSteps:
     by_bucket: dict[Bucket, jax.stages.Compiled]
     sampler: jax.stages.Compiled
 
-    def bucket_for(self, rows: Sequence[Row], *, decodes: bool) -> Bucket:
-        """Returns the smallest shape that holds the rows, of those with one token in each row or of the others.
+    def bucket_for(self, rows: Sequence[Row], *, mixed: bool = False) -> Bucket:
+        """Returns the smallest shape that holds the rows.
+
+        Args:
+          rows: of a step.
+          mixed: choose among the shapes of mixed steps, even if each row has one token.
 
         Raises:
           ValueError: there are more rows or tokens than `limits` allows.
@@ -59,6 +63,7 @@ class CompiledSteps:
                 f"rows: {len(rows)} rows with {num_tokens} tokens, but this runner takes 1 to {self.limits.max_rows} "
                 f"rows with at most {self.limits.max_step_tokens} tokens in a step."
             )
+        decodes = num_tokens == len(rows) and not mixed
         return next(bucket for bucket in self.by_bucket if bucket.decodes == decodes and bucket.tokens >= num_tokens)
 
 
@@ -92,7 +97,13 @@ def compile_steps(
     attention = attention or attention_for(platform)
     compiler = StepCompiler.of(config, mesh, dtype, limits, attention)
     if buckets is None:
-        sizes = bucket_sizes(platform, jnp.dtype(dtype).name, limits.max_rows, limits.max_step_tokens)
+        sizes = bucket_sizes(
+            platform,
+            jnp.dtype(dtype).name,
+            limits.max_rows,
+            limits.max_step_tokens,
+            quantised=config.quantization is not None,
+        )
         buckets = make_buckets(sizes, limits.max_rows, max_pages=limits.pages_per_sequence)
     programs: list[Program] = [*buckets, None]
     compile_all = partial(_compile_all, compiler, programs, on_progress)

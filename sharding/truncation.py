@@ -18,10 +18,12 @@ _MULTIPLE = _LARGEST // min(_DEPTH.values())
 """Of the size of a vocabulary that divides into columns."""
 _PARTS = 8
 """Columns are cut out of each 8th of the vocabulary, so that on 1, 2, 4 or 8 devices none spans two of them."""
-_DIGIT_BITS = {"cpu": 1, "default": 4}
+_DIGIT_BITS = {"cpu": 1, "cuda": 4, "default": 4}
 """Of a threshold, found in one pass over the logits: an accelerator does 15 comparisons while it reads one of them."""
 
 type _Weight = Callable[[jax.Array], jax.Array]
+type _Sums = Callable[[jax.Array, jax.Array, jax.Array], jax.Array]
+"""Thresholds [B, D], x [B, N] and weights [B, N] to what the weights of all x from each threshold on add up to."""
 
 
 def lowest_kept(logits: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Array:
@@ -145,22 +147,36 @@ def _threshold(x: jax.Array, weights: jax.Array, target: jax.Array) -> jax.Array
 
     It is found digit by digit in an order-preserving integer view of the floats: exact, and without sorting.
     """
-    search = {platform: partial(_search, digit_bits=bits) for platform, bits in _DIGIT_BITS.items()}
+    sums = {"cpu": _sums_apart, "cuda": _sums_together, "default": _sums_apart}
+    search = {
+        platform: partial(_search, digit_bits=bits, sums=sums[platform]) for platform, bits in _DIGIT_BITS.items()
+    }
     threshold: jax.Array = lax.platform_dependent(x, weights, target, **search)
     return jnp.where(jnp.isnan(threshold), -jnp.inf, threshold)
 
 
-def _search(x: jax.Array, weights: jax.Array, target: jax.Array, *, digit_bits: int) -> jax.Array:
+def _search(x: jax.Array, weights: jax.Array, target: jax.Array, *, digit_bits: int, sums: _Sums) -> jax.Array:
     """As `_threshold`, but NaN where there is none."""
+    digits = jnp.arange(1, 1 << digit_bits, dtype=jnp.uint32)
 
     def refine(step: jax.Array, found: jax.Array) -> jax.Array:
         shift = (32 - digit_bits * (step + 1)).astype(jnp.uint32)
-        tried = [found | jnp.uint32(digit) << shift for digit in range(1, 1 << digit_bits)]
-        # One sum for each and not one array of sums, which XLA would compute in several passes.
-        enough = [_weight_from(_float_at(each), x, weights) >= target for each in tried]
-        return found | jnp.sum(jnp.stack(enough), axis=0, dtype=jnp.uint32) << shift
+        tried = found[:, None] | digits << shift
+        enough = sums(_float_at(tried), x, weights) >= target[:, None]
+        return found | jnp.sum(enough, axis=-1, dtype=jnp.uint32) << shift
 
     return _float_at(lax.fori_loop(0, 32 // digit_bits, refine, jnp.zeros(x.shape[:1], jnp.uint32)))
+
+
+def _sums_apart(thresholds: jax.Array, x: jax.Array, weights: jax.Array) -> jax.Array:
+    """One sum for each threshold: XLA computes them in one pass, and an array of sums in several, but not on GPUs."""
+    sums = [_weight_from(thresholds[:, index], x, weights) for index in range(thresholds.shape[1])]
+    return jnp.stack(sums, axis=-1)
+
+
+def _sums_together(thresholds: jax.Array, x: jax.Array, weights: jax.Array) -> jax.Array:
+    """One kernel on a GPU, where each of the sums apart would be a kernel too."""
+    return jnp.where(x[:, None] >= thresholds[..., None], weights[:, None], 0).sum(-1)
 
 
 def _float_at(ordered: jax.Array) -> jax.Array:

@@ -266,8 +266,11 @@ class Engine:
     def _advance(self, sequence: Sequence, row: Row, tokens: list[Token]) -> None:
         """Takes over what a sequence's row drew."""
         stop_ids = sequence.request.stop_ids
-        kept = tuple(takewhile(lambda token: token.id not in stop_ids, tokens))
-        self._scheduler.land(sequence, row, [token.id for token in kept])
+        token_ids = [token.id for token in tokens]
+        if not stop_ids.isdisjoint(token_ids):
+            token_ids = list(takewhile(lambda token_id: token_id not in stop_ids, token_ids))
+        kept = tuple(tokens[: len(token_ids)])
+        self._scheduler.land(sequence, row, token_ids)
         self._generated_tokens += len(kept)
         if len(kept) < len(tokens):
             self._finish(sequence, FinishReason.STOP, kept)

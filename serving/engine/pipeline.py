@@ -13,6 +13,8 @@ from sharding.step import MAX_DRAWS, Token
 
 DEPTH = 2
 """Steps that are launched at most: one runs, and one waits behind it."""
+_AT_ONCE_S = 0.0005
+"""A step that lands in less had ended before anybody waited for it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +71,7 @@ class Pipeline:
         Raises:
           RuntimeError: the runner did not draw what the rows ask for.
         """
+        waiting_since = self._clock()
         with self._waiting():
             drawn = self._runner.land()
         launched = self._launched.popleft()
@@ -76,18 +79,21 @@ class Pipeline:
         if not _answers(launched.plan, drawn):
             raise RuntimeError("the runner did not answer with the tokens that the rows asked for")
         step = LandedStep(plan=launched.plan, drawn=drawn, started=started, ended=self._landed_at)
-        self._pace.add(step.ended - started, step.rounds, sum(step.plan.tokens))
+        # The next step is launched when this one is expected to end. If it had ended long before, this is how long it
+        # was expected to take, and not how long it took: were it counted, a device that was slow once would stay idle.
+        exact = step.ended - waiting_since >= _AT_ONCE_S
+        self._pace.add(step.ended - started, step.rounds, sum(step.plan.tokens), exact=exact)
         return step
 
     def expected_end(self) -> float:
         """When the step that runs ends, at the earliest; before now if nothing is known of its like."""
         launched = self._launched[0]
         rounds = max(1, *(row.draws for row in launched.plan.rows))
-        return self._started(launched) + rounds * (self._pace.expected_s(sum(launched.plan.tokens)) or 0.0)
+        return self._started(launched) + rounds * self._pace.at_least_s(sum(launched.plan.tokens))
 
     def max_draws(self, rows: int, loop_s: float) -> int:
         """How many tokens so many rows may draw in a loop of at most `loop_s` seconds; 1 while that is not known."""
-        round_s = self._pace.expected_s(rows)
+        round_s = self._pace.at_most_s(rows)
         if round_s is None:
             return 1
         return MAX_DRAWS if round_s * MAX_DRAWS <= loop_s else max(1, int(loop_s / round_s))

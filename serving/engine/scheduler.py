@@ -25,11 +25,20 @@ the steps.
 
 @dataclass(frozen=True, slots=True)
 class StepPlan:
-    """One step: `rows[i]` is the share of `sequences[i]`, which computes `tokens[i]` tokens before it draws."""
+    """One step: `rows[i]` is what `sequences[i]` has in it: `tokens[i]` tokens, and draws after them if `draws[i]`."""
 
     sequences: list[Sequence] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    draws: list[bool] = field(default_factory=list)
     rows: list[Row] = field(default_factory=list)
+
+    def add(self, sequence: Sequence, left: int, budget: int) -> int:
+        """Adds as much as the budget allows of what a sequence has to compute before it draws; returns that much."""
+        tokens = min(left, budget)
+        self.sequences.append(sequence)
+        self.tokens.append(tokens)
+        self.draws.append(tokens == left)
+        return tokens
 
 
 class Scheduler:
@@ -119,11 +128,11 @@ class Scheduler:
             while may_start and waiting and budget and self._has_room(plan) and self._start(plan, waiting[0]):
                 sequence = waiting.pop(0)
                 insort(self.running, sequence, key=_seniority)
-                budget -= self._compute(plan, sequence, budget)
+                budget -= plan.add(sequence, sequence.unlaunched, budget)
             may_start = may_start and not waiting
-        draws = max_draws if self._may_loop(plan) else 1
-        for sequence, tokens in zip(plan.sequences, plan.tokens, strict=True):
-            plan.rows.append(self._launch(sequence, tokens, draws))
+        most = max_draws if max_draws > 1 and self._may_loop(plan) else 1
+        for sequence, tokens, draws in zip(plan.sequences, plan.tokens, plan.draws, strict=True):
+            plan.rows.append(self._launch(sequence, tokens, most if draws else 0))
         return plan
 
     def land(self, sequence: Sequence, row: Row, token_ids: list[int]) -> None:
@@ -154,35 +163,27 @@ class Scheduler:
 
     def _go_on(self, plan: StepPlan, priority: Priority, budget: int) -> int:
         """Plans the running sequences of a class; returns what is left of the token budget."""
-        running = [sequence for sequence in self.running if sequence.priority is priority]
-        set_aside = sum(sequence.unlaunched == 1 for sequence in running)
-        for sequence in running:
+        running = [(sequence, sequence.unlaunched) for sequence in self.running if sequence.priority is priority]
+        set_aside = sum(left == 1 for _, left in running)
+        for sequence, left in running:
             if not self._has_room(plan) or budget == 0:
                 break
             if sequence.state is not SequenceState.RUNNING:
                 continue  # one ahead of it in this step took its pages
-            unlaunched = sequence.unlaunched
-            if unlaunched == 1:
+            if left == 1:
                 set_aside -= 1
                 if self._cover(plan, sequence):
-                    budget -= self._compute(plan, sequence, 1)
-            elif unlaunched and budget > set_aside:
-                budget -= self._compute(plan, sequence, budget - set_aside)
+                    budget -= plan.add(sequence, left, budget)
+            elif left and budget > set_aside:
+                budget -= plan.add(sequence, left, budget - set_aside)
         return budget
 
     def _has_room(self, plan: StepPlan) -> bool:
         return len(plan.sequences) < self.max_rows
 
-    def _compute(self, plan: StepPlan, sequence: Sequence, budget: int) -> int:
-        """Adds as much of a sequence as the budget allows; returns the number of tokens."""
-        tokens = min(sequence.unlaunched, budget)
-        plan.sequences.append(sequence)
-        plan.tokens.append(tokens)
-        return tokens
-
     def _may_loop(self, plan: StepPlan) -> bool:
         """Whether all in the plan decode, and no other sequence could use a step that comes before they are done."""
-        if any(self.waiting.values()) or any(sequence.unlaunched > 1 for sequence in plan.sequences):
+        if any(self.waiting.values()) or max(plan.tokens, default=0) > 1 or not all(plan.draws):
             return False
         return len(plan.sequences) == sum(sequence.unlaunched > 0 for sequence in self.running)
 
@@ -190,9 +191,7 @@ class Scheduler:
         """Makes a sequence's row, and records that its step will run."""
         assert sequence.slot is not None, "a running sequence has a slot"
         start = sequence.launched
-        draws = 0
-        if tokens == sequence.unlaunched:
-            draws = self._reserve(sequence, min(max_draws, sequence.max_length - sequence.length))
+        draws = self._reserve(sequence, max_draws) if max_draws > 1 else max_draws
         known = sequence.known_pages
         row = Row(
             slot=sequence.slot,
@@ -211,8 +210,9 @@ class Scheduler:
         sequence.last_step = self._step
         return row
 
-    def _reserve(self, sequence: Sequence, draws: int) -> int:
-        """Returns for how many of the draws a decoding sequence has pages, and gives it free ones for more."""
+    def _reserve(self, sequence: Sequence, most: int) -> int:
+        """Returns how many tokens a decoding sequence may draw, and gives it free pages for them."""
+        draws = min(most, sequence.max_length - sequence.length)
         needed = self._pages_for(sequence.length + draws - 1)
         while len(sequence.pages) < needed and self.pool.free_pages:
             sequence.pages.append(self._allocate())
@@ -253,7 +253,7 @@ class Scheduler:
 
     def _cover(self, plan: StepPlan, sequence: Sequence) -> bool:
         """Makes the pages of a running sequence cover its newest token; False when there is none for it."""
-        if len(sequence.pages) < self._pages_for(sequence.length):
+        if len(sequence.pages) * self._limits.page_size < sequence.length:
             if not self._make_room(1, self._behind(plan, sequence)):
                 return False
             sequence.pages.append(self._allocate())

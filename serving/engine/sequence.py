@@ -34,6 +34,7 @@ class Sequence:
     tokens that it may; if one turns out to have ended it, what was launched after that one counts for nothing.
 
     Attributes:
+      priority: the class of the request.
       max_length: ends with `FinishReason.LENGTH` at this many tokens, prompt included.
       arrival: counts the sequences of an engine.
       sent_at: Unix time at which the request was sent.
@@ -59,6 +60,7 @@ class Sequence:
     arrival: int
     sent_at: float
     deadline: float | None = None
+    priority: Priority = field(init=False)
     state: SequenceState = SequenceState.WAITING
     token_ids: list[int] = field(init=False)
     in_flight: int = 0
@@ -74,12 +76,8 @@ class Sequence:
     timeline: Timeline | None = None
 
     def __post_init__(self) -> None:
+        self.priority = self.request.priority
         self.token_ids = list(self.request.prompt_ids)
-
-    @property
-    def priority(self) -> Priority:
-        """The class of the request."""
-        return self.request.priority
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -99,7 +97,8 @@ class Sequence:
     @property
     def unlaunched(self) -> int:
         """Tokens to compute before the next draw: 1 while decoding, 0 once it has as many as it may have."""
-        return self.length - self.launched if self.length < self.max_length else 0
+        length = self.length
+        return length - self.launched if length < self.max_length else 0
 
     @property
     def generated(self) -> int:

@@ -2,17 +2,24 @@
 
 import math
 import threading
+from collections import deque
+from collections.abc import Sequence as Several
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.engine.engine import LOOP_S, Engine
+from serving.engine.engine import LEAD_S, LOOP_S, Engine
+from serving.engine.pace import Pace
+from serving.engine.pipeline import Pipeline
 from serving.engine.request import FinishReason, Priority
-from sharding.step import MAX_DRAWS
+from serving.engine.scheduler import StepPlan
+from serving.engine.sequence import Sequence
+from sharding.step import MAX_DRAWS, Limits, Row, Token
 from tests.engine.simulated import (
     TIMEOUT_S,
     FakeClock,
+    Receiver,
     SimulatedRunner,
     expected_tokens,
     limits_of,
@@ -123,3 +130,56 @@ def test_a_request_that_comes_while_a_step_runs_is_part_of_the_next_one() -> Non
     assert not second.chunks, "the step that ran"
     (behind,) = runner.launched
     assert [row.num_tokens for row in behind] == [1, 2]
+
+
+class Device:
+    """A runner whose steps end by themselves on a clock, whether somebody waits for them or not.
+
+    Attributes:
+      step_s: seconds of the steps that are launched from now on.
+    """
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.step_s = 0.1
+        self._clock = clock
+        self._ends = deque([clock.now])
+
+    @property
+    def limits(self) -> Limits:
+        return limits_of()
+
+    def launch(self, rows: Several[Row]) -> None:
+        self._ends.append(max(self._ends[-1], self._clock.now) + self.step_s)
+
+    def land(self) -> list[list[Token]]:
+        self._ends.popleft()
+        self._clock.now = max(self._clock.now, self._ends[0])
+        return [[Token(0)]]
+
+
+@given(slow=st.lists(st.floats(0.1, 100), max_size=9), host_s=st.floats(0, 2 * LEAD_S))
+def test_a_device_that_was_slow_does_not_stay_idle_once_it_is_not(slow: list[float], host_s: float) -> None:
+    clock = FakeClock()
+    device = Device(clock)
+    pipeline = Pipeline(device, Pace(), clock)
+    row = Row(slot=0, start=1, token_ids=(), draws=1, pages=(), opening=None)
+    sequence = Sequence(request=request_of("a"), on_chunk=Receiver(), max_length=64, arrival=0, sent_at=0)
+
+    def launch() -> None:
+        clock.now += host_s
+        pipeline.launch(StepPlan(sequences=[sequence], tokens=[1], rows=[row]))
+
+    def step(seconds: float) -> float:
+        """As the engine does; returns how long it took."""
+        began, device.step_s = clock.now, seconds
+        clock.now = max(clock.now, pipeline.expected_end() - LEAD_S)
+        launch()
+        pipeline.land()
+        return clock.now - began
+
+    launch()
+    for seconds in slow:
+        step(seconds)
+    for _ in range(6):
+        step(0.1)
+    assert sum(step(0.1) for _ in range(20)) <= 20 * (0.1 + host_s) + 0.01

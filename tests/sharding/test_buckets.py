@@ -47,6 +47,11 @@ def test_on_a_cpu_one_row_is_padded_to_two_unless_it_is_float32() -> None:
     assert bucket_sizes("cpu", "float32", 8, 256).decode_rows == [1, 2, 4, 8]
 
 
+def test_on_a_gpu_one_row_is_padded_to_two_if_matrices_are_quantised() -> None:
+    assert bucket_sizes("gpu", "bfloat16", 8, 256, quantised=True).decode_rows == [2, 8]
+    assert bucket_sizes("gpu", "bfloat16", 8, 256).decode_rows == [1, 4, 8]
+
+
 def test_each_bucket_has_a_page_table_for_the_longest_sequence() -> None:
     buckets = make_buckets(bucket_sizes("tpu", "bfloat16", 16, 256), max_rows=16, max_pages=4)
     assert [(each.tokens, each.rows, each.pages) for each in buckets] == [

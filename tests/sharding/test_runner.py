@@ -139,8 +139,8 @@ def test_too_many_rows_are_refused(runner) -> None:
 
 def test_weights_that_are_not_numbers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make_runner(LOCAL, limits=ONE_ROW)
-    broken = {"final_norm": runner._parameters["final_norm"] * np.nan}
-    monkeypatch.setattr(runner, "_parameters", runner._parameters | broken)
+    broken = [value * np.nan for value in runner._parameters]
+    monkeypatch.setattr(runner, "_parameters", broken)
     with pytest.raises(FloatingPointError, match="check the checkpoint"):
         step(runner, [row([1], 0, [0])])
 

@@ -19,11 +19,15 @@ LARGE = 2048 * 24
 """Large enough for the largest of its columns to be less than all."""
 
 
-@pytest.fixture(params=["cpu", "accelerator"])
+@pytest.fixture(params=["cpu", "cuda", "tpu"])
 def platform(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Whose implementation runs, here on the CPU."""
-    if request.param == "accelerator":
-        monkeypatch.setattr(lax, "platform_dependent", lambda *args, default, **_: default(*args))
+    if request.param != "cpu":
+
+        def choose(*args: object, default: Callable[..., object], **by_platform: Callable[..., object]) -> object:
+            return by_platform.get(request.param, default)(*args)
+
+        monkeypatch.setattr(lax, "platform_dependent", choose)
     yield request.param
 
 

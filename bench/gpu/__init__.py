@@ -1,0 +1,1 @@
+"""The model on a GPU: whether it computes what it should, and how fast."""
