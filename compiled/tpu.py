@@ -15,6 +15,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
+from jax.sharding import Mesh
+
 from compiled import table
 from compiled.check import problems
 from compiled.chips import mesh_of
@@ -54,7 +56,11 @@ def main() -> None:
     committed = table.read()
     work = _work(options, layers)
     with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
-        compiling = [pool.submit(_result, configuration, step, layers, committed) for configuration, step in work]
+        compiling = [
+            # The mesh is made in this thread: libtpu does not load in two at once.
+            pool.submit(_result, configuration, mesh_of(configuration.model.topology), step, layers, committed)
+            for configuration, step in work
+        ]
         failed = 0
         for each in compiling:
             result = each.result()
@@ -83,18 +89,17 @@ def _work(options: argparse.Namespace, layers: int | None) -> list[tuple[Configu
     ]
 
 
-def _result(configuration: Configuration, step: Step, layers: int | None, committed: table.Table) -> Result:
+def _result(configuration: Configuration, mesh: Mesh, step: Step, layers: int | None, committed: table.Table) -> Result:
     name = table.key(configuration.name, step, layers)
-    topology = configuration.model.topology
     began = time.perf_counter()
     try:
-        compiled = compile_step(configuration, mesh_of(topology), step, layers)
+        compiled = compile_step(configuration, mesh, step, layers)
     except Exception as error:  # the compiler's refusals have many types
         reason = f"does not compile: {' '.join(f'{type(error).__name__}: {error}'.split())[:600]}"
         return Result(name, None, None, [reason], time.perf_counter() - began)
     seconds = time.perf_counter() - began
     found, costs = figures(step, compiled)
-    reserved = step_bytes(configuration.model, configuration.shape, topology.tensor_parallel)
+    reserved = step_bytes(configuration.model, configuration.shape, mesh.size)
     return Result(name, found, costs, list(problems(step, found, committed.get(name), reserved)), seconds)
 
 
