@@ -7,6 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _MAX_BYTES = 64 * 2**20
+"""Of a longer body too, so that a client that reads while it sends has its answer before its connection is reset."""
 _MAX_AT_ONCE = 64
 """Few beside the requests that a Gateway has open: nobody may fill it with bodies that nobody asked for."""
 
@@ -41,15 +42,14 @@ class UnreadBody:
                 MutableHeaders(scope=message)["connection"] = "close"
             elif unread and not message.get("more_body", False):
                 await send({**message, "more_body": True})  # all that the client waits for
-                await self._discard(scope, receive)
+                await self._discard(receive)
                 message = {"type": "http.response.body"}
             await send(message)
 
         await self._app(scope, receive_and_notice, send_and_discard)
 
-    async def _discard(self, scope: Scope, receive: Receive) -> None:
-        length = Headers(scope=scope).get("content-length", "0")
-        if self._discarding >= _MAX_AT_ONCE or not length.isdecimal() or int(length) > _MAX_BYTES:
+    async def _discard(self, receive: Receive) -> None:
+        if self._discarding >= _MAX_AT_ONCE:
             return
         self._discarding += 1
         try:
