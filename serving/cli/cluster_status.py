@@ -1,7 +1,7 @@
 """`codegemma cluster status`: what a release does now, once or as a live table."""
 
-import time
 from dataclasses import asdict
+from time import sleep
 from typing import Annotated
 
 import typer
@@ -50,7 +50,7 @@ def status(
 
 def _pause() -> None:
     try:
-        time.sleep(POLL_S)
+        sleep(POLL_S)
     except KeyboardInterrupt:
         raise typer.Exit from None
 

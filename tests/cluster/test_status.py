@@ -261,7 +261,7 @@ def test_watch_goes_on_until_ctrl_c(installed: KubernetesApi, cluster: Run, monk
         if next(pauses, KeyboardInterrupt) is KeyboardInterrupt:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr("serving.cli.cluster_status.time.sleep", pause)
+    monkeypatch.setattr("serving.cli.cluster_status.sleep", pause)  # not of all threads
     result = cluster("status", "--watch")
     assert result.exit_code == 0
     services = installed["get /apis/ray.io/v1/namespaces/codegemma/rayservices"]
