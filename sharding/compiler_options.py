@@ -18,8 +18,8 @@ _TPU_QUANTISED: Options = {
     "xla_max_cross_program_prefetches": "0",
 }
 _GPU: Options = {
-    # A decode step as one CUDA graph, with its loop and the sampler's branches. Without the last two, the host decides on
-    # each round and branch, and so a launch waits for the whole step.
+    # A decode step as one CUDA graph, with its loop and the sampler's branches. Without the last two, the host decides
+    # on each round and branch, and so a launch waits for the whole step.
     "xla_gpu_enable_command_buffer": (
         "FUSION,CUBLAS,CUBLASLT,CUSTOM_CALL,CUDNN,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE"
     ),
