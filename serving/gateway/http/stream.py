@@ -51,7 +51,7 @@ class StreamResponse(Response):
         async with aclosing(self._chunks):
             try:
                 refusal = await while_connected(receive, self._send(send))
-            except (ClientGoneError, OSError):  # servers say either way that nobody listens any more
+            except (ClientGoneError, OSError):  # servers report either way that nobody listens any more
                 refusal = None if self._begun else gone_response()
         if refusal:
             await refusal(scope, receive, send)
@@ -67,8 +67,8 @@ class StreamResponse(Response):
                 async for chunk in self._chunks:
                     await self._write(send, self._answer.piece(chunk))
             last = self._answer.end()
-        except (ClientGoneError, OSError):
-            raise
+        except OSError:
+            raise  # nobody listens any more
         except Exception as error:
             told = self._told(error)
             if not self._begun:

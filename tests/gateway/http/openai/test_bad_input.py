@@ -40,6 +40,7 @@ async def fault(client: httpx.AsyncClient, path: str, body: Any) -> tuple[int, s
         ({"prompt": [2, 256_000]}, "prompt[1]"),
         ({"prompt": [[2], [2, -1]]}, "prompt[1][1]"),
         ({"prompt": "", "suffix": ""}, "prompt"),
+        ({"prompt": ["a", ""], "suffix": ""}, "prompt[1]"),
         ({"prompt": [1, 2], "suffix": "x"}, "suffix"),
         ({"prompt": "x", "suffix": 1}, "suffix"),
         ({"prompt": "x", "model": 1}, "model"),
