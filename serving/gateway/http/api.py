@@ -28,7 +28,10 @@ class Generation:
 
 
 type Handler = Callable[[HttpCall], Awaitable[Generation | Response]]
-"""Reads a call; raises `ServingError` for what is wrong with it. What takes no generation it answers itself."""
+"""Reads a call; raises `ServingError` for what is wrong with it. What takes no generation it answers itself.
+
+Its errors name fields as the wire does; those of the service do so by `ServingError.in_words`.
+"""
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from serving.errors import Reason, ServingError
 from serving.gateway.http.api import api_at
 from serving.gateway.http.endpoint import Endpoint
 from serving.gateway.http.openai.routes import OPENAI
-from serving.gateway.http.responses import error_response, json_response
+from serving.gateway.http.responses import error_response, json_response, unexpected
 from serving.gateway.http.times import TIMES, HttpTimes
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
+from serving.request_id import request_id_of
 
 APIS = (OPENAI,)
 """The first is that of paths which are no API's."""
@@ -61,15 +62,16 @@ def build_http_app(
     app = Starlette(
         routes=[Route("/health", health), *routes],
         middleware=[Middleware(UnreadBody, within_s=times.unread_body_s)],
-        exception_handlers={ServingError: _serving_error, HTTPException: _routing_error},
+        exception_handlers={ServingError: _failure, HTTPException: _routing_error, Exception: _failure},
     )
     app.router.redirect_slashes = False
     return app
 
 
-async def _serving_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServingError)
-    return error_response(api_at(request.url.path, APIS), error)
+async def _failure(request: Request, error: Exception) -> Response:
+    """What fails outside of an API's routes."""
+    told = error if isinstance(error, ServingError) else unexpected(error, request_id_of(""))
+    return error_response(api_at(request.url.path, APIS), told)
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:
