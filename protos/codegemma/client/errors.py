@@ -108,7 +108,8 @@ _KINDS: dict[grpc.StatusCode, type[ApiError]] = {
 
 def api_error(error: grpc.RpcError) -> ApiError:
     """The typed error of what a call of `grpc` or `grpc.aio` raised."""
-    metadata: dict[str, Any] = {each[0]: each[1] for each in error.trailing_metadata() or ()}
+    trailing: Any = error.trailing_metadata() or ()
+    metadata: dict[str, Any] = dict(trailing)
     code: grpc.StatusCode = error.code()
     info, bad_request, retry = ErrorInfo(), BadRequest(), RetryInfo()
     for packed in _status(metadata.get("grpc-status-details-bin", b"")).details:
