@@ -21,13 +21,16 @@ from codegemma.client import (
     FinishReason,
     GenerationConfig,
     InvalidArgumentError,
+    Model,
     NotFoundError,
     TokenIds,
     UnavailableError,
 )
+from codegemma.v1.model_service_pb2 import ListModelsResponse
 
 from serving.errors import WIRE_ERRORS, Reason, ServingError
 from serving.gateway.request import ChatPrompt, FimPrompt, Message, Speaker, TextPrompt
+from serving.grpc_server import harden
 from tests.client.conftest import Server, Service
 
 FIM = FimInput(prefix="def f(x): ", suffix="\n", path="a.py", context_files=[ContextFile(path="b.py", text="b = 1")])
@@ -211,3 +214,21 @@ def test_the_client_imports_grpc_and_protobuf_and_nothing_of_the_service() -> No
         "print({'serving', 'sharding', 'ray', 'jax', 'numpy', 'pydantic', 'starlette'} & set(sys.modules))"
     )
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+async def test_a_method_that_sets_ok_itself_has_not_failed() -> None:
+    """As Ray Serve does for every call that went well."""
+
+    async def list_models(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        context.set_code(grpc.StatusCode.OK)
+        return ListModelsResponse(models=[Model(id="m")]).SerializeToString()
+
+    harden()
+    server = grpc.aio.server()
+    handlers = {"ListModels": grpc.unary_unary_rpc_method_handler(list_models)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("codegemma.v1.ModelService", handlers),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    async with AsyncClient(f"127.0.0.1:{port}") as client:
+        assert [model.id for model in await client.models(timeout=10)] == ["m"]
+    await server.stop(grace=None)
