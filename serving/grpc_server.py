@@ -14,6 +14,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from grpc._cython import cygrpc
 
 MESSAGE_TIMEOUT_S = 10.0
@@ -136,15 +137,35 @@ def _guarded(path: str, handler: Any) -> Any:
 
     async def one_response(messages: AsyncIterable[Any], context: Any) -> Any:
         request = messages if handler.request_streaming else await _one(messages)
-        return await behavior(request, _Context(context))
+        response = await behavior(request, _Context(context))
+        await _end_failed(context)
+        return response
 
     async def responses(messages: AsyncIterable[Any], context: Any) -> AsyncGenerator[Any, None]:
         request = messages if handler.request_streaming else await _one(messages)
         async with aclosing(behavior(request, _Context(context))) as answers:
             async for answer in answers:
+                if _has_failed(context):
+                    break
                 yield answer
+        await _end_failed(context)
 
     return handler._replace(request_streaming=True, stream_unary=one_response, stream_stream=responses)
+
+
+def _has_failed(context: Any) -> bool:
+    """Whether the method set a code that is not OK; Ray Serve sets OK too."""
+    return context.code() not in (None, grpc.StatusCode.OK)
+
+
+async def _end_failed(context: Any) -> None:
+    """Ends a call that has failed with its status and nothing before it, so that clients may try it again.
+
+    A method that sets a code returns all the same, and grpcio would send what it returns. After a message, gRPC's own
+    retries do not try again (https://github.com/grpc/proposal/blob/master/A6-client-retries.md).
+    """
+    if _has_failed(context):
+        await context.abort(context.code(), context.details() or "", context.trailing_metadata() or ())
 
 
 async def _one(messages: AsyncIterable[Any]) -> Any:

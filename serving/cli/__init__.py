@@ -1,5 +1,5 @@
 """The command `codegemma`: start a server, and ask one from a terminal.
 
-The client commands speak the OpenAI API through the official client. Neither jax nor Ray is imported for them,
-and the OpenAI client only when a command needs it, so that `codegemma --help` answers at once.
+A command's module is imported when the command is run. Those that ask a server speak OpenAI's API and import what
+they need for that and nothing else: neither JAX, Ray nor gRPC, so that `codegemma complete` answers at once.
 """

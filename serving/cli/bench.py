@@ -11,9 +11,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, say_error
+from serving.cli.bench_preflight import check_grpc, check_http
+from serving.cli.errors import say_error
+from serving.cli.options import DEFAULT_URL, ApiKeyOption, UrlOption
+from serving.cli.output_file import why_no_directory
 from serving.load.ask import Outcome
-from serving.load.client import check_address, grpc_client, http_client
+from serving.load.client import grpc_client, http_client
 from serving.load.report import LoadReport
 from serving.load.run import Load, run_load
 
@@ -55,9 +58,10 @@ def serve(
     """
     if report is not None:
         _check_can_plot()
-    if protocol is Protocol.HTTP:
-        _check_url(url)
+        _check_can_write(report)
     target = url if protocol is Protocol.HTTP else grpc_target
+    check = check_http if protocol is Protocol.HTTP else check_grpc
+    check(target, api_key, load)
     title = f"{load}: {users} developers for {seconds:g} s over {protocol} at {target}"
     console = Console(stderr=True)
     with Progress(
@@ -98,19 +102,18 @@ def serve(
         raise typer.Exit(1)
 
 
-def _check_url(url: str) -> None:
-    try:
-        check_address(url)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="--url") from None
-
-
 def _check_can_plot() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
         say_error("--report draws with matplotlib, which is not installed: pip install 'codegemma-serving[plots]'")
         raise typer.Exit(2) from None
+
+
+def _check_can_write(directory: Path) -> None:
+    if reason := why_no_directory(directory):
+        say_error(f"{directory} cannot be written: {reason}. Choose another with --report.")
+        raise typer.Exit(1)
 
 
 def _write(result: LoadReport, directory: Path) -> None:

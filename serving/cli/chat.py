@@ -1,32 +1,24 @@
 """`codegemma chat`: one answer, or a conversation."""
 
 import sys
-from collections.abc import Generator, Iterator
-from contextlib import closing, suppress
-from typing import TYPE_CHECKING, Annotated
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
+from typing import Annotated
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderResult
-from rich.live import Live
-from rich.markdown import Markdown
-from rich.segment import Segment
-from rich.spinner import Spinner
+from rich.console import Console
 
-from serving.cli.client import (
+from serving.cli.answer import CUT_NOTE, Answer
+from serving.cli.client import Client, ServerError, connected
+from serving.cli.errors import say_error, say_note
+from serving.cli.options import (
     DEFAULT_URL,
     ApiKeyOption,
     MaxTokensOption,
     ModelOption,
     TemperatureOption,
     UrlOption,
-    connected,
-    explain,
-    say_error,
 )
-
-if TYPE_CHECKING:
-    from openai import OpenAI
-    from openai.types.chat import ChatCompletionMessageParam
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended."""
@@ -52,8 +44,8 @@ def chat(
     with connected(url, api_key) as client:
         conversation = Conversation(client, model, max_tokens, temperature, system)
         if message is None:
-            _converse(conversation, url)
-        elif not _show(conversation.ask(message)):
+            _converse(conversation)
+        elif not _show(conversation, message):
             raise typer.Exit(INTERRUPTED)
 
 
@@ -61,44 +53,38 @@ class Conversation:
     """The turns so far, and the server that continues them."""
 
     def __init__(
-        self, client: "OpenAI", model: str, max_tokens: int | None, temperature: float, system: str = ""
+        self, client: Client, model: str, max_tokens: int | None, temperature: float, system: str = ""
     ) -> None:
         self._client = client
         self._model = model
         self._max_tokens = max_tokens
         self._temperature = temperature
-        self._turns: list[ChatCompletionMessageParam] = [{"role": "system", "content": system}] if system else []
+        self._turns = [{"role": "system", "content": system}] if system else []
 
-    def ask(self, message: str) -> Generator[str]:
-        """The answer, piece by piece; closing the iterator closes the connection, which ends the server's work.
+    @contextmanager
+    def ask(self, message: str) -> Iterator[Answer]:
+        """The answer, which is given up where the block ends before it.
 
         A question that was answered, if only in part, becomes part of the conversation.
         """
-        question: ChatCompletionMessageParam = {"role": "user", "content": message}
-        answer = ""
-        stream = self._client.chat.completions.create(
+        question = {"role": "user", "content": message}
+        answer = self._client.ask(
+            "chat/completions",
             model=self._model,
             messages=[*self._turns, question],
             max_tokens=self._max_tokens,
             temperature=self._temperature,
-            stream=True,
         )
         try:
-            with closing(stream):
-                for chunk in stream:
-                    piece = chunk.choices[0].delta.content if chunk.choices else None
-                    if piece:
-                        answer += piece
-                        yield piece
+            with closing(answer):
+                yield answer
         finally:
-            if answer:
-                self._turns += [question, {"role": "assistant", "content": answer}]
+            if answer.text:
+                self._turns += [question, {"role": "assistant", "content": answer.text}]
 
 
-def _converse(conversation: Conversation, url: str) -> None:
+def _converse(conversation: Conversation) -> None:
     """Asks at the terminal until Ctrl-D."""
-    import openai
-
     with suppress(ImportError):
         import readline  # noqa: F401  (line editing and history for input())
 
@@ -116,52 +102,28 @@ def _converse(conversation: Conversation, url: str) -> None:
         if not message.strip():
             continue
         try:
-            _show(conversation.ask(message))
-        except openai.APIError as error:
-            say_error(explain(error, url))
+            _show(conversation, message)
+        except ServerError as error:
+            say_error(str(error))
 
 
-def _show(pieces: Generator[str]) -> bool:
+def _show(conversation: Conversation, message: str) -> bool:
     """Prints an answer while it comes in; False when Ctrl-C stopped it."""
     console = Console()
     try:
-        with closing(pieces):
+        with conversation.ask(message) as answer:
             if console.is_terminal:
-                _render(console, pieces)
+                from serving.cli.answer_view import show_answer  # here: a pipe sees no Markdown
+
+                show_answer(console, answer)
             else:
-                for piece in pieces:
+                for piece in answer:
                     sys.stdout.write(piece)
                     sys.stdout.flush()
                 sys.stdout.write("\n")
     except KeyboardInterrupt:
-        Console(stderr=True).print("(stopped)", style="dim")
+        say_note("(stopped)")
         return False
+    if answer.is_cut:
+        say_note(CUT_NOTE)
     return True
-
-
-def _render(console: Console, pieces: Iterator[str]) -> None:
-    """A spinner until the first word, then the answer as it grows, at last the whole of it."""
-    answer = Answer()
-    try:
-        with Live(answer, console=console, transient=True):
-            for piece in pieces:
-                answer.text += piece
-    finally:
-        if answer.text:
-            console.print(Markdown(answer.text))
-
-
-class Answer:
-    """What is on the screen while an answer comes in: its end, as much as fits, and a spinner below."""
-
-    def __init__(self) -> None:
-        self.text = ""
-        self._spinner = Spinner("dots", style="cyan")
-
-    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        if self.text:
-            lines = console.render_lines(Markdown(self.text), options.update(height=None))
-            for line in lines[-(console.height - 2) :]:
-                yield from line
-                yield Segment.line()
-        yield self._spinner

@@ -1,95 +1,143 @@
-"""How commands reach a running server, and how they say in one line what went wrong."""
+"""Client: asks a running server by OpenAI's API, and says in one line what went wrong."""
 
-from collections.abc import Iterator
+import ssl
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Annotated
+from types import TracebackType
+from typing import Any, Self
 
+import httpx
+import msgspec
 import typer
-from rich.console import Console
+from httpx_sse import connect_sse
 
-if TYPE_CHECKING:
-    from httpx2 import Response
-    from openai import APIError, OpenAI
+from serving.cli.answer import Answer, Event
+from serving.cli.errors import say_error
 
-CONNECT_TIMEOUT_S = 5.0
-ANSWER_TIMEOUT_S = 300.0
+_CONNECT_TIMEOUT_S = 5.0
+_ANSWER_TIMEOUT_S = 300.0
 """Silence after which a server is taken for dead: what the service itself allows a request by default."""
 
 
-def _check_url(url: str) -> str:
-    if not url.startswith(("http://", "https://")):
-        raise typer.BadParameter(f"'{url}' must begin with http:// or https://")
-    return url.rstrip("/").removesuffix("/v1")
+class ServerError(Exception):
+    """The server did not answer as it should; the message is one line that says what to do."""
 
 
-UrlOption = Annotated[str, typer.Option("--url", envvar="CODEGEMMA_URL", callback=_check_url, help="The server.")]
-ApiKeyOption = Annotated[
-    str, typer.Option("--api-key", envvar="CODEGEMMA_API_KEY", help="Sent as bearer token.", show_default=False)
-]
-ModelOption = Annotated[
-    str,
-    typer.Option("--model", "-m", help="A model of `codegemma models`; by default the one for this kind of request."),
-]
-MaxTokensOption = Annotated[int | None, typer.Option("--max-tokens", "-n", min=1, help="Generate at most this many.")]
-TemperatureOption = Annotated[
-    float, typer.Option("--temperature", "-t", min=0.0, max=2.0, help="0 always takes the likeliest token.")
-]
-DEFAULT_URL = "http://127.0.0.1:8000"
+class Client:
+    """A connection to a server. Nothing is sent twice: a person waits."""
+
+    def __init__(self, url: str, api_key: str) -> None:
+        """Connects with the first request.
+
+        Args:
+          url: the server's address, without `/v1`.
+          api_key: sent as bearer token; empty sends none.
+        """
+        self._url = url
+        self._http = httpx.Client(
+            base_url=f"{url}/v1/",
+            headers={"authorization": f"Bearer {api_key}"} if api_key else {},
+            # What certificates to trust takes 0.03 s to read; plain HTTP asks for none.
+            verify=url.startswith("https:") or ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            timeout=httpx.Timeout(_ANSWER_TIMEOUT_S, connect=_CONNECT_TIMEOUT_S),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._http.close()
+
+    def models(self) -> list[dict[str, Any]]:
+        """What the server says of its models.
+
+        Raises:
+          ServerError: it did not say it.
+        """
+        with self._explained():
+            response = self._http.get("models")
+            self._check(response, "application/json")
+            return msgspec.json.decode(response.content, type=_Models).data
+
+    def ask(self, path: str, **body: object) -> Answer:
+        """Asks for a streamed answer; the request is sent when its first piece is asked for.
+
+        Args:
+          path: `completions` or `chat/completions`.
+          body: its fields; those that are None are left out.
+
+        Raises (while the answer is read):
+          ServerError: the server refused, or the answer broke off.
+        """
+        return Answer(self._events(path, {name: value for name, value in body.items() if value is not None}))
+
+    def _events(self, path: str, body: dict[str, object]) -> Generator[Event]:
+        with self._explained(), connect_sse(self._http, "POST", path, json={**body, "stream": True}) as source:
+            self._check(source.response, "text/event-stream")
+            for event in source.iter_sse():
+                if event.data == "[DONE]":
+                    return
+                if message := _error_message(event.data):
+                    raise ServerError(message)
+                yield msgspec.json.decode(event.data, type=Event)
+            raise ServerError(f"The answer from {self._url} broke off. Ask again.")
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.HTTPError as error:
+            raise ServerError(
+                f"No answer from {self._url}: {error or type(error).__name__}. Is the server running? "
+                "`codegemma serve` starts one, --url names another."
+            ) from None
+        except msgspec.MsgspecError:
+            raise self._stranger("something else") from None
+
+    def _check(self, response: httpx.Response, wanted: str) -> None:
+        """Refuses every answer but a success of the content type that is wanted."""
+        kind = response.headers.get("content-type", "nothing").partition(";")[0]
+        if response.is_success and kind != wanted:
+            raise self._stranger(kind)
+        if response.is_success:
+            return
+        message = _error_message(response.read())
+        if response.status_code == httpx.codes.UNAUTHORIZED or (
+            response.status_code == httpx.codes.FORBIDDEN and not message
+        ):
+            raise ServerError(f"The server at {self._url} refused the API key. Set CODEGEMMA_API_KEY or --api-key.")
+        raise ServerError(message) if message else self._stranger(f"HTTP status {response.status_code}")
+
+    def _stranger(self, what: str) -> ServerError:
+        return ServerError(f"{self._url} answered with {what}, not as a server of this kind. Is --url right?")
+
+
+class _Models(msgspec.Struct):
+    data: list[dict[str, Any]]
+
+
+class _Error(msgspec.Struct):
+    message: str
+
+
+class _ErrorBody(msgspec.Struct):
+    error: _Error
+
+
+def _error_message(body: str | bytes) -> str:
+    """The message of OpenAI's error body in one line; empty if this is none."""
+    try:
+        return " ".join(msgspec.json.decode(body, type=_ErrorBody).error.message.split())
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return ""
 
 
 @contextmanager
-def connected(url: str, api_key: str) -> Iterator["OpenAI"]:
-    """A client of the server at `url`; ends the command with one line when the server fails to answer.
-
-    Nothing is sent twice: a person waits.
-    """
-    import openai
-
-    def check_kind(response: "Response") -> None:
-        kind = response.headers.get("content-type", "nothing")
-        if response.is_success and not kind.startswith(("application/json", "text/event-stream")):
-            message = f"{url} answered with {kind}, not as a server of this kind. Is --url right?"
-            raise openai.APIError(message, response.request, body=None)
-
-    client = openai.OpenAI(
-        base_url=f"{url}/v1",
-        api_key=api_key or "none",
-        max_retries=0,
-        timeout=openai.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-        http_client=openai.DefaultHttpxClient(event_hooks={"response": [check_kind]}),
-    )
+def connected(url: str, api_key: str) -> Iterator[Client]:
+    """A client of the server at `url`; ends the command with one line when the server fails to answer."""
     try:
-        with client:
+        with Client(url, api_key) as client:
             yield client
-    except openai.APIError as error:
-        say_error(explain(error, url))
+    except ServerError as error:
+        say_error(str(error))
         raise typer.Exit(1) from None
-
-
-def explain(error: "APIError", url: str) -> str:
-    """One line that says what went wrong between us and the server, and what to do about it."""
-    import openai
-
-    match error:
-        case openai.APIConnectionError():
-            return (
-                f"No answer from {url}: {error.__cause__ or error}. Is the server running? "
-                "`codegemma serve` starts one, --url names another."
-            )
-        case openai.APIStatusError(status_code=401 | 403):
-            return f"The server at {url} refused the API key. Set CODEGEMMA_API_KEY or --api-key."
-        case openai.APIStatusError(body={"message": str(message)}):
-            return _one_line(message)
-        case openai.APIStatusError(status_code=status):
-            return f"{url} answered with HTTP status {status}, not as a server of this kind. Is --url right?"
-        case _:
-            return _one_line(error.message)
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())
-
-
-def say_error(message: str) -> None:
-    """Prints one line on standard error."""
-    Console(stderr=True, soft_wrap=True).print(f"error: {message}", style="red", markup=False, highlight=False)

@@ -7,7 +7,14 @@ import typer
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from serving.cli.cluster_connection import DEFAULT_RELEASE, ContextOption, NamespaceOption, ReleaseOption, cluster_of
+from serving.cli.cluster_connection import (
+    DEFAULT_RELEASE,
+    ContextOption,
+    NamespaceOption,
+    ReleaseOption,
+    cluster_of,
+    errors_said,
+)
 from serving.cluster.apply import Change, Target, apply_target, find_targets
 from serving.cluster.connection import Cluster
 from serving.cluster.errors import ClusterError
@@ -44,8 +51,9 @@ def apply(
     For installations without Helm. The last manifests are kept in the cluster, for `rollback`. What they no longer
     have is not deleted. Exit status 2 if something fails.
     """
-    with cluster_of(context, namespace) as cluster:
+    with errors_said():
         objects = read_manifests(manifests)
+    with cluster_of(context, namespace) as cluster:
         serves = check_service(cluster, release, objects)
         revisions(cluster, release)  # fails before anything is changed, if they cannot be kept
         targets = find_targets(cluster, objects)

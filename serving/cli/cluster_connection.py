@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from serving.cli.client import say_error
+from serving.cli.errors import say_error
 from serving.cluster.connection import Cluster, connect
 from serving.cluster.errors import ClusterError
 
@@ -26,11 +26,18 @@ DEFAULT_RELEASE = "codegemma"
 @contextmanager
 def cluster_of(context: str | None, namespace: str | None) -> Iterator[Cluster]:
     """A connection to the cluster; ends the command with one line and status 2 when something is wrong with it."""
-    try:
+    with errors_said():
         with Console(stderr=True).status("Connecting"):
             cluster = connect(context, namespace)
         with closing(cluster):
             yield cluster
+
+
+@contextmanager
+def errors_said() -> Iterator[None]:
+    """Ends the command with one line and status 2 when something is wrong with a cluster or with what is for it."""
+    try:
+        yield
     except ClusterError as error:
         say_error(str(error))
         raise typer.Exit(2) from None

@@ -9,8 +9,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.cli.client import say_error
 from serving.cli.cluster_connection import JsonOption, print_json
+from serving.cli.errors import say_error
 from serving.cli.serve_file import ServeFileError, read_serve_file
 from serving.cluster.chips import CHIPS, PRICES_OF
 from serving.cluster.sizing import Habits, ModelSize, Plan, shape_of, size_model, size_usual_models

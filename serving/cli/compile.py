@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from serving.cli.client import say_error
+from serving.cli.errors import say_error
 from serving.cli.serve_file import ServeFileError, read_serve_file
 from serving.config import ModelConfig
 

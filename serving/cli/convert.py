@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from serving.cli.client import say_error
+from serving.cli.errors import say_error
 
 
 class Dtype(StrEnum):

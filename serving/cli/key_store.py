@@ -9,7 +9,7 @@ from typing import Protocol
 
 import typer
 
-from serving.cli.client import say_error
+from serving.cli.errors import say_error
 from serving.keys import KeyFile, KeyFileError
 
 

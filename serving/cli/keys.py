@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.client import say_error
 from serving.cli.cluster_connection import ContextOption, NamespaceOption
+from serving.cli.errors import say_error
 from serving.cli.key_store import KeyStore, key_store
 from serving.config import Role
 from serving.keys import ApiKey, KeyFile

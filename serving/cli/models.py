@@ -7,7 +7,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.cli.client import DEFAULT_URL, ApiKeyOption, UrlOption, connected
+from serving.cli.client import connected
+from serving.cli.options import DEFAULT_URL, ApiKeyOption, UrlOption
 
 FIM = {"native": "native", "prefix": "from the prefix", None: "-"}
 """How a model fills in the middle, in the words of `/v1/models` and of the table."""
@@ -20,7 +21,7 @@ def models(
 ) -> None:
     """List the models of a running server."""
     with connected(url, api_key) as client:
-        entries = [model.model_dump(exclude_unset=True) for model in client.models.list()]
+        entries = client.models()
     if as_json:
         typer.echo(json.dumps(entries, indent=2))
     else:
@@ -33,7 +34,7 @@ def _table(entries: list[dict[str, Any]]) -> Table:
     table.columns[3].justify = "right"
     for entry in entries:
         table.add_row(
-            entry["id"],
+            str(entry.get("id")),
             ", ".join(entry.get("roles") or []) or "-",
             FIM.get(entry.get("fim"), str(entry.get("fim"))),
             str(entry.get("context_length") or "-"),

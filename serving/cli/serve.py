@@ -22,8 +22,8 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from serving.cli.ray_token import close_ray_token
+from serving.cli.ready_message import print_ready
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
-from serving.config import Role
 from serving.gateway.access import access_for
 from serving.keys import KeyFileError
 from serving.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
@@ -46,29 +46,6 @@ _DRAIN_S = 45.0
 """For Ray Serve to end; it gives itself 30 s."""
 _SHUTDOWN_S = 15.0
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_METRICS_PORT = 9464
-_HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
-_GRPC_KEY = ', metadata=[("authorization", "Bearer \'$CODEGEMMA_API_KEY\'")]'
-_EXAMPLES = r"""
-Complete by HTTP:
-
-curl -s {url}/v1/completions{http_key} -H 'content-type: application/json' -d '{{
-  "model": "{fim}", "prompt": "def fibonacci(n):\n    ", "suffix": "\n\nprint(fibonacci(10))", "max_tokens": 48}}'
-
-Complete by gRPC:
-
-{python} -c '
-import grpc
-from codegemma.v1 import code_assist_service_pb2 as pb, code_assist_service_pb2_grpc as rpc, prompt_pb2
-fim = prompt_pb2.FimInput(prefix="def fibonacci(n):\n    ", suffix="\n\nprint(fibonacci(10))")
-stub = rpc.CodeAssistServiceStub(grpc.insecure_channel("{grpc}"))
-print(stub.Complete(pb.CompleteRequest(fim=fim){grpc_key}).choices[0].text)'
-
-In a terminal:  codegemma complete FILE:LINE:COL    codegemma chat
-
-Logs: {logs}
-Ctrl-C drains and stops.
-"""
 
 
 def serve(
@@ -77,7 +54,7 @@ def serve(
     ] = None,
     http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
     grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
-    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Metrics for Prometheus.")] = _METRICS_PORT,
+    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Metrics for Prometheus.")] = 9464,
 ) -> None:
     """Start the service on this machine and keep it running until Ctrl-C.
 
@@ -178,7 +155,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
         console.print(f"[red]error:[/] the service did not start.\n{escape(failure)}\nLogs: {_logs()}", highlight=False)
         return 1
     ready.set()
-    _print_ready(file, metrics_port, Console())
+    print_ready(file, f"http://{_RAYS_HOST}:{metrics_port}/metrics", _logs(), Console())
     probe = Probe(file.http_address, file.grpc_address)
     patience_s = _PATIENCE_S + 2 * (time.monotonic() - started)
     supervise(probe, Watch(patience_s), partial(_say, console))  # until a signal raises KeyboardInterrupt
@@ -245,35 +222,6 @@ def _session() -> Path:
 
 def _logs() -> Path:
     return _session() / "logs" / "serve"
-
-
-def _print_ready(file: ServeFile, metrics_port: int, console: Console) -> None:
-    host, port = file.http_address
-    grpc_host, grpc_port = file.grpc_address
-    url = f"http://{host}:{port}"
-    console.print("\n[bold green]codegemma is ready[/]\n", highlight=False)
-    console.print(f"  HTTP   {url}/v1   OpenAI's API", highlight=False)
-    console.print(f"  gRPC   {grpc_host}:{grpc_port}   codegemma.v1, with reflection", highlight=False)
-    console.print(f"  Metrics   http://{_RAYS_HOST}:{metrics_port}/metrics   see codegemma top\n", highlight=False)
-    models = file.config.models
-    for model in models:
-        console.print(
-            f"  {model.id}   {', '.join(model.roles)}   {model.limits.max_context} tokens of context", highlight=False
-        )
-    fim = next((model.id for model in models if Role.FIM in model.roles), models[0].id)
-    has_keys = file.config.gateway.keys_file is not None
-    print(
-        _EXAMPLES.format(
-            url=url,
-            grpc=f"{grpc_host}:{grpc_port}",
-            fim=fim,
-            http_key=_HTTP_KEY if has_keys else "",
-            grpc_key=_GRPC_KEY if has_keys else "",
-            python=sys.executable,
-            logs=_logs(),
-        ),
-        flush=True,  # it may be a file that somebody watches
-    )
 
 
 def _stop(console: Console, *, drain: bool) -> bool:

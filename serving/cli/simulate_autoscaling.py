@@ -15,7 +15,8 @@ from rich.table import Table
 from serving.autoscaling.config import AutoscalingConfig
 from serving.autoscaling.simulation import Day, GroupModel, simulate
 from serving.autoscaling.traffic import OfficeDay
-from serving.cli.client import say_error
+from serving.cli.errors import say_error
+from serving.cli.output_file import why_unwritable
 from serving.cli.serve_file import ServeFileError, read_serve_file
 from serving.config import ModelConfig
 from serving.quantile import quantile
@@ -100,7 +101,8 @@ def _configured(config: Path | None, model: str) -> ModelConfig | None:
         return models[model]
     if len(models) == 1 and not model:
         return next(iter(models.values()))
-    raise typer.BadParameter(f"{model!r} is not one of: {', '.join(models)}", param_hint="--model")
+    what = f"{model!r} is not one of the models of {config}" if model else f"{config} has several models; name one"
+    raise typer.BadParameter(f"{what}: {', '.join(models)}", param_hint="--model")
 
 
 def _autoscaling(configured: ModelConfig | None, given: dict[str, float]) -> AutoscalingConfig:
@@ -173,6 +175,8 @@ def _check_plot(plot: Path | None) -> None:
         return
     if plot.suffix not in (".svg", ".png"):
         raise typer.BadParameter(f"'{plot}' must end with .svg or .png", param_hint="--plot")
+    if reason := why_unwritable(plot):
+        raise typer.BadParameter(f"cannot write '{plot}': {reason}", param_hint="--plot")
     if find_spec("matplotlib") is None:
         say_error("--plot draws with matplotlib, which is not here: pip install 'codegemma-serving[plots]'")
         raise typer.Exit(2)

@@ -1,7 +1,6 @@
 """`codegemma top`: the running service, live."""
 
 import io
-import os
 import time
 from collections import deque
 from pathlib import Path
@@ -14,7 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from serving.cli.client import say_error
+from serving.cli.errors import say_error
+from serving.cli.output_file import why_unwritable
 from serving.config import Role
 from serving.telemetry import metrics
 from serving.telemetry.scrape import Scrape, Window
@@ -76,16 +76,9 @@ def _draw(frame: RenderableType, picture: Path) -> None:
 
 def _check_place(picture: Path) -> None:
     """Ends the command before it has measured for a picture that it cannot write."""
-    if picture.is_dir():
-        reason = "it is a directory"
-    elif not picture.parent.is_dir():
-        reason = f"there is no directory {picture.parent}"
-    elif not os.access(picture if picture.exists() else picture.parent, os.W_OK):
-        reason = "no permission"
-    else:
-        return
-    _say_unwritable(picture, reason)
-    raise typer.Exit(1)
+    if reason := why_unwritable(picture):
+        _say_unwritable(picture, reason)
+        raise typer.Exit(1)
 
 
 def _say_unwritable(picture: Path, reason: str) -> None:

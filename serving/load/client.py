@@ -4,7 +4,6 @@ import json
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Protocol
-from urllib.parse import urlsplit
 
 import aiohttp
 import grpc
@@ -99,7 +98,7 @@ class GrpcClient:
 
 @asynccontextmanager
 async def http_client(url: str, api_key: str) -> AsyncIterator[HttpClient]:
-    """A client of the service at `url`, which may have a path and is one for `check_address`."""
+    """A client of the service at `url`, which may have a path."""
     headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
     timeout = aiohttp.ClientTimeout(total=None, connect=10)
     connector = aiohttp.TCPConnector(limit=0)
@@ -112,22 +111,6 @@ async def grpc_client(target: str, api_key: str) -> AsyncIterator[GrpcClient]:
     """A client of the service at HOST:PORT."""
     async with grpc.aio.insecure_channel(target) as channel:
         yield GrpcClient(channel, api_key)
-
-
-def check_address(url: str) -> None:
-    """Refuses what would otherwise fail in the middle of a load.
-
-    Raises:
-      ValueError: the URL is no address of a service; says why.
-    """
-    try:
-        parts = urlsplit(url)
-        _ = parts.port  # raises what is wrong with it
-        if not parts.hostname:
-            raise ValueError("it names no host")
-        parts.hostname.encode("idna")
-    except ValueError as error:
-        raise ValueError(f"'{url}' is no address of a service: {error}. Give http://HOST:PORT.") from None
 
 
 def _text(event: dict[str, object]) -> str:

@@ -21,6 +21,7 @@ class ScriptedService(CodeService):
 
     Attributes:
       pieces: the answer.
+      finish_reason: why it ends.
       stays_open: whether the answer stays unfinished after its pieces, until the client goes away.
       closed: set when an answer ended, in whatever way.
     """
@@ -28,6 +29,7 @@ class ScriptedService(CodeService):
     def __init__(self) -> None:
         super().__init__([], GatewayConfig())
         self.pieces: list[str] = ["n < 2:\n", "        return n"]
+        self.finish_reason = FinishReason.STOP
         self.stays_open = False
         self.asked: list[CodeRequest] = []
         self.closed = threading.Event()
@@ -57,7 +59,7 @@ class ScriptedService(CodeService):
                 yield CodeChunk(model=model, text=piece)
             if self.stays_open:
                 await asyncio.Event().wait()
-            yield CodeChunk(model=model, finish_reason=FinishReason.STOP)
+            yield CodeChunk(model=model, finish_reason=self.finish_reason)
             yield CodeChunk(model=model, usage=Usage(prompt_tokens=1, completion_tokens=len(self.pieces)))
         finally:
             self.closed.set()

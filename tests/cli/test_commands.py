@@ -1,5 +1,6 @@
 """The client commands against a real HTTP gateway, output not on a terminal."""
 
+import ast
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
+from serving.engine.request import FinishReason
 from serving.gateway.request import ChatPrompt, FimPrompt, Message, Speaker
 from sharding.step import SamplingParams
 
@@ -125,10 +127,78 @@ def test_help_of_every_command_ends_with_examples(command):
     assert f"codegemma {command}" in text.split("Examples")[1]
 
 
-def test_the_help_needs_neither_jax_nor_ray_nor_the_openai_client():
-    script = (
-        "import sys; from typer.testing import CliRunner; from serving.cli.main import app\n"
-        "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
-        "print(sorted({'jax', 'ray', 'openai', 'starlette'} & set(sys.modules)))"
+HEAVY = {
+    "aiohttp", "codegemma", "grpc", "jax", "kubernetes", "numpy", "openai", "opentelemetry", "prometheus_client", "ray",
+    "sentencepiece", "starlette", "tokenizers", "yaml",
+}  # fmt: skip
+"""What other commands import, and takes longer than `complete` may take to start."""
+
+
+INVOKE = (
+    "from typer.testing import CliRunner; from serving.cli.main import app; "
+    "assert CliRunner().invoke(app, {}).exit_code == 0"
+)
+
+
+def imported(program: str, *also: str) -> list[str]:
+    """Which heavy modules, or modules of `also`, a program imports."""
+    program += f"; import sys; print(sorted({HEAVY | set(also)!r} & set(sys.modules)))"
+    return ast.literal_eval(
+        subprocess.check_output([sys.executable, "-c", program], text=True, stderr=subprocess.DEVNULL)
     )
-    assert subprocess.check_output([sys.executable, "-c", script], text=True) == "[]\n"
+
+
+@pytest.mark.parametrize("command", ["complete", "chat"])
+def test_a_command_that_a_person_waits_for_imports_nothing_heavy(command: str, url: str, source: Path) -> None:
+    args = [command, f"{source}:2:8" if command == "complete" else "hello"]
+    program = INVOKE.format(args)
+    views = ("rich.markdown", "serving.cli.answer_view", "serving.cli.completion_view", "serving.config")
+    assert imported(program, *views) == []
+
+
+def test_the_command_line_imports_no_command() -> None:
+    assert imported("import serving.cli.main", "httpx", "pydantic", "serving.cli.complete") == []
+
+
+def test_the_help_needs_neither_jax_nor_ray_nor_kubernetes() -> None:
+    program = INVOKE.format(["--help"])
+    assert not {"jax", "ray", "kubernetes", "openai"} & set(imported(program))
+
+
+def test_a_mistyped_command_is_answered_with_the_one_meant() -> None:
+    result = run("compleet")
+    assert result.exit_code == 2
+    assert "'complete'" in result.stderr
+
+
+@pytest.mark.parametrize("args", [("chat", "hello"), ("chat", "hello", "-n", "2")])
+def test_chat_says_when_its_answer_was_cut(service, url, args) -> None:
+    service.finish_reason = FinishReason.LENGTH
+    result = run(*args)
+    assert (result.exit_code, result.stdout) == (0, "n < 2:\n        return n\n")
+    assert "cut" in result.stderr
+    assert "--max-tokens" in result.stderr
+
+
+def test_complete_says_nothing_of_a_cut_to_a_program(service, url, source) -> None:
+    service.finish_reason = FinishReason.LENGTH
+    assert run("complete", f"{source}:2:8").stderr == ""
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://", "http://[::1", "http://a..b"]
+)
+@pytest.mark.parametrize("args", [("models",), ("bench", "serve")])
+def test_an_address_that_cannot_be_one_is_a_usage_error(url: str, args: tuple[str, ...]) -> None:
+    result = run(*args, "--url", url)
+    assert result.exit_code == 2
+    shown = " ".join(result.stderr.replace("│", " ").split())
+    assert "--url" in shown
+    assert url in shown
+    assert "http://HOST:PORT" in shown
+
+
+def test_a_key_that_no_header_can_hold_is_a_usage_error() -> None:
+    result = run("models", "--api-key", "schlüssel\n")
+    assert result.exit_code == 2
+    assert "--api-key" in result.stderr

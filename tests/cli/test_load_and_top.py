@@ -9,6 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli.main import app
+from serving.errors import Reason, ServingError
+from serving.gateway.request import CodeRequest
 from serving.load.ask import Outcome
 
 METRICS = """\
@@ -141,20 +143,41 @@ def test_bench_serve_tells_how_long_developers_waited_and_writes_a_report(servic
     assert (tmp_path / "load" / "report.svg").exists()
 
 
-def test_bench_serve_without_a_service_fails_and_says_why() -> None:
-    result = CliRunner().invoke(
-        app, ["bench", "serve", "--url", "http://127.0.0.1:1", "--seconds", "5"], catch_exceptions=False
-    )
+@pytest.mark.parametrize("protocol", ["http", "grpc"])
+def test_bench_serve_without_a_service_says_so_before_the_load(protocol: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.cli.bench.run_load", no_load)
+    address = ["--url", "http://127.0.0.1:1", "--grpc", "127.0.0.1:1"]
+    result = CliRunner().invoke(app, ["bench", "serve", "--protocol", protocol, *address], catch_exceptions=False)
     assert result.exit_code == 1
-    assert "Nothing was answered" in result.stderr.replace("\n", " ")
+    assert "127.0.0.1:1" in result.stderr
+    assert "`codegemma serve` starts one" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("port", ["99999", "abc"])
-def test_bench_serve_refuses_an_address_that_cannot_be_one(port: str) -> None:
-    result = CliRunner().invoke(app, ["bench", "serve", "--url", f"http://127.0.0.1:{port}"], catch_exceptions=False)
-    assert result.exit_code == 2
-    shown = " ".join(result.stderr.replace("│", " ").split())
-    assert all(text in shown for text in ("--url", f"http://127.0.0.1:{port}", "HOST:PORT"))
+def test_bench_serve_says_which_model_is_missing_before_the_load(service, url, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(request: CodeRequest) -> None:
+        raise ServingError(Reason.ROLE_NOT_SERVED, "No model here serves chat.")
+
+    monkeypatch.setattr(service, "generate", refuse)
+    monkeypatch.setattr("serving.cli.bench.run_load", no_load)
+    result = CliRunner().invoke(app, ["bench", "serve", "--load", "chat"], catch_exceptions=False)
+    assert (result.exit_code, result.stderr) == (1, "error: No model here serves chat.\n")
+
+
+@pytest.mark.parametrize("place", ["file", "file/load"])
+def test_bench_serve_says_before_the_load_that_there_is_no_place_for_its_report(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").write_text("x")
+    result = CliRunner().invoke(
+        app,
+        ["bench", "serve", "--url", "http://127.0.0.1:1", "--report", str(tmp_path / place)],
+        catch_exceptions=False,
+    )
+    assert result.exit_code != 0
+    assert "--report" in result.stderr
+
+
+async def no_load(*_: object, **__: object) -> tuple[list[Outcome], float]:
+    raise AssertionError("the load began")
 
 
 def test_bench_serve_divides_by_the_time_that_it_took_and_prints_names_as_they_are(
@@ -167,6 +190,7 @@ def test_bench_serve_divides_by_the_time_that_it_took_and_prints_names_as_they_a
         return outcomes, 20.0
 
     monkeypatch.setattr("serving.cli.bench.run_load", slow_load)
+    monkeypatch.setattr("serving.cli.bench.check_http", lambda *_: None)
     directory = tmp_path / "[b]" / "[" / "x]"
     result = CliRunner().invoke(
         app,

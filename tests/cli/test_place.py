@@ -6,7 +6,7 @@ import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.cli.complete import parse_place, split_at
+from serving.cli.place import parse_place, split_at
 
 TEXTS = st.text(alphabet=st.sampled_from("ab \t\n\r\x0c\u2028é😀"), max_size=40)
 LINE_BREAK = re.compile(r"\r\n|\r|\n")

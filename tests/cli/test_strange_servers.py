@@ -85,3 +85,29 @@ def test_an_error_in_the_middle_of_a_stream_is_said_in_its_own_words(server):
     server.body = b'data: {"error":{"message":"the model was stopped","type":"server_error","code":"unavailable"}}\n\n'
     server.length = len(server.body)
     assert error_of("chat", "hello") == "error: the model was stopped\n"
+
+
+def test_an_answer_that_ends_without_its_end_is_an_error(server) -> None:
+    server.content_type = "text/event-stream"
+    server.body = b'data: {"choices":[{"index":0,"delta":{"content":"Us"}}]}\n\n'
+    server.length = len(server.body)
+    assert "broke off" in error_of("chat", "hello", stdout="Us")
+
+
+@pytest.mark.parametrize("body", [b"data: nonsense\n\n", b'data: {"choices":"none"}\n\n', b"data: []\n\n"])
+def test_events_that_are_no_answer_are_named_as_such(server, body: bytes) -> None:
+    server.content_type = "text/event-stream"
+    server.body, server.length = body, len(body)
+    assert "Is --url right?" in error_of("chat", "hello")
+
+
+def test_models_that_are_none_are_named_as_such(server) -> None:
+    server.content_type, server.body, server.length = "application/json", b'{"data": 1}', 11
+    assert "Is --url right?" in error_of("models")
+
+
+def test_what_a_key_may_not_do_is_said_in_the_words_of_the_server(server) -> None:
+    server.status, server.content_type = 403, "application/json"
+    server.body = b'{"error":{"message":"This API key may not be used for chat."}}'
+    server.length = len(server.body)
+    assert error_of("chat", "hello") == "error: This API key may not be used for chat.\n"

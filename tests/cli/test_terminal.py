@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from serving.engine.request import FinishReason
 from serving.gateway.request import Message, Speaker
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
@@ -124,3 +125,11 @@ def test_the_completion_is_marked_among_the_lines_around_it(service, terminal, t
     complete = terminal("complete", f"{tmp_path}/fib.py:2:8", "--show")
     shown = complete.read_until(b"return")
     assert b"48;5;22m" in shown  # dark green behind what was filled in
+
+
+def test_a_completion_that_was_cut_says_so_at_a_terminal(service, terminal, tmp_path) -> None:
+    service.finish_reason = FinishReason.LENGTH
+    (tmp_path / "fib.py").write_text("def fib(n):\n    if \n")
+    complete = terminal("complete", f"{tmp_path}/fib.py:2:8")
+    assert b"return n" in complete.read_until(b"(cut")
+    assert complete.process.wait() == 0

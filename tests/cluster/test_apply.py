@@ -11,7 +11,7 @@ import yaml
 
 from serving.cluster.rollout import watch_rollout
 from tests.cluster import release
-from tests.cluster.conftest import Run
+from tests.cluster.conftest import Run, run
 from tests.cluster.kuberay_operator import Operator
 from tests.cluster.kubernetes_api import KubernetesApi
 
@@ -334,3 +334,12 @@ def of_helm() -> dict[str, Any]:
     one = release.service()
     one["metadata"]["annotations"] = {"meta.helm.sh/release-name": "codegemma"}
     return one
+
+
+def test_a_file_that_is_missing_is_named_before_a_cluster_is_asked(
+    tmp_path: Path, kubeconfig: Callable[[str], Path]
+) -> None:
+    kubeconfig("http://127.0.0.1:1")  # where nobody answers
+    result = run("apply", "-f", str(tmp_path / "none.yaml"))
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'none.yaml'}: No such file or directory. Give a file or directory" in result.stderr

@@ -17,7 +17,7 @@ from serving.gateway.request import FimPrompt, Message, Speaker
 from serving.gateway.service import CodeService
 from serving.keys import KeyFile
 from serving.load.ask import Ask, Outcome
-from serving.load.client import Client, check_address, grpc_client, http_client
+from serving.load.client import Client, grpc_client, http_client
 from serving.load.measured_client import MeasuredClient
 from tests.gateway.conftest import backend, codegemma, serving_on_loopback
 from tests.gateway.grpc_server import grpc_server
@@ -31,8 +31,6 @@ CHAT = Ask(
     session="s",
     max_tokens=8,
 )
-
-UNUSABLE_URLS = ["http://127.0.0.1:99999", "http://127.0.0.1:abc", "http://", "http://[::1", "http://a..b"]
 
 
 class Gateway:
@@ -150,10 +148,3 @@ async def test_a_service_below_a_path_is_asked_there(gateway: Gateway) -> None:
     app = Starlette(routes=[Mount("/team", build_http_app(lambda: gateway.service, GatewayConfig()))])
     async with serving_on_loopback(app) as url, http_client(f"{url}/team", gateway.key) as client:
         assert (await noted(client, FIM)).end == "complete"
-
-
-@pytest.mark.parametrize("url", UNUSABLE_URLS)
-def test_an_address_that_cannot_be_one_is_refused_with_the_reason(url: str) -> None:
-    with pytest.raises(ValueError, match="HOST:PORT") as error:
-        check_address(url)
-    assert url in str(error.value)

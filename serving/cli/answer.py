@@ -1,0 +1,50 @@
+"""Answer: a completion or a chat answer while it comes in from a server, in OpenAI's form."""
+
+from collections.abc import Generator, Iterator
+
+import msgspec
+
+CUT_NOTE = "(cut at the limit of tokens: --max-tokens sets it, up to the model's context)"
+
+
+class _Delta(msgspec.Struct):
+    content: str | None = None
+
+
+class _Choice(msgspec.Struct):
+    text: str | None = None
+    delta: _Delta | None = None
+    finish_reason: str | None = None
+
+
+class Event(msgspec.Struct):
+    """What one event of a stream says of the answer."""
+
+    choices: list[_Choice] = []
+
+
+class Answer:
+    """An answer, piece by piece; closing it closes the connection, which ends the server's work.
+
+    Attributes:
+      text: what has come so far.
+      is_cut: whether the limit of tokens ended it, as far as the server has said.
+    """
+
+    def __init__(self, events: Generator[Event]) -> None:
+        self._events = events
+        self.text = ""
+        self.is_cut = False
+
+    def __iter__(self) -> Iterator[str]:
+        for event in self._events:
+            for choice in event.choices:
+                self.is_cut |= choice.finish_reason == "length"
+                piece = choice.text or (choice.delta and choice.delta.content)
+                if piece:
+                    self.text += piece
+                    yield piece
+
+    def close(self) -> None:
+        """Gives the rest of the answer up."""
+        self._events.close()
