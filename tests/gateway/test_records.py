@@ -117,7 +117,7 @@ async def test_what_fails_outside_of_the_answer_is_internal(
     def fails(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("serving.gateway.service.request_span", fails)
+    monkeypatch.setattr("serving.gateway.open_request.request_span", fails)
     assert (await observed.http.post("/v1/completions", json=FIM)).status_code == 500
     assert observed.ended(reason="internal") == observed.ended() == 1
 

@@ -1,6 +1,7 @@
 """CodeService over a scripted backend: routing, validation, choices, stops, failures, closing."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,12 @@ from serving.engine.request import FinishReason, GenerationChunk, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
     ChatPrompt,
-    CodeChunk,
     CodeRequest,
     ContextFile,
+    End,
     FimPrompt,
     Message,
+    Piece,
     Prompt,
     Speaker,
     TextPrompt,
@@ -40,18 +42,26 @@ def code_request(prompt: Prompt = TEXT_PROMPT, **fields: Any) -> CodeRequest:
     return CodeRequest(request_id="r", prompt=prompt, **fields)
 
 
-async def answer(service: CodeService, request: CodeRequest) -> list[CodeChunk]:
-    async with aclosing(service.generate(request)) as chunks:
-        return [chunk async for chunk in chunks]
+async def answer(service: CodeService, *requests: CodeRequest) -> tuple[list[Piece], End]:
+    async with aclosing(service.generate(*requests)) as answer:
+        parts = [part async for part in answer]
+    *pieces, end = parts
+    assert isinstance(end, End)
+    assert all(isinstance(piece, Piece) for piece in pieces)
+    return [piece for piece in pieces if isinstance(piece, Piece)], end
+
+
+def text_in(pieces: Iterable[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
 
 
 async def text_of(service: CodeService, request: CodeRequest) -> str:
-    return "".join(chunk.text for chunk in await answer(service, request))
+    return text_in((await answer(service, request))[0])
 
 
-async def refusal(service: CodeService, request: CodeRequest) -> ServingError:
+async def refusal(service: CodeService, *requests: CodeRequest) -> ServingError:
     with pytest.raises(ServingError) as error:
-        await answer(service, request)
+        await answer(service, *requests)
     return error.value
 
 
@@ -64,8 +74,8 @@ async def test_every_piece_says_which_model_in_which_version_answers(backend: Sc
     backend.text = "x"
     service = two_models(backend, backend)
     for prompt, model in ((FIM_PROMPT, "codegemma-2b"), (CHAT_PROMPT, "it")):
-        chunks = await answer(service, code_request(prompt, choices=2))
-        assert {(chunk.model, chunk.model_version) for chunk in chunks} == {(model, "a checkpoint")}
+        pieces, end = await answer(service, code_request(prompt, choices=2))
+        assert {(part.model, part.model_version) for part in (*pieces, end)} == {(model, "a checkpoint")}
 
 
 FALLBACK = RoutingConfig(roles={Role.FIM: RouteConfig(models={"first": 1}, fallback="second")})
@@ -77,9 +87,9 @@ async def test_another_model_answers_what_the_first_cannot_take(codegemma: Token
     first.error = ServingError(reason, "Not now.")
     models = [served_model(first, "first", Role.FIM), served_model(second, "second", Role.FIM)]
     service = CodeService(models, GatewayConfig(), FALLBACK)
-    chunks = await answer(service, code_request(FIM_PROMPT))
-    assert "".join(chunk.text for chunk in chunks) == "from the second"
-    assert {chunk.model for chunk in chunks} == {"second"}
+    pieces, end = await answer(service, code_request(FIM_PROMPT))
+    assert text_in(pieces) == "from the second"
+    assert {part.model for part in (*pieces, end)} == {"second"}
     assert (await refusal(service, code_request(FIM_PROMPT, model="first"))).reason is reason
     second.error = ServingError(reason, "Neither.")
     second.text = ""
@@ -127,13 +137,13 @@ def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer):
 
 async def test_an_answer_is_text_then_a_finish_reason_then_the_usage(backend: ScriptedBackend):
     backend.end = structs.replace(backend.end, cached_tokens=2)
-    chunks = await answer(one_model_service(backend), code_request(FIM_PROMPT))
-    assert "".join(chunk.text for chunk in chunks) == "return 1\n"
-    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == [FinishReason.STOP]
+    pieces, end = await answer(one_model_service(backend), code_request(FIM_PROMPT))
+    assert text_in(pieces) == "return 1\n"
+    assert [piece.finish_reason for piece in pieces if piece.finish_reason] == [FinishReason.STOP]
+    assert pieces[-1].finish_reason
     [request] = backend.requests
     tokens = len(backend.tokenizer.encode("return 1\n"))
-    assert [chunk.usage for chunk in chunks if chunk.usage] == [Usage(len(request.prompt_ids), tokens, 2)]
-    assert chunks[-1].usage and not chunks[-1].text
+    assert end.usage == Usage(len(request.prompt_ids), tokens, 2)
 
 
 async def test_the_backend_gets_the_rendered_prompt_and_the_terminators(backend: ScriptedBackend):
@@ -155,12 +165,12 @@ async def test_a_request_cannot_take_longer_than_the_configured_limit(backend: S
 
 async def test_choices_are_independent_and_their_seeds_count_up(backend: ScriptedBackend):
     request = code_request(choices=3, sampling=SamplingParams(temperature=1, seed=2**32 - 2))
-    chunks = await answer(one_model_service(backend), request)
-    texts = ["".join(chunk.text for chunk in chunks if chunk.index == index) for index in range(3)]
+    pieces, end = await answer(one_model_service(backend), request)
+    texts = [text_in(piece for piece in pieces if piece.index == index) for index in range(3)]
     assert texts == ["return 1\n"] * 3
     assert sorted(request.sampling.seed for request in backend.requests) == [0, 2**32 - 2, 2**32 - 1]
     assert len({request.request_id for request in backend.requests}) == 3
-    assert chunks[-1].usage and chunks[-1].usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+    assert end.usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
 
 
 async def test_requests_of_one_id_are_apart_in_the_backend(backend: ScriptedBackend):
@@ -173,17 +183,17 @@ async def test_requests_of_one_id_are_apart_in_the_backend(backend: ScriptedBack
 async def test_a_stop_text_ends_the_answer_and_closes_the_generation(backend: ScriptedBackend, together: int):
     backend.text, backend.together = "one two\nthree four", together
     backend.pause_at = len(backend.tokenizer.encode("one two\nthree"))  # and nothing after it, for ever
-    chunks = await answer(one_model_service(backend), code_request(stop=("thr", "\nth")))
-    assert "".join(chunk.text for chunk in chunks) == "one two"
-    assert chunks[-2].finish_reason is FinishReason.STOP
+    pieces, _ = await answer(one_model_service(backend), code_request(stop=("thr", "\nth")))
+    assert text_in(pieces) == "one two"
+    assert pieces[-1].finish_reason is FinishReason.STOP
     assert backend.running == 0
 
 
 async def test_an_answer_cut_by_its_length_says_so_and_shows_what_was_held_back(backend: ScriptedBackend):
     backend.text = "one two three"
-    chunks = await answer(one_model_service(backend), code_request(max_tokens=2, stop=(" two!",)))
-    assert "".join(chunk.text for chunk in chunks) == "one two"
-    assert chunks[-2].finish_reason is FinishReason.LENGTH
+    pieces, _ = await answer(one_model_service(backend), code_request(max_tokens=2, stop=(" two!",)))
+    assert text_in(pieces) == "one two"
+    assert pieces[-1].finish_reason is FinishReason.LENGTH
 
 
 async def test_without_fim_tokens_an_answer_ends_where_the_suffix_begins(gemma3: Tokenizer):
@@ -201,8 +211,8 @@ async def test_with_fim_tokens_the_model_decides_where_the_answer_ends(backend: 
 
 async def test_log_probabilities_come_with_their_tokens(backend: ScriptedBackend):
     request = code_request(sampling=SamplingParams(logprobs=2))
-    chunks = await answer(one_model_service(backend), request)
-    logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    pieces, _ = await answer(one_model_service(backend), request)
+    logprobs = [logprob for piece in pieces for logprob in piece.logprobs]
     assert "".join(logprob.token for logprob in logprobs) == "return 1\n"
     assert {len(logprob.top) for logprob in logprobs} == {2}
     assert all(logprob.top[0] == replace(logprob, top=()) for logprob in logprobs)
@@ -301,7 +311,7 @@ async def test_the_limits_themselves_are_allowed(backend: ScriptedBackend):
         request = code_request(
             sampling=sampling, choices=8, stop=("x" * 1024,) * 16, session_id="s" * 1024, max_tokens=1
         )
-        assert len(await answer(one_model_service(backend), request)) >= 9
+        assert len((await answer(one_model_service(backend), request))[0]) >= 8
 
 
 async def test_a_fault_is_told_in_the_words_of_the_wire(backend: ScriptedBackend):
@@ -361,7 +371,6 @@ def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBac
         (GenerationChunk(finish_reason=FinishReason.DEADLINE), Reason.DEADLINE_EXCEEDED),
         (GenerationChunk(finish_reason=FinishReason.ABORTED), Reason.UNAVAILABLE),
         (GenerationChunk(finish_reason=FinishReason.ERROR, error="Out of pages."), Reason.INTERNAL),
-        (GenerationChunk(), Reason.INTERNAL),
     ],
 )
 async def test_a_generation_that_is_not_complete_is_an_error(

@@ -17,7 +17,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.access import Caller
-from serving.gateway.batch import generate_batch
 from serving.gateway.http.errors import ERROR_HANDLERS, json_response
 from serving.gateway.http.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
 from serving.gateway.http.openai_requests import chat_request, completion_requests
@@ -123,7 +122,7 @@ async def _respond(
 
 
 async def _whole(service: CodeService, requests: Sequence[CodeRequest], writer: Writer) -> dict[str, Any]:
-    async with aclosing(generate_batch(service, requests)) as chunks:
+    async with aclosing(service.generate(*requests)) as chunks:
         return await writer.whole(chunks)
 
 
@@ -131,7 +130,7 @@ async def _events(
     service: CodeService, requests: Sequence[CodeRequest], writer: Writer, *, include_usage: bool
 ) -> AsyncGenerator[dict[str, Any], None]:
     async with (
-        aclosing(generate_batch(service, requests)) as chunks,
+        aclosing(service.generate(*requests)) as chunks,
         aclosing(writer.events(chunks, include_usage=include_usage)) as events,
     ):
         async for event in events:

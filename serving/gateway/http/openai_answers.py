@@ -9,7 +9,7 @@ from typing import Any
 from msgspec import Raw
 
 from serving.gateway.http.errors import compact_json
-from serving.gateway.request import CodeChunk, TokenLogprob, Usage
+from serving.gateway.request import AnswerPart, End, Piece, TokenLogprob, Usage
 from serving.gateway.service import ModelInfo
 
 Json = dict[str, Any]
@@ -22,33 +22,32 @@ class Writer(ABC):
         self._id = answer_id
         self._created = int(time.time())
 
-    async def whole(self, chunks: AsyncIterable[CodeChunk]) -> Json:
+    async def whole(self, chunks: AsyncIterable[AnswerPart]) -> Json:
         """The body of an answer that is sent when it is complete."""
         choices: dict[int, _Growing] = {}
-        usage = Usage()
-        last = CodeChunk()
+        end = End()
         async for chunk in chunks:
-            if chunk.usage:
-                usage, last = chunk.usage, chunk
+            if isinstance(chunk, End):
+                end = chunk
             else:
                 choices.setdefault(chunk.index, _Growing()).add(chunk, self._logprobs(chunk))
         return {
-            **self._head(last, streamed=False),
+            **self._head(end, streamed=False),
             "choices": [self._choice(each.joined(), each.logprobs()) for _, each in sorted(choices.items())],
-            "usage": _usage(usage),
+            "usage": _usage(end.usage),
         }
 
-    async def events(self, chunks: AsyncIterable[CodeChunk], *, include_usage: bool) -> AsyncGenerator[Json, None]:
+    async def events(self, chunks: AsyncIterable[AnswerPart], *, include_usage: bool) -> AsyncGenerator[Json, None]:
         """The bodies of the events of a stream."""
         async for chunk in chunks:
             head = self._head(chunk, streamed=True)
-            if not chunk.usage:
+            if isinstance(chunk, Piece):
                 choice = self._delta(chunk, self._logprobs(chunk) if chunk.logprobs else None)
                 yield {**head, "choices": [choice]} | ({"usage": None} if include_usage else {})
             elif include_usage:
                 yield {**head, "choices": [], "usage": _usage(chunk.usage)}
 
-    def _head(self, chunk: CodeChunk, *, streamed: bool) -> Json:
+    def _head(self, chunk: AnswerPart, *, streamed: bool) -> Json:
         return {
             "id": self._id,
             "created": self._created,
@@ -61,13 +60,13 @@ class Writer(ABC):
     def _object(self, *, streamed: bool) -> str: ...
 
     @abstractmethod
-    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json: ...
+    def _choice(self, chunk: Piece, logprobs: Json | None) -> Json: ...
 
     @abstractmethod
-    def _delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json: ...
+    def _delta(self, chunk: Piece, logprobs: Json | None) -> Json: ...
 
     @abstractmethod
-    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def _logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
         """The log probabilities of a piece, in lists that those of the next piece continue."""
 
 
@@ -81,7 +80,7 @@ class CompletionWriter(Writer):
     def _object(self, *, streamed: bool) -> str:
         return "text_completion"
 
-    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def _choice(self, chunk: Piece, logprobs: Json | None) -> Json:
         return {
             "index": chunk.index,
             "text": chunk.text,
@@ -91,7 +90,7 @@ class CompletionWriter(Writer):
 
     _delta = _choice
 
-    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def _logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
         offsets = []
         for logprob in chunk.logprobs:
             offsets.append(self._lengths.setdefault(chunk.index, 0))
@@ -114,20 +113,20 @@ class ChatWriter(Writer):
     def _object(self, *, streamed: bool) -> str:
         return "chat.completion.chunk" if streamed else "chat.completion"
 
-    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def _choice(self, chunk: Piece, logprobs: Json | None) -> Json:
         message = {"role": "assistant", "content": chunk.text, "refusal": None}
         return {"index": chunk.index, "message": message, **self._end(chunk, logprobs)}
 
-    def _delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def _delta(self, chunk: Piece, logprobs: Json | None) -> Json:
         delta = {"content": chunk.text} if chunk.index in self._begun else {"role": "assistant", "content": chunk.text}
         self._begun.add(chunk.index)
         return {"index": chunk.index, "delta": delta, **self._end(chunk, logprobs)}
 
-    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def _logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
         tokens = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in chunk.logprobs]
         return {"content": tokens}
 
-    def _end(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def _end(self, chunk: Piece, logprobs: Json | None) -> Json:
         return {
             "logprobs": {**logprobs, "refusal": None} if logprobs else None,
             "finish_reason": chunk.finish_reason,
@@ -142,17 +141,17 @@ class _Growing:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[CodeChunk] = []
+        self._pieces: list[Piece] = []
         self._written: dict[str, list[bytes]] = {}
 
-    def add(self, chunk: CodeChunk, logprobs: dict[str, list[Any]]) -> None:
+    def add(self, chunk: Piece, logprobs: dict[str, list[Any]]) -> None:
         """Takes the next piece."""
         self._pieces.append(replace(chunk, logprobs=()))
         if chunk.logprobs:
             for name, items in logprobs.items():
                 self._written.setdefault(name, []).append(compact_json(items)[1:-1])
 
-    def joined(self) -> CodeChunk:
+    def joined(self) -> Piece:
         """The whole choice, but for its log probabilities."""
         pieces = self._pieces
         return replace(pieces[-1], text="".join(piece.text for piece in pieces))
