@@ -28,6 +28,7 @@ from serving.gateway.request import (
 )
 from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
+from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import SamplingParams
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
@@ -424,6 +425,90 @@ async def test_closing_the_answer_frees_the_backend(backend: ScriptedBackend):
     await anext(chunks)
     await chunks.aclose()
     assert backend.running == 0
+
+
+async def test_a_backend_is_freed_at_the_deadline_though_nobody_reads(backend: ScriptedBackend) -> None:
+    backend.pause_at = 1
+    parts = one_model_service(backend).generate(code_request(timeout_s=0.05))
+    await anext(parts)
+    await backend.idle.wait()
+    with pytest.raises(ServingError) as error:
+        await anext(parts)
+    assert error.value.reason is Reason.DEADLINE_EXCEEDED
+
+
+async def test_a_backend_is_freed_by_a_stop_text_though_nobody_reads(backend: ScriptedBackend) -> None:
+    backend.text, backend.pause_at = "one two three", 3
+    parts = one_model_service(backend).generate(code_request(stop=(" three",)))
+    await anext(parts)
+    await backend.idle.wait()
+    assert text_in([part async for part in parts if isinstance(part, Piece)]) == " two"
+
+
+async def test_what_a_slow_reader_missed_comes_together(backend: ScriptedBackend) -> None:
+    backend.text = "one two three four"
+    parts = one_model_service(backend).generate(code_request())
+    first = await anext(parts)
+    await backend.idle.wait()
+    *pieces, end = [first, *[part async for part in parts]]
+    assert [part.text for part in pieces if isinstance(part, Piece)] == ["one", " two three four"]
+    assert isinstance(end, End)
+    assert end.usage.completion_tokens == len(backend.tokenizer.encode(backend.text))
+
+
+async def test_several_prompts_have_one_answer(backend: ScriptedBackend) -> None:
+    backend.echoes = True
+    backend.end = structs.replace(backend.end, cached_tokens=1)
+    requests = [code_request(TextPrompt(text), choices=2) for text in ("one", "two three", "four")]
+    pieces, end = await answer(one_model_service(backend), *requests)
+    texts = [text_in(piece for piece in pieces if piece.index == index) for index in range(6)]
+    assert texts == ["one", "one", "two three", "two three", "four", "four"]
+    assert end.usage == Usage(prompt_tokens=3 + 4, completion_tokens=2 * 4, cached_tokens=3)
+
+
+async def test_each_of_several_prompts_is_rendered_once_before_any_is_generated_from(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[Prompt] = []
+    render = PromptRenderer.render
+
+    def counting(renderer: PromptRenderer, prompt: Prompt, *limit: int) -> list[int]:
+        assert not backend.requests
+        rendered.append(prompt)
+        return render(renderer, prompt, *limit)
+
+    monkeypatch.setattr(PromptRenderer, "render", counting)
+    prompts = [TextPrompt("one"), TextPrompt("two")]
+    await answer(one_model_service(backend), *map(code_request, prompts))
+    assert rendered == prompts
+
+
+async def test_a_fault_in_the_last_of_several_prompts_comes_before_any_is_generated_from(
+    backend: ScriptedBackend,
+) -> None:
+    good, bad = code_request(), code_request(TokenPrompt((2, -1)), wire_names={"prompt": "prompt[1]"})
+    error = await refusal(one_model_service(backend), good, bad)
+    assert error.field == "prompt[1][1]"
+    assert not backend.requests
+
+
+async def test_a_failure_of_one_of_several_prompts_ends_the_others(codegemma: Tokenizer) -> None:
+    failing, endless = ScriptedBackend(codegemma), ScriptedBackend(codegemma, "one two")
+    failing.error, endless.pause_at = ServingError(Reason.INTERNAL, "Broken."), 1
+    service = two_models(failing, endless)
+    assert (await refusal(service, code_request(CHAT_PROMPT), code_request(FIM_PROMPT))).message == "Broken."
+    assert endless.running == 0
+
+
+async def test_another_model_answers_those_of_several_prompts_that_the_first_cannot_take(codegemma: Tokenizer) -> None:
+    first, second = ScriptedBackend(codegemma), ScriptedBackend(codegemma, "from the second")
+    first.error = ServingError(Reason.OVERLOADED, "Not now.")
+    models = [served_model(first, "first", Role.FIM, Role.CHAT), served_model(second, "second", Role.FIM)]
+    routing = RoutingConfig(roles={Role.FIM: RouteConfig(models={"first": 1}, fallback="second")})
+    service = CodeService(models, GatewayConfig(), routing)
+    pieces, end = await answer(service, code_request(FIM_PROMPT), code_request(FIM_PROMPT, model="second"))
+    assert [text_in(piece for piece in pieces if piece.index == index) for index in range(2)] == ["from the second"] * 2
+    assert end.model == "second"
 
 
 def test_a_chat_model_needs_turn_tokens(backend: ScriptedBackend):
