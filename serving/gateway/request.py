@@ -154,7 +154,7 @@ class Piece:
     Attributes:
       model: the id of the model that answers.
       model_version: its version.
-      index: which choice this belongs to, from 0.
+      index: which choice this belongs to, from 0; the choices of several prompts are counted on.
       text: always whole characters; never a stop text, never a control token.
       finish_reason: STOP or LENGTH on the last piece of a choice; failures are raised as `ServingError` instead.
     """

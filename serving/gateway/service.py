@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from serving.config import GatewayConfig, Role, RoutingConfig
@@ -135,9 +136,10 @@ class CodeService:
         changed = asyncio.Event()
         opened: list[OpenRequest] = []
         choices = 0
-        try:
+        with ExitStack() as closing:
             for request in requests:
                 opened.append(self._open(request, choices, changed))
+                closing.callback(opened[-1].close)
                 await opened[-1].prepare(self._route)
                 choices += request.choices
             for each in opened:
@@ -152,9 +154,6 @@ class CodeService:
             model = opened[-1].model.config
             usage = sum((each.usage for each in opened if each.usage), Usage())
             yield End(model=model.id, model_version=model.version, usage=usage)
-        finally:
-            for each in opened:
-                each.close()
 
     def _open(self, request: CodeRequest, first_index: int, changed: asyncio.Event) -> OpenRequest:
         return OpenRequest(

@@ -28,6 +28,7 @@ from serving.gateway.request import (
 )
 from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
+from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import SamplingParams
@@ -172,6 +173,17 @@ async def test_choices_are_independent_and_their_seeds_count_up(backend: Scripte
     assert sorted(request.sampling.seed for request in backend.requests) == [0, 2**32 - 2, 2**32 - 1]
     assert len({request.request_id for request in backend.requests}) == 3
     assert end.usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+
+
+async def test_greedy_choices_are_computed_once(backend: ScriptedBackend) -> None:
+    model = served_model(backend, "m", Role.FIM, Role.CHAT)
+    service = CodeService([replace(model, backend=SingleFlight(backend))], GatewayConfig())
+    request = code_request(choices=3, stop=("\n",), sampling=SamplingParams(temperature=0))
+    pieces, end = await answer(service, request)
+    assert [text_in(piece for piece in pieces if piece.index == index) for index in range(3)] == ["return 1"] * 3
+    assert end.usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+    assert len(backend.requests) == 1
+    assert backend.running == 0
 
 
 async def test_requests_of_one_id_are_apart_in_the_backend(backend: ScriptedBackend):

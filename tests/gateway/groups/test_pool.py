@@ -192,6 +192,38 @@ async def test_a_group_lost_after_the_first_token_is_told_to_the_client(pool: Gr
     await stopping
 
 
+async def test_a_request_that_waits_anew_after_its_group_was_lost_can_be_aborted(
+    pool: GroupPool, groups: list[Group]
+) -> None:
+    gate = Gate(groups[0].runner)
+    pool.update({"a": groups[0].address})
+    sink = Collected()
+    handle = pool.submit(request_of("a", max_tokens=30), sink)
+    await until(gate.reached.is_set)
+    groups[0].engine.fail(RuntimeError("the device is on fire"))
+    gate.open.set()
+    await until(lambda: pool.waiting == 1)
+    handle.abort()
+    assert pool.waiting == 0
+    assert not sink.ended.is_set()
+
+
+async def test_of_what_a_lost_link_carried_one_may_abort_another() -> None:
+    class Both(Collected):
+        def fail(self, error: ServingError) -> None:
+            super().fail(error)
+            linked.abort("b")
+
+    linked = LinkedGroup("a", lambda: None)
+    first, second = Both(), Collected()
+    linked.open(request_of("a"), first)
+    linked.open(request_of("b"), second)
+    await linked.run(Socket([]))  # type: ignore[arg-type]
+    assert first.error
+    assert not second.ended.is_set()
+    assert linked.idle
+
+
 async def test_an_answer_that_is_complete_when_its_link_ends_is_an_answer() -> None:
     linked = LinkedGroup("a", lambda: None)
     sink = Collected()
