@@ -8,13 +8,13 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 
 from serving.config import Role
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.attempt import Attempt
 from serving.gateway.choice import deadline_exceeded
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, Piece, Usage
 from serving.gateway.served_model import ServedModel
-from serving.gateway.validation import in_wire_words
+from serving.gateway.validation import PROMPT_FIELDS
 from serving.telemetry.tracing import request_span, traceparent_of
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
@@ -43,6 +43,7 @@ class OpenRequest:
         *,
         timeout_s: float,
         cache_domain: str,
+        place: str,
         first_index: int,
         on_change: Callable[[], None],
     ) -> None:
@@ -54,6 +55,7 @@ class OpenRequest:
           records: keeps how it ends.
           timeout_s: after which it is late, from `request.sent_at`.
           cache_domain: of its generations.
+          place: of its prompt among several: `[3]`; empty if there is one.
           first_index: of its choices among those of the whole answer.
           on_change: called when there may be something to take or to settle.
         """
@@ -72,7 +74,7 @@ class OpenRequest:
             self._watch = scope.enter_context(records.request(request, role))
             self._span = scope.enter_context(request_span(role, request.trace, about))
             self._watch.trace = traceparent_of(self._span)
-            scope.enter_context(_told_to_client(request))
+            scope.enter_context(_told_to_client(request, place))
             self._scope = scope.pop_all()
 
     async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]]) -> None:
@@ -178,12 +180,16 @@ class OpenRequest:
 
 
 @contextmanager
-def _told_to_client(request: CodeRequest) -> Iterator[None]:
-    """Turns what went wrong into what the client is told."""
+def _told_to_client(request: CodeRequest, place: str) -> Iterator[None]:
+    """Turns what went wrong into what the client is told: `prompt[3]` is too long, `prompt[3][1]` is no token."""
     try:
         yield
-    except ServingError as error:
-        raise in_wire_words(error, request) from error
+    except FieldError as error:
+        if place and error.name in PROMPT_FIELDS:
+            raise FieldError(error.reason, error.name, error.fault, f"{place}{error.place}") from error
+        raise
+    except ServingError:
+        raise
     except Exception as error:
         _log.exception("request %s failed", request.request_id)
         raise ServingError(

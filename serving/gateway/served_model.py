@@ -6,7 +6,7 @@ from functools import cached_property
 
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.request import CodeRequest, FimPrompt
@@ -52,12 +52,11 @@ class ServedModel:
             if len(ids) < self.max_context:
                 return ids
             tokens = len(ids)
-        field = prompt_field(request.prompt)
-        raise ServingError(
+        raise FieldError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"{field}: the prompt has at least {tokens} tokens; prompt and answer together may be {self.max_context} "
-            f"with model {self.config.id!r}. Shorten the prompt.",
-            field,
+            prompt_field(request.prompt),
+            f"is too long: the prompt has at least {tokens} tokens, and this model's maximum context length is "
+            f"{self.max_context} tokens, prompt and answer together. Shorten the prompt.",
         )
 
     def generation(self, request: CodeRequest, *, timeout_s: float, cache_domain: str, trace: str) -> GenerationRequest:
@@ -98,10 +97,10 @@ class ServedModel:
         if request.max_tokens is None:
             return min(self.config.default_max_tokens, room)
         if request.max_tokens > room:
-            raise ServingError(
+            raise FieldError(
                 Reason.CONTEXT_LENGTH_EXCEEDED,
-                f"max_tokens is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; together they "
-                f"may be {self.max_context} with model {self.config.id!r}. Ask for at most {room}.",
                 "max_tokens",
+                f"is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; this model's maximum "
+                f"context length is {self.max_context} tokens, prompt and answer together. Ask for at most {room}.",
             )
         return request.max_tokens

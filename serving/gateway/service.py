@@ -6,7 +6,6 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 
 from serving.config import GatewayConfig, Role, RoutingConfig
-from serving.errors import ServingError
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.open_request import OpenRequest
 from serving.gateway.records import RequestRecords
@@ -14,7 +13,7 @@ from serving.gateway.request import AnswerPart, CodeRequest, End, Usage
 from serving.gateway.routing import Router
 from serving.gateway.served_model import ServedModel
 from serving.gateway.text.prompts import FimMode
-from serving.gateway.validation import check_sizes, in_wire_words
+from serving.gateway.validation import check_sizes
 from serving.telemetry.recorder import NoRecorder
 
 
@@ -118,11 +117,8 @@ class CodeService:
         Raises:
           ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
         """
-        try:
-            model, *_ = self._route(request)
-            return len(model.render(request)), _info(model)
-        except ServingError as error:
-            raise in_wire_words(error, request) from error
+        model, *_ = self._route(request)
+        return len(model.render(request)), _info(model)
 
     async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
         """Generate one answer to all requests; closing the generator aborts it and frees the engine.
@@ -137,8 +133,9 @@ class CodeService:
         opened: list[OpenRequest] = []
         choices = 0
         with ExitStack() as closing:
-            for request in requests:
-                opened.append(self._open(request, choices, changed))
+            for position, request in enumerate(requests):
+                place = f"[{position}]" if len(requests) > 1 else ""
+                opened.append(self._open(request, place, choices, changed))
                 closing.callback(opened[-1].close)
                 await opened[-1].prepare(self._route)
                 choices += request.choices
@@ -155,13 +152,14 @@ class CodeService:
             usage = sum((each.usage for each in opened if each.usage), Usage())
             yield End(model=model.id, model_version=model.version, usage=usage)
 
-    def _open(self, request: CodeRequest, first_index: int, changed: asyncio.Event) -> OpenRequest:
+    def _open(self, request: CodeRequest, place: str, first_index: int, changed: asyncio.Event) -> OpenRequest:
         return OpenRequest(
             request,
             self._router.role(request),
             self.records,
             timeout_s=self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s),
             cache_domain="" if self._shares_cache else request.owner,
+            place=place,
             first_index=first_index,
             on_change=changed.set,
         )

@@ -114,4 +114,4 @@ def _lost() -> ServingError:
 
 
 def _error(refusal: Refusal) -> ServingError:
-    return ServingError(refusal.reason, refusal.message, refusal.field, refusal.retry_after_s)
+    return ServingError(refusal.reason, refusal.message, refusal.retry_after_s)
