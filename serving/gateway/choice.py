@@ -1,82 +1,56 @@
-"""Choice: one completion of a request, from the backend's tokens to chunks of text."""
-
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
-from typing import Protocol
+"""Choice: one completion of a request, from the backend's tokens to pieces of text."""
 
 from serving.config import ModelConfig
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
+from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
-from serving.gateway.request import CodeChunk, TokenLogprob
+from serving.gateway.request import Piece, TokenLogprob
 from serving.gateway.text.answer import Answer
 
 _RETRY_AFTER_S = 1.0
-
-
-class ModelBackend(Protocol):
-    """The replica groups of one model: tokens in, tokens out."""
-
-    def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        """Generate one sequence; closing the generator aborts it.
-
-        Raises:
-          ServingError: the request was refused or the group failed.
-        """
-        ...
-
-    async def ready(self) -> bool:
-        """Whether some group answers now."""
-        ...
 
 
 class Choice:
     """One of the completions of a request.
 
     Attributes:
-      answer: its text so far.
+      finished: it has had its last piece; no more tokens are wanted.
       cached_tokens: how many prompt tokens came from the prefix cache.
     """
 
-    def __init__(self, model: ModelConfig, index: int, answer: Answer, request: GenerationRequest) -> None:
-        self.answer = answer
-        self._model = model
+    def __init__(self, model: ModelConfig, index: int, answer: Answer, timeout_s: float | None) -> None:
+        """`timeout_s` is how long the generation may take; for the error of one that takes longer."""
+        self.finished = False
         self.cached_tokens = 0
+        self._model = model
         self._index = index
-        self._request = request
+        self._answer = answer
+        self._timeout_s = timeout_s
 
-    async def chunks(self, backend: ModelBackend) -> AsyncGenerator[CodeChunk, None]:
-        """The completion as it is generated; the last chunk has the finish reason.
+    @property
+    def tokens(self) -> int:
+        """How many tokens were generated for it."""
+        return self._answer.tokens
 
-        A stop text closes the backend's generation at once.
+    def feed(self, chunk: GenerationChunk) -> Piece | None:
+        """The piece that these tokens make, if any; the last one has the finish reason.
 
         Raises:
-          ServingError: the generation failed, or ended for another reason than that it is complete.
+          ServingError: the generation ended for another reason than that it is complete.
         """
+        self.cached_tokens = max(self.cached_tokens, chunk.cached_tokens)
+        text, logprobs = self._answer.feed(chunk.tokens)
         finish_reason: FinishReason | None = None
-        async with aclosing(backend.generate(self._request)) as generation:
-            async for chunk in generation:
-                self.cached_tokens = max(self.cached_tokens, chunk.cached_tokens)
-                text, logprobs = self.answer.feed(chunk.tokens)
-                if self.answer.stopped:
-                    finish_reason = FinishReason.STOP
-                    break
-                if chunk.finish_reason:
-                    finish_reason = self._completed(chunk)
-                    break
-                if text or logprobs:
-                    yield self._chunk(text, logprobs)
-            else:
-                raise ServingError(Reason.INTERNAL, "The generation ended without saying why.")
-        if not self.answer.stopped:
-            last_text, last_logprobs = self.answer.flush()
+        if chunk.finish_reason and not self._answer.stopped:
+            finish_reason = self._completed(chunk, chunk.finish_reason)
+            last_text, last_logprobs = self._answer.flush()
             text, logprobs = text + last_text, logprobs + last_logprobs
-            finish_reason = FinishReason.STOP if self.answer.stopped else finish_reason
-        yield self._chunk(text, logprobs, finish_reason)
+        if self._answer.stopped:
+            finish_reason = FinishReason.STOP
+        self.finished = finish_reason is not None
+        return self._piece(text, logprobs, finish_reason) if text or logprobs or finish_reason else None
 
-    def _chunk(
-        self, text: str, logprobs: tuple[TokenLogprob, ...], finish_reason: FinishReason | None = None
-    ) -> CodeChunk:
-        return CodeChunk(
+    def _piece(self, text: str, logprobs: tuple[TokenLogprob, ...], finish_reason: FinishReason | None) -> Piece:
+        return Piece(
             model=self._model.id,
             model_version=self._model.version,
             index=self._index,
@@ -85,12 +59,12 @@ class Choice:
             finish_reason=finish_reason,
         )
 
-    def _completed(self, chunk: GenerationChunk) -> FinishReason:
-        match chunk.finish_reason:
-            case FinishReason.STOP | FinishReason.LENGTH as reason:
+    def _completed(self, chunk: GenerationChunk, reason: FinishReason) -> FinishReason:
+        match reason:
+            case FinishReason.STOP | FinishReason.LENGTH:
                 return reason
             case FinishReason.DEADLINE:
-                raise deadline_exceeded(self._request.timeout_s)
+                raise deadline_exceeded(self._timeout_s)
             case FinishReason.SUPERSEDED:
                 raise ServingError(
                     Reason.SUPERSEDED,
@@ -102,7 +76,7 @@ class Choice:
                     "The server gave up this generation, as it does when it shuts down. Try again.",
                     retry_after_s=_RETRY_AFTER_S,
                 )
-            case _:
+            case FinishReason.ERROR:
                 raise ServingError(Reason.INTERNAL, chunk.error or "The generation failed.")
 
 

@@ -20,7 +20,8 @@ from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
 from serving.gateway.records import RequestRecords
 from serving.gateway.self_check import Ports, SelfCheck
-from serving.gateway.service import CodeService, ServedModel
+from serving.gateway.served_model import ServedModel
+from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.grpc_server import harden

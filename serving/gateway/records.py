@@ -13,7 +13,7 @@ from typing import Protocol
 
 from serving.config import ModelConfig, Role
 from serving.errors import Reason, ServingError
-from serving.gateway.request import CodeChunk, CodeRequest
+from serving.gateway.request import CodeRequest, Piece
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
 
@@ -119,13 +119,10 @@ class RequestWatch:
         self._request = request
         self._first_at: float | None = None
 
-    def chunk(self, chunk: CodeChunk) -> None:
+    def piece(self, piece: Piece) -> None:
         """Sees a piece of the answer."""
-        self.model = chunk.model
-        if self._first_at is None and chunk.text:
+        if self._first_at is None and piece.text:
             self._first_at = time.time()
-        if chunk.usage:
-            self.tokens = chunk.usage.completion_tokens
 
     def durations(self, *, complete: bool) -> Iterator[tuple[metrics.Metric, float]]:
         """What there is to tell of its times, in seconds."""

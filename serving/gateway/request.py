@@ -139,18 +139,24 @@ class Usage:
     completion_tokens: int = 0
     cached_tokens: int = 0
 
+    def __add__(self, other: "Usage") -> "Usage":
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+        )
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CodeChunk:
+class Piece:
     """A piece of an answer; pieces of different choices may alternate.
 
     Attributes:
-      index: which choice this belongs to, from 0.
-      text: always whole characters; never a stop text, never a control token.
-      finish_reason: STOP or LENGTH on the last chunk of a choice; failures are raised as `ServingError` instead.
-      usage: on the very last chunk of the answer, over all choices.
       model: the id of the model that answers.
       model_version: its version.
+      index: which choice this belongs to, from 0; the choices of several prompts are counted on.
+      text: always whole characters; never a stop text, never a control token.
+      finish_reason: STOP or LENGTH on the last piece of a choice; failures are raised as `ServingError` instead.
     """
 
     model: str = ""
@@ -159,4 +165,22 @@ class CodeChunk:
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
-    usage: Usage | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """What follows the last piece of an answer.
+
+    Attributes:
+      model: the id of the model that answered; of several prompts, the last one.
+      model_version: its version.
+      usage: over all prompts and choices.
+    """
+
+    model: str = ""
+    model_version: str = ""
+    usage: Usage = Usage()
+
+
+type AnswerPart = Piece | End
+"""An answer is pieces, at least one for each choice, and then one end."""

@@ -1,14 +1,13 @@
 """SingleFlight: requests for the same tokens share one computation."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
-from serving.gateway.choice import ModelBackend
-from sharding.step import SamplingParams
+from serving.errors import ServingError
+from serving.gateway.backend import Handle, ModelBackend, Sink
+from sharding.step import SamplingParams, Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 
@@ -16,9 +15,10 @@ _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 class SingleFlight:
     """A `ModelBackend` that computes what is asked for several times at once a single time.
 
-    Some editors send every request three times. The first of them computes, the others read along from the beginning,
-    and the computation goes on while anybody reads. When it ends without being complete, for whatever reason of the
-    first request (its deadline, its session) or of its group, each of the others goes on with one of its own.
+    Some editors send every request three times. The first of them computes, the others get what it was given so far
+    and read along, and the computation goes on while anybody reads. When it ends without being complete, for whatever
+    reason of the first request (its deadline, its session) or of its group, each of the others goes on with one of
+    its own.
     """
 
     def __init__(self, backend: ModelBackend) -> None:
@@ -29,36 +29,13 @@ class SingleFlight:
         """Whether some group answers now."""
         return await self._backend.ready()
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        """Generates one sequence, alone or with others; closing the generator aborts it for this caller.
-
-        Raises:
-          ServingError: as the backend of this `SingleFlight` does.
-        """
+    def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
+        """Has one sequence generated, alone or with others; aborting it ends it for this sink alone."""
         key = _key(request)
-        shared = self._flights.get(key)
-        if shared is None:
-            flight = self._flights[key] = _Flight(self._backend.generate(request), lambda: self._flights.pop(key))
-            async with aclosing(flight.chunks()) as chunks:
-                async for chunk in chunks:
-                    yield chunk
-            return
-        known = 0
-        with suppress(Exception):  # it was another's; what this request would fail with is seen below
-            async with aclosing(shared.chunks()) as chunks:
-                async for chunk in chunks:
-                    if chunk.finish_reason is not None and chunk.finish_reason not in _COMPLETE:
-                        break
-                    known += len(chunk.tokens)
-                    yield chunk
-                    if chunk.finish_reason is not None:
-                        return
-        async with aclosing(self._backend.generate(request)) as chunks:  # the same tokens: skip those known already
-            async for chunk in chunks:
-                skipped = min(known, len(chunk.tokens))
-                known -= skipped
-                if skipped < len(chunk.tokens) or chunk.finish_reason is not None:
-                    yield replace(chunk, tokens=chunk.tokens[skipped:])
+        if key in self._flights:
+            return self._flights[key].join(request, sink)
+        flight = self._flights[key] = _Flight(self._backend, lambda: self._flights.pop(key))
+        return flight.start(request, sink)
 
 
 def _key(request: GenerationRequest) -> GenerationRequest:
@@ -70,42 +47,112 @@ def _key(request: GenerationRequest) -> GenerationRequest:
 
 
 class _Flight:
-    """One computation and all that it gave so far, for any number of readers."""
+    """One computation: a sink with any number of readers behind it."""
 
-    def __init__(self, generation: AsyncGenerator[GenerationChunk, None], on_end: Callable[[], object]) -> None:
-        self._given: list[GenerationChunk] = []
-        self._changed = asyncio.Event()
-        self._readers = 0
-        self._task = asyncio.create_task(self._run(generation))
-        self._task.add_done_callback(lambda _: on_end())
-        self._task.add_done_callback(lambda _: self._notify())
+    def __init__(self, backend: ModelBackend, on_end: Callable[[], object]) -> None:
+        """`on_end` is called once nobody can join any more, before the readers learn of the end."""
+        self._backend = backend
+        self._on_end = on_end
+        self._ended = False
+        self._readers: list[_Reader] = []  # whose request it is comes first, unless it has left
+        self._tokens: list[Token] = []  # given so far
+        self._cached_tokens = 0
+        self._handle: Handle | None = None
 
-    async def chunks(self) -> AsyncGenerator[GenerationChunk, None]:
-        """Every chunk, from the first; raises what the computation raised."""
-        self._readers += 1
-        position = 0
-        try:
-            while True:
-                changed = self._changed
-                while position < len(self._given):
-                    position += 1
-                    yield self._given[position - 1]
-                if self._task.done() and position == len(self._given):
-                    self._task.result()
-                    return
-                await changed.wait()
-        finally:
-            self._readers -= 1
-            if not self._readers:
-                self._task.cancel()
-                await asyncio.gather(self._task, return_exceptions=True)
+    def start(self, request: GenerationRequest, sink: Sink) -> Handle:
+        """Begins with the request of the first reader."""
+        reader = _Reader(self, sink, request)
+        self._first = reader
+        self._readers.append(reader)
+        self._handle = self._backend.submit(request, self)
+        if not self._readers:  # it left before there was a handle
+            self._handle.abort()
+        return reader
 
-    async def _run(self, generation: AsyncGenerator[GenerationChunk, None]) -> None:
-        async with aclosing(generation):
-            async for chunk in generation:
-                self._given.append(chunk)
-                self._notify()
+    def join(self, request: GenerationRequest, sink: Sink) -> Handle:
+        """One more reader, who gets at once what was given so far."""
+        reader = _Reader(self, sink, request)
+        self._readers.append(reader)
+        if self._tokens:
+            reader.read(GenerationChunk(tokens=tuple(self._tokens), cached_tokens=self._cached_tokens))
+        return reader
 
-    def _notify(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def leave(self, reader: "_Reader") -> None:
+        """One reader less; without the last one the computation ends."""
+        self._readers.remove(reader)
+        if not self._readers:
+            self._end()
+            if self._handle is not None:
+                self._handle.abort()
+
+    def feed(self, chunk: GenerationChunk) -> None:
+        if chunk.finish_reason is not None:
+            self._end()
+            if chunk.finish_reason not in _COMPLETE:
+                self._part(lambda first: first.read(chunk))
+                return
+        self._tokens += chunk.tokens
+        self._cached_tokens += chunk.cached_tokens
+        for reader in self._present():
+            reader.read(chunk)
+
+    def fail(self, error: ServingError) -> None:
+        self._end()
+        self._part(lambda first: first.fail(error))
+
+    def _part(self, end: Callable[["_Reader"], None]) -> None:
+        """An end that is the first request's own: the other readers go on alone."""
+        for reader in self._present():
+            if reader is self._first:
+                end(reader)
+            else:
+                reader.go_on_alone(self._backend)
+
+    def _present(self) -> Iterator["_Reader"]:
+        """The readers; without those that leave while another one reads."""
+        return (reader for reader in tuple(self._readers) if reader in self._readers)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            self._on_end()
+
+
+class _Reader:
+    """A sink behind a flight, and the handle of whoever reads with it. Alone, it is the sink of its own computation."""
+
+    def __init__(self, flight: _Flight, sink: Sink, request: GenerationRequest) -> None:
+        self._flight: _Flight | None = flight
+        self._sink = sink
+        self._request = request
+        self._known = 0  # tokens that it has, which its own computation gives again
+        self._own: Handle | None = None
+        self._aborted = False
+
+    def read(self, chunk: GenerationChunk) -> None:
+        """Gets what the flight was given."""
+        self._known += len(chunk.tokens)
+        self._sink.feed(chunk)
+
+    def go_on_alone(self, backend: ModelBackend) -> None:
+        """Has the rest computed for itself."""
+        self._flight = None
+        self._own = backend.submit(self._request, self)
+        if self._aborted:
+            self._own.abort()
+
+    def feed(self, chunk: GenerationChunk) -> None:
+        skipped = min(self._known, len(chunk.tokens))
+        self._known -= skipped
+        if skipped < len(chunk.tokens) or chunk.finish_reason is not None:
+            self._sink.feed(replace(chunk, tokens=chunk.tokens[skipped:]))
+
+    def fail(self, error: ServingError) -> None:
+        self._sink.fail(error)
+
+    def abort(self) -> None:
+        if self._flight is not None and not self._aborted:
+            self._flight.leave(self)
+        elif self._own is not None:
+            self._own.abort()
+        self._aborted = True

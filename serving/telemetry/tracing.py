@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.trace import INVALID_SPAN, Span, SpanKind, StatusCode
+from opentelemetry.trace import Span, SpanKind, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from serving.errors import ServingError
@@ -62,18 +62,19 @@ def request_span(name: str, parent: str, attributes: Attributes) -> Iterator[Spa
       attributes: what there is to say of the request.
     """
     span = _tracer().start_span(name, _context(parent), SpanKind.SERVER, attributes)
-    yield from _until_its_end(span)
-
-
-@contextmanager
-def part_span(name: str, parent: str) -> Iterator[Span]:
-    """A span within another; nothing if that is not followed.
-
-    Args:
-      name: what happens.
-      parent: `traceparent_of` the other.
-    """
-    yield from _until_its_end(_tracer().start_span(name, _context(parent)) if parent else INVALID_SPAN)
+    try:
+        yield span
+    except ServingError as error:
+        span.set_status(StatusCode.ERROR, str(error.reason))
+        raise
+    except (GeneratorExit, asyncio.CancelledError):
+        span.set_status(StatusCode.ERROR, "cancelled")
+        raise
+    except BaseException as error:
+        span.set_status(StatusCode.ERROR, type(error).__name__)
+        raise
+    finally:
+        span.end()
 
 
 def past_span(name: str, parent: str, started_at: float, ended_at: float, attributes: Attributes) -> str:
@@ -102,22 +103,6 @@ def traceparent_of(span: Span) -> str:
     if _provider() is None or not (context.is_valid and context.trace_flags.sampled):
         return ""
     return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
-
-
-def _until_its_end(span: Span) -> Iterator[Span]:
-    try:
-        yield span
-    except ServingError as error:
-        span.set_status(StatusCode.ERROR, str(error.reason))
-        raise
-    except (GeneratorExit, asyncio.CancelledError):
-        span.set_status(StatusCode.ERROR, "cancelled")
-        raise
-    except BaseException as error:
-        span.set_status(StatusCode.ERROR, type(error).__name__)
-        raise
-    finally:
-        span.end()
 
 
 def _context(traceparent: str) -> Context:

@@ -12,7 +12,7 @@ from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason
 from serving.errors import FieldError, Reason
 from serving.gateway.http.app import build_http_app
-from serving.gateway.request import ChatPrompt, CodeChunk, CodeRequest, Usage
+from serving.gateway.request import AnswerPart, ChatPrompt, CodeRequest, End, Piece, Usage
 from serving.gateway.service import CodeService, ModelInfo
 
 
@@ -51,16 +51,16 @@ class ScriptedService(CodeService):
         shape = "codegemma-7b-it" if isinstance(request.prompt, ChatPrompt) else "codegemma-2b"
         return self.model(request.model or shape)
 
-    async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
-        model = self._model_for(request).id
-        self.asked.append(request)
+    async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
+        model = self._model_for(requests[0]).id
+        self.asked += requests
         try:
             for piece in self.pieces:
-                yield CodeChunk(model=model, text=piece)
+                yield Piece(model=model, text=piece)
             if self.stays_open:
                 await asyncio.Event().wait()
-            yield CodeChunk(model=model, finish_reason=self.finish_reason)
-            yield CodeChunk(model=model, usage=Usage(prompt_tokens=1, completion_tokens=len(self.pieces)))
+            yield Piece(model=model, finish_reason=self.finish_reason)
+            yield End(model=model, usage=Usage(prompt_tokens=1, completion_tokens=len(self.pieces)))
         finally:
             self.closed.set()
 

@@ -1,11 +1,14 @@
 """A backend that generates what a test tells it to: the tokens of a text, then a pause or an end."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import Iterable
 
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
-from serving.gateway.service import CodeService, ServedModel
+from serving.errors import ServingError
+from serving.gateway.backend import Sink
+from serving.gateway.served_model import ServedModel
+from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
 
@@ -20,11 +23,11 @@ class ScriptedBackend:
       echoes: generate the prompt, without BOS, instead.
       together: tokens in one chunk.
       pause_at: generate this many tokens and then nothing, for ever; None generates to the end.
-      error: raised instead of the end.
+      error: what a generation fails with instead of its end; one that is no `ServingError` is raised by `submit`.
       end: the last chunk of a complete generation.
       answers: what `ready` says.
       requests: all that came.
-      running: requests whose generation is neither complete nor closed.
+      running: requests whose generation is neither complete nor aborted.
       paused: set when a request came to `pause_at`.
       idle: set while nothing is running.
     """
@@ -43,29 +46,54 @@ class ScriptedBackend:
         self.paused = asyncio.Event()
         self.idle = asyncio.Event()
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
+    def submit(self, request: GenerationRequest, sink: Sink) -> "_Scripted":
         self.requests.append(request)
-        self.running += 1
-        self.idle.clear()
-        try:
-            ids = list(request.prompt_ids[1:]) if self.echoes else self.tokenizer.encode(self.text)
-            limit = min(request.max_tokens, len(ids) if self.pause_at is None else self.pause_at)
-            for start in range(0, limit, self.together):
-                yield GenerationChunk(tokens=tuple(_tokens(ids[start : min(start + self.together, limit)], request)))
-                await asyncio.sleep(0)  # let others run, as a real backend does
-            if self.pause_at is not None:
-                self.paused.set()
-                await asyncio.Event().wait()
-            if self.error:
-                raise self.error
-            yield self.end if limit == len(ids) else GenerationChunk(finish_reason=FinishReason.LENGTH)
-        finally:
-            self.running -= 1
-            if not self.running:
-                self.idle.set()
+        if self.error and not isinstance(self.error, ServingError):
+            raise self.error
+        return _Scripted(self, request, sink)
 
     async def ready(self) -> bool:
         return self.answers
+
+
+class _Scripted:
+    """A generation of a `ScriptedBackend`, as a handle."""
+
+    def __init__(self, backend: ScriptedBackend, request: GenerationRequest, sink: Sink) -> None:
+        self._backend = backend
+        self._sink = sink
+        self._running = True
+        backend.running += 1
+        backend.idle.clear()
+        self._task = asyncio.create_task(self._run(request))
+
+    def abort(self) -> None:
+        self._task.cancel()
+        self._end()
+
+    def _end(self) -> None:
+        if self._running:
+            self._running = False
+            self._backend.running -= 1
+            if not self._backend.running:
+                self._backend.idle.set()
+
+    async def _run(self, request: GenerationRequest) -> None:
+        script = self._backend
+        ids = list(request.prompt_ids[1:]) if script.echoes else script.tokenizer.encode(script.text)
+        limit = min(request.max_tokens, len(ids) if script.pause_at is None else script.pause_at)
+        for start in range(0, limit, script.together):
+            group = ids[start : min(start + script.together, limit)]
+            self._sink.feed(GenerationChunk(tokens=tuple(_tokens(group, request))))
+            await asyncio.sleep(0)  # let others run, as a real backend does
+        if script.pause_at is not None:
+            script.paused.set()
+            await asyncio.Event().wait()
+        self._end()
+        if isinstance(script.error, ServingError):
+            self._sink.fail(script.error)
+        else:
+            self._sink.feed(script.end if limit == len(ids) else GenerationChunk(finish_reason=FinishReason.LENGTH))
 
 
 def _tokens(ids: Iterable[int], request: GenerationRequest) -> Iterable[Token]:

@@ -16,11 +16,12 @@ from serving.errors import Reason, ServingError
 from serving.gateway.grpc import messages
 from serving.gateway.request import (
     ChatPrompt,
-    CodeChunk,
     CodeRequest,
     ContextFile,
+    End,
     FimPrompt,
     Message,
+    Piece,
     Speaker,
     TextPrompt,
     TokenLogprob,
@@ -221,9 +222,9 @@ token_logprobs = st.builds(
 @given(
     int32s, texts, st.sampled_from([None, FinishReason.STOP, FinishReason.LENGTH]), st.lists(token_logprobs, max_size=2)
 )
-def test_a_choice_carries_all_of_its_chunk(index, text, finish_reason, logprobs):
-    chunk = CodeChunk(index=index, text=text, finish_reason=finish_reason, logprobs=tuple(logprobs))
-    choice = sent(messages.choice(chunk))
+def test_a_choice_carries_all_of_its_piece(index, text, finish_reason, logprobs):
+    piece = Piece(index=index, text=text, finish_reason=finish_reason, logprobs=tuple(logprobs))
+    choice = sent(messages.choice(piece))
 
     def read(token):
         return TokenLogprob(token.token, token.token_bytes, token.logprob, tuple(read(other) for other in token.top))
@@ -233,7 +234,7 @@ def test_a_choice_carries_all_of_its_chunk(index, text, finish_reason, logprobs)
         generation.FINISH_REASON_STOP: FinishReason.STOP,
         generation.FINISH_REASON_LENGTH: FinishReason.LENGTH,
     }
-    assert chunk == CodeChunk(
+    assert piece == Piece(
         index=choice.index,
         text=choice.text,
         finish_reason=reasons[choice.finish_reason],
@@ -246,21 +247,21 @@ def test_a_choice_carries_all_of_its_chunk(index, text, finish_reason, logprobs)
 async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
     indices = sorted({index for index, _ in pieces} | {0})
 
-    async def chunks():
+    async def parts():
         for index, text in pieces:
-            yield CodeChunk(index=index, text=text, logprobs=(TokenLogprob(text, text.encode(), -1.0),))
+            yield Piece(index=index, text=text, logprobs=(TokenLogprob(text, text.encode(), -1.0),))
         for index in reversed(indices):
-            yield CodeChunk(index=index, finish_reason=FinishReason.STOP)
-        yield CodeChunk(usage=Usage(5, 7, 3))
+            yield Piece(index=index, finish_reason=FinishReason.STOP)
+        yield End(usage=Usage(5, 7, 3))
 
-    choices, last = await messages.whole_choices(chunks())
+    choices, end = await messages.whole_choices(parts())
 
     texts_of = {index: [text for i, text in pieces if i == index] for index in indices}
     assert {choice.index: choice.text for choice in choices} == {i: "".join(parts) for i, parts in texts_of.items()}
     assert {c.index: [token.token for token in c.logprobs] for c in choices} == texts_of
     assert {choice.finish_reason for choice in choices} == {generation.FINISH_REASON_STOP}
     assert [choice.index for choice in choices] == indices
-    assert messages.usage(last.usage) == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
+    assert messages.usage(end.usage) == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
 
 
 @pytest.mark.parametrize(

@@ -42,9 +42,9 @@ class RecordingService(CodeService):
         super().__init__(models, config)
         self.requests = []
 
-    def generate(self, request):
-        self.requests.append(request)
-        return super().generate(request)
+    def generate(self, *requests):
+        self.requests += requests
+        return super().generate(*requests)
 
 
 @pytest.fixture

@@ -111,13 +111,29 @@ async def test_the_prompt_that_is_refused_among_several_is_recorded(observed: Ob
     assert observed.ended(reason="context_length_exceeded") == observed.ended() == 1
 
 
+async def test_prompts_beside_one_that_fails_count_as_cancelled(observed: Observed) -> None:
+    answer = await observed.http.post("/v1/completions", json={"prompt": ["a", "b" * 4096, "c"]})
+    assert answer.status_code == 400
+    assert observed.ended(reason="context_length_exceeded") == 1
+    assert observed.ended(reason="cancelled") == 1  # the one before it: the other was not looked at
+    assert observed.ended() == 2
+
+
+async def test_each_of_several_prompts_is_recorded(observed: Observed) -> None:
+    await observed.http.post("/v1/completions", json={"prompt": ["a", "b"]})
+    assert observed.ended(reason="ok") == observed.ended() == 2
+    assert len(observed.recorder.observed(metrics.TIME_TO_FIRST_TOKEN)) == 2
+    observed.records.report({})
+    assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="http") == 0
+
+
 async def test_what_fails_outside_of_the_answer_is_internal(
     observed: Observed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fails(*_: object) -> None:
         raise RuntimeError("a bug")
 
-    monkeypatch.setattr("serving.gateway.service.request_span", fails)
+    monkeypatch.setattr("serving.gateway.open_request.request_span", fails)
     assert (await observed.http.post("/v1/completions", json=FIM)).status_code == 500
     assert observed.ended(reason="internal") == observed.ended() == 1
 

@@ -1,6 +1,7 @@
 """CodeService over a scripted backend: routing, validation, choices, stops, failures, closing."""
 
 import asyncio
+from collections.abc import Iterable
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Any
@@ -13,11 +14,12 @@ from serving.engine.request import FinishReason, GenerationChunk, Priority
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
     ChatPrompt,
-    CodeChunk,
     CodeRequest,
     ContextFile,
+    End,
     FimPrompt,
     Message,
+    Piece,
     Prompt,
     Speaker,
     TextPrompt,
@@ -26,6 +28,8 @@ from serving.gateway.request import (
 )
 from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
+from serving.gateway.single_flight import SingleFlight
+from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import SamplingParams
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
@@ -40,18 +44,26 @@ def code_request(prompt: Prompt = TEXT_PROMPT, **fields: Any) -> CodeRequest:
     return CodeRequest(request_id="r", prompt=prompt, **fields)
 
 
-async def answer(service: CodeService, request: CodeRequest) -> list[CodeChunk]:
-    async with aclosing(service.generate(request)) as chunks:
-        return [chunk async for chunk in chunks]
+async def answer(service: CodeService, *requests: CodeRequest) -> tuple[list[Piece], End]:
+    async with aclosing(service.generate(*requests)) as answer:
+        parts = [part async for part in answer]
+    *pieces, end = parts
+    assert isinstance(end, End)
+    assert all(isinstance(piece, Piece) for piece in pieces)
+    return [piece for piece in pieces if isinstance(piece, Piece)], end
+
+
+def text_in(pieces: Iterable[Piece]) -> str:
+    return "".join(piece.text for piece in pieces)
 
 
 async def text_of(service: CodeService, request: CodeRequest) -> str:
-    return "".join(chunk.text for chunk in await answer(service, request))
+    return text_in((await answer(service, request))[0])
 
 
-async def refusal(service: CodeService, request: CodeRequest) -> ServingError:
+async def refusal(service: CodeService, *requests: CodeRequest) -> ServingError:
     with pytest.raises(ServingError) as error:
-        await answer(service, request)
+        await answer(service, *requests)
     return error.value
 
 
@@ -64,8 +76,8 @@ async def test_every_piece_says_which_model_in_which_version_answers(backend: Sc
     backend.text = "x"
     service = two_models(backend, backend)
     for prompt, model in ((FIM_PROMPT, "codegemma-2b"), (CHAT_PROMPT, "it")):
-        chunks = await answer(service, code_request(prompt, choices=2))
-        assert {(chunk.model, chunk.model_version) for chunk in chunks} == {(model, "a checkpoint")}
+        pieces, end = await answer(service, code_request(prompt, choices=2))
+        assert {(part.model, part.model_version) for part in (*pieces, end)} == {(model, "a checkpoint")}
 
 
 FALLBACK = RoutingConfig(roles={Role.FIM: RouteConfig(models={"first": 1}, fallback="second")})
@@ -77,9 +89,9 @@ async def test_another_model_answers_what_the_first_cannot_take(codegemma: Token
     first.error = ServingError(reason, "Not now.")
     models = [served_model(first, "first", Role.FIM), served_model(second, "second", Role.FIM)]
     service = CodeService(models, GatewayConfig(), FALLBACK)
-    chunks = await answer(service, code_request(FIM_PROMPT))
-    assert "".join(chunk.text for chunk in chunks) == "from the second"
-    assert {chunk.model for chunk in chunks} == {"second"}
+    pieces, end = await answer(service, code_request(FIM_PROMPT))
+    assert text_in(pieces) == "from the second"
+    assert {part.model for part in (*pieces, end)} == {"second"}
     assert (await refusal(service, code_request(FIM_PROMPT, model="first"))).reason is reason
     second.error = ServingError(reason, "Neither.")
     second.text = ""
@@ -127,13 +139,13 @@ def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer):
 
 async def test_an_answer_is_text_then_a_finish_reason_then_the_usage(backend: ScriptedBackend):
     backend.end = structs.replace(backend.end, cached_tokens=2)
-    chunks = await answer(one_model_service(backend), code_request(FIM_PROMPT))
-    assert "".join(chunk.text for chunk in chunks) == "return 1\n"
-    assert [chunk.finish_reason for chunk in chunks if chunk.finish_reason] == [FinishReason.STOP]
+    pieces, end = await answer(one_model_service(backend), code_request(FIM_PROMPT))
+    assert text_in(pieces) == "return 1\n"
+    assert [piece.finish_reason for piece in pieces if piece.finish_reason] == [FinishReason.STOP]
+    assert pieces[-1].finish_reason
     [request] = backend.requests
     tokens = len(backend.tokenizer.encode("return 1\n"))
-    assert [chunk.usage for chunk in chunks if chunk.usage] == [Usage(len(request.prompt_ids), tokens, 2)]
-    assert chunks[-1].usage and not chunks[-1].text
+    assert end.usage == Usage(len(request.prompt_ids), tokens, 2)
 
 
 async def test_the_backend_gets_the_rendered_prompt_and_the_terminators(backend: ScriptedBackend):
@@ -155,12 +167,23 @@ async def test_a_request_cannot_take_longer_than_the_configured_limit(backend: S
 
 async def test_choices_are_independent_and_their_seeds_count_up(backend: ScriptedBackend):
     request = code_request(choices=3, sampling=SamplingParams(temperature=1, seed=2**32 - 2))
-    chunks = await answer(one_model_service(backend), request)
-    texts = ["".join(chunk.text for chunk in chunks if chunk.index == index) for index in range(3)]
+    pieces, end = await answer(one_model_service(backend), request)
+    texts = [text_in(piece for piece in pieces if piece.index == index) for index in range(3)]
     assert texts == ["return 1\n"] * 3
     assert sorted(request.sampling.seed for request in backend.requests) == [0, 2**32 - 2, 2**32 - 1]
     assert len({request.request_id for request in backend.requests}) == 3
-    assert chunks[-1].usage and chunks[-1].usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+    assert end.usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+
+
+async def test_greedy_choices_are_computed_once(backend: ScriptedBackend) -> None:
+    model = served_model(backend, "m", Role.FIM, Role.CHAT)
+    service = CodeService([replace(model, backend=SingleFlight(backend))], GatewayConfig())
+    request = code_request(choices=3, stop=("\n",), sampling=SamplingParams(temperature=0))
+    pieces, end = await answer(service, request)
+    assert [text_in(piece for piece in pieces if piece.index == index) for index in range(3)] == ["return 1"] * 3
+    assert end.usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+    assert len(backend.requests) == 1
+    assert backend.running == 0
 
 
 async def test_requests_of_one_id_are_apart_in_the_backend(backend: ScriptedBackend):
@@ -173,17 +196,17 @@ async def test_requests_of_one_id_are_apart_in_the_backend(backend: ScriptedBack
 async def test_a_stop_text_ends_the_answer_and_closes_the_generation(backend: ScriptedBackend, together: int):
     backend.text, backend.together = "one two\nthree four", together
     backend.pause_at = len(backend.tokenizer.encode("one two\nthree"))  # and nothing after it, for ever
-    chunks = await answer(one_model_service(backend), code_request(stop=("thr", "\nth")))
-    assert "".join(chunk.text for chunk in chunks) == "one two"
-    assert chunks[-2].finish_reason is FinishReason.STOP
+    pieces, _ = await answer(one_model_service(backend), code_request(stop=("thr", "\nth")))
+    assert text_in(pieces) == "one two"
+    assert pieces[-1].finish_reason is FinishReason.STOP
     assert backend.running == 0
 
 
 async def test_an_answer_cut_by_its_length_says_so_and_shows_what_was_held_back(backend: ScriptedBackend):
     backend.text = "one two three"
-    chunks = await answer(one_model_service(backend), code_request(max_tokens=2, stop=(" two!",)))
-    assert "".join(chunk.text for chunk in chunks) == "one two"
-    assert chunks[-2].finish_reason is FinishReason.LENGTH
+    pieces, _ = await answer(one_model_service(backend), code_request(max_tokens=2, stop=(" two!",)))
+    assert text_in(pieces) == "one two"
+    assert pieces[-1].finish_reason is FinishReason.LENGTH
 
 
 async def test_without_fim_tokens_an_answer_ends_where_the_suffix_begins(gemma3: Tokenizer):
@@ -201,8 +224,8 @@ async def test_with_fim_tokens_the_model_decides_where_the_answer_ends(backend: 
 
 async def test_log_probabilities_come_with_their_tokens(backend: ScriptedBackend):
     request = code_request(sampling=SamplingParams(logprobs=2))
-    chunks = await answer(one_model_service(backend), request)
-    logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
+    pieces, _ = await answer(one_model_service(backend), request)
+    logprobs = [logprob for piece in pieces for logprob in piece.logprobs]
     assert "".join(logprob.token for logprob in logprobs) == "return 1\n"
     assert {len(logprob.top) for logprob in logprobs} == {2}
     assert all(logprob.top[0] == replace(logprob, top=()) for logprob in logprobs)
@@ -301,7 +324,7 @@ async def test_the_limits_themselves_are_allowed(backend: ScriptedBackend):
         request = code_request(
             sampling=sampling, choices=8, stop=("x" * 1024,) * 16, session_id="s" * 1024, max_tokens=1
         )
-        assert len(await answer(one_model_service(backend), request)) >= 9
+        assert len((await answer(one_model_service(backend), request))[0]) >= 8
 
 
 async def test_a_fault_names_the_field_the_value_and_what_is_allowed(backend: ScriptedBackend):
@@ -360,7 +383,6 @@ def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBac
         (GenerationChunk(finish_reason=FinishReason.DEADLINE), Reason.DEADLINE_EXCEEDED),
         (GenerationChunk(finish_reason=FinishReason.ABORTED), Reason.UNAVAILABLE),
         (GenerationChunk(finish_reason=FinishReason.ERROR, error="Out of pages."), Reason.INTERNAL),
-        (GenerationChunk(), Reason.INTERNAL),
     ],
 )
 async def test_a_generation_that_is_not_complete_is_an_error(
@@ -414,6 +436,90 @@ async def test_closing_the_answer_frees_the_backend(backend: ScriptedBackend):
     await anext(chunks)
     await chunks.aclose()
     assert backend.running == 0
+
+
+async def test_a_backend_is_freed_at_the_deadline_though_nobody_reads(backend: ScriptedBackend) -> None:
+    backend.pause_at = 1
+    parts = one_model_service(backend).generate(code_request(timeout_s=0.05))
+    await anext(parts)
+    await backend.idle.wait()
+    with pytest.raises(ServingError) as error:
+        await anext(parts)
+    assert error.value.reason is Reason.DEADLINE_EXCEEDED
+
+
+async def test_a_backend_is_freed_by_a_stop_text_though_nobody_reads(backend: ScriptedBackend) -> None:
+    backend.text, backend.pause_at = "one two three", 3
+    parts = one_model_service(backend).generate(code_request(stop=(" three",)))
+    await anext(parts)
+    await backend.idle.wait()
+    assert text_in([part async for part in parts if isinstance(part, Piece)]) == " two"
+
+
+async def test_what_a_slow_reader_missed_comes_together(backend: ScriptedBackend) -> None:
+    backend.text = "one two three four"
+    parts = one_model_service(backend).generate(code_request())
+    first = await anext(parts)
+    await backend.idle.wait()
+    *pieces, end = [first, *[part async for part in parts]]
+    assert [part.text for part in pieces if isinstance(part, Piece)] == ["one", " two three four"]
+    assert isinstance(end, End)
+    assert end.usage.completion_tokens == len(backend.tokenizer.encode(backend.text))
+
+
+async def test_several_prompts_have_one_answer(backend: ScriptedBackend) -> None:
+    backend.echoes = True
+    backend.end = structs.replace(backend.end, cached_tokens=1)
+    requests = [code_request(TextPrompt(text), choices=2) for text in ("one", "two three", "four")]
+    pieces, end = await answer(one_model_service(backend), *requests)
+    texts = [text_in(piece for piece in pieces if piece.index == index) for index in range(6)]
+    assert texts == ["one", "one", "two three", "two three", "four", "four"]
+    assert end.usage == Usage(prompt_tokens=3 + 4, completion_tokens=2 * 4, cached_tokens=3)
+
+
+async def test_each_of_several_prompts_is_rendered_once_before_any_is_generated_from(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rendered: list[Prompt] = []
+    render = PromptRenderer.render
+
+    def counting(renderer: PromptRenderer, prompt: Prompt, *limit: int) -> list[int]:
+        assert not backend.requests
+        rendered.append(prompt)
+        return render(renderer, prompt, *limit)
+
+    monkeypatch.setattr(PromptRenderer, "render", counting)
+    prompts = [TextPrompt("one"), TextPrompt("two")]
+    await answer(one_model_service(backend), *map(code_request, prompts))
+    assert rendered == prompts
+
+
+async def test_a_fault_in_the_last_of_several_prompts_comes_before_any_is_generated_from(
+    backend: ScriptedBackend,
+) -> None:
+    good, bad = code_request(), code_request(TokenPrompt((2, -1)))
+    error = await refusal(one_model_service(backend), good, bad)
+    assert error.field == "prompt[1][1]"
+    assert not backend.requests
+
+
+async def test_a_failure_of_one_of_several_prompts_ends_the_others(codegemma: Tokenizer) -> None:
+    failing, endless = ScriptedBackend(codegemma), ScriptedBackend(codegemma, "one two")
+    failing.error, endless.pause_at = ServingError(Reason.INTERNAL, "Broken."), 1
+    service = two_models(failing, endless)
+    assert (await refusal(service, code_request(CHAT_PROMPT), code_request(FIM_PROMPT))).message == "Broken."
+    assert endless.running == 0
+
+
+async def test_another_model_answers_those_of_several_prompts_that_the_first_cannot_take(codegemma: Tokenizer) -> None:
+    first, second = ScriptedBackend(codegemma), ScriptedBackend(codegemma, "from the second")
+    first.error = ServingError(Reason.OVERLOADED, "Not now.")
+    models = [served_model(first, "first", Role.FIM, Role.CHAT), served_model(second, "second", Role.FIM)]
+    routing = RoutingConfig(roles={Role.FIM: RouteConfig(models={"first": 1}, fallback="second")})
+    service = CodeService(models, GatewayConfig(), routing)
+    pieces, end = await answer(service, code_request(FIM_PROMPT), code_request(FIM_PROMPT, model="second"))
+    assert [text_in(piece for piece in pieces if piece.index == index) for index in range(2)] == ["from the second"] * 2
+    assert end.model == "second"
 
 
 def test_a_chat_model_needs_turn_tokens(backend: ScriptedBackend):

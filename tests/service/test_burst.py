@@ -16,6 +16,7 @@ from serving.app import application
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest
 from serving.gateway.groups.pool import GroupPool
+from tests.gateway.collected import collected
 from tests.service.conftest import Service, groups_of
 
 _APP, _MODEL = "burst", "burst-model"
@@ -62,7 +63,7 @@ async def until(condition, timeout_s: float) -> float:
 
 async def generate(backend: GroupPool, number: int) -> int:
     request = GenerationRequest(request_id=str(number), prompt_ids=(2, 5), max_tokens=_TOKENS)
-    return sum([len(chunk.tokens) async for chunk in backend.generate(request)])
+    return len((await collected(backend, request)).ids)
 
 
 async def test_a_burst_is_shared_by_new_groups_which_go_when_it_is_over(

@@ -15,6 +15,7 @@ from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
+from tests.gateway.collected import collected
 from tests.service.conftest import Service, groups_of
 from tests.service.failing_group import FAIL, HANG, FailingGroup
 
@@ -40,7 +41,7 @@ async def backend(model: ModelConfig) -> AsyncIterator[GroupPool]:
 
 async def generate(backend: GroupPool, request_id: str, *ids: int, tokens: int = 3, **fields: float) -> int:
     request = GenerationRequest(request_id=request_id, prompt_ids=(2, 5, *ids), max_tokens=tokens, **fields)
-    return sum([len(chunk.tokens) async for chunk in backend.generate(request)])
+    return len((await collected(backend, request)).ids)
 
 
 async def serving_again(backend: GroupPool, timeout_s: float = 60) -> None:

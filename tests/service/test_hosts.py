@@ -15,6 +15,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.groups.pool import GroupPool
 from serving.supervision.processes import service_processes
 from sharding.step import SamplingParams
+from tests.gateway.collected import Collected, collected
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
@@ -55,7 +56,7 @@ def request(prompt: tuple[int, ...], temperature: float = 0.0, tokens: int = 8) 
 
 
 async def generated(groups: GroupPool, request: GenerationRequest) -> list[int]:
-    return [token.id async for chunk in groups.generate(request) for token in chunk.tokens]
+    return (await collected(groups, request)).ids
 
 
 @pytest.mark.parametrize("model", [2, 4], ids=["2x2", "4x2"], indirect=True)
@@ -74,13 +75,13 @@ async def test_a_host_that_hangs_in_a_step_is_replaced_with_its_group(model: Mod
     async with groups_of(model, _APP) as groups, asyncio.timeout(120):
         expected = await generated(groups, request(PROMPTS[0]))
         hung = service_processes()["host"][1]
-        begun = groups.generate(request(PROMPTS[1], tokens=100))
-        await anext(begun)
+        begun = Collected()
+        groups.submit(request(PROMPTS[1], tokens=100), begun)
+        await begun.begun.wait()
         hung.send_signal(signal.SIGSTOP)
         waiting = asyncio.create_task(generated(groups, request(PROMPTS[0])))
         with pytest.raises(ServingError) as error:
-            async for _ in begun:
-                pass
+            await begun.end()
         assert error.value.reason is Reason.UNAVAILABLE
         assert await waiting == expected  # by the group that followed
         await asyncio.to_thread(hung.wait, 30)  # what hangs is ended too

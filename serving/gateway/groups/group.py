@@ -2,12 +2,13 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 
 from aiohttp import ClientWebSocketResponse, WSMsgType
 
-from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
+from serving.engine.request import FinishReason, GenerationRequest
 from serving.errors import Reason, ServingError
+from serving.gateway.backend import Sink
 from serving.link import Abort, Refusal, Submit, ToGroup, Waiting, decode_from_group, encode
 
 _log = logging.getLogger("ray.serve.linked_group")  # below Ray Serve's logger, whose handlers write the log
@@ -30,7 +31,7 @@ class LinkedGroup:
         self.serves = True
         self._on_change = on_change
         self._outgoing: asyncio.Queue[ToGroup] = asyncio.Queue()
-        self._generations: dict[str, Generation] = {}
+        self._sinks: dict[str, Sink] = {}
         self._told_load = 0
         self._submitted = self._taken = 0
 
@@ -42,18 +43,17 @@ class LinkedGroup:
     @property
     def idle(self) -> bool:
         """Whether nothing of this Gateway is in the group."""
-        return not self._generations
+        return not self._sinks
 
-    def open(self, request: GenerationRequest) -> "Generation":
-        """Sends a request; `close` what this returns."""
-        generation = self._generations[request.request_id] = Generation(self, request.request_id)
+    def open(self, request: GenerationRequest, sink: Sink) -> None:
+        """Sends a request; what comes of it goes to `sink`, until `abort`."""
+        self._sinks[request.request_id] = sink
         self._submitted += 1
         self._outgoing.put_nowait(Submit(request))
-        return generation
 
     def abort(self, request_id: str) -> None:
         """Ends a request in the group, if it is still there."""
-        if self._generations.pop(request_id, None) is not None:
+        if self._sinks.pop(request_id, None) is not None:
             self._outgoing.put_nowait(Abort(request_id))
             self._on_change()
 
@@ -71,9 +71,8 @@ class LinkedGroup:
         finally:
             self.serves = False
             sender.cancel()
-            generations, self._generations = self._generations, {}
-            for generation in generations.values():
-                generation.put(lost())
+            while self._sinks:  # one that fails may abort others
+                self._sinks.pop(next(iter(self._sinks))).fail(_lost())
 
     async def _send(self, socket: ClientWebSocketResponse) -> None:
         try:
@@ -89,58 +88,23 @@ class LinkedGroup:
         message = decode_from_group(data)
         self._told_load, self._taken = message.load, message.taken
         for request_id, chunk in message.chunks:
-            if request_id in self._generations:
-                self._generations[request_id].put(chunk)
-                self.serves = self.serves and chunk.finish_reason not in _LOST
-                if chunk.finish_reason is not None:
-                    del self._generations[request_id]
+            if request_id not in self._sinks:
+                continue
+            if chunk.finish_reason is None:
+                self._sinks[request_id].feed(chunk)
+            elif chunk.finish_reason in _LOST:
+                self.serves = False  # before the sink learns of it: it may look for another group at once
+                self._sinks.pop(request_id).fail(_lost())
+            else:
+                self._sinks.pop(request_id).feed(chunk)
         for refusal in message.refusals:
             self.serves = self.serves and refusal.reason is not Reason.UNAVAILABLE
-            if refusal.request_id in self._generations:
-                self._generations.pop(refusal.request_id).put(_error(refusal))
+            if refusal.request_id in self._sinks:
+                self._sinks.pop(refusal.request_id).fail(_error(refusal))
         self._on_change()
 
 
-class Generation:
-    """One request in a group, and what came of it so far."""
-
-    def __init__(self, group: LinkedGroup, request_id: str) -> None:
-        self._group = group
-        self._request_id = request_id
-        self._given: asyncio.Queue[GenerationChunk | ServingError] = asyncio.Queue()
-
-    def put(self, given: GenerationChunk | ServingError) -> None:
-        """Takes what the group gave, or why it gives no more."""
-        self._given.put_nowait(given)
-
-    async def chunks(self) -> AsyncGenerator[GenerationChunk, None]:
-        """What the group gives; together what came while the caller was busy. Closes at the end.
-
-        Raises:
-          ServingError: the group refused the request, UNAVAILABLE if the group is lost.
-        """
-        try:
-            finished = False
-            while not finished:
-                given = await self._given.get()
-                while isinstance(given, GenerationChunk) and not self._given.empty():
-                    more = self._given.get_nowait()
-                    given = given.followed_by(more) if isinstance(more, GenerationChunk) else more
-                if isinstance(given, ServingError):
-                    raise given
-                finished = given.finish_reason is not None
-                if given.finish_reason in _LOST:
-                    raise lost()
-                yield given
-        finally:
-            self.close()
-
-    def close(self) -> None:
-        """Ends it, if it has not ended."""
-        self._group.abort(self._request_id)
-
-
-def lost() -> ServingError:
+def _lost() -> ServingError:
     """What the requests of a group see that is lost."""
     return ServingError(
         Reason.UNAVAILABLE,

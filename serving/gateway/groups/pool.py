@@ -2,10 +2,9 @@
 
 import asyncio
 import logging
+import time
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import aclosing, suppress
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
 
 import aiohttp
 from msgspec.structs import replace
@@ -13,10 +12,11 @@ from msgspec.structs import replace
 from serving.config import ModelConfig
 from serving.engine.request import GenerationChunk, GenerationRequest, Priority
 from serving.errors import Reason, ServingError
-from serving.gateway.groups.group import Generation, LinkedGroup
+from serving.gateway.backend import Handle, Sink
+from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.placement import Placement, choose, session_of
 from serving.link import GroupAddress
-from serving.telemetry.tracing import part_span
+from serving.telemetry.tracing import past_span
 
 _log = logging.getLogger("ray.serve.group_pool")  # below Ray Serve's logger, whose handlers write the log
 
@@ -28,15 +28,13 @@ _TELL_S = 0.05
 """What waits is told the groups at most this often."""
 
 
-@dataclass(frozen=True, eq=False)
-class _Waiter:
-    request: GenerationRequest
-    session: str
-    placed: asyncio.Future[Generation]
-
-
 class GroupPool:
-    """Implements `serving.gateway.choice.ModelBackend` over links to the groups."""
+    """Implements `serving.gateway.backend.ModelBackend` over links to the groups.
+
+    A group that is lost before it gave anything is not the client's business: another one is tried once. A request
+    fails with OVERLOADED when the model's queue is full, with UNAVAILABLE when its group is lost, or with what the
+    group itself refused.
+    """
 
     def __init__(
         self, model: ModelConfig, wake: Callable[[], Awaitable[object]], placement: Placement = choose
@@ -55,7 +53,7 @@ class GroupPool:
         self._tasks: dict[str, asyncio.Task[None]] = {}  # one for each link, also of groups that are to go
         self._linked: dict[str, LinkedGroup] = {}
         self._known: Mapping[str, GroupAddress] = {}
-        self._waiting: dict[Priority, deque[_Waiter]] = {priority: deque() for priority in Priority}
+        self._waiting: dict[Priority, deque[_Submitted]] = {priority: deque() for priority in Priority}
         self._told_waiting = 0
         self._telling: asyncio.TimerHandle | None = None
         self._waking: asyncio.Task[None] | None = None
@@ -93,77 +91,50 @@ class GroupPool:
         autoscaling = self._model.autoscaling
         return bool(self._candidates()) or (autoscaling is not None and autoscaling.min_replicas == 0)
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        """Generate one sequence on some group; closing the generator aborts it there.
+    def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
+        """Has one sequence generated on some group."""
+        submitted = _Submitted(self, request, sink)
+        self.place(submitted)
+        return submitted
 
-        A group that is lost before it gave anything is not the client's business: another one is tried once.
-
-        Raises:
-          ServingError: OVERLOADED when the model's queue is full, UNAVAILABLE when its group is lost, or what
-            the group itself refused.
-        """
-        begun = False
-        try:
-            async with aclosing(self._generate_once(request)) as chunks:
-                async for chunk in chunks:
-                    begun = True
-                    yield chunk
-            return
-        except ServingError as error:
-            if begun or error.reason is not Reason.UNAVAILABLE:
-                raise
-        again = replace(request, request_id=f"{request.request_id}-again")  # the first may still run where it was
-        async with aclosing(self._generate_once(again)) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def _generate_once(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        generation = await self._place(request)
-        async with aclosing(generation.chunks()) as chunks:
-            async for chunk in chunks:
-                yield chunk
-
-    async def _place(self, request: GenerationRequest) -> Generation:
-        waiter = _Waiter(request, session_of(request), asyncio.get_running_loop().create_future())
-        queue = self._waiting[request.priority]
-        queue.append(waiter)
+    def place(self, submitted: "_Submitted") -> None:
+        """Gives a request to a group, or has it wait for one, or refuses it."""
+        submitted.waits_since = time.time()
+        self._waiting[submitted.request.priority].append(submitted)
         self._assign()
-        if not waiter.placed.done() and self.waiting > self._model.limits.max_queue:
-            queue.remove(waiter)
-            raise ServingError(
-                Reason.OVERLOADED,
-                f"model {self._model.id!r} has {self._model.limits.max_queue} requests waiting, its limit. "
-                "Try again in a moment.",
-                retry_after_s=_RETRY_AFTER_S,
+        if submitted.waits_since is not None and self.waiting > self._model.limits.max_queue:
+            self.forget(submitted)
+            submitted.fail(
+                ServingError(
+                    Reason.OVERLOADED,
+                    f"model {self._model.id!r} has {self._model.limits.max_queue} requests waiting, its limit. "
+                    "Try again in a moment.",
+                    retry_after_s=_RETRY_AFTER_S,
+                )
             )
-        try:
-            with part_span("wait for a group", request.trace):
-                return await waiter.placed
-        except asyncio.CancelledError:
-            if waiter.placed.done() and not waiter.placed.cancelled() and waiter.placed.exception() is None:
-                waiter.placed.result().close()
-            raise
-        finally:
-            with suppress(ValueError):
-                queue.remove(waiter)
-            self._tell_waiting()
+
+    def forget(self, submitted: "_Submitted") -> None:
+        """Takes a request from those that wait."""
+        self._waiting[submitted.request.priority].remove(submitted)
+        if submitted.request.trace and submitted.waits_since is not None:
+            past_span("wait for a group", submitted.request.trace, submitted.waits_since, time.time(), {})
+        submitted.waits_since = None
+        self._tell_waiting()
 
     def _assign(self) -> None:
         """Gives the groups what they have room for, urgent requests first."""
         candidates = self._candidates()
         for queue in self._waiting.values():
             while queue:
-                waiter = queue[0]
-                if not waiter.placed.done():  # cancelled, otherwise
-                    group = self._placement(candidates, waiter.request, waiter.session, self._model.limits.max_rows)
-                    if group is None:
-                        break
-                    waiter.placed.set_result(group.open(waiter.request))
-                queue.popleft()
-        if self.waiting:
-            self._tell_waiting()
-            if not self._known and self._waking is None:
-                self._waking = asyncio.create_task(self._wake_groups())
+                first = queue[0]
+                group = self._placement(candidates, first.request, first.session, self._model.limits.max_rows)
+                if group is None:
+                    break
+                self.forget(first)
+                first.open(group)
+        self._tell_waiting()
+        if self.waiting and not self._known and self._waking is None:
+            self._waking = asyncio.create_task(self._wake_groups())
 
     def _candidates(self) -> list[LinkedGroup]:
         return [group for group_id, group in self._linked.items() if group_id in self._known and group.serves]
@@ -206,11 +177,10 @@ class GroupPool:
         self._waking = None
 
     def _refuse_waiting(self, error: ServingError) -> None:
-        for queue in self._waiting.values():
-            while queue:
-                waiter = queue.popleft()
-                if not waiter.placed.done():
-                    waiter.placed.set_exception(error)
+        for submitted in [submitted for queue in self._waiting.values() for submitted in queue]:
+            if submitted.waits_since is not None:  # another one that was refused may have aborted it
+                self.forget(submitted)
+                submitted.fail(error)
 
     def _tell_waiting(self) -> None:
         if self._telling is None and self.waiting != self._told_waiting:
@@ -221,3 +191,45 @@ class GroupPool:
         self._told_waiting = self.waiting
         for group in self._candidates():
             group.tell_waiting(self._told_waiting)
+
+
+class _Submitted:
+    """A request on its way to a group and in it: the handle of whoever submitted it, and the sink of its group.
+
+    Attributes:
+      request: named anew when it is tried again: the first may still run where it was.
+      session: the `session_of` the request.
+      waits_since: Unix time since which it waits for a group; None if it does not.
+    """
+
+    def __init__(self, pool: GroupPool, request: GenerationRequest, sink: Sink) -> None:
+        self.request = request
+        self.session = session_of(request)
+        self.waits_since: float | None = None
+        self._pool = pool
+        self._sink = sink
+        self._group: LinkedGroup | None = None
+        self._may_try_again = True
+
+    def open(self, group: LinkedGroup) -> None:
+        """Goes to a group, which has room."""
+        self._group = group
+        group.open(self.request, self)
+
+    def feed(self, chunk: GenerationChunk) -> None:
+        self._may_try_again = False
+        self._sink.feed(chunk)
+
+    def fail(self, error: ServingError) -> None:
+        if self._may_try_again and error.reason is Reason.UNAVAILABLE:
+            self._may_try_again = False
+            self.request = replace(self.request, request_id=f"{self.request.request_id}-again")
+            self._pool.place(self)
+        else:
+            self._sink.fail(error)
+
+    def abort(self) -> None:
+        if self.waits_since is not None:
+            self._pool.forget(self)
+        elif self._group is not None:
+            self._group.abort(self.request.request_id)

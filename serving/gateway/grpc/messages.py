@@ -26,12 +26,14 @@ from serving.config import Role
 from serving.engine.request import FinishReason
 from serving.errors import FieldError, Reason
 from serving.gateway.request import (
+    AnswerPart,
     ChatPrompt,
-    CodeChunk,
     CodeRequest,
     ContextFile,
+    End,
     FimPrompt,
     Message,
+    Piece,
     Prompt,
     Speaker,
     TextPrompt,
@@ -159,26 +161,29 @@ def _seconds(timeout: Duration) -> float:
     return seconds
 
 
-async def whole_choices(chunks: AsyncIterable[CodeChunk]) -> tuple[list[Choice], CodeChunk]:
-    """All choices of an answer, by index, and its last chunk, which has the usage."""
+async def whole_choices(parts: AsyncIterable[AnswerPart]) -> tuple[list[Choice], End]:
+    """All choices of an answer, by index, and its end."""
     choices: dict[int, Choice] = {}
     texts: dict[int, list[str]] = {}
-    last = CodeChunk()
-    async for last in chunks:
-        texts.setdefault(last.index, []).append(last.text)
-        choices.setdefault(last.index, Choice()).MergeFrom(choice(last))  # piece by piece: there may be many tokens
+    end = End()
+    async for part in parts:
+        if isinstance(part, End):
+            end = part
+        else:
+            texts.setdefault(part.index, []).append(part.text)
+            choices.setdefault(part.index, Choice()).MergeFrom(choice(part))  # piece by piece: there may be many
     for index, whole in choices.items():
         whole.text = "".join(texts[index])
-    return [whole for _, whole in sorted(choices.items())], last
+    return [whole for _, whole in sorted(choices.items())], end
 
 
-def choice(chunk: CodeChunk) -> Choice:
+def choice(piece: Piece) -> Choice:
     """A piece of an answer, or one whole choice, as the client gets it."""
     return Choice(
-        index=chunk.index,
-        text=chunk.text,
-        finish_reason=_FINISH_REASONS[chunk.finish_reason] if chunk.finish_reason else None,
-        logprobs=[_token_logprob(token) for token in chunk.logprobs],
+        index=piece.index,
+        text=piece.text,
+        finish_reason=_FINISH_REASONS[piece.finish_reason] if piece.finish_reason else None,
+        logprobs=[_token_logprob(token) for token in piece.logprobs],
     )
 
 

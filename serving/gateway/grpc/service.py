@@ -6,7 +6,6 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import AbstractContextManager, aclosing
-from dataclasses import replace
 
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
@@ -18,7 +17,7 @@ from serving.gateway.access import Caller
 from serving.gateway.grpc import messages
 from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.standard import StandardServices
-from serving.gateway.request import CodeChunk, CodeRequest, Usage
+from serving.gateway.request import AnswerPart, CodeRequest, End, Piece, Usage
 from serving.gateway.service import CodeService
 from serving.grpc_server import MalformedMessage
 
@@ -97,13 +96,13 @@ class GrpcService(StandardServices):
     ) -> R:
         with answering(context) as call:
             request = self._generation_request(kind, data, call)
-            async with aclosing(self._service.generate(request)) as chunks:
-                choices, last = await messages.whole_choices(chunks)
+            async with aclosing(self._service.generate(request)) as parts:
+                choices, end = await messages.whole_choices(parts)
             return response(
                 choices=choices,
-                model=last.model,
-                model_version=last.model_version,
-                usage=messages.usage(last.usage or Usage()),
+                model=end.model,
+                model_version=end.model_version,
+                usage=messages.usage(end.usage),
                 request_id=call.metadata.request_id,
             )
         return response()
@@ -114,15 +113,15 @@ class GrpcService(StandardServices):
         with answering(context) as call:
             request = self._generation_request(kind, data, call)
             async with (
-                aclosing(self._service.generate(request)) as chunks,
-                aclosing(_with_usage_at_the_end(chunks)) as pieces,
+                aclosing(self._service.generate(request)) as parts,
+                aclosing(_with_usage_at_the_end(parts)) as pieces,
             ):
-                async for chunk in pieces:
+                async for piece, usage in pieces:
                     yield response(
-                        choice=messages.choice(chunk),
-                        model=chunk.model,
-                        model_version=chunk.model_version,
-                        usage=messages.usage(chunk.usage) if chunk.usage else None,
+                        choice=messages.choice(piece),
+                        model=piece.model,
+                        model_version=piece.model_version,
+                        usage=messages.usage(usage) if usage else None,
                         request_id=call.metadata.request_id,
                     )
             return
@@ -148,16 +147,14 @@ class GrpcService(StandardServices):
         return self._service.records.reading("grpc")
 
 
-async def _with_usage_at_the_end(chunks: AsyncIterable[CodeChunk]) -> AsyncGenerator[CodeChunk, None]:
-    """Joins the chunk that has only the usage to the one before it, which ends the last choice."""
-    end: CodeChunk | None = None
-    async for chunk in chunks:
-        if end and chunk.usage:
-            chunk = replace(end, usage=chunk.usage)
-        elif end:
-            yield end
-        end = chunk if chunk.finish_reason and not chunk.usage else None
-        if not end:
-            yield chunk
-    if end:
-        yield end
+async def _with_usage_at_the_end(
+    parts: AsyncIterable[AnswerPart],
+) -> AsyncGenerator[tuple[Piece, Usage | None], None]:
+    """The pieces; the one that ends the last choice with the usage."""
+    last: Piece | None = None
+    async for part in parts:
+        if last:
+            yield last, part.usage if isinstance(part, End) else None
+        last = part if isinstance(part, Piece) and part.finish_reason else None
+        if isinstance(part, Piece) and not last:
+            yield part, None

@@ -1,18 +1,18 @@
-"""How an API writes an answer: bytes from the gateway's chunks, without I/O."""
+"""How an API writes an answer: bytes from the pieces and the end of the gateway, without I/O."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 from serving.errors import ServingError
 from serving.gateway.http.framing import Framing
-from serving.gateway.request import CodeChunk
+from serving.gateway.request import AnswerPart
 
 
 class WholeAnswer(ABC):
     """Writes an answer that is sent when it is complete, as JSON."""
 
     @abstractmethod
-    def add(self, chunk: CodeChunk) -> None:
+    def add(self, part: AnswerPart) -> None:
         """Takes the next piece."""
 
     @abstractmethod
@@ -30,7 +30,7 @@ class StreamedAnswer(ABC):
     framing: ClassVar[Framing]
 
     @abstractmethod
-    def piece(self, chunk: CodeChunk) -> bytes:
+    def piece(self, part: AnswerPart) -> bytes:
         """Writes the next piece."""
 
     @abstractmethod

@@ -9,7 +9,6 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from serving.errors import ServingError
-from serving.gateway.batch import generate_batch
 from serving.gateway.call_metadata import SESSION_ID_HEADER, CallMetadata
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import Api, ApiRoute, Generation
@@ -19,7 +18,7 @@ from serving.gateway.http.connection import ClientGoneError, while_connected
 from serving.gateway.http.responses import error_response, gone_response, json_response, unexpected
 from serving.gateway.http.stream import StreamResponse
 from serving.gateway.http.times import HttpTimes
-from serving.gateway.request import CodeChunk
+from serving.gateway.request import AnswerPart
 from serving.gateway.service import CodeService
 
 _WORDS = {"session_id": SESSION_ID_HEADER}
@@ -48,7 +47,7 @@ class Endpoint:
             if isinstance(reply, Response):
                 return reply
             told = partial(_told, metadata.request_id, {**_WORDS, **reply.words})
-            chunks = generate_batch(service, reply.requests)
+            chunks = service.generate(*reply.requests)
             if isinstance(reply.answer, StreamedAnswer):
                 refusal = partial(error_response, self._api)
                 return StreamResponse(chunks, reply.answer, told, refusal, self._times)
@@ -73,7 +72,7 @@ class Endpoint:
         return replace(reply, requests=[call.applied(each) for each in reply.requests])
 
 
-async def _whole(chunks: AsyncGenerator[CodeChunk, None], answer: WholeAnswer) -> object:
+async def _whole(chunks: AsyncGenerator[AnswerPart, None], answer: WholeAnswer) -> object:
     async with aclosing(chunks):
         async for chunk in chunks:
             answer.add(chunk)

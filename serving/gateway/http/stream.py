@@ -12,7 +12,7 @@ from serving.gateway.http.answer import StreamedAnswer
 from serving.gateway.http.connection import ClientGoneError, while_connected
 from serving.gateway.http.responses import gone_response
 from serving.gateway.http.times import HttpTimes
-from serving.gateway.request import CodeChunk
+from serving.gateway.request import AnswerPart
 
 
 class StreamResponse(Response):
@@ -20,7 +20,7 @@ class StreamResponse(Response):
 
     def __init__(
         self,
-        chunks: AsyncGenerator[CodeChunk, None],
+        chunks: AsyncGenerator[AnswerPart, None],
         answer: StreamedAnswer,
         told: Callable[[Exception], ServingError],
         refusal: Callable[[ServingError], Response],
@@ -77,7 +77,7 @@ class StreamResponse(Response):
         await send({"type": "http.response.body", "body": last})
         return None
 
-    async def _first(self, send: Send) -> CodeChunk | None:
+    async def _first(self, send: Send) -> AnswerPart | None:
         """The first chunk; headers and signs of life meanwhile, if it takes its time."""
         first = asyncio.create_task(_next(self._chunks))
         try:
@@ -101,5 +101,5 @@ class StreamResponse(Response):
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def _next(chunks: AsyncGenerator[CodeChunk, None]) -> CodeChunk | None:
+async def _next(chunks: AsyncGenerator[AnswerPart, None]) -> AnswerPart | None:
     return await anext(chunks, None)

@@ -63,7 +63,7 @@ class Answer:
             self._decoded += len(text)
             if token.logprob is not None:
                 self._unfinished.append((start, self._logprob(token, token.logprob)))
-            if not self._detokenizer.mid_character:
+            if self._unfinished and not self._detokenizer.mid_character:
                 self._finish_tokens()
             shown += self._filter(text, final=False)
             if self.stopped:
@@ -92,6 +92,8 @@ class Answer:
         self._unfinished.clear()
 
     def _shown_logprobs(self, *, final: bool) -> tuple[TokenLogprob, ...]:
+        if not self._waiting:
+            return ()
         first = sum(text_filter.skipped for text_filter in self._filters)
         beyond = first + self._shown
         shown: list[TokenLogprob] = []

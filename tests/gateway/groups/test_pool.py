@@ -3,7 +3,6 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 
 import aiohttp
 import pytest
@@ -20,6 +19,7 @@ from serving.group.server import GroupServer
 from serving.link import FromGroup, encode
 from sharding.step import Token
 from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
+from tests.gateway.collected import Collected, collected
 
 ROWS = 4
 MODEL = ModelConfig(
@@ -108,7 +108,7 @@ async def until(condition) -> None:
 
 async def generated(pool: GroupPool, request: GenerationRequest) -> list[int]:
     async with asyncio.timeout(TIMEOUT_S):
-        return [token.id async for chunk in pool.generate(request) for token in chunk.tokens]
+        return (await collected(pool, request)).ids
 
 
 async def test_a_request_gets_the_tokens_of_its_engine(pool: GroupPool, groups: list[Group]) -> None:
@@ -139,8 +139,10 @@ async def test_a_step_of_many_requests_is_one_message(pool: GroupPool, groups: l
 async def test_closing_a_generation_frees_its_row(pool: GroupPool, groups: list[Group]) -> None:
     steps = Steps(groups[0].runner, 1)
     pool.update({"a": groups[0].address})
-    async with aclosing(pool.generate(request_of("a", max_tokens=400))) as chunks:
-        await anext(chunks)
+    sink = Collected()
+    handle = pool.submit(request_of("a", max_tokens=400), sink)
+    await sink.begun.wait()
+    handle.abort()
     await until(groups[0].is_ending)
     steps.allow_all()
     await until(lambda: groups[0].engine.in_flight == 0)
@@ -151,14 +153,14 @@ async def test_a_gateway_that_is_gone_leaves_nothing_behind(groups: list[Group])
     steps = Steps(groups[0].runner, 1)
     gateway = GroupPool(MODEL, nothing_to_wake)
     gateway.update({"a": groups[0].address})
-    chunks = gateway.generate(request_of("a", max_tokens=400))
-    await anext(chunks)
+    sink = Collected()
+    gateway.submit(request_of("a", max_tokens=400), sink)
+    await sink.begun.wait()
     await gateway.close()
     await until(groups[0].is_ending)
     steps.allow_all()
     await until(lambda: groups[0].engine.in_flight == 0)
     assert groups[0].engine.stats().aborted == 1
-    await chunks.aclose()
 
 
 async def test_a_group_lost_before_its_first_token_costs_nothing(pool: GroupPool, groups: list[Group]) -> None:
@@ -178,24 +180,57 @@ async def test_a_group_lost_before_its_first_token_costs_nothing(pool: GroupPool
 async def test_a_group_lost_after_the_first_token_is_told_to_the_client(pool: GroupPool, groups: list[Group]) -> None:
     steps = Steps(groups[0].runner, 1)
     pool.update({"a": groups[0].address})
-    chunks = pool.generate(request_of("a", max_tokens=400))
-    await anext(chunks)
+    sink = Collected()
+    pool.submit(request_of("a", max_tokens=400), sink)
+    await sink.begun.wait()
     stopping = asyncio.create_task(asyncio.to_thread(groups[0].stop, drain=False))
     await until(groups[0].is_ending)
     steps.allow_all()
     with pytest.raises(ServingError) as error:
-        async for _ in chunks:
-            pass
+        await sink.end()
     assert error.value.reason is Reason.UNAVAILABLE and error.value.retry_after_s
     await stopping
 
 
+async def test_a_request_that_waits_anew_after_its_group_was_lost_can_be_aborted(
+    pool: GroupPool, groups: list[Group]
+) -> None:
+    gate = Gate(groups[0].runner)
+    pool.update({"a": groups[0].address})
+    sink = Collected()
+    handle = pool.submit(request_of("a", max_tokens=30), sink)
+    await until(gate.reached.is_set)
+    groups[0].engine.fail(RuntimeError("the device is on fire"))
+    gate.open.set()
+    await until(lambda: pool.waiting == 1)
+    handle.abort()
+    assert pool.waiting == 0
+    assert not sink.ended.is_set()
+
+
+async def test_of_what_a_lost_link_carried_one_may_abort_another() -> None:
+    class Both(Collected):
+        def fail(self, error: ServingError) -> None:
+            super().fail(error)
+            linked.abort("b")
+
+    linked = LinkedGroup("a", lambda: None)
+    first, second = Both(), Collected()
+    linked.open(request_of("a"), first)
+    linked.open(request_of("b"), second)
+    await linked.run(Socket([]))  # type: ignore[arg-type]
+    assert first.error
+    assert not second.ended.is_set()
+    assert linked.idle
+
+
 async def test_an_answer_that_is_complete_when_its_link_ends_is_an_answer() -> None:
     linked = LinkedGroup("a", lambda: None)
-    generation = linked.open(request_of("a"))
+    sink = Collected()
+    linked.open(request_of("a"), sink)
     last = GenerationChunk(tokens=(Token(5),), finish_reason=FinishReason.LENGTH)
     await linked.run(Socket([FromGroup(load=0, taken=1, chunks=[("a", last)])]))  # type: ignore[arg-type]
-    assert [chunk async for chunk in generation.chunks()] == [last]
+    assert sink.chunks == [last]
     assert linked.idle and not linked.serves
 
 
@@ -339,5 +374,4 @@ async def test_strangers_are_not_let_in(groups: list[Group]) -> None:
 
 async def test_finish_reasons_come_through(pool: GroupPool, groups: list[Group]) -> None:
     pool.update({"a": groups[0].address})
-    last = [chunk async for chunk in pool.generate(request_of("a"))][-1]
-    assert last.finish_reason is FinishReason.LENGTH
+    assert (await collected(pool, request_of("a"))).finish_reason is FinishReason.LENGTH

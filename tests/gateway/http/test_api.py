@@ -21,7 +21,7 @@ from serving.gateway.http.guard import HttpGuard
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.responses import json_response
 from serving.gateway.http.times import HttpTimes
-from serving.gateway.request import CodeChunk, CodeRequest, TextPrompt
+from serving.gateway.request import AnswerPart, CodeRequest, Piece, TextPrompt
 from serving.gateway.service import CodeService
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
 
@@ -34,8 +34,9 @@ class WholeText(WholeAnswer):
     def __init__(self) -> None:
         self._texts: list[str] = []
 
-    def add(self, chunk: CodeChunk) -> None:
-        self._texts.append(chunk.text)
+    def add(self, part: AnswerPart) -> None:
+        if isinstance(part, Piece):
+            self._texts.append(part.text)
 
     def body(self) -> object:
         return ["".join(self._texts)]
@@ -44,8 +45,8 @@ class WholeText(WholeAnswer):
 class TextLines(StreamedAnswer):
     framing: ClassVar[Framing] = NDJSON
 
-    def piece(self, chunk: CodeChunk) -> bytes:
-        return ndjson_line(chunk.text) if chunk.text else b""
+    def piece(self, part: AnswerPart) -> bytes:
+        return ndjson_line(part.text) if isinstance(part, Piece) and part.text else b""
 
     def end(self) -> bytes:
         return b""

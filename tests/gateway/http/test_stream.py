@@ -14,7 +14,7 @@ from serving.gateway.http.answer import StreamedAnswer
 from serving.gateway.http.framing import NDJSON, SSE, Framing
 from serving.gateway.http.stream import StreamResponse
 from serving.gateway.http.times import HttpTimes
-from serving.gateway.request import CodeChunk
+from serving.gateway.request import AnswerPart, Piece
 
 AT_ONCE = HttpTimes(headers_s=0, sign_of_life_s=0)
 NEVER = HttpTimes(headers_s=math.inf)
@@ -26,8 +26,8 @@ class Lines(StreamedAnswer):
 
     framing: ClassVar[Framing] = SSE
 
-    def piece(self, chunk: CodeChunk) -> bytes:
-        return chunk.text.encode()
+    def piece(self, part: AnswerPart) -> bytes:
+        return part.text.encode() if isinstance(part, Piece) else b""
 
     def end(self) -> bytes:
         return b"END"
@@ -81,11 +81,11 @@ class Pieces:
         self._pieces = pieces
         self._error = error
 
-    async def chunks(self) -> AsyncGenerator[CodeChunk, None]:
+    async def chunks(self) -> AsyncGenerator[AnswerPart, None]:
         try:
             await self.go.wait()
             for text in self._pieces:
-                yield CodeChunk(text=text)
+                yield Piece(text=text)
             if self._error:
                 raise self._error
         finally:

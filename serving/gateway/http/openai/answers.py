@@ -12,7 +12,7 @@ from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.framing import SSE, sse_done, sse_event
 from serving.gateway.http.json_text import compact_json
 from serving.gateway.http.openai.errors import error_body
-from serving.gateway.request import CodeChunk, TokenLogprob, Usage
+from serving.gateway.request import AnswerPart, End, Piece, TokenLogprob, Usage
 from serving.gateway.service import ModelInfo
 
 Json = dict[str, Any]
@@ -25,7 +25,7 @@ class AnswerObjects(ABC):
         self._id = answer_id
         self._created = int(time.time())
 
-    def head(self, chunk: CodeChunk, *, streamed: bool) -> Json:
+    def head(self, chunk: AnswerPart, *, streamed: bool) -> Json:
         """The fields that all objects of an answer have in common."""
         return {
             "id": self._id,
@@ -40,15 +40,15 @@ class AnswerObjects(ABC):
         """What kind of object it is."""
 
     @abstractmethod
-    def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def choice(self, chunk: Piece, logprobs: Json | None) -> Json:
         """A whole choice."""
 
     @abstractmethod
-    def delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def delta(self, chunk: Piece, logprobs: Json | None) -> Json:
         """A piece of a choice."""
 
     @abstractmethod
-    def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
         """The log probabilities of a piece, in lists that those of the next piece continue."""
 
 
@@ -62,7 +62,7 @@ class CompletionObjects(AnswerObjects):
     def name(self, *, streamed: bool) -> str:
         return "text_completion"
 
-    def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def choice(self, chunk: Piece, logprobs: Json | None) -> Json:
         return {
             "index": chunk.index,
             "text": chunk.text,
@@ -72,7 +72,7 @@ class CompletionObjects(AnswerObjects):
 
     delta = choice
 
-    def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
         offsets = []
         for logprob in chunk.logprobs:
             offsets.append(self._lengths.setdefault(chunk.index, 0))
@@ -95,20 +95,20 @@ class ChatObjects(AnswerObjects):
     def name(self, *, streamed: bool) -> str:
         return "chat.completion.chunk" if streamed else "chat.completion"
 
-    def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def choice(self, chunk: Piece, logprobs: Json | None) -> Json:
         message = {"role": "assistant", "content": chunk.text, "refusal": None}
         return {"index": chunk.index, "message": message, **self._end(chunk, logprobs)}
 
-    def delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def delta(self, chunk: Piece, logprobs: Json | None) -> Json:
         delta = {"content": chunk.text} if chunk.index in self._begun else {"role": "assistant", "content": chunk.text}
         self._begun.add(chunk.index)
         return {"index": chunk.index, "delta": delta, **self._end(chunk, logprobs)}
 
-    def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
         tokens = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in chunk.logprobs]
         return {"content": tokens}
 
-    def _end(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def _end(self, chunk: Piece, logprobs: Json | None) -> Json:
         return {
             "logprobs": {**logprobs, "refusal": None} if logprobs else None,
             "finish_reason": chunk.finish_reason,
@@ -121,23 +121,23 @@ class WholeObject(WholeAnswer):
     def __init__(self, objects: AnswerObjects) -> None:
         self._objects = objects
         self._choices: dict[int, _Growing] = {}
-        self._last = CodeChunk()
+        self._end = End()
 
-    def add(self, chunk: CodeChunk) -> None:
+    def add(self, chunk: AnswerPart) -> None:
         """As `WholeAnswer.add`."""
-        if chunk.usage:
-            self._last = chunk
+        if isinstance(chunk, End):
+            self._end = chunk
         else:
             self._choices.setdefault(chunk.index, _Growing()).add(chunk, self._objects.logprobs(chunk))
 
     def body(self) -> Json:
         """As `WholeAnswer.body`."""
         return {
-            **self._objects.head(self._last, streamed=False),
+            **self._objects.head(self._end, streamed=False),
             "choices": [
                 self._objects.choice(each.joined(), each.logprobs()) for _, each in sorted(self._choices.items())
             ],
-            "usage": _usage(self._last.usage or Usage()),
+            "usage": _usage(self._end.usage),
         }
 
 
@@ -150,10 +150,10 @@ class StreamedObjects(StreamedAnswer):
         self._objects = objects
         self._include_usage = include_usage
 
-    def piece(self, chunk: CodeChunk) -> bytes:
+    def piece(self, chunk: AnswerPart) -> bytes:
         """As `StreamedAnswer.piece`."""
         head = self._objects.head(chunk, streamed=True)
-        if not chunk.usage:
+        if isinstance(chunk, Piece):
             choice = self._objects.delta(chunk, self._objects.logprobs(chunk) if chunk.logprobs else None)
             return sse_event({**head, "choices": [choice]} | ({"usage": None} if self._include_usage else {}))
         return sse_event({**head, "choices": [], "usage": _usage(chunk.usage)}) if self._include_usage else b""
@@ -175,17 +175,17 @@ class _Growing:
     """
 
     def __init__(self) -> None:
-        self._pieces: list[CodeChunk] = []
+        self._pieces: list[Piece] = []
         self._written: dict[str, list[bytes]] = {}
 
-    def add(self, chunk: CodeChunk, logprobs: dict[str, list[Any]]) -> None:
+    def add(self, chunk: Piece, logprobs: dict[str, list[Any]]) -> None:
         """Takes the next piece."""
         self._pieces.append(replace(chunk, logprobs=()))
         if chunk.logprobs:
             for name, items in logprobs.items():
                 self._written.setdefault(name, []).append(compact_json(items)[1:-1])
 
-    def joined(self) -> CodeChunk:
+    def joined(self) -> Piece:
         """The whole choice, but for its log probabilities."""
         pieces = self._pieces
         return replace(pieces[-1], text="".join(piece.text for piece in pieces))

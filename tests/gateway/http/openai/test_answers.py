@@ -8,18 +8,18 @@ import pytest
 from serving.engine.request import FinishReason
 from serving.gateway.http.json_text import compact_json
 from serving.gateway.http.openai.answers import AnswerObjects, ChatObjects, CompletionObjects, WholeObject
-from serving.gateway.request import CodeChunk, TokenLogprob, Usage
+from serving.gateway.request import AnswerPart, End, Piece, TokenLogprob, Usage
 
 TOKENS = 2000
 
 
-def chunks() -> Iterator[CodeChunk]:
+def chunks() -> Iterator[AnswerPart]:
     """A token each, with the 20 likeliest."""
     for position in range(TOKENS):
         top = tuple(TokenLogprob(f"t{n}{position}", b"token", -1.5 - position) for n in range(20))
         end = FinishReason.LENGTH if position == TOKENS - 1 else None
-        yield CodeChunk(text="x", logprobs=(TokenLogprob("x", b"x", -0.5, top),), finish_reason=end)
-    yield CodeChunk(usage=Usage(1, TOKENS, 0))
+        yield Piece(text="x", logprobs=(TokenLogprob("x", b"x", -0.5, top),), finish_reason=end)
+    yield End(usage=Usage(1, TOKENS, 0))
 
 
 @pytest.mark.parametrize("objects", [CompletionObjects("id"), ChatObjects("id")], ids=["completion", "chat"])

@@ -1,0 +1,164 @@
+"""Attempt: the answer of one model to a request, as its choices are generated."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace as replace_fields
+
+from msgspec.structs import replace
+
+from serving.engine.request import GenerationChunk, GenerationRequest
+from serving.errors import ServingError
+from serving.gateway.backend import Handle, ModelBackend
+from serving.gateway.choice import Choice
+from serving.gateway.request import CodeRequest, Piece, Usage
+from serving.gateway.served_model import ServedModel
+from serving.gateway.validation import MAX_SEED
+
+
+class Attempt:
+    """All choices of a request, side by side on one model.
+
+    Tokens become text the moment they come, so that a stop text ends a generation at once, however slowly the pieces
+    are taken. What waits to be taken is at most the whole answer.
+
+    Attributes:
+      model: generates.
+      begun: there was a piece.
+      failure: why there is no more to come, where the answer is not complete.
+    """
+
+    def __init__(
+        self,
+        model: ServedModel,
+        request: CodeRequest,
+        generation: GenerationRequest,
+        first_index: int,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Prepares it.
+
+        Args:
+          model: generates.
+          request: says how many choices there are, and what their text goes through.
+          generation: `ServedModel.generation` of the request.
+          first_index: of these choices among all of the answer.
+          on_change: called when there are pieces to take, and at the end.
+        """
+        self.model = model
+        self.begun = False
+        self.failure: Exception | None = None
+        self._prompt_tokens = len(generation.prompt_ids)
+        self._on_change = on_change
+        self._pieces: list[Piece] = []
+        self._generations = [
+            _Generation(
+                self,
+                model.choice(request, first_index + index, generation.timeout_s),
+                _of_choice(generation, index),
+            )
+            for index in range(request.choices)
+        ]
+
+    def start(self) -> None:
+        """Has all choices generated; one that is refused fails the attempt."""
+        for generation in self._generations:
+            if self.failure is None:
+                generation.start(self.model.backend)
+
+    def abort(self) -> None:
+        """Ends what is still generated."""
+        for generation in self._generations:
+            generation.abort()
+
+    def take(self) -> Iterable[Piece]:
+        """The pieces that came since the last call; those of one choice are joined."""
+        pieces, self._pieces = self._pieces, []
+        return pieces if len(pieces) < 2 else _joined(pieces)
+
+    @property
+    def has_pieces(self) -> bool:
+        """Whether there are pieces to take."""
+        return bool(self._pieces)
+
+    @property
+    def complete(self) -> bool:
+        """Whether all choices have had their last piece."""
+        return all(generation.choice.finished for generation in self._generations)
+
+    @property
+    def usage(self) -> Usage:
+        """What it took."""
+        choices = [generation.choice for generation in self._generations]
+        return Usage(
+            prompt_tokens=self._prompt_tokens,
+            completion_tokens=sum(choice.tokens for choice in choices),
+            cached_tokens=min(choice.cached_tokens for choice in choices),
+        )
+
+    def give(self, piece: Piece) -> None:
+        """Takes in a piece of one of the choices."""
+        self.begun = True
+        self._pieces.append(piece)
+        self._on_change()
+
+    def fail(self, error: Exception) -> None:
+        """Gives all choices up."""
+        if self.failure is None:
+            self.failure = error
+            self.abort()
+            self._on_change()
+
+
+class _Generation:
+    """A choice being generated: the sink between its backend and the attempt."""
+
+    def __init__(self, attempt: Attempt, choice: Choice, request: GenerationRequest) -> None:
+        self.choice = choice
+        self._attempt = attempt
+        self._request = request
+        self._handle: Handle | None = None
+        self._over = False
+
+    def start(self, backend: ModelBackend) -> None:
+        self._handle = backend.submit(self._request, self)
+        if self._over:  # before there was a handle
+            self._handle.abort()
+
+    def abort(self) -> None:
+        self._over = True
+        if self._handle is not None:
+            self._handle.abort()
+
+    def feed(self, chunk: GenerationChunk) -> None:
+        try:
+            piece = self.choice.feed(chunk)
+        except Exception as error:  # a bug, if no `ServingError`: it is this request's alone
+            self._attempt.fail(error)
+            return
+        if self.choice.finished:  # by a stop text, maybe
+            self.abort()
+        if piece is not None:
+            self._attempt.give(piece)
+
+    def fail(self, error: ServingError) -> None:
+        self._attempt.fail(error)
+
+
+def _of_choice(generation: GenerationRequest, index: int) -> GenerationRequest:
+    sampling = replace(generation.sampling, seed=(generation.sampling.seed + index) % (MAX_SEED + 1))
+    return replace(generation, request_id=f"{generation.request_id}-{index}", sampling=sampling)
+
+
+def _joined(pieces: Iterable[Piece]) -> Iterable[Piece]:
+    by_choice: dict[int, list[Piece]] = {}
+    for piece in pieces:
+        by_choice.setdefault(piece.index, []).append(piece)
+    for same in by_choice.values():
+        yield (
+            same[0]
+            if len(same) == 1
+            else replace_fields(
+                same[-1],
+                text="".join(piece.text for piece in same),
+                logprobs=tuple(logprob for piece in same for logprob in piece.logprobs),
+            )
+        )

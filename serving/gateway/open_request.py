@@ -1,0 +1,197 @@
+"""OpenRequest: one request from when the service takes it until it is answered, refused or given up."""
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
+
+from serving.config import Role
+from serving.errors import FieldError, Reason, ServingError
+from serving.gateway.attempt import Attempt
+from serving.gateway.choice import deadline_exceeded
+from serving.gateway.records import RequestRecords
+from serving.gateway.request import CodeRequest, Piece, Usage
+from serving.gateway.served_model import ServedModel
+from serving.gateway.validation import PROMPT_FIELDS
+from serving.telemetry.tracing import request_span, traceparent_of
+
+_log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
+
+_ANOTHER_MODEL_MAY = frozenset({Reason.OVERLOADED, Reason.UNAVAILABLE})
+
+
+class OpenRequest:
+    """Has its models tried in turn until one can take it; has its own deadline, record and span.
+
+    What goes wrong ends it: `prepare` and `settle` raise the `ServingError` that the client is told.
+
+    Attributes:
+      model: the model that answers, once it is prepared.
+      usage: None until the answer is complete.
+    """
+
+    model: ServedModel
+    usage: Usage | None
+
+    def __init__(
+        self,
+        request: CodeRequest,
+        role: Role,
+        records: RequestRecords,
+        *,
+        timeout_s: float,
+        cache_domain: str,
+        place: str,
+        first_index: int,
+        on_change: Callable[[], None],
+    ) -> None:
+        """Opens its record and its span; `close` it.
+
+        Args:
+          request: the request.
+          role: what it is for.
+          records: keeps how it ends.
+          timeout_s: after which it is late, from `request.sent_at`.
+          cache_domain: of its generations.
+          place: of its prompt among several: `[3]`; empty if there is one.
+          first_index: of its choices among those of the whole answer.
+          on_change: called when there may be something to take or to settle.
+        """
+        self.usage = None
+        self._request = request
+        self._timeout_s = timeout_s
+        self._cache_domain = cache_domain
+        self._first_index = first_index
+        self._on_change = on_change
+        self._models: deque[ServedModel] = deque()
+        self._attempt: Attempt | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._late = False
+        about = {"codegemma.request_id": request.request_id, "codegemma.protocol": request.protocol}
+        with ExitStack() as scope:
+            self._watch = scope.enter_context(records.request(request, role))
+            self._span = scope.enter_context(request_span(role, request.trace, about))
+            self._watch.trace = traceparent_of(self._span)
+            scope.enter_context(_told_to_client(request, place))
+            self._scope = scope.pop_all()
+
+    async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]]) -> None:
+        """Finds the models that may answer, and renders the prompt for the first.
+
+        Raises:
+          ServingError: a fault in the request.
+        """
+        with self._ending():
+            self._models.extend(route(self._request))
+            await self._next_attempt()
+
+    def start(self) -> None:
+        """Has the answer generated, which may take as long as is left."""
+        assert self._attempt is not None
+        if self._timer is None:
+            left_s = max(self._request.sent_at + self._timeout_s - time.time(), 0)
+            self._timer = asyncio.get_running_loop().call_later(left_s, self._be_late)
+        with self._ending():
+            self._attempt.start()
+
+    def take(self) -> Iterator[Piece]:
+        """The pieces that came since the last call."""
+        assert self._attempt is not None
+        for piece in self._attempt.take():
+            self._watch.piece(piece)
+            yield piece
+
+    async def settle(self) -> None:
+        """Ends the request if all pieces of its answer are taken; tries the next model if this one cannot take it.
+
+        Raises:
+          ServingError: what went wrong, once the pieces that came before it are taken.
+        """
+        attempt = self._attempt
+        assert attempt is not None
+        if self.usage is not None or attempt.has_pieces:
+            return
+        if attempt.complete:
+            self._complete(attempt.usage)
+        elif attempt.failure is not None or self._late:
+            with self._ending():
+                await self._go_on_after(attempt)
+
+    def close(self) -> None:
+        """Ends what is still generated; a request that has not ended yet counts as cancelled."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._attempt is not None:
+            self._attempt.abort()
+        with suppress(GeneratorExit), self._scope:
+            raise GeneratorExit
+
+    async def _next_attempt(self) -> None:
+        model = self.model = self._models.popleft()
+        self._watch.model = model.config.id
+        # In a thread: a long prompt takes a while, in which other requests go on.
+        generation = await asyncio.to_thread(
+            model.generation,
+            self._request,
+            timeout_s=self._timeout_s,
+            cache_domain=self._cache_domain,
+            trace=self._watch.trace,
+        )
+        self._attempt = Attempt(model, self._request, generation, self._first_index, self._on_change)
+
+    async def _go_on_after(self, attempt: Attempt) -> None:
+        if attempt.failure is None:
+            raise deadline_exceeded(self._timeout_s)
+        reason = attempt.failure.reason if isinstance(attempt.failure, ServingError) else None
+        if attempt.begun or not self._models or reason not in _ANOTHER_MODEL_MAY:
+            raise attempt.failure
+        await self._next_attempt()
+        self.start()
+
+    def _complete(self, usage: Usage) -> None:
+        self.usage = usage
+        self._watch.tokens = usage.completion_tokens
+        self._span.set_attributes(
+            {
+                "gen_ai.response.model": self.model.config.id,
+                "gen_ai.usage.input_tokens": usage.prompt_tokens,
+                "gen_ai.usage.output_tokens": usage.completion_tokens,
+                "codegemma.cached_tokens": usage.cached_tokens,
+            }
+        )
+        self._scope.close()
+
+    def _be_late(self) -> None:
+        self._late = True
+        assert self._attempt is not None
+        self._attempt.abort()
+        self._on_change()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Ends the request with what goes wrong in the block."""
+        try:
+            yield
+        except BaseException:
+            with self._scope:
+                raise
+
+
+@contextmanager
+def _told_to_client(request: CodeRequest, place: str) -> Iterator[None]:
+    """Turns what went wrong into what the client is told: `prompt[3]` is too long, `prompt[3][1]` is no token."""
+    try:
+        yield
+    except FieldError as error:
+        if place and error.name in PROMPT_FIELDS:
+            raise FieldError(error.reason, error.name, error.fault, f"{place}{error.place}") from error
+        raise
+    except ServingError:
+        raise
+    except Exception as error:
+        _log.exception("request %s failed", request.request_id)
+        raise ServingError(
+            Reason.INTERNAL, f"The server failed on request {request.request_id}; its log says more."
+        ) from error

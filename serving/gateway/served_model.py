@@ -1,0 +1,106 @@
+"""ServedModel: one model as the Gateway sees it, and what a request becomes for it: tokens in, filtered text out."""
+
+import uuid
+from dataclasses import dataclass
+from functools import cached_property
+
+from serving.config import ModelConfig
+from serving.engine.request import GenerationRequest, Priority
+from serving.errors import FieldError, Reason
+from serving.gateway.backend import ModelBackend
+from serving.gateway.choice import Choice
+from serving.gateway.request import CodeRequest, FimPrompt
+from serving.gateway.shown import shown
+from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.line_breaks import LineBreakJoin
+from serving.gateway.text.prompts import PromptRenderer
+from serving.gateway.text.stops import StopTexts
+from serving.gateway.text.suffix_stop import SuffixStop
+from serving.gateway.text.tokenizer import Tokenizer
+from serving.gateway.validation import check_request, fewest_tokens, prompt_field
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServedModel:
+    """One model.
+
+    Attributes:
+      max_context: tokens of prompt and generation together.
+    """
+
+    config: ModelConfig
+    tokenizer: Tokenizer
+    backend: ModelBackend
+    max_context: int
+
+    @cached_property
+    def renderer(self) -> PromptRenderer:
+        """Renders its prompts."""
+        return PromptRenderer(self.tokenizer, self.config.fim_format)
+
+    def render(self, request: CodeRequest) -> list[int]:
+        """The ids of a prompt that fits the context, of a request whose fields are in range.
+
+        Raises:
+          ServingError: a bad field; the prompt is longer than the context.
+        """
+        check_request(request, self.tokenizer.vocab_size)
+        # Megabytes are refused without tokenizing them.
+        tokens = fewest_tokens(request.prompt, self.tokenizer.longest_piece)
+        if tokens < self.max_context:
+            ids = self.renderer.render(request.prompt, self.max_context)
+            if len(ids) < self.max_context:
+                return ids
+            tokens = len(ids)
+        raise FieldError(
+            Reason.CONTEXT_LENGTH_EXCEEDED,
+            prompt_field(request.prompt),
+            f"is too long: the prompt has at least {tokens} tokens, and this model's maximum context length is "
+            f"{self.max_context} tokens, prompt and answer together. Shorten the prompt.",
+        )
+
+    def generation(self, request: CodeRequest, *, timeout_s: float, cache_domain: str, trace: str) -> GenerationRequest:
+        """What is to be generated for a request, for all of its choices alike. Takes a while for a long prompt.
+
+        Raises:
+          ServingError: a bad field; prompt and answer are longer than the context.
+        """
+        prompt_ids = tuple(self.render(request))
+        return GenerationRequest(
+            request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
+            prompt_ids=prompt_ids,
+            max_tokens=self._max_tokens(request, len(prompt_ids)),
+            sampling=request.sampling,
+            stop_ids=self.tokenizer.terminator_ids,
+            timeout_s=timeout_s,
+            sent_at=request.sent_at,
+            priority=Priority.URGENT if self.renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
+            session_id=request.session,
+            cache_domain=cache_domain,
+            trace=trace,
+        )
+
+    def choice(self, request: CodeRequest, index: int, timeout_s: float | None) -> Choice:
+        """One choice of the answer to a request, before anything is generated."""
+        return Choice(self.config, index, Answer(self.tokenizer, self._filters(request)), timeout_s)
+
+    def _filters(self, request: CodeRequest) -> list[TextFilter]:
+        filters: list[TextFilter] = [StopTexts(request.stop)]
+        if isinstance(prompt := request.prompt, FimPrompt):
+            if self.renderer.fim_mode == "prefix":
+                filters.append(SuffixStop(prompt.prefix, prompt.suffix))
+            filters.append(LineBreakJoin(prompt.prefix, prompt.suffix))
+        return filters
+
+    def _max_tokens(self, request: CodeRequest, prompt_tokens: int) -> int:
+        room = self.max_context - prompt_tokens
+        if request.max_tokens is None:
+            return min(self.config.default_max_tokens, room)
+        if request.max_tokens > room:
+            raise FieldError(
+                Reason.CONTEXT_LENGTH_EXCEEDED,
+                "max_tokens",
+                f"is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; this model's maximum "
+                f"context length is {self.max_context} tokens, prompt and answer together. Ask for at most {room}.",
+            )
+        return request.max_tokens
