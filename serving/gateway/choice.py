@@ -68,7 +68,7 @@ class Choice:
             else:
                 raise ServingError(Reason.INTERNAL, "The generation ended without saying why.")
         if not self.answer.stopped:
-            last_text, last_logprobs = self.answer.flush()
+            last_text, last_logprobs = self.answer.flush(cut=finish_reason is FinishReason.LENGTH)
             text, logprobs = text + last_text, logprobs + last_logprobs
             finish_reason = FinishReason.STOP if self.answer.stopped else finish_reason
         yield self._chunk(text, logprobs, finish_reason)

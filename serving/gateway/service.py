@@ -22,10 +22,9 @@ from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
 from serving.gateway.shown import shown
 from serving.gateway.text.answer import Answer, TextFilter
-from serving.gateway.text.line_breaks import LineBreakJoin
+from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
-from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import MAX_SEED, check_request, check_sizes, fewest_tokens, prompt_field
 from serving.telemetry.recorder import NoRecorder
@@ -276,9 +275,8 @@ class CodeService:
     def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
         if isinstance(prompt := request.prompt, FimPrompt):
-            if self._renderers[model.config.id].fim_mode == "prefix":
-                filters.append(SuffixStop(prompt.prefix, prompt.suffix))
-            filters.append(LineBreakJoin(prompt.prefix, prompt.suffix))
+            sees_suffix = self._renderers[model.config.id].fim_mode == "native"
+            filters += infill_filters(prompt, request.language, request.post_processing, sees_suffix=sees_suffix)
         return filters
 
     def _info(self, model: ServedModel) -> ModelInfo:

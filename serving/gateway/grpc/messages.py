@@ -32,6 +32,7 @@ from serving.gateway.request import (
     ContextFile,
     FimPrompt,
     Message,
+    PostProcessing,
     Prompt,
     Speaker,
     TextPrompt,
@@ -81,6 +82,7 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
         session_id=message.session_id,
+        post_processing=PostProcessing(),
     )
 
 
