@@ -2,7 +2,7 @@
 
 - The cursor's line goes on after the cursor: with that line. What only closes brackets does not count.
 - The cursor's line has code before it, or a line of the suffix begins at the cursor: with the one statement that is
-  written, its block and its `else`.
+  written, its block and its `else`. Comments before it belong to it.
 - The answer is lines of its own: where a line has less indentation, or a bracket closes the block. Declarations, of a
   file or a class, end at a blank line or after the first that has a block; lines with which the suffix goes on, at a
   blank line.
@@ -47,6 +47,7 @@ class BlockEnd:
         self._wrote_in_it = False  # something other than space
         self._starting = not self._in_cursor_line  # nothing of the growing line but space has come
         self._due = list(reversed(cursor.unclosed[0])) if self._in_cursor_line else []  # closing brackets, last first
+        self._has_code = self._in_cursor_line  # something other than comments has come
         self._closed_block = False  # a bracket of a line before the cursor's was closed
         self._rules: LineRules | None = None  # None until there is a line
 
@@ -63,7 +64,7 @@ class BlockEnd:
         """What was held back, now that the text grows no more."""
         if self._word:
             return self._begin_line("")
-        return self._join() if self._starting else self._held
+        return self._join(closing=True) if self._starting else self._held
 
     def _next(self, character: str) -> str:
         if not self._starting:
@@ -131,7 +132,8 @@ class BlockEnd:
         after_blank = self._held.count("\n") > 1
         if self._in_literal:
             return not (self._cursor_literal and after_blank)
-        if self._due or self._rules is None:
+        leads = not self._has_code and not after_blank  # comments lead to what they are about
+        if self._due or self._rules is None or (leads and indent >= self._rules.base):
             return True
         return self._rules.allow(indent, word, first, self._language, after_blank=after_blank)
 
@@ -140,10 +142,12 @@ class BlockEnd:
         syntax = self._cursor.syntax
         syntax.extend(self._unread + text)
         self._unread = ""
-        brackets, self._in_literal = syntax.take()
+        reading = syntax.read()
+        self._in_literal = reading.in_literal
+        self._has_code |= reading.has_code
         ends_literal = self._cursor_literal and not self._in_literal
         self._cursor_literal &= self._in_literal
-        for bracket in brackets:
+        for bracket in reading.brackets:
             if bracket.character in OPENING:
                 self._due.append(PAIRS[bracket.character])
             elif self._due:

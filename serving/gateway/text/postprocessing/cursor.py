@@ -49,10 +49,11 @@ class Cursor:
         self.before = self._head.rpartition("\n")[2]
         self.after = self._tail.partition("\n")[0].rstrip("\r")
         self.syntax = Syntax(language, self._head)
-        brackets, self.in_literal = self.syntax.take()
+        reading = self.syntax.read()
+        self.in_literal = reading.in_literal
         line_start = len(self._head.encode(errors="replace")) - len(self.before.encode(errors="replace"))
         self._open: list[_Opening] = []
-        for bracket in brackets:
+        for bracket in reading.brackets:
             if bracket.character in OPENING:
                 indent = columns(self.syntax.indentation(bracket) + ".")
                 self._open.append(_Opening(PAIRS[bracket.character], indent, bracket.at >= line_start))
@@ -122,11 +123,10 @@ class Cursor:
     def _closed_by_suffix(self) -> Sequence[tuple[str, int | None]]:
         """The brackets that the suffix closes and does not open, with their line's columns; None: the cursor's line."""
         syntax = Syntax(self._language, self._tail)
-        brackets, _ = syntax.take()
         line_end = len(self.after.encode(errors="replace"))
         closing: list[tuple[str, int | None]] = []
         depth = 0
-        for bracket in brackets:
+        for bracket in syntax.read().brackets:
             if bracket.character in OPENING:
                 depth += 1
             elif depth:

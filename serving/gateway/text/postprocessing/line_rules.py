@@ -20,7 +20,7 @@ class LineRules:
     def __init__(
         self, cursor: Cursor, base: int, limit: int, *, single: bool, head: int | None, declares: bool
     ) -> None:
-        self._base, self._limit, self._single, self._head, self._declares = base, limit, single, head, declares
+        self.base, self._limit, self._single, self._head, self._declares = base, limit, single, head, declares
         line = (cursor.following or "").strip()
         self._following = columns(cursor.following or "") if line and line[0] not in CLOSING else None
         self._had_block = False
@@ -42,9 +42,9 @@ class LineRules:
 
     def allow(self, indent: int, word: str, first: str, language: Language, *, after_blank: bool) -> bool:
         """Whether the next line belongs, which begins so; asked once for each line outside brackets and literals."""
-        if indent > self._base:
+        if indent > self.base:
             self._had_block = True
-            return self._following is None or self._following <= self._base
+            return self._following is None or self._following <= self.base
         if indent < self._limit:
             return indent == self._head and (word in language.clauses or word in language.ends)
         had_block = self._had_block
@@ -55,5 +55,5 @@ class LineRules:
             return had_block or first == "{"
         if self._single:
             return False
-        goes_on = self._following is not None and self._following >= self._base
+        goes_on = self._following is not None and self._following >= self.base
         return not (after_blank and (self._declares or goes_on)) and not (self._declares and had_block)

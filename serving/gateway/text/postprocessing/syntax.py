@@ -33,6 +33,21 @@ class Bracket:
     at: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a part of the text, up to its present end, has.
+
+    Attributes:
+      brackets: those of the code.
+      has_code: whether it has anything but space and comments.
+      in_literal: whether its end is inside a literal or a comment.
+    """
+
+    brackets: list[Bracket]
+    has_code: bool
+    in_literal: bool
+
+
 class Syntax:
     """A source text that grows."""
 
@@ -42,7 +57,7 @@ class Syntax:
         self._tree: Tree | None = None
         self._parsed = 0  # bytes of the text that the tree is of
         self._text = b""
-        self._taken = 0  # bytes whose brackets were returned
+        self._read = 0  # bytes that were read
         self._delimiters: set[str] = set()
         self.extend(text)
 
@@ -50,19 +65,29 @@ class Syntax:
         """The text grows."""
         self._text += text.encode(errors="replace")
 
-    def take(self) -> tuple[list[Bracket], bool]:
-        """The brackets since the last call, and whether the end of the text is inside a literal or a comment."""
-        text, start = self._text, self._taken
-        self._taken = len(text)
+    def read(self) -> Reading:
+        """Reads what has come since the last call."""
+        text, start = self._text, self._read
+        self._read = len(text)
         if self._parser is None:
-            return [Bracket(chr(byte), at) for at, byte in enumerate(text[start:], start) if byte in b"()[]{}"], False
+            brackets = [Bracket(chr(byte), at) for at, byte in enumerate(text[start:], start) if byte in b"()[]{}"]
+            return Reading(brackets, bool(text[start:].strip()), in_literal=False)
         inside, tree = False, self._parse()
         for trial in self._trials():
             completed = self._parser.parse(text + trial, _edited(tree, len(text), len(trial)))
             if _is_inside(completed.root_node, len(text)):
                 inside, tree = True, completed
                 break
-        return list(_brackets(tree.root_node, start, len(text), text)), inside
+        leaves = list(_leaves(tree.root_node, start, len(text)))
+        return Reading(
+            brackets=[
+                Bracket(chr(text[leaf.end_byte - 1]), leaf.start_byte)
+                for leaf in leaves
+                if leaf.start_byte >= start and _is_bracket(leaf, text)
+            ],
+            has_code=any("comment" not in leaf.type for leaf in leaves),
+            in_literal=inside,
+        )
 
     def indentation(self, bracket: Bracket) -> str:
         """What the line of a bracket begins with."""
@@ -119,18 +144,17 @@ def _is_inside(root: Node, at: int) -> bool:
     return False
 
 
-def _brackets(node: Node, start: int, end: int, text: bytes) -> Iterator[Bracket]:
-    """The brackets of the code that begin in a range."""
-    if node.end_byte <= start or node.start_byte >= end or _is_literal(node):
+def _leaves(node: Node, start: int, end: int) -> Iterator[Node]:
+    """Tokens, literals and comments that are, in part, in a range."""
+    if node.end_byte <= start or node.start_byte >= end or node.start_byte == node.end_byte:
         return
-    if node.child_count == 0:
-        token = text[node.start_byte : node.end_byte].decode(errors="replace")
-        if (
-            node.start_byte >= start
-            and not node.is_named
-            and token
-            and (token[-1] in OPENING or token in PAIRS.values())
-        ):
-            yield Bracket(token[-1], node.start_byte)
+    if node.child_count == 0 or _is_literal(node):
+        yield node
+        return
     for child in node.children:
-        yield from _brackets(child, start, end, text)
+        yield from _leaves(child, start, end)
+
+
+def _is_bracket(leaf: Node, text: bytes) -> bool:
+    token = text[leaf.start_byte : leaf.end_byte].decode(errors="replace")
+    return not leaf.is_named and (token[-1:] in PAIRS or token in PAIRS.values())
