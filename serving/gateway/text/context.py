@@ -90,6 +90,8 @@ def pack_context(pieces: Iterable[ContextPiece], budget: int, count: CountTokens
             continue
         lines = piece.text.splitlines(keepends=True)
         fitting = _fitting(piece, lines, room, count)
+        if not "".join(lines[:fitting]).strip():
+            fitting = 0
         if fitting < len(lines):
             left_out.append(LeftOut(piece, len(lines) - fitting))
         if fitting:

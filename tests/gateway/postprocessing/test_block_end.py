@@ -12,7 +12,7 @@ from tests.gateway.postprocessing.pieces import Cut, cuts, shown_of
 CASES = [
     pytest.param(
         "python",
-        "def f(x):\n    ⟨total = 0\n    for a in x:\n        total += a\n    return total⟩\n\n\ndef g():⟨⟩\n\n\ndef h():\n",
+        "def f(x):\n    ⟨total = 0\n    for a in x:\n        total += a\n    return total⟩\n\n\ndef g():⟨⟩\n\nh()\n",
         id="a function body, to its end and not into the next function",
     ),
     pytest.param(

@@ -39,7 +39,7 @@ def _load(package: str, function: str) -> Grammar:
 
 _C_CLAUSES = frozenset({"else", "catch", "finally"})
 
-_LANGUAGES = (
+LANGUAGES = (
     Language(
         ("python",),
         ("py", "pyi", "pyw"),
@@ -96,7 +96,7 @@ def _keys(language: Language) -> Iterator[str]:
     yield from (f".{extension}" for extension in language.extensions)
 
 
-_BY_KEY = {key: language for language in _LANGUAGES for key in _keys(language)}
+_BY_KEY = {key: language for language in LANGUAGES for key in _keys(language)}
 
 
 def language_of(name: str, path: str) -> Language:

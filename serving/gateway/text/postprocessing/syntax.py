@@ -15,7 +15,7 @@ from serving.gateway.text.postprocessing.languages import Language
 OPENING = "([{"
 CLOSING = ")]}"
 PAIRS = dict(zip(OPENING, CLOSING, strict=True))
-LITERAL_NODES = ("string", "comment", "heredoc", "regex", "char", "rune", "quot")
+_LITERAL_NODES = ("string", "comment", "heredoc", "regex", "char", "rune", "quot")
 """What the names of nodes that are literals or comments have in them, over all grammars."""
 _DELIMITERS = {'"""': '"""', "'''": "'''", '"': '"', "'": "'", "`": "`", "/*": "*/", '#"': '"#'}
 _ORIGIN = (0, 0)
@@ -72,8 +72,9 @@ class Syntax:
         if self._parser is None:
             brackets = [Bracket(chr(byte), at) for at, byte in enumerate(text[start:], start) if byte in b"()[]{}"]
             return Reading(brackets, bool(text[start:].strip()), in_literal=False)
-        inside, tree = False, self._parse()
-        for trial in self._trials():
+        tree = self._parse()
+        inside = _is_open(tree.root_node, len(text))
+        for trial in () if inside else self._trials():
             completed = self._parser.parse(text + trial, _edited(tree, len(text), len(trial)))
             if _is_inside(completed.root_node, len(text)):
                 inside, tree = True, completed
@@ -131,7 +132,18 @@ def _edited(tree: Tree, at: int, added: int) -> Tree:
 
 
 def _is_literal(node: Node) -> bool:
-    return any(part in node.type for part in LITERAL_NODES)
+    return any(part in node.type for part in _LITERAL_NODES) and "concatenated" not in node.type
+
+
+def _is_open(root: Node, at: int) -> bool:
+    """Whether a literal ends at a place only because the text does: with a token that is not there."""
+    node = root.descendant_for_byte_range(max(at - 1, 0), at)
+    while node is not None:
+        last = node.children[-1] if node.children else node
+        if node.end_byte == at and _is_literal(node) and last.start_byte == last.end_byte:
+            return True
+        node = node.parent
+    return False
 
 
 def _is_inside(root: Node, at: int) -> bool:

@@ -21,15 +21,17 @@ class WholeLines:
         before, after = prefix.rpartition("\n")[2], suffix.partition("\n")[0]
         # A line of the suffix that begins at the cursor must not become the end of a generated one.
         self._join = f"\n{before}" if after.strip() and not before.strip() else ""
-        self._held = ""  # from a line break on
+        self._held = ""  # from a line break, or a CR that may be part of one, on
+        self._wrote = False  # something other than space
         self._has_line = False
 
     def feed(self, text: str) -> str:
         """What can be shown after the text has grown by this much."""
         text = self._held + text
-        end = len(text[: max(text.rfind("\n"), 0)].rstrip("\r"))
-        self._has_line |= bool(text[:end].strip())
-        shown = text[:end] if self._has_line else text
+        whole, line_break, _ = text.rpartition("\n")
+        self._has_line |= bool(line_break) and (self._wrote or bool(whole.strip()))
+        shown = (whole if self._has_line else text).rstrip("\r")
+        self._wrote |= bool(shown.strip())
         self._held = text[len(shown) :]
         return shown
 
