@@ -8,7 +8,7 @@ from functools import cached_property
 from serving.gateway.text.postprocessing.languages import Language
 from serving.gateway.text.postprocessing.syntax import OPENING, PAIRS, Syntax
 
-_READ = 16_384
+_READ = 4096
 """Characters that are read before and after the cursor."""
 _TAB = 4
 """Columns of a tab, where lines with tabs and with spaces are compared."""

@@ -1,12 +1,14 @@
 """Syntax: the brackets of a growing source text, without those in literals and comments.
 
 tree-sitter's grammars tell code from literals and comments, in what has been written. Whether the *end* of the text is
-inside one they tell only once that is complete; so it is completed for a trial, with each delimiter that the text has.
-Without a grammar all text is code.
+inside one they tell only once that is complete; so it is completed for a trial, with the end of each that may be open.
+Text with nothing that could open one is code without asking the grammar, and so is all text without a grammar.
 """
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from tree_sitter import Node, Parser, Tree
 
@@ -17,8 +19,11 @@ CLOSING = ")]}"
 PAIRS = dict(zip(OPENING, CLOSING, strict=True))
 _LITERAL_NODES = ("string", "comment", "heredoc", "regex", "char", "rune", "quot")
 """What the names of nodes that are literals or comments have in them, over all grammars."""
-_DELIMITERS = {'"""': '"""', "'''": "'''", '"': '"', "'": "'", "`": "`", "/*": "*/", '#"': '"#'}
-_ORIGIN = (0, 0)
+_DELIMITERS = {b'"""': b'"""', b"'''": b"'''", b'"': b'"', b"'": b"'", b"`": b"`", b"/*": b"*/", b'#"': b'"#'}
+"""What opens a literal or a comment of several lines, and what ends it."""
+_OPENS_LITERAL = re.compile(rb"[\"'`#/]|<<|%\w?[(\[{]|\?>")
+"""What a literal or a comment begins with, in some language."""
+_BRACKETS = re.compile(rb"[()\[\]{}]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,9 @@ class Syntax:
     def __init__(self, language: Language, text: str = "") -> None:
         grammar = language.load_grammar()
         self._parser = Parser(grammar) if grammar else None
-        self._tree: Tree | None = None
-        self._parsed = 0  # bytes of the text that the tree is of
-        self._text = b""
+        self._text = text.encode(errors="replace")
         self._read = 0  # bytes that were read
-        self._delimiters: set[str] = set()
-        self.extend(text)
+        self._outside = 0  # bytes up to the last place that was in no literal
 
     def extend(self, text: str) -> None:
         """The text grows."""
@@ -69,26 +71,22 @@ class Syntax:
         """Reads what has come since the last call."""
         text, start = self._text, self._read
         self._read = len(text)
-        if self._parser is None:
-            brackets = [Bracket(chr(byte), at) for at, byte in enumerate(text[start:], start) if byte in b"()[]{}"]
+        if self._parser is None or (self._outside == start and not _OPENS_LITERAL.search(text, start)):
+            self._outside = len(text)
+            brackets = [Bracket(found[0].decode(), found.start()) for found in _BRACKETS.finditer(text, start)]
             return Reading(brackets, bool(text[start:].strip()), in_literal=False)
-        tree = self._parse()
+        tree = self._parser.parse(text)
         inside = _is_open(tree.root_node, len(text))
-        for trial in () if inside else self._trials():
-            completed = self._parser.parse(text + trial, _edited(tree, len(text), len(trial)))
-            if _is_inside(completed.root_node, len(text)):
-                inside, tree = True, completed
-                break
-        leaves = list(_leaves(tree.root_node, start, len(text)))
-        return Reading(
-            brackets=[
-                Bracket(chr(text[leaf.end_byte - 1]), leaf.start_byte)
-                for leaf in leaves
-                if leaf.start_byte >= start and _is_bracket(leaf, text)
-            ],
-            has_code=any("comment" not in leaf.type for leaf in leaves),
-            in_literal=inside,
-        )
+        if not inside:
+            for trial in self._trials(tree.root_node):
+                completed = self._parser.parse(text + trial)
+                if _is_inside(completed.root_node, len(text)):
+                    inside, tree = True, completed
+                    break
+        if not inside:
+            self._outside = len(text)
+        has_code = any("comment" not in leaf.type for leaf in _leaves(tree, start, len(text)))
+        return Reading(list(_brackets(tree, text, start)), has_code, inside)
 
     def indentation(self, bracket: Bracket) -> str:
         """What the line of a bracket begins with."""
@@ -99,40 +97,22 @@ class Syntax:
         """Whether the text ends with a bracket."""
         return bracket.at + 1 >= len(self._text)
 
-    def _parse(self) -> Tree:
-        assert self._parser is not None
-        if self._tree is not None:
-            self._tree = self._parser.parse(
-                self._text, _edited(self._tree, self._parsed, len(self._text) - self._parsed)
+    def _trials(self, root: Node) -> Iterator[bytes]:
+        """What the text would go on with in a literal: anything, and the end of each that may be open."""
+        yield b"x"
+        if root.has_error:
+            yield from (
+                closing for opening, closing in _DELIMITERS.items() if self._text.find(opening, self._outside) >= 0
             )
-        else:
-            self._tree = self._parser.parse(self._text)
-        self._parsed = len(self._text)
-        return self._tree
-
-    def _trials(self) -> Iterator[bytes]:
-        yield b"x"  # of a comment to the line's end, and of what ends at no delimiter of these
-        for opening, closing in _DELIMITERS.items():
-            if opening.encode() in self._text:
-                yield closing.encode()
 
 
-def _edited(tree: Tree, at: int, added: int) -> Tree:
-    """A copy of the tree for a text that has `added` bytes more at its end, which was at `at`."""
-    copy = tree.copy()
-    copy.edit(
-        start_byte=at,
-        old_end_byte=at,
-        new_end_byte=at + added,
-        start_point=_ORIGIN,
-        old_end_point=_ORIGIN,
-        new_end_point=_ORIGIN,
-    )
-    return copy
+@cache
+def _names_literal(node_type: str) -> bool:
+    return any(part in node_type for part in _LITERAL_NODES) and "concatenated" not in node_type
 
 
 def _is_literal(node: Node) -> bool:
-    return any(part in node.type for part in _LITERAL_NODES) and "concatenated" not in node.type
+    return _names_literal(node.type)
 
 
 def _is_open(root: Node, at: int) -> bool:
@@ -156,17 +136,27 @@ def _is_inside(root: Node, at: int) -> bool:
     return False
 
 
-def _leaves(node: Node, start: int, end: int) -> Iterator[Node]:
-    """Tokens, literals and comments that are, in part, in a range."""
-    if node.end_byte <= start or node.start_byte >= end or node.start_byte == node.end_byte:
-        return
-    if node.child_count == 0 or _is_literal(node):
-        yield node
-        return
-    for child in node.children:
-        yield from _leaves(child, start, end)
+def _brackets(tree: Tree, text: bytes, start: int) -> Iterator[Bracket]:
+    """The brackets of the code from a place on."""
+    for leaf in _leaves(tree, start, len(text), with_brackets_of=text):
+        token = text[leaf.start_byte : leaf.end_byte].decode(errors="replace")
+        if leaf.start_byte >= start and not leaf.is_named and (token[-1] in PAIRS or token in PAIRS.values()):
+            yield Bracket(token[-1], leaf.start_byte)
 
 
-def _is_bracket(leaf: Node, text: bytes) -> bool:
-    token = text[leaf.start_byte : leaf.end_byte].decode(errors="replace")
-    return not leaf.is_named and (token[-1:] in PAIRS or token in PAIRS.values())
+def _leaves(tree: Tree, start: int, end: int, with_brackets_of: bytes = b"") -> Iterator[Node]:
+    """Tokens, literals and comments that are, in part, in a range; only those with brackets if the text is given."""
+    cursor = tree.walk()
+    while True:
+        node = cursor.node
+        if node is None or node.start_byte >= end:
+            return
+        wanted = not with_brackets_of or _BRACKETS.search(with_brackets_of, node.start_byte, node.end_byte)
+        is_leaf = node.child_count == 0 or _is_literal(node)
+        if wanted and not is_leaf and cursor.goto_first_child_for_byte(start) is not None:
+            continue
+        if wanted and is_leaf and start < node.end_byte > node.start_byte:
+            yield node
+        while not cursor.goto_next_sibling():
+            if not cursor.goto_parent():
+                return
