@@ -102,7 +102,11 @@ class EngineBackend:
             EngineThread(self._engine).start()
         loop = asyncio.get_running_loop()
         chunks: asyncio.Queue[GenerationChunk] = asyncio.Queue()
-        self._engine.submit(request, lambda chunk: loop.call_soon_threadsafe(chunks.put_nowait, chunk))
+
+        def take(chunk: GenerationChunk) -> None:
+            loop.call_soon_threadsafe(chunks.put_nowait, chunk)
+
+        self._engine.submit(request, take)
         tokens: list[int] = []
         while True:
             chunk = await chunks.get()

@@ -15,7 +15,7 @@ from contextlib import suppress
 CPU_S, WALL_S = 5, 15
 MEMORY = 512 << 20
 _GUARD = f"""
-import resource, sys
+import os, resource, sys
 for kind, value in (
     (resource.RLIMIT_CPU, {CPU_S}),
     (resource.RLIMIT_AS, {MEMORY}),
@@ -27,12 +27,16 @@ for kind, value in (
 def refuse(event, arguments):
     harmful = event.startswith(("socket.", "subprocess.", "shutil.", "ctypes.", "os.", "signal."))
     listing = event in ("os.listdir", "os.scandir", "os.walk")
-    writing = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
+    mode, flags = arguments[1:3] if event == "open" else ("", 0)
+    writing = bool(set(mode or "") & set("wax+")) or bool((flags or 0) & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
     if (harmful and not listing) or writing:
         raise PermissionError(event)
 program = compile(sys.stdin.read(), "program", "exec")
 sys.addaudithook(refuse)
-exec(program, {{"__name__": "__main__"}})
+try:
+    exec(program, {{"__name__": "__main__"}})
+except SystemExit:
+    sys.exit(1)  # before its tests
 """
 
 
@@ -40,7 +44,7 @@ async def is_solved(program: str) -> bool:
     """Whether a program, which tests itself, ends without an error and within its limits."""
     with tempfile.TemporaryDirectory() as folder:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-c", _GUARD),
+            *(sys.executable, "-I", "-S", "-B", "-c", _GUARD),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,

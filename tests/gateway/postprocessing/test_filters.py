@@ -109,6 +109,11 @@ def test_log_probabilities_are_of_tokens_that_are_shown(
     assert b"".join(tokens.split()) == "".join(shown.split()).encode()
 
 
+def test_a_line_is_whole_when_only_blank_lines_follow_before_the_cut(codegemma: Tokenizer) -> None:
+    answer = answer_to("if a:\n    b()\n", "", PostProcessing(), codegemma)
+    assert shown_of(answer, ["else:\n    return 1", "\n  \n  "], cut=True)[0] == "else:\n    return 1"
+
+
 def test_without_post_processing_a_model_with_fim_tokens_is_taken_at_its_word(codegemma: Tokenizer) -> None:
     text = "a\n\n\ndef g():\n    return total\n"
     answer = answer_to("def f():\n    ", "\n    return total\n", PostProcessing.off(), codegemma)

@@ -64,7 +64,10 @@ class BlockEnd:
         """What was held back, now that the text grows no more."""
         if self._word:
             return self._begin_line("")
-        return self._join(closing=True) if self._starting else self._held
+        if not self._starting:
+            return self._held
+        line_break = "".join(self._held.partition("\n")[:2]) if "\n" in self._held else ""
+        return self._join(closing=True) or (line_break if cut else "")  # the line before was whole
 
     def _next(self, character: str) -> str:
         if not self._starting:
