@@ -143,6 +143,16 @@ CASES = [
         id="a statement that a word ends in a shell script",
     ),
     pytest.param(
+        "shellscript",
+        'case "$x" in⟨\n  a)\n    echo a ;;\n  *)\n    echo b ;;\nesac⟩\necho c⟨⟩\n',
+        id="patterns in a shell script",
+    ),
+    pytest.param(
+        "c",
+        "int f(void) {\n    ⟨a();\n#ifdef B\n    b();\n#endif\n    return 1;⟩\n}\n\nint g(void) {⟨⟩\n}\n",
+        id="directives at the margin in C",
+    ),
+    pytest.param(
         "kotlin",
         "fun f(x: Int) {\n    when (x) {\n        ⟨1 -> a()\n        else -> b()\n    }⟩\n    c()\n}⟨⟩\n}\n",
         id="branches in Kotlin",

@@ -159,7 +159,7 @@ class BlockEnd:
             elif self._cursor.unclosed[1][:1] == [bracket.character]:
                 self._cursor.unclosed[1].pop(0)
                 self._closed_block = True
-            elif syntax.is_last(bracket):
+            elif syntax.is_last(bracket) and not (self._language.closes_patterns and bracket.character == ")"):
                 return False
         return not (ends_literal and self._cursor.after[:1] == text)
 

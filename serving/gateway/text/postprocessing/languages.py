@@ -19,6 +19,8 @@ class Language:
       grammar: the package of its tree-sitter grammar and the function there; empty: nothing is known of its texts.
       clauses: words with which a line goes on with the statement above it, at the indentation of that statement.
       ends: words that end a block, as a closing bracket does.
+      margin: what lines begin with that may stand at the margin within any block; empty: no such lines.
+      closes_patterns: whether brackets close what none has opened, as after the patterns of a shell's `case`.
     """
 
     names: tuple[str, ...]
@@ -26,6 +28,8 @@ class Language:
     grammar: tuple[str, str] = ("", "language")
     clauses: frozenset[str] = frozenset()
     ends: frozenset[str] = frozenset()
+    margin: str = ""
+    closes_patterns: bool = False
 
     def load_grammar(self) -> Grammar | None:
         """The grammar; None if there is none."""
@@ -56,15 +60,16 @@ LANGUAGES = (
     Language(("typescriptreact", "tsx"), ("tsx",), ("tree_sitter_typescript", "language_tsx"), _C_CLAUSES),
     Language(("go",), ("go",), ("tree_sitter_go", "language")),
     Language(("java",), ("java",), ("tree_sitter_java", "language"), _C_CLAUSES),
-    Language(("c",), ("c", "h"), ("tree_sitter_c", "language"), _C_CLAUSES),
+    Language(("c",), ("c", "h"), ("tree_sitter_c", "language"), _C_CLAUSES, margin="#"),
     Language(
         ("cpp", "c++", "cuda-cpp"),
         ("cc", "cpp", "cxx", "hh", "hpp", "hxx", "cu", "cuh"),
         ("tree_sitter_cpp", "language"),
         _C_CLAUSES,
+        margin="#",
     ),
     Language(("rust",), ("rs",), ("tree_sitter_rust", "language"), frozenset({"else"})),
-    Language(("csharp", "c#"), ("cs",), ("tree_sitter_c_sharp", "language"), _C_CLAUSES),
+    Language(("csharp", "c#"), ("cs",), ("tree_sitter_c_sharp", "language"), _C_CLAUSES, margin="#"),
     Language(
         ("ruby",),
         ("rb", "rake", "gemspec"),
@@ -85,6 +90,7 @@ LANGUAGES = (
         ("tree_sitter_bash", "language"),
         frozenset({"then", "else", "elif", "do"}),
         frozenset({"fi", "done", "esac"}),
+        closes_patterns=True,
     ),
     Language(("kotlin",), ("kt", "kts"), ("tree_sitter_kotlin", "language"), _C_CLAUSES),
 )
