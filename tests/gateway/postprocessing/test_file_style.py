@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from serving.gateway.text.postprocessing.file_style import FileStyle
@@ -54,7 +54,8 @@ def test_what_is_added_is_counted_and_little_is_held_back(prefix: str, suffix: s
     assert len(shown + style.flush()) == len(cut.text) + style.added
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=300)
+@example(prefix="", suffix="\n", text="\r\r\n")
 @given(prefix=texts, suffix=texts, text=texts)
 def test_a_text_in_the_style_stays_as_it_is(prefix: str, suffix: str, text: str) -> None:
     once = shown_of(FileStyle(prefix, suffix), [text])

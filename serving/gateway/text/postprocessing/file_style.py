@@ -30,7 +30,7 @@ class FileStyle:
         before, after = prefix[-_READ:], suffix[:_READ]
         self._line_end = _line_end(before, after)
         self._unit = _unit([*_INDENT.findall(before), *_INDENT.findall(after)])
-        self._held = ""  # a CR, or the space that a line begins with
+        self._held = ""  # CRs, or the space that a line begins with
         self._at_start = not before.rpartition("\n")[2].strip()
 
     def feed(self, text: str) -> str:
@@ -44,11 +44,14 @@ class FileStyle:
 
     def _next(self, character: str) -> str:
         held, self._held = self._held, ""
-        if held == "\r":
-            return self._break("\r\n") if character == "\n" else held + self._next(character)
+        if held.startswith("\r") and character == "\n":
+            return self._break(held + character)
+        if held.startswith("\r") and character != "\r":
+            return held + self._next(character)
         if character == "\r":
-            self._held = character
-            return held
+            space = held.rstrip("\r")
+            self._held = held[len(space) :] + character
+            return space
         if character == "\n":
             return held + self._break(character)
         if self._at_start and character in " \t":
