@@ -235,3 +235,9 @@ def test_of_a_large_file_only_what_is_near_the_cursor_is_read(size: int) -> None
 def test_half_a_character_pair_is_no_obstacle() -> None:
     end = block_end("def f():\n    x = '\ud83d'\n    ", "\n'\ud83d'")
     assert shown_of(end, ["y = '\ud83d)'\n", "z"]) == "y = '\ud83d)'"
+
+
+def test_an_answer_longer_than_what_is_read_at_once_ends_with_its_statement() -> None:
+    end = block_end("def f():\n    x = [", "")
+    lines = ("'a)', \"b]\"," + " 123," * 40 + "\n        ") * 60
+    assert shown_of(end, [lines, "]\n    return x\n"]) == f"{lines}]"

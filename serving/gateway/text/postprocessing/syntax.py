@@ -21,6 +21,8 @@ _LITERAL_NODES = ("string", "comment", "heredoc", "regex", "char", "rune", "quot
 """What the names of nodes that are literals or comments have in them, over all grammars."""
 _DELIMITERS = {b'"""': b'"""', b"'''": b"'''", b'"': b'"', b"'": b"'", b"`": b"`", b"/*": b"*/", b'#"': b'"#'}
 """What opens a literal or a comment of several lines, and what ends it."""
+_KEPT = 4096
+"""Bytes of the text that a grammar still reads when it is longer."""
 _OPENS_LITERAL = re.compile(rb"[\"'`#/]|<<|%\w?[(\[{]|\?>")
 """What a literal or a comment begins with, in some language."""
 _BRACKETS = re.compile(rb"[()\[\]{}]")
@@ -65,6 +67,10 @@ class Syntax:
 
     def extend(self, text: str) -> None:
         """The text grows."""
+        if self._outside == len(self._text) > 2 * _KEPT:  # of a long text what is long past no longer matters
+            start = self._text.find(b"\n", -_KEPT) + 1
+            self._text = self._text[start:]
+            self._read = self._outside = len(self._text)
         self._text += text.encode(errors="replace")
 
     def read(self) -> Reading:
