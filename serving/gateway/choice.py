@@ -42,7 +42,7 @@ class Choice:
         finish_reason: FinishReason | None = None
         if chunk.finish_reason and not self._answer.stopped:
             finish_reason = self._completed(chunk, chunk.finish_reason)
-            last_text, last_logprobs = self._answer.flush()
+            last_text, last_logprobs = self._answer.flush(cut=finish_reason is FinishReason.LENGTH)
             text, logprobs = text + last_text, logprobs + last_logprobs
         if self._answer.stopped:
             finish_reason = FinishReason.STOP

@@ -71,6 +71,29 @@ Protocol = Literal["http", "grpc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PostProcessing:
+    """What is done to an answer between code, beyond what every answer gets.
+
+    Attributes:
+      end_of_block: end where the block at the cursor ends, or its line if that goes on after it; leave out brackets and
+        quotes that the suffix closes.
+      suffix_overlap: end where the suffix begins to repeat.
+      whole_lines: of an answer that is cut off, by time or length, leave out the last line unless it is the only one.
+      file_style: write line ends and indentation as the file does.
+    """
+
+    end_of_block: bool = True
+    suffix_overlap: bool = True
+    whole_lines: bool = True
+    file_style: bool = True
+
+    @classmethod
+    def off(cls) -> "PostProcessing":
+        """The text as the model wrote it."""
+        return cls(end_of_block=False, suffix_overlap=False, whole_lines=False, file_style=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRequest:
     """A request as the gateway sees it, whatever protocol brought it.
 
@@ -83,6 +106,10 @@ class CodeRequest:
         character by character: LF leaves the CR of a CRLF in the answer, unless the suffix begins with a line break.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
+      budget_s: seconds after which what was generated so far is the answer, its finish reason LENGTH; None: no such
+        time. Unlike `timeout_s`, after which there is none.
+      post_processing: what is done to an answer that fills in code.
+      language: of the code, as editors name it (`python`, `typescriptreact`); empty: known by the prompt's path.
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one;
         at most 1024 characters.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
@@ -101,6 +128,9 @@ class CodeRequest:
     stop: tuple[str, ...] = ()
     choices: int = 1
     timeout_s: float | None = None
+    budget_s: float | None = None
+    post_processing: PostProcessing = field(default_factory=PostProcessing.off)
+    language: str = ""
     session_id: str = ""
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     tenant: str = ""

@@ -12,10 +12,9 @@ from serving.gateway.choice import Choice
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.shown import shown
 from serving.gateway.text.answer import Answer, TextFilter
-from serving.gateway.text.line_breaks import LineBreakJoin
+from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.stops import StopTexts
-from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import check_request, fewest_tokens, prompt_field
 
@@ -87,9 +86,8 @@ class ServedModel:
     def _filters(self, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
         if isinstance(prompt := request.prompt, FimPrompt):
-            if self.renderer.fim_mode == "prefix":
-                filters.append(SuffixStop(prompt.prefix, prompt.suffix))
-            filters.append(LineBreakJoin(prompt.prefix, prompt.suffix))
+            sees_suffix = self.renderer.fim_mode == "native"
+            filters += infill_filters(prompt, request.language, request.post_processing, sees_suffix=sees_suffix)
         return filters
 
     def _max_tokens(self, request: CodeRequest, prompt_tokens: int) -> int:

@@ -22,6 +22,7 @@ from serving.gateway.request import (
     FimPrompt,
     Message,
     Piece,
+    PostProcessing,
     Speaker,
     TextPrompt,
     TokenLogprob,
@@ -109,6 +110,7 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
         sampling=SamplingParams(**sampled),
         stop=tuple(config.get("stop_sequences", ())),
         choices=config.get("choices", 1),
+        post_processing=PostProcessing(),
     )
     # repr, for NaN differs from itself
     assert repr(request) == repr(expected)
@@ -116,7 +118,7 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
 
 def test_an_empty_configuration_takes_the_defaults_of_the_request():
     request = messages.generation_request(pb.CompleteRequest(prompt="x"))
-    assert request == CodeRequest(prompt=TextPrompt("x"))
+    assert request == CodeRequest(prompt=TextPrompt("x"), post_processing=PostProcessing())
 
 
 def test_zero_is_not_the_same_as_not_set():

@@ -165,6 +165,28 @@ def test_a_text_ends_where_the_suffix_begins(prefix: str, suffix: str, generated
     assert "".join(filtered(SuffixStop(prefix, suffix), list(generated))) == shown
 
 
+@pytest.mark.parametrize(
+    ("prefix", "suffix", "generated", "shown"),
+    [
+        pytest.param("if a:\n    ", "\nelse:\n    c = cleanup()\n", "b()\nelse:", "b()", id="the first line of two"),
+        pytest.param("if a:\n    ", "\nelse:\n    c = cleanup()\n", "b()\nelse:\n", "b()", id="with its line break"),
+        pytest.param(
+            "if a:\n    ", "\nelse:\n    c = cleanup()\n", "b()\n  else:", "b()\n  else:", id="indented otherwise"
+        ),
+        pytest.param(
+            "if a:\n    ", "\nelse:\n    c = cleanup()\n", "b()\nelse: d()", "b()\nelse: d()", id="another line"
+        ),
+        pytest.param("{\n  ", "\n}\n\nint main() {\n", "a;\n}", "a;\n}", id="brackets, which may be others"),
+    ],
+)
+def test_first_lines_of_the_suffix_are_left_out_at_the_end_of_a_text(
+    prefix: str, suffix: str, generated: str, shown: str
+) -> None:
+    for pieces in ([generated], list(generated)):
+        assert "".join(filtered(SuffixStop(prefix, suffix, in_part=True), pieces)) == shown
+    assert "".join(filtered(SuffixStop(prefix, suffix), [generated])) == generated
+
+
 def test_text_that_cannot_be_the_suffix_is_shown_at_once():
     text_filter = SuffixStop("def f():\n    ", "\n    return total\n")
     assert [text_filter.feed(piece) for piece in ("x = 1", "\n    ret", "ry", "\n    return total", "\n")] == [

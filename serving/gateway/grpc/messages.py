@@ -34,6 +34,7 @@ from serving.gateway.request import (
     FimPrompt,
     Message,
     Piece,
+    PostProcessing,
     Prompt,
     Speaker,
     TextPrompt,
@@ -83,6 +84,7 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
         session_id=message.session_id,
+        post_processing=PostProcessing(),
     )
 
 

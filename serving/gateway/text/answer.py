@@ -16,6 +16,7 @@ class TextFilter(Protocol):
     Attributes:
       stopped: the point is reached.
       skipped: characters that were left out before what is shown.
+      added: characters shown that the text did not have, less those of the text that were left out between.
     """
 
     @property
@@ -24,12 +25,15 @@ class TextFilter(Protocol):
     @property
     def skipped(self) -> int: ...
 
+    @property
+    def added(self) -> int: ...
+
     def feed(self, text: str) -> str:
         """What can be shown after the text has grown by this much."""
         ...
 
-    def flush(self) -> str:
-        """What was held back, now that the text grows no more."""
+    def flush(self, *, cut: bool = False) -> str:
+        """What was held back, now that the text grows no more: it is complete, or was cut off by time or length."""
         ...
 
 
@@ -70,19 +74,19 @@ class Answer:
                 break
         return shown, self._shown_logprobs(final=self.stopped)
 
-    def flush(self) -> tuple[str, tuple[TokenLogprob, ...]]:
-        """What is left to show at the end of the generation."""
+    def flush(self, *, cut: bool = False) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """What is left to show at the end of the generation; `cut`: the model had not ended it."""
         text = self._detokenizer.flush()
         self._decoded += len(text)
         self._finish_tokens()
-        shown = self._filter(text, final=True)
+        shown = self._filter(text, final=True, cut=cut)
         return shown, self._shown_logprobs(final=True)
 
-    def _filter(self, text: str, *, final: bool) -> str:
+    def _filter(self, text: str, *, final: bool, cut: bool = False) -> str:
         for text_filter in self._filters:
             text = text_filter.feed(text)
             if (final or self.stopped) and not text_filter.stopped:
-                text += text_filter.flush()
+                text += text_filter.flush(cut=cut and not self.stopped)
             self.stopped |= text_filter.stopped
         self._shown += len(text)
         return text
@@ -95,7 +99,7 @@ class Answer:
         if not self._waiting:
             return ()
         first = sum(text_filter.skipped for text_filter in self._filters)
-        beyond = first + self._shown
+        beyond = first + self._shown - sum(text_filter.added for text_filter in self._filters)
         shown: list[TokenLogprob] = []
         while self._waiting:
             start, end, logprob = self._waiting[0]

@@ -12,9 +12,11 @@ class LineBreakJoin:
     Attributes:
       stopped: never; it ends no text.
       skipped: CRs left out at the beginning.
+      added: nothing is shown that the text did not have.
     """
 
     stopped = False
+    added = 0
 
     def __init__(self, prefix: str, suffix: str) -> None:
         """Prepare for the text between `prefix` and `suffix`."""
@@ -38,7 +40,7 @@ class LineBreakJoin:
         self._held = text[len(shown) :]
         return shown
 
-    def flush(self) -> str:
+    def flush(self, *, cut: bool = False) -> str:
         """What was held back, now that the text grows no more."""
         if self._precedes_crlf or (self._precedes_lf and self._follows_cr):
             return ""

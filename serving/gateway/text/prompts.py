@@ -101,7 +101,7 @@ class PromptRenderer:
     def _native_fim(self, prompt: FimPrompt, fim: _FimIds, limit: int) -> Iterator[Sequence[int]]:
         encode = partial(self._tokenizer.encode, limit=limit)
         for file in prompt.context_files:
-            yield [*encode(_file_text(file)), fim.separator]
+            yield [*encode(file_text(file)), fim.separator]
         if prompt.context_files and prompt.path:
             yield encode(f"{prompt.path}\n")
         before, after = (fim.prefix, prompt.prefix), (fim.suffix, prompt.suffix)
@@ -110,7 +110,7 @@ class PromptRenderer:
         yield [fim.middle]
 
     def _prefix_fim(self, prompt: FimPrompt, limit: int) -> Iterator[Sequence[int]]:
-        files = "".join(f"{_file_text(file)}\n" for file in prompt.context_files)
+        files = "".join(f"{file_text(file)}\n" for file in prompt.context_files)
         path = f"{prompt.path}\n" if prompt.context_files and prompt.path else ""
         yield self._tokenizer.encode(files + path + prompt.prefix, limit)
 
@@ -178,7 +178,8 @@ def turns(messages: Sequence[Message]) -> Iterator[tuple[Speaker, str]]:
         )
 
 
-def _file_text(file: ContextFile) -> str:
+def file_text(file: ContextFile) -> str:
+    """Another file as the model sees it, without the separator."""
     return f"{file.path}\n{file.text}"
 
 

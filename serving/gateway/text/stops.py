@@ -12,9 +12,11 @@ class StopTexts:
     Attributes:
       stopped: a stop text was met; the text before it is complete.
       skipped: nothing is left out before what is shown.
+      added: nothing is shown that the text did not have.
     """
 
     skipped = 0
+    added = 0
 
     def __init__(self, stops: Sequence[str]) -> None:
         self._stops = tuple(map(_StopText, stops))
@@ -31,7 +33,7 @@ class StopTexts:
             return self._release(min(found)[1])
         return self._release(len(self._held) - max((stop.begun for stop in self._stops), default=0))
 
-    def flush(self) -> str:
+    def flush(self, *, cut: bool = False) -> str:
         """What was held back, now that the text grows no more."""
         return self._release(len(self._held))
 

@@ -6,6 +6,7 @@ as make `_DISTINCT` characters, so that a lone `}` or `else:` needs the lines af
 
 - Cursor between lines, or on a line with nothing before it: the anchor is whole lines, indented in any way.
 - Cursor inside a line: the anchor's first line is the rest of that line, and must end a generated line.
+- At the end of the text the first of these lines are enough, if they are indented as in the suffix (`in_part`).
 - A suffix with too few characters for a distinct anchor matches with its exact indentation only.
 
 Blank lines and white space at the ends of lines do not matter. Lines are compared up to `_LONGEST_LINE` characters,
@@ -15,6 +16,7 @@ and no more than `_MOST_HELD` are held back, so that a piece of text takes no lo
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from enum import Enum, auto
+from itertools import islice
 
 _DISTINCT = 8
 """Characters other than white space that make an anchor distinct."""
@@ -84,12 +86,17 @@ class SuffixStop:
     Attributes:
       stopped: the text reached the suffix; the text before is complete.
       skipped: nothing is left out before what is shown.
+      added: nothing is shown that the text did not have.
     """
 
     skipped = 0
+    added = 0
 
-    def __init__(self, prefix: str, suffix: str) -> None:
-        """Prepare for the text between `prefix` and `suffix`; a blank suffix stops nothing."""
+    def __init__(self, prefix: str, suffix: str, *, in_part: bool = False) -> None:
+        """Prepare for the text between `prefix` and `suffix`; a blank suffix stops nothing.
+
+        With `in_part`, lines of the suffix at the end of the text are left out even if they are not the whole anchor.
+        """
         self.stopped = False
         self._held = ""
         self._matched = 0  # lines of the anchor that the held text begins with
@@ -100,7 +107,10 @@ class SuffixStop:
         # of its indentation as the prefix has, are for the generated text to bring; otherwise the suffix has them.
         self._shares_indent = bool(after.strip()) and not inside_line
         self._suffix_indent = after[: len(after) - len(after.lstrip())]
-        self._anchor = _Anchor.of(before + suffix if self._shares_indent else suffix, inside_line=inside_line)
+        lines = before + suffix if self._shares_indent else suffix
+        self._anchor = _Anchor.of(lines, inside_line=inside_line)
+        whole_lines = in_part and not inside_line
+        self._first_lines = list(islice(_lines(lines), len(self._anchor.lines))) if whole_lines else []
         self._indent = before[-_LONGEST_LINE:]
         self._at_line_start = not before.strip()
 
@@ -109,7 +119,7 @@ class SuffixStop:
         self._held += text
         return self._advance(final=False)
 
-    def flush(self) -> str:
+    def flush(self, *, cut: bool = False) -> str:
         """What was held back, now that the text grows no more."""
         return self._advance(final=True)
 
@@ -148,11 +158,20 @@ class SuffixStop:
                 if self._matched == len(self._anchor.lines):
                     return _Verdict.MATCH
             self._judged += len(line) + 1
-        if final or len(self._held) > _MOST_HELD:
+        if final:
+            return _Verdict.MATCH if self._ends_in_suffix() else _Verdict.FAIL
+        if len(self._held) > _MOST_HELD:
             return _Verdict.FAIL
         verdict = self._anchor.could_be_line(self._whole(growing), self._matched)
         is_last = self._matched + 1 == len(self._anchor.lines)
         return _Verdict.OPEN if verdict is _Verdict.MATCH and not is_last else verdict
+
+    def _ends_in_suffix(self) -> bool:
+        """Whether the held text is the first lines of the suffix, and more than brackets."""
+        whole = self._indent + self._held if self._at_line_start else self._held
+        lines = [line.rstrip() for line in whole.split("\n") if line.strip()]
+        first = [line.rstrip() for line in self._first_lines[: len(lines)]]
+        return lines == first and any(map(str.isalnum, "".join(lines)))
 
     def _whole(self, line: str) -> str:
         """A line of the held text, with what the prefix has of it."""
