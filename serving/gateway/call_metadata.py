@@ -12,6 +12,9 @@ _TENANT_HEADER = "x-tenant-id"
 _TRACE_HEADER = "traceparent"
 _AUTHORIZATION_HEADER = "authorization"
 _API_KEY_HEADER = "x-api-key"
+_REPETITION_HEADERS = ("x-stainless-retry-count", "grpc-previous-rpc-attempts")
+"""How often a client has sent a request before: the libraries of OpenAI and Anthropic, and gRPC's with a retry policy
+(https://github.com/grpc/proposal/blob/master/A6-client-retries.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,7 @@ class CallMetadata:
       trace: as in `CodeRequest`.
       authorization: may hold a key.
       api_key: a key as some clients send it.
+      repeated: as in `CodeRequest`.
       grpc_peer: as in `Access.caller`.
     """
 
@@ -36,6 +40,7 @@ class CallMetadata:
     trace: str
     authorization: str
     api_key: str
+    repeated: bool
     grpc_peer: str | None
 
     @classmethod
@@ -49,6 +54,7 @@ class CallMetadata:
             trace=value(_TRACE_HEADER),
             authorization=value(_AUTHORIZATION_HEADER),
             api_key=value(_API_KEY_HEADER),
+            repeated=any(value(name).strip("0") for name in _REPETITION_HEADERS),
             grpc_peer=grpc_peer,
         )
 
@@ -69,6 +75,7 @@ class CallMetadata:
             tenant=caller.tenant,
             owner=caller.owner,
             roles=caller.roles,
+            repeated=self.repeated,
             protocol=self.protocol,
             trace=self.trace,
         )
