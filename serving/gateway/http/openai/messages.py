@@ -74,15 +74,15 @@ class ChatMessage(WireObject):
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
 
-    def message(self, position: int) -> Message:
+    def message(self, field: str, position: int) -> Message:
         """The message as the model sees it.
 
         Raises:
-          ServingError: INVALID_ARGUMENT, with the position, for one that has to have content.
+          ServingError: INVALID_ARGUMENT, with the position in its field, for one that has to have content.
         """
         if self.content is None and self.role in _HAVE_CONTENT:
             fault = "is required: a string or a list of text parts."
-            raise FieldError(Reason.INVALID_ARGUMENT, "messages", fault, f"[{position}].content")
+            raise FieldError(Reason.INVALID_ARGUMENT, field, fault, f"[{position}].content")
         calls = [call.function for call in self.tool_calls or () if call.function]
         if self.function_call:
             calls.append(self.function_call)

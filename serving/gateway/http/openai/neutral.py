@@ -49,20 +49,28 @@ False, which stand for a field that is not there."""
 
 
 def refuse_unsupported(body: Mapping[str, Any], supported: Container[str]) -> None:
-    """Looks through a body for fields that are not `supported`.
+    """Looks through the body of a completion or a chat, whose own fields are `supported`.
 
     Raises:
       ServingError: UNSUPPORTED_PARAMETER with the field.
     """
-    for name, neutral in _NEUTRAL.items():
-        value = body.get(name)
-        if value is None or value is False or value in neutral or name in supported:
-            continue
-        raise unsupported(name)
+    refuse_unless_neutral(body, {name: neutral for name, neutral in _NEUTRAL.items() if name not in supported})
     if _changes(body.get("logit_bias")):
         raise unsupported("logit_bias")
     if body.get("best_of") not in (None, False, 1, body.get("n")):
         raise unsupported("best_of", "is not supported here unless it is n, and would change the answer.")
+
+
+def refuse_unless_neutral(body: Mapping[str, Any], values: Mapping[str, tuple[object, ...]]) -> None:
+    """Looks through a body for fields that have none of their neutral `values`.
+
+    Raises:
+      ServingError: UNSUPPORTED_PARAMETER with the field.
+    """
+    for name, neutral in values.items():
+        value = body.get(name)
+        if not (value is None or value is False or value in neutral):
+            raise unsupported(name)
 
 
 def unsupported(name: str, fault: str = "is not supported here, and would change the answer.") -> FieldError:

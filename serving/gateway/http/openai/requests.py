@@ -65,7 +65,7 @@ def chat_request(body: ChatBody) -> CodeRequest:
             f"is {body.top_logprobs}, and logprobs is not true. Set that, or leave it out.",
         )
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    prompt = ChatPrompt(tuple(message.message(position) for position, message in enumerate(body.messages)))
+    prompt = ChatPrompt(tuple(message.message("messages", position) for position, message in enumerate(body.messages)))
     return _request(body, prompt, logprobs)
 
 
@@ -74,6 +74,11 @@ def words(body: GenerationBody) -> Mapping[str, str]:
     logprobs = {"logprobs": "top_logprobs"} if isinstance(body, ChatBody) else {}
     max_tokens = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     return {**_WORDS, **logprobs, "max_tokens": max_tokens}
+
+
+def new_seed() -> int:
+    """The seed of a request that names none."""
+    return random.getrandbits(32)
 
 
 def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> CodeRequest:
@@ -89,7 +94,7 @@ def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> Code
             temperature=temperature,
             top_k=0 if body.top_k == _NO_LIMIT else body.top_k,
             top_p=body.top_p,
-            seed=random.getrandbits(32) if body.seed is None else body.seed,
+            seed=new_seed() if body.seed is None else body.seed,
             logprobs=logprobs,
         ),
         stop=tuple(body.stop),

@@ -17,6 +17,8 @@ from serving.gateway.http.openai.answers import (
 )
 from serving.gateway.http.openai.errors import error_body
 from serving.gateway.http.openai.requests import chat_request, completion_requests, echoed_texts, words
+from serving.gateway.http.openai.response_answer import ResponseObject, StreamedResponse, WholeResponse
+from serving.gateway.http.openai.response_body import WORDS, checked_response_body, response_request
 from serving.gateway.http.openai.schema import ChatBody, CompletionBody, GenerationBody, checked_body
 from serving.gateway.http.responses import json_response
 
@@ -47,6 +49,16 @@ async def _chat_completions(call: HttpCall) -> Generation:
     return await call.json(generation)
 
 
+async def _responses(call: HttpCall) -> Generation:
+    def generation(content: dict[str, Any]) -> Generation:
+        body = checked_response_body(content)
+        response = ResponseObject(call.metadata.request_id, body)
+        answer = StreamedResponse(response) if body.stream else WholeResponse(response)
+        return Generation([response_request(body)], answer, WORDS)
+
+    return await call.json(generation)
+
+
 def _answer(body: GenerationBody, objects: AnswerObjects) -> WholeAnswer | StreamedAnswer:
     if body.stream:
         return StreamedObjects(objects, include_usage=body.stream_options.include_usage)
@@ -59,6 +71,7 @@ OPENAI = Api(
         ApiRoute("GET", "/v1/models/{name:path}", _model),
         ApiRoute("POST", "/v1/completions", _completions),
         ApiRoute("POST", "/v1/chat/completions", _chat_completions),
+        ApiRoute("POST", "/v1/responses", _responses),
     ),
     error_body=error_body,
     prefixes=("/v1/",),
