@@ -82,7 +82,7 @@ class CodeRequest:
         a conversation as long as there is room; 0 computes the prompt and generates nothing.
       sampling: `gateway/sampling.py` takes values beyond the range into it.
       stop: texts that end the generation and are not part of it; at most 64 of at most 1024 characters. They match
-        character by character: LF leaves the CR of a CRLF in the answer, unless the suffix begins with a line break.
+        character by character: LF leaves the CR of a CRLF in the answer, but where code is filled in.
       stop_ids: tokens that do the same, at most 64; those that the vocabulary does not have never come.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
