@@ -12,9 +12,8 @@ _TENANT_HEADER = "x-tenant-id"
 _TRACE_HEADER = "traceparent"
 _AUTHORIZATION_HEADER = "authorization"
 _API_KEY_HEADER = "x-api-key"
-_REPETITION_HEADERS = ("x-stainless-retry-count", "grpc-previous-rpc-attempts")
-"""How often a client has sent a request before: the libraries of OpenAI and Anthropic, and gRPC's with a retry policy
-(https://github.com/grpc/proposal/blob/master/A6-client-retries.md)."""
+_REPETITION_HEADER = "x-stainless-retry-count"
+"""How often a client has sent the request before, as the libraries of OpenAI and Anthropic say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ class CallMetadata:
             trace=value(_TRACE_HEADER),
             authorization=value(_AUTHORIZATION_HEADER),
             api_key=value(_API_KEY_HEADER),
-            repeated=any(value(name).strip("0") for name in _REPETITION_HEADERS),
+            repeated=bool(value(_REPETITION_HEADER).strip("0")),
             grpc_peer=grpc_peer,
         )
 
