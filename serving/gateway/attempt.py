@@ -10,8 +10,8 @@ from serving.errors import ServingError
 from serving.gateway.backend import Handle, ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.request import CodeRequest, Piece, Usage
+from serving.gateway.sampling import of_choice
 from serving.gateway.served_model import ServedModel
-from serving.gateway.validation import MAX_SEED
 
 
 class Attempt:
@@ -53,7 +53,7 @@ class Attempt:
             _Generation(
                 self,
                 model.choice(request, first_index + index, generation.timeout_s),
-                _of_choice(generation, index),
+                _of_choice(generation, index, model.tokenizer.vocab_size),
             )
             for index in range(request.choices)
         ]
@@ -143,8 +143,8 @@ class _Generation:
         self._attempt.fail(error)
 
 
-def _of_choice(generation: GenerationRequest, index: int) -> GenerationRequest:
-    sampling = replace(generation.sampling, seed=(generation.sampling.seed + index) % (MAX_SEED + 1))
+def _of_choice(generation: GenerationRequest, index: int, vocab_size: int) -> GenerationRequest:
+    sampling = of_choice(generation.sampling, index, vocab_size)
     return replace(generation, request_id=f"{generation.request_id}-{index}", sampling=sampling)
 
 

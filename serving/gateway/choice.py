@@ -17,14 +17,25 @@ class Choice:
       cached_tokens: how many prompt tokens came from the prefix cache.
     """
 
-    def __init__(self, model: ModelConfig, index: int, answer: Answer, timeout_s: float | None) -> None:
-        """`timeout_s` is how long the generation may take; for the error of one that takes longer."""
+    def __init__(
+        self, model: ModelConfig, index: int, answer: Answer, timeout_s: float | None, *, prompt_only: bool = False
+    ) -> None:
+        """Before anything is generated.
+
+        Args:
+          model: that generates.
+          index: among the choices of the whole answer.
+          answer: makes text of tokens.
+          timeout_s: how long the generation may take; for the error of one that takes longer.
+          prompt_only: the request wants no tokens; the one that computing its prompt brings all the same is left out.
+        """
         self.finished = False
         self.cached_tokens = 0
         self._model = model
         self._index = index
         self._answer = answer
         self._timeout_s = timeout_s
+        self._prompt_only = prompt_only
 
     @property
     def tokens(self) -> int:
@@ -38,7 +49,7 @@ class Choice:
           ServingError: the generation ended for another reason than that it is complete.
         """
         self.cached_tokens = max(self.cached_tokens, chunk.cached_tokens)
-        text, logprobs = self._answer.feed(chunk.tokens)
+        text, logprobs = self._answer.feed(() if self._prompt_only else chunk.tokens)
         finish_reason: FinishReason | None = None
         if chunk.finish_reason and not self._answer.stopped:
             finish_reason = self._completed(chunk, chunk.finish_reason)
@@ -62,7 +73,7 @@ class Choice:
     def _completed(self, chunk: GenerationChunk, reason: FinishReason) -> FinishReason:
         match reason:
             case FinishReason.STOP | FinishReason.LENGTH:
-                return reason
+                return FinishReason.LENGTH if self._prompt_only else reason
             case FinishReason.DEADLINE:
                 raise deadline_exceeded(self._timeout_s)
             case FinishReason.SUPERSEDED:

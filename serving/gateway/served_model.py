@@ -10,13 +10,12 @@ from serving.errors import FieldError, Reason
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.request import CodeRequest, FimPrompt
-from serving.gateway.shown import shown
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.gateway.validation import check_request, fewest_tokens, prompt_field
+from serving.gateway.validation import check_request, fewest_tokens, max_tokens, prompt_field
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +42,7 @@ class ServedModel:
         Raises:
           ServingError: a bad field; the prompt is longer than the context.
         """
-        check_request(request, self.tokenizer.vocab_size)
+        check_request(request)
         # Megabytes are refused without tokenizing them.
         tokens = fewest_tokens(request.prompt, self.tokenizer.longest_piece)
         if tokens < self.max_context:
@@ -68,20 +67,22 @@ class ServedModel:
         return GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=prompt_ids,
-            max_tokens=self._max_tokens(request, len(prompt_ids)),
+            max_tokens=max(self._max_tokens(request, len(prompt_ids)), 1),  # an engine computes no prompt for nothing
             sampling=request.sampling,
-            stop_ids=self.tokenizer.terminator_ids,
+            stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
             sent_at=request.sent_at,
             priority=Priority.URGENT if self.renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
             session_id=request.session,
+            repeated=request.repeated,
             cache_domain=cache_domain,
             trace=trace,
         )
 
     def choice(self, request: CodeRequest, index: int, timeout_s: float | None) -> Choice:
         """One choice of the answer to a request, before anything is generated."""
-        return Choice(self.config, index, Answer(self.tokenizer, self._filters(request)), timeout_s)
+        answer = Answer(self.tokenizer, self._filters(request))
+        return Choice(self.config, index, answer, timeout_s, prompt_only=request.max_tokens == 0)
 
     def _filters(self, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
@@ -91,14 +92,4 @@ class ServedModel:
         return filters
 
     def _max_tokens(self, request: CodeRequest, prompt_tokens: int) -> int:
-        room = self.max_context - prompt_tokens
-        if request.max_tokens is None:
-            return min(self.config.default_max_tokens, room)
-        if request.max_tokens > room:
-            raise FieldError(
-                Reason.CONTEXT_LENGTH_EXCEEDED,
-                "max_tokens",
-                f"is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; this model's maximum "
-                f"context length is {self.max_context} tokens, prompt and answer together. Ask for at most {room}.",
-            )
-        return request.max_tokens
+        return max_tokens(request, self.config.default_max_tokens, self.max_context - prompt_tokens)

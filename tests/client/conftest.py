@@ -9,7 +9,7 @@ import pytest
 
 from serving.config import Role
 from serving.errors import ServingError
-from serving.gateway.request import CodeChunk, CodeRequest
+from serving.gateway.request import AnswerPart, CodeRequest
 from serving.gateway.service import CodeService
 from tests.gateway.conftest import codegemma
 from tests.gateway.grpc_server import CONFIG, grpc_server
@@ -34,13 +34,13 @@ class Service(CodeService):
         self.failures: list[ServingError] = []
         self.asked: list[CodeRequest] = []
 
-    async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
-        self.asked.append(request)
+    async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
+        self.asked += requests
         if self.failures:
             raise self.failures.pop(0)
-        async with aclosing(super().generate(request)) as chunks:
-            async for chunk in chunks:
-                yield chunk
+        async with aclosing(super().generate(*requests)) as parts:
+            async for part in parts:
+                yield part
 
 
 class Server:
