@@ -12,15 +12,18 @@ from starlette.routing import Route
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
+from serving.gateway.http.anthropic.routes import ANTHROPIC
 from serving.gateway.http.api import api_at
 from serving.gateway.http.endpoint import Endpoint
+from serving.gateway.http.mistral.routes import MISTRAL
+from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.responses import error_response, json_response
 from serving.gateway.http.times import TIMES, HttpTimes
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
 
-APIS = (OPENAI,)
+APIS = (OPENAI, OLLAMA, MISTRAL, ANTHROPIC)
 """The first is that of paths which are no API's."""
 
 
@@ -59,12 +62,16 @@ def build_http_app(
         for route in api.routes
     ]
     app = Starlette(
-        routes=[Route("/health", health), *routes],
+        routes=[Route("/health", health), Route("/", _alive, methods=["HEAD"]), *routes],
         middleware=[Middleware(UnreadBody, within_s=times.unread_body_s)],
         exception_handlers={ServingError: _serving_error, HTTPException: _routing_error},
     )
     app.router.redirect_slashes = False
     return app
+
+
+async def _alive(request: Request) -> Response:
+    return Response()  # Ollama's clients ask this first
 
 
 async def _serving_error(request: Request, error: Exception) -> Response:
