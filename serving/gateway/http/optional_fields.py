@@ -9,15 +9,24 @@ from serving.errors import FieldError, Reason
 from serving.gateway.http.json_body import WireObject
 
 
-class OptionalFields(WireObject):
-    """An object in which `null` stands for a field that is not there."""
+class NothingIsAbsent(WireObject):
+    """An object in which `null`, and `false` for what is no flag, say as much as no field."""
 
     @model_validator(mode="before")
     @classmethod
-    def _without_nulls(cls, body: object) -> object:
+    def _without_nothing(cls, body: object) -> object:
         if not isinstance(body, dict):
             return body
-        return {name: value for name, value in body.items() if value is not None}
+        return {
+            name: value
+            for name, value in body.items()
+            if value is not None and (value is not False or cls._is_flag(name))
+        }
+
+    @classmethod
+    def _is_flag(cls, name: str) -> bool:
+        field = cls.model_fields.get(name)
+        return field is not None and field.annotation is bool
 
 
 def _whole(value: object) -> object:
@@ -39,7 +48,7 @@ def refuse_unsupported(body: Mapping[str, object], neutral: Mapping[str, Sequenc
 
     Args:
       body: as it came.
-      neutral: field -> values that change nothing, besides `null`.
+      neutral: field -> values that change nothing. Nor do `null` and `false`.
       within: what stands before the names of the fields: `options.`.
 
     Raises:
@@ -47,7 +56,7 @@ def refuse_unsupported(body: Mapping[str, object], neutral: Mapping[str, Sequenc
     """
     for name, values in neutral.items():
         value = body.get(name)
-        if value is not None and value not in values:
+        if value is not None and value is not False and value not in values:
             raise FieldError(
                 Reason.UNSUPPORTED_PARAMETER,
                 f"{within}{name}",

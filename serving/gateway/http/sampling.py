@@ -2,8 +2,10 @@
 
 import random
 
-from serving.gateway.validation import MAX_SEED, MAX_TEMPERATURE
+from serving.gateway.validation import MAX_TEMPERATURE
 from sharding.step import SamplingParams
+
+_SEED_BITS = 32
 
 
 def sampling_params(
@@ -27,6 +29,6 @@ def sampling_params(
         temperature=min(temperature, MAX_TEMPERATURE),
         top_k=1 if top_p == 0 else max(top_k, 0),
         top_p=1.0 if top_p == 0 else min(top_p, 1.0),
-        seed=random.randint(0, MAX_SEED) if seed is None else seed % (MAX_SEED + 1),
+        seed=random.getrandbits(_SEED_BITS) if seed is None else seed % 2**_SEED_BITS,
         logprobs=logprobs,
     )

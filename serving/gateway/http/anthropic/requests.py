@@ -28,7 +28,7 @@ def conversation_request(body: ConversationBody) -> CodeRequest:
 def _prompt(body: ConversationBody) -> ChatPrompt:
     system = "\n\n".join(block.text for block in body.system)
     messages = [
-        Message(_SPEAKERS[message.role], "\n\n".join(block.text for block in message.content))
+        Message(_SPEAKERS[message.role], "\n\n".join(block.words for block in message.content))
         for message in body.messages
     ]
     return ChatPrompt((Message(Speaker.SYSTEM, system), *messages) if system else tuple(messages))

@@ -4,14 +4,14 @@ Fields that are not listed are ignored, or refused if they change the answer. To
 who requires a call is refused.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import WireObject, at_most
-from serving.gateway.http.json_text import one_line_json
-from serving.gateway.http.optional_fields import Integer, OptionalFields, refuse_unsupported
+from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, refuse_unsupported
+from serving.gateway.http.tool_calls import call_text
 from serving.gateway.validation import MAX_MESSAGES
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -38,32 +38,28 @@ class TextBlock(WireObject):
     text: str
 
 
-class ToolUseBlock(WireObject):
-    """A call of a tool, in a conversation that another model has begun."""
-
-    type: Literal["tool_use"]
-    name: str
-    input: dict[str, Any]
-
-    @property
-    def text(self) -> str:
-        """The call as text."""
-        return one_line_json({"name": self.name, "input": self.input}).decode()
+TextBlocks = Annotated[list[TextBlock], BeforeValidator(_blocks)]
 
 
-class ToolResultBlock(WireObject):
-    """What a tool answered."""
+class Block(NothingIsAbsent):
+    """A part of a message: text, or in a history that others began, a call of a tool and what that answered."""
 
-    type: Literal["tool_result"]
-    content: Annotated[list[TextBlock], BeforeValidator(_blocks)] = Field(default_factory=list)
+    type: Literal["text", "tool_use", "tool_result"]
+    text: str = ""
+    name: str = ""
+    input: object = ""
+    content: TextBlocks = Field(default_factory=list)
 
     @property
-    def text(self) -> str:
-        """The answer as text."""
-        return "".join(block.text for block in self.content)
-
-
-Block = Annotated[TextBlock | ToolUseBlock | ToolResultBlock, Field(discriminator="type")]
+    def words(self) -> str:
+        """What the model sees of it."""
+        match self.type:
+            case "text":
+                return self.text
+            case "tool_use":
+                return call_text(self.name, self.input)
+            case "tool_result":
+                return "\n\n".join(block.text for block in self.content)
 
 
 class ConversationMessage(WireObject):
@@ -73,12 +69,12 @@ class ConversationMessage(WireObject):
     content: Annotated[list[Block], BeforeValidator(_blocks)]
 
 
-class ConversationBody(OptionalFields):
+class ConversationBody(NothingIsAbsent):
     """`POST /v1/messages/count_tokens`, and what a message is made of."""
 
     messages: Annotated[list[ConversationMessage], at_most(MAX_MESSAGES)]
     model: str | None = None
-    system: Annotated[list[TextBlock], BeforeValidator(_blocks)] = Field(default_factory=list)
+    system: TextBlocks = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod

@@ -2,7 +2,7 @@
 
 from pydantic import Field, model_validator
 
-from serving.gateway.http.optional_fields import Integer, OptionalFields, Stops, refuse_unsupported
+from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, Stops, refuse_unsupported
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "frequency_penalty": (0,),
@@ -12,7 +12,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 }
 
 
-class FimBody(OptionalFields):
+class FimBody(NothingIsAbsent):
     """`POST /v1/fim/completions`. Fields that are not listed are ignored, or refused if they change the answer."""
 
     prompt: str

@@ -5,13 +5,13 @@ value that changes nothing. What Ollama is told of memory and processors (`num_c
 operator's business here.
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from serving.gateway.http.json_body import at_most
-from serving.gateway.http.json_text import one_line_json
-from serving.gateway.http.optional_fields import Integer, OptionalFields, Stops, refuse_unsupported
+from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, Stops, refuse_unsupported
+from serving.gateway.http.tool_calls import call_text
 from serving.gateway.validation import MAX_MESSAGES
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -19,7 +19,7 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "format": ("",),
     "images": ([],),
     "template": ("",),
-    "think": (False, ""),
+    "think": ("",),
 }
 _NEUTRAL_OPTIONS: dict[str, tuple[object, ...]] = {
     "frequency_penalty": (0,),
@@ -32,7 +32,7 @@ _NEUTRAL_OPTIONS: dict[str, tuple[object, ...]] = {
 }
 
 
-class Options(OptionalFields):
+class Options(NothingIsAbsent):
     """How to generate. None of `temperature`, `top_k` and `top_p` leaves it to the kind of prompt."""
 
     temperature: float | None = None
@@ -50,7 +50,7 @@ class Options(OptionalFields):
         return options
 
 
-class ModelBody(OptionalFields):
+class ModelBody(NothingIsAbsent):
     """`POST /api/show`, and what all bodies have.
 
     Attributes:
@@ -98,12 +98,25 @@ class GenerateBody(AnswerBody):
     raw: bool = False
 
 
-class ChatMessage(OptionalFields):
+class CalledFunction(WireObject):
+    """A function that the model called."""
+
+    name: str
+    arguments: object = ""
+
+
+class ToolCall(WireObject):
+    """A call that the model made."""
+
+    function: CalledFunction
+
+
+class ChatMessage(NothingIsAbsent):
     """A message of a conversation."""
 
     role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
-    tool_calls: list[dict[str, Any]] = Field(default_factory=list)
+    tool_calls: list[ToolCall] = Field(default_factory=list)
 
     @model_validator(mode="before")
     @classmethod
@@ -114,8 +127,9 @@ class ChatMessage(OptionalFields):
 
     @property
     def text(self) -> str:
-        """What it says; of a message without words, its calls of tools."""
-        return self.content or (one_line_json(self.tool_calls).decode() if self.tool_calls else "")
+        """What it says, and its calls of tools."""
+        calls = (call_text(call.function.name, call.function.arguments) for call in self.tool_calls)
+        return "\n".join(filter(None, (self.content, *calls)))
 
 
 class ChatBody(AnswerBody):

@@ -83,7 +83,7 @@ async def test_a_conversation_is_text_or_blocks_of_text_and_tools(client: httpx.
     for system in ("S", [{"type": "text", "text": "S"}]):
         await client.post(PATH, json={**BODY, "messages": messages, "system": system, "tools": [{"name": "f"}]})
         text = backend.tokenizer.decode(backend.requests[-1].prompt_ids)
-        assert text == 'user\nS\n\nA\nmodel\nB\n\n{"name":"f","input":{"a":1}}\nuser\n42\nmodel\n'
+        assert text == 'user\nS\n\nA\nmodel\nB\n\nf({"a":1})\nuser\n42\nmodel\n'
 
 
 async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend):

@@ -108,7 +108,7 @@ async def test_a_history_may_have_calls_of_tools(client: httpx.AsyncClient, back
     tools = [{"type": "function", "function": {"name": "f"}}]
     await client.post("/api/chat", json={"model": "default", "messages": history, "tools": tools, "stream": False})
     text = backend.tokenizer.decode(backend.requests[0].prompt_ids)
-    assert text == 'user\nS\n\nHi\nmodel\n[{"function":{"name":"f","arguments":{}}}]\nuser\n42\nmodel\n'
+    assert text == "user\nS\n\nHi\nmodel\nf({})\nuser\n42\nmodel\n"
 
 
 @pytest.mark.parametrize(("path", "key"), [("generate", "response"), ("chat", "message")])
