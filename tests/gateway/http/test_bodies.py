@@ -21,7 +21,7 @@ HONEST: dict[type[WireObject], dict[str, Any]] = {
     GenerateBody: {"model": "m", "prompt": "a"},
     MessageBody: {"max_tokens": 1, "messages": [{"role": "user", "content": "a"}]},
 }
-INNER = {
+INNER: dict[str, type[WireObject]] = {
     "content": Block,
     "messages": ChatMessage,
     "options": Options,

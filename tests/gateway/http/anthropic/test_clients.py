@@ -20,13 +20,13 @@ async def anthropic_client(server: str) -> AsyncIterator[anthropic.AsyncAnthropi
         yield client
 
 
-async def test_a_message(anthropic_client: anthropic.AsyncAnthropic):
+async def test_a_message(anthropic_client: anthropic.AsyncAnthropic) -> None:
     message = await anthropic_client.messages.create(model=MODEL, max_tokens=8, messages=MESSAGES, system="S")
     assert [block.text for block in message.content if block.type == "text"] == ["return 1\n"]
     assert (message.stop_reason, message.usage.output_tokens) == ("end_turn", 4)
 
 
-async def test_a_stream(anthropic_client: anthropic.AsyncAnthropic):
+async def test_a_stream(anthropic_client: anthropic.AsyncAnthropic) -> None:
     async with anthropic_client.messages.stream(model=MODEL, max_tokens=8, messages=MESSAGES) as stream:
         text = "".join([piece async for piece in stream.text_stream])
         final = await stream.get_final_message()
@@ -36,7 +36,7 @@ async def test_a_stream(anthropic_client: anthropic.AsyncAnthropic):
     assert final.usage.input_tokens == counted.input_tokens
 
 
-async def test_the_blocking_client(server: str):
+async def test_the_blocking_client(server: str) -> None:
     def use() -> str:
         with (
             anthropic.Anthropic(base_url=server, api_key="none", max_retries=0) as client,
@@ -49,7 +49,7 @@ async def test_the_blocking_client(server: str):
 
 async def test_failures_are_the_clients_own_exceptions(
     anthropic_client: anthropic.AsyncAnthropic, backend: ScriptedBackend
-):
+) -> None:
     create = anthropic_client.messages.create
     with pytest.raises(anthropic.NotFoundError, match="claude"):
         await create(model="claude", max_tokens=1, messages=MESSAGES)

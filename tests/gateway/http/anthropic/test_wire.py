@@ -28,7 +28,7 @@ def events(response: httpx.Response) -> list[Any]:
     return found
 
 
-async def test_an_answer_is_a_message(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_an_answer_is_a_message(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     backend.end = GenerationChunk(finish_reason=FinishReason.STOP, cached_tokens=2)
     response = await client.post(PATH, json=BODY, headers={"x-request-id": "abc"})
     assert response.json() == {
@@ -49,7 +49,9 @@ async def test_an_answer_is_a_message(client: httpx.AsyncClient, backend: Script
     assert (await client.post(PATH, json={**BODY, "max_tokens": 2})).json()["stop_reason"] == "max_tokens"
 
 
-async def test_a_stream_has_anthropics_events_in_their_order(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_stream_has_anthropics_events_in_their_order(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     found = events(await client.post(PATH, json={**BODY, "stream": True}))
     start, block_start, *deltas, block_stop, delta, stop = found
     assert [event["type"] for event in (start, block_start, block_stop, delta, stop)] == [
@@ -66,13 +68,15 @@ async def test_a_stream_has_anthropics_events_in_their_order(client: httpx.Async
     assert delta["usage"]["input_tokens"] == len(backend.requests[0].prompt_ids)
 
 
-async def test_an_empty_answer_has_a_block_too(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_an_empty_answer_has_a_block_too(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     backend.text = ""
     found = [event["type"] for event in events(await client.post(PATH, json={**BODY, "stream": True}))]
     assert found == ["message_start", "content_block_start", "content_block_stop", "message_delta", "message_stop"]
 
 
-async def test_a_conversation_is_text_or_blocks_of_text_and_tools(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_conversation_is_text_or_blocks_of_text_and_tools(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     call = {"type": "tool_use", "id": "1", "name": "f", "input": {"a": 1}}
     result = {"type": "tool_result", "tool_use_id": "1", "content": [{"type": "text", "text": "42"}]}
     messages = [
@@ -86,7 +90,7 @@ async def test_a_conversation_is_text_or_blocks_of_text_and_tools(client: httpx.
         assert text == 'user\nS\n\nA\nmodel\nB\n\nf({"a":1})\nuser\n42\nmodel\n'
 
 
-async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     asked = {"temperature": 0.5, "top_p": 0.9, "top_k": 5, "metadata": {"user_id": "x"}, "thinking": None}
     await client.post(PATH, json={**BODY, **asked})
     [request] = backend.requests
@@ -96,7 +100,7 @@ async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: Scri
     assert backend.requests[1].sampling.temperature == 1.0
 
 
-async def test_a_stop_sequence_ends_an_answer(client: httpx.AsyncClient):
+async def test_a_stop_sequence_ends_an_answer(client: httpx.AsyncClient) -> None:
     body = (await client.post(PATH, json={**BODY, "stop_sequences": ["1"]})).json()
     assert (body["content"][0]["text"], body["stop_reason"]) == ("return ", "end_turn")
 
@@ -112,7 +116,7 @@ async def test_a_stop_sequence_ends_an_answer(client: httpx.AsyncClient):
 )
 async def test_what_would_change_the_answer_and_is_not_supported_is_refused_by_name(
     client: httpx.AsyncClient, backend: ScriptedBackend, fields: dict[str, object], named: str
-):
+) -> None:
     response = await client.post(PATH, json={**BODY, **fields})
     error = response.json()["error"]
     assert (response.status_code, error["type"]) == (400, "invalid_request_error")
@@ -129,11 +133,11 @@ async def test_what_would_change_the_answer_and_is_not_supported_is_refused_by_n
 )
 async def test_tools_that_need_not_be_called_are_answered_with_text(
     client: httpx.AsyncClient, fields: dict[str, object]
-):
+) -> None:
     assert (await client.post(PATH, json={**BODY, **fields})).json()["content"][0]["text"] == "return 1\n"
 
 
-async def test_tokens_of_a_conversation_are_counted(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_tokens_of_a_conversation_are_counted(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     asked = {"model": "default", "messages": BODY["messages"], "system": "S"}
     counted = (await client.post(f"{PATH}/count_tokens", json=asked)).json()
     assert not backend.requests
@@ -141,7 +145,7 @@ async def test_tokens_of_a_conversation_are_counted(client: httpx.AsyncClient, b
     assert counted == {"input_tokens": answer["usage"]["input_tokens"]}
 
 
-async def test_errors_are_anthropics(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_errors_are_anthropics(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     response = await client.post(PATH, json={**BODY, "model": "claude"})
     assert response.status_code == 404
     assert response.json()["type"] == "error"
@@ -153,5 +157,5 @@ async def test_errors_are_anthropics(client: httpx.AsyncClient, backend: Scripte
     assert last == {"type": "error", "error": {"type": "overloaded_error", "message": "Gone."}}
 
 
-def test_the_sign_of_life_of_a_stream_is_a_ping():
+def test_the_sign_of_life_of_a_stream_is_a_ping() -> None:
     assert MessageEvents("msg_abc").framing.sign_of_life == b'event: ping\ndata: {"type":"ping"}\n\n'

@@ -26,7 +26,7 @@ def events(response: httpx.Response) -> list[Any]:
     return [item if item == "[DONE]" else json.loads(item) for item in data]
 
 
-async def test_an_answer_is_a_chat_completion(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_an_answer_is_a_chat_completion(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     asked = {"model": "default", "prompt": "a = ", "suffix": "\n", "max_tokens": 8, "temperature": 0.0}
     body = (await client.post(PATH, json=asked, headers={"x-request-id": "abc"})).json()
     encode = backend.tokenizer.encode
@@ -48,7 +48,7 @@ async def test_an_answer_is_a_chat_completion(client: httpx.AsyncClient, backend
     }
 
 
-async def test_a_stream_has_a_choice_in_each_event_and_the_usage_in_the_last(client: httpx.AsyncClient):
+async def test_a_stream_has_a_choice_in_each_event_and_the_usage_in_the_last(client: httpx.AsyncClient) -> None:
     asked = {"prompt": "def f", "suffix": "\n", "max_tokens": 2, "stop": EDITORS_STOPS, "stream": True}
     *pieces, done = events(await client.post(PATH, json=asked, headers={"x-api-key": "none"}))
     assert done == "[DONE]"
@@ -63,12 +63,12 @@ async def test_a_stream_has_a_choice_in_each_event_and_the_usage_in_the_last(cli
 @pytest.mark.parametrize("suffix", [{}, {"suffix": None}, {"suffix": ""}])
 async def test_without_a_suffix_the_cursor_is_at_the_end(
     client: httpx.AsyncClient, backend: ScriptedBackend, suffix: dict[str, object]
-):
+) -> None:
     assert (await client.post(PATH, json={"prompt": "a", **suffix})).status_code == 200
     assert backend.requests[0].prompt_ids == (BOS, PREFIX, *backend.tokenizer.encode("a"), SUFFIX, MIDDLE)
 
 
-async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     asked = {"max_tokens": 5, "temperature": 0.5, "top_p": 0.9, "random_seed": 7, "min_tokens": 0, "metadata": {"a": 1}}
     await client.post(PATH, json={"prompt": "a", **asked})
     [request] = backend.requests
@@ -77,7 +77,7 @@ async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: Scri
 
 
 @pytest.mark.parametrize("stop", ["1", ["1", ""]])
-async def test_a_stop_text_ends_an_answer(client: httpx.AsyncClient, stop: object):
+async def test_a_stop_text_ends_an_answer(client: httpx.AsyncClient, stop: object) -> None:
     body = (await client.post(PATH, json={"prompt": "a", "stop": stop})).json()
     assert body["choices"][0]["message"]["content"] == "return "
 
@@ -85,14 +85,14 @@ async def test_a_stop_text_ends_an_answer(client: httpx.AsyncClient, stop: objec
 @pytest.mark.parametrize("field", [{"min_tokens": 3}, {"n": 2}, {"presence_penalty": 0.5}])
 async def test_what_would_change_the_answer_and_is_not_supported_is_refused_by_name(
     client: httpx.AsyncClient, backend: ScriptedBackend, field: dict[str, object]
-):
+) -> None:
     [name] = field
     response = await client.post(PATH, json={"prompt": "a", **field})
     assert (response.status_code, response.json()["param"]) == (400, name)
     assert not backend.requests
 
 
-async def test_errors_are_mistrals(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_errors_are_mistrals(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     response = await client.post(PATH, json={"prompt": "a", "random_seed": "x"})
     error = response.json()
     assert (response.status_code, error.pop("message")[:14]) == (400, "random_seed is")
@@ -103,7 +103,7 @@ async def test_errors_are_mistrals(client: httpx.AsyncClient, backend: ScriptedB
     assert events(await client.post(PATH, json={"prompt": "a", "stream": True}))[-1]["message"] == "Gone."
 
 
-async def test_a_model_that_only_chats_is_refused(backend: ScriptedBackend):
+async def test_a_model_that_only_chats_is_refused(backend: ScriptedBackend) -> None:
     service = CodeService([served_model(backend, "chatty", Role.CHAT)], GatewayConfig())
     app = build_http_app(lambda: service, GatewayConfig())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
@@ -114,7 +114,7 @@ async def test_a_model_that_only_chats_is_refused(backend: ScriptedBackend):
 @pytest.mark.parametrize("path", ["/beta/completions", "/v1/beta/completions"])
 async def test_deepseeks_path_answers_as_openais_completions(
     client: httpx.AsyncClient, backend: ScriptedBackend, path: str
-):
+) -> None:
     asked = {"prompt": "def f", "suffix": "\n", "max_tokens": 8, "stop": EDITORS_STOPS, "stream": True}
     *pieces, _ = events(await client.post(path, json=asked))
     assert "".join(piece["choices"][0]["text"] for piece in pieces) == "return 1\n"

@@ -18,16 +18,18 @@ async def ollama_client(server: str) -> AsyncIterator[ollama.AsyncClient]:
         yield client
 
 
-async def test_generations_with_and_without_a_suffix(ollama_client: ollama.AsyncClient, backend: ScriptedBackend):
+async def test_generations_with_and_without_a_suffix(
+    ollama_client: ollama.AsyncClient, backend: ScriptedBackend
+) -> None:
     filled = await ollama_client.generate(MODEL, "def f", suffix="\n", options={"num_predict": 9, "temperature": 0})
     assert (filled.response, filled.done, filled.done_reason, filled.eval_count) == ("return 1\n", True, "stop", 4)
     assert 68 in backend.requests[0].prompt_ids
     pieces = [piece async for piece in await ollama_client.generate(MODEL, "def f(", stream=True)]
-    assert "".join(piece.response for piece in pieces) == "return 1\n"
+    assert "".join(piece.response or "" for piece in pieces) == "return 1\n"
     assert [piece.done for piece in pieces] == [False] * (len(pieces) - 1) + [True]
 
 
-async def test_chats(ollama_client: ollama.AsyncClient):
+async def test_chats(ollama_client: ollama.AsyncClient) -> None:
     messages = [{"role": "user", "content": "hi"}]
     whole = await ollama_client.chat(MODEL, messages)
     assert (whole.message.role, whole.message.content, whole.done_reason) == ("assistant", "return 1\n", "stop")
@@ -35,7 +37,7 @@ async def test_chats(ollama_client: ollama.AsyncClient):
     assert "".join(piece.message.content or "" for piece in pieces) == "return 1\n"
 
 
-async def test_models(ollama_client: ollama.AsyncClient):
+async def test_models(ollama_client: ollama.AsyncClient) -> None:
     assert [model.model for model in (await ollama_client.list()).models] == [MODEL]
     assert [model.context_length for model in (await ollama_client.ps()).models] == [512]
     shown = await ollama_client.show(MODEL)
@@ -44,11 +46,11 @@ async def test_models(ollama_client: ollama.AsyncClient):
     assert shown.modelinfo and shown.modelinfo["gemma.context_length"] == 512
 
 
-async def test_the_blocking_client_loads_a_model_and_streams(server: str):
+async def test_the_blocking_client_loads_a_model_and_streams(server: str) -> None:
     def use() -> list[str | None]:
         with ollama.Client(host=server) as client:
             loaded = client.generate(MODEL)
-            text = "".join(piece.response for piece in client.generate(MODEL, "x", stream=True))
+            text = "".join(piece.response or "" for piece in client.generate(MODEL, "x", stream=True))
         return [loaded.done_reason, text]
 
     assert await asyncio.to_thread(use) == ["load", "return 1\n"]
@@ -56,7 +58,7 @@ async def test_the_blocking_client_loads_a_model_and_streams(server: str):
 
 async def test_failures_are_texts_in_the_clients_own_exception(
     ollama_client: ollama.AsyncClient, backend: ScriptedBackend
-):
+) -> None:
     with pytest.raises(ollama.ResponseError, match='model is "llama3", which is not served here') as unknown:
         await ollama_client.generate("llama3", "x")
     assert unknown.value.status_code == 404

@@ -30,7 +30,9 @@ def client_of(*models: ServedModel) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://gateway")
 
 
-async def test_a_generation_is_one_object_if_no_stream_is_wanted(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_generation_is_one_object_if_no_stream_is_wanted(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     asked = {"model": "default", "prompt": "a = ", "suffix": "\n", "stream": False, "options": {"num_predict": 9}}
     body = (await client.post("/api/generate", json=asked)).json()
     assert datetime.fromisoformat(body.pop("created_at")).utcoffset() is not None
@@ -47,38 +49,42 @@ async def test_a_generation_is_one_object_if_no_stream_is_wanted(client: httpx.A
     }
 
 
-async def test_a_generation_streams_unless_told_otherwise(client: httpx.AsyncClient):
+async def test_a_generation_streams_unless_told_otherwise(client: httpx.AsyncClient) -> None:
     *pieces, last = lines(await client.post("/api/generate", json={"model": "default", "prompt": "x"}))
     assert "".join(piece["response"] for piece in pieces) == "return 1\n"
     assert {piece["done"] for piece in pieces} == {False}
     assert (last["response"], last["done"], last["done_reason"], last["eval_count"]) == ("", True, "stop", 4)
 
 
-async def test_a_suffix_asks_to_fill_in(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_suffix_asks_to_fill_in(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     for prefix in ("a = ", ""):
         await client.post("/api/generate", json={"model": "default", "prompt": prefix, "suffix": "\n"})
         encode = backend.tokenizer.encode
         assert backend.requests[-1].prompt_ids == (BOS, PREFIX, *encode(prefix), SUFFIX, *encode("\n"), MIDDLE)
 
 
-async def test_a_suffix_for_a_model_that_only_chats_is_refused_in_ollamas_words(backend: ScriptedBackend):
+async def test_a_suffix_for_a_model_that_only_chats_is_refused_in_ollamas_words(backend: ScriptedBackend) -> None:
     async with client_of(served_model(backend, "chatty", Role.CHAT)) as client:
         response = await client.post("/api/generate", json={"model": "chatty", "prompt": "a", "suffix": "b"})
     assert response.status_code == 400
     assert '"chatty" does not support insert' in response.json()["error"]
 
 
-async def test_a_prompt_is_a_question_to_a_model_that_chats(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_prompt_is_a_question_to_a_model_that_chats(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     await client.post("/api/generate", json={"model": "default", "prompt": "Why?", "system": "Be brief."})
     assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "user\nBe brief.\n\nWhy?\nmodel\n"
 
 
-async def test_a_raw_prompt_is_continued_with_its_control_tokens(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_raw_prompt_is_continued_with_its_control_tokens(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     await client.post("/api/generate", json={"model": "default", "prompt": "<|fim_prefix|>a", "raw": True})
     assert backend.requests[0].prompt_ids == (BOS, PREFIX, *backend.tokenizer.encode("a"))
 
 
-async def test_a_model_that_only_fills_in_continues_a_prompt_without_suffix(backend: ScriptedBackend):
+async def test_a_model_that_only_fills_in_continues_a_prompt_without_suffix(backend: ScriptedBackend) -> None:
     async with client_of(served_model(backend, "coder", Role.FIM)) as client:
         await client.post("/api/generate", json={"model": "coder", "prompt": "<|fim_prefix|>a"})
         assert backend.requests[0].prompt_ids == (BOS, PREFIX, *backend.tokenizer.encode("a"))
@@ -87,7 +93,7 @@ async def test_a_model_that_only_fills_in_continues_a_prompt_without_suffix(back
     assert response.json()["error"].startswith("system ")
 
 
-async def test_a_chat_is_answered_whole_and_in_lines(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_chat_is_answered_whole_and_in_lines(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     asked = {"model": "default", "messages": QUESTION}
     whole = (await client.post("/api/chat", json={**asked, "stream": False})).json()
     assert whole["message"] == {"role": "assistant", "content": "return 1\n"}
@@ -98,7 +104,7 @@ async def test_a_chat_is_answered_whole_and_in_lines(client: httpx.AsyncClient, 
     assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "user\nHi\nmodel\n"
 
 
-async def test_a_history_may_have_calls_of_tools(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_history_may_have_calls_of_tools(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     history = [
         {"role": "system", "content": "S"},
         *QUESTION,
@@ -114,7 +120,7 @@ async def test_a_history_may_have_calls_of_tools(client: httpx.AsyncClient, back
 @pytest.mark.parametrize(("path", "key"), [("generate", "response"), ("chat", "message")])
 async def test_a_request_without_prompt_loads_the_model(
     client: httpx.AsyncClient, backend: ScriptedBackend, path: str, key: str
-):
+) -> None:
     response = await client.post(f"/api/{path}", json={"model": "default", "keep_alive": "5m"})
     assert (response.status_code, response.json()["done"], response.json()["done_reason"]) == (200, True, "load")
     assert key in response.json()
@@ -122,7 +128,7 @@ async def test_a_request_without_prompt_loads_the_model(
     assert (await client.post(f"/api/{path}", json={"model": "llama"})).status_code == 404
 
 
-async def test_options_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_options_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     options = {"temperature": 1, "top_p": 0.5, "top_k": 3, "seed": 7, "num_predict": 5.0, "num_ctx": 4096}
     await client.post("/api/generate", json={"model": "default", "prompt": "x", "options": options})
     found = backend.requests[0].sampling
@@ -132,7 +138,7 @@ async def test_options_reach_the_backend(client: httpx.AsyncClient, backend: Scr
 
 async def test_without_options_code_is_greedy_and_a_chat_has_ollamas_own(
     client: httpx.AsyncClient, backend: ScriptedBackend
-):
+) -> None:
     await client.post("/api/generate", json={"model": "default", "prompt": "a", "suffix": "b", "options": None})
     await client.post("/api/chat", json={"model": "default", "messages": QUESTION, "options": {"temperature": None}})
     fim, chat = (request.sampling for request in backend.requests)
@@ -156,24 +162,24 @@ async def test_without_options_code_is_greedy_and_a_chat_has_ollamas_own(
         {"repeat_penalty": 1.0, "min_p": 0, "num_gpu": 99},
     ],
 )
-async def test_values_with_a_plain_meaning_are_taken(client: httpx.AsyncClient, options: dict[str, object]):
+async def test_values_with_a_plain_meaning_are_taken(client: httpx.AsyncClient, options: dict[str, object]) -> None:
     response = await client.post("/api/generate", json={"model": "default", "prompt": "x", "options": options})
     assert lines(response)[-1]["done_reason"] == "stop"
 
 
 @pytest.mark.parametrize("stop", ["1", ["1"]])
-async def test_a_stop_text_ends_a_generation(client: httpx.AsyncClient, stop: object):
+async def test_a_stop_text_ends_a_generation(client: httpx.AsyncClient, stop: object) -> None:
     asked = {"model": "default", "prompt": "x", "stream": False, "options": {"stop": stop}}
     body = (await client.post("/api/generate", json=asked)).json()
     assert (body["response"], body["done_reason"]) == ("return ", "stop")
 
 
-async def test_a_generation_that_is_cut_says_so(client: httpx.AsyncClient):
+async def test_a_generation_that_is_cut_says_so(client: httpx.AsyncClient) -> None:
     asked = {"model": "default", "prompt": "x", "options": {"num_predict": 2}}
     assert lines(await client.post("/api/generate", json=asked))[-1]["done_reason"] == "length"
 
 
-async def test_log_probabilities_come_with_the_pieces_and_with_the_whole(client: httpx.AsyncClient):
+async def test_log_probabilities_come_with_the_pieces_and_with_the_whole(client: httpx.AsyncClient) -> None:
     asked = {"model": "default", "prompt": "x", "logprobs": True, "top_logprobs": 2}
     *pieces, _ = lines(await client.post("/api/generate", json=asked))
     whole = (await client.post("/api/generate", json={**asked, "stream": False})).json()
@@ -201,7 +207,7 @@ async def test_log_probabilities_come_with_the_pieces_and_with_the_whole(client:
 )
 async def test_what_would_change_the_answer_and_is_not_supported_is_refused_by_name(
     client: httpx.AsyncClient, backend: ScriptedBackend, path: str, fields: dict[str, object], named: str
-):
+) -> None:
     asked = {"model": "default", "prompt": "a", "messages": QUESTION, **fields}
     response = await client.post(f"/api/{path}", json=asked)
     assert response.status_code == 400
@@ -210,7 +216,7 @@ async def test_what_would_change_the_answer_and_is_not_supported_is_refused_by_n
 
 
 @pytest.mark.parametrize("path", ["generate", "chat", "show"])
-async def test_a_model_has_to_be_named_and_known(client: httpx.AsyncClient, path: str):
+async def test_a_model_has_to_be_named_and_known(client: httpx.AsyncClient, path: str) -> None:
     asked = {"prompt": "a", "messages": QUESTION}
     for nobody in ({}, {"model": ""}, {"model": None, "name": ""}):
         response = await client.post(f"/api/{path}", json={**asked, **nobody})
@@ -224,12 +230,14 @@ async def test_a_model_has_to_be_named_and_known(client: httpx.AsyncClient, path
     "named", [{"model": "default"}, {"name": "default"}, {"model": "", "name": "default"}, {"model": "default:latest"}]
 )
 @pytest.mark.parametrize("path", ["generate", "chat", "show"])
-async def test_a_model_has_either_name_and_perhaps_a_tag(client: httpx.AsyncClient, path: str, named: dict[str, str]):
+async def test_a_model_has_either_name_and_perhaps_a_tag(
+    client: httpx.AsyncClient, path: str, named: dict[str, str]
+) -> None:
     response = await client.post(f"/api/{path}", json={"prompt": "a", "messages": QUESTION, **named})
     assert response.status_code == 200
 
 
-async def test_errors_of_fields_have_ollamas_names_for_them(client: httpx.AsyncClient):
+async def test_errors_of_fields_have_ollamas_names_for_them(client: httpx.AsyncClient) -> None:
     asked = {"model": "default", "prompt": "a", "options": {"temperature": -1}}
     response = await client.post("/api/generate", json=asked)
     assert response.json() == {"error": "options.temperature is -1.0; allowed is 0 to 2."}
@@ -237,21 +245,21 @@ async def test_errors_of_fields_have_ollamas_names_for_them(client: httpx.AsyncC
     assert response.json()["error"].startswith('options.num_predict is "many"')
 
 
-async def test_an_error_in_a_stream_is_its_last_line(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_an_error_in_a_stream_is_its_last_line(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     backend.error = ServingError(Reason.UNAVAILABLE, "Gone.")
     *pieces, last = lines(await client.post("/api/generate", json={"model": "default", "prompt": "x"}))
     assert pieces
     assert last == {"error": "Gone."}
 
 
-def test_the_sign_of_life_of_a_stream_is_a_piece_without_text():
+def test_the_sign_of_life_of_a_stream_is_a_piece_without_text() -> None:
     sign = StreamedLines(AnswerObjects("default", said)).framing.sign_of_life
     assert sign.endswith(b"\n")
     piece = json.loads(sign)
     assert (piece["model"], piece["message"]["content"], piece["done"]) == ("default", "", False)
 
 
-async def test_models_are_listed_shown_and_running(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_models_are_listed_shown_and_running(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     [listed] = (await client.get("/api/tags")).json()["models"]
     assert (listed["name"], listed["model"], len(listed["digest"])) == ("codegemma-test", "codegemma-test", 64)
     assert datetime.fromisoformat(listed["modified_at"]).utcoffset() is not None
@@ -274,7 +282,7 @@ async def test_models_are_listed_shown_and_running(client: httpx.AsyncClient, ba
 )
 async def test_a_template_tells_editors_whether_a_model_fills_in(
     backend: ScriptedBackend, roles: tuple[Role, ...], capabilities: list[str], parts: tuple[str, ...]
-):
+) -> None:
     async with client_of(served_model(backend, "some", *roles)) as client:
         shown = (await client.post("/api/show", json={"name": "some"})).json()
     assert shown["capabilities"] == capabilities
@@ -282,7 +290,7 @@ async def test_a_template_tells_editors_whether_a_model_fills_in(
     assert (".Suffix" in shown["template"]) == ("insert" in capabilities)
 
 
-async def test_the_server_is_there_and_has_a_version(client: httpx.AsyncClient):
+async def test_the_server_is_there_and_has_a_version(client: httpx.AsyncClient) -> None:
     response = await client.head("/")
     assert (response.status_code, response.content) == (200, b"")
     major, minor, _ = (await client.get("/api/version")).json()["version"].split(".")
@@ -296,13 +304,13 @@ async def test_the_server_is_there_and_has_a_version(client: httpx.AsyncClient):
         ("DELETE", "delete"),
     ],
 )
-async def test_other_verbs_are_not_implemented(client: httpx.AsyncClient, method: str, path: str):
+async def test_other_verbs_are_not_implemented(client: httpx.AsyncClient, method: str, path: str) -> None:
     response = await client.request(method, f"/api/{path}", json={"model": "default", "input": "x"})
     assert response.status_code == 501
     assert isinstance(response.json()["error"], str)
 
 
-async def test_what_fails_below_its_paths_is_in_ollamas_form_and_nowhere_else(client: httpx.AsyncClient):
+async def test_what_fails_below_its_paths_is_in_ollamas_form_and_nowhere_else(client: httpx.AsyncClient) -> None:
     assert (await client.post("/api/generate", content=b"{")).json()["error"].startswith("The body is not JSON")
     assert isinstance((await client.get("/api/nothing")).json()["error"], str)
     assert isinstance((await client.get("/api/generate")).json()["error"], str)
