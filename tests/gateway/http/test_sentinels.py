@@ -55,7 +55,7 @@ def _ollama_insert(text: str) -> CodeRequest:
 
 
 def _ollama_question(text: str) -> CodeRequest:
-    body = GenerateBody.model_validate({"model": "some", "prompt": f"a{text}", "system": text})
+    body = GenerateBody.model_validate({"model": "some", "prompt": f"a{text}", "system": f"a{text}"})
     return generate_request(body, MODEL)
 
 

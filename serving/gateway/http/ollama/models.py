@@ -19,7 +19,6 @@ _CHAT_TEMPLATE = (
     f'{{{{ range .Messages }}}}{START_OF_TURN}{{{{ if eq .Role "assistant" }}}}model{{{{ else }}}}user{{{{ end }}}}\n'
     f"{{{{ .Content }}}}{END_OF_TURN}\n{{{{ end }}}}{START_OF_TURN}model\n"
 )
-_TEXT_TEMPLATE = "{{ .Prompt }}"
 _FIM_TEMPLATES = {
     "native": f"{FIM_PREFIX}{{{{ .Prompt }}}}{FIM_SUFFIX}{{{{ .Suffix }}}}{FIM_MIDDLE}",
     "prefix": "{{- /* the answer ends where .Suffix begins */ -}}{{ .Prompt }}",
@@ -62,10 +61,10 @@ def shown_model(model: ModelInfo) -> Json:
 
 
 def _template(model: ModelInfo) -> str:
-    rest = _CHAT_TEMPLATE if Role.CHAT in model.roles else _TEXT_TEMPLATE
     if model.fim is None:
-        return rest
-    return f"{{{{ if .Suffix }}}}{_FIM_TEMPLATES[model.fim]}{{{{ else }}}}{rest}{{{{ end }}}}"
+        return _CHAT_TEMPLATE
+    chat = f"{{{{ else if .Messages }}}}{_CHAT_TEMPLATE}" if Role.CHAT in model.roles else ""
+    return f"{{{{ if .Suffix }}}}{_FIM_TEMPLATES[model.fim]}{chat}{{{{ else }}}}{{{{ .Prompt }}}}{{{{ end }}}}"
 
 
 def _details() -> Json:

@@ -32,8 +32,9 @@ WORDS = {
 def generate_request(body: GenerateBody, model: ModelInfo) -> CodeRequest:
     """The request of a body with a prompt or a suffix.
 
-    A suffix asks to fill in. A prompt without is a question to a model that chats, unless it is `raw`: Ollama's
-    template of such a model makes a turn of it. Any other model continues it as it is.
+    A suffix asks to fill in. A prompt without is continued as it is by a model that fills in, as the templates of such
+    models have it in Ollama, and so is a `raw` one. To a model that only chats, or with a `system` text, it is a
+    question.
 
     Raises:
       ServingError: ROLE_NOT_SERVED; UNSUPPORTED_PARAMETER.
@@ -53,7 +54,7 @@ def _prompt(body: GenerateBody, model: ModelInfo) -> Prompt:
         prompt: Prompt = FimPrompt(prefix=body.prompt, suffix=body.suffix)
     elif body.suffix:
         raise _unsupported("suffix", "is not part of a raw prompt")
-    elif Role.CHAT in model.roles and not body.raw:
+    elif Role.CHAT in model.roles and not body.raw and (body.system or model.fim is None):
         system = (Message(Speaker.SYSTEM, body.system),) if body.system else ()
         return ChatPrompt((*system, Message(Speaker.USER, body.prompt)))
     else:

@@ -70,24 +70,34 @@ async def test_a_suffix_for_a_model_that_only_chats_is_refused_in_ollamas_words(
     assert '"chatty" does not support insert' in response.json()["error"]
 
 
-async def test_a_prompt_is_a_question_to_a_model_that_chats(
-    client: httpx.AsyncClient, backend: ScriptedBackend
+@pytest.mark.parametrize("roles", [(Role.FIM,), (Role.FIM, Role.CHAT)])
+async def test_a_model_that_fills_in_continues_a_prompt_without_suffix_as_it_is(
+    backend: ScriptedBackend, roles: tuple[Role, ...]
 ) -> None:
+    async with client_of(served_model(backend, "coder", *roles)) as client:
+        await client.post("/api/generate", json={"model": "coder", "prompt": "<|fim_prefix|>a"})
+    assert backend.requests[0].prompt_ids == (BOS, PREFIX, *backend.tokenizer.encode("a"))
+
+
+async def test_a_raw_prompt_is_continued_as_it_is_by_any_model(backend: ScriptedBackend) -> None:
+    async with client_of(served_model(backend, "chatty", Role.CHAT)) as client:
+        await client.post("/api/generate", json={"model": "chatty", "prompt": "Why", "raw": True})
+    assert backend.requests[0].prompt_ids == (BOS, *backend.tokenizer.encode("Why"))
+
+
+async def test_a_prompt_is_a_question_to_a_model_that_only_chats(backend: ScriptedBackend) -> None:
+    async with client_of(served_model(backend, "chatty", Role.CHAT)) as client:
+        await client.post("/api/generate", json={"model": "chatty", "prompt": "Why?"})
+    assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "user\nWhy?\nmodel\n"
+
+
+async def test_a_system_text_makes_a_question_of_a_prompt(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     await client.post("/api/generate", json={"model": "default", "prompt": "Why?", "system": "Be brief."})
     assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "user\nBe brief.\n\nWhy?\nmodel\n"
 
 
-async def test_a_raw_prompt_is_continued_with_its_control_tokens(
-    client: httpx.AsyncClient, backend: ScriptedBackend
-) -> None:
-    await client.post("/api/generate", json={"model": "default", "prompt": "<|fim_prefix|>a", "raw": True})
-    assert backend.requests[0].prompt_ids == (BOS, PREFIX, *backend.tokenizer.encode("a"))
-
-
-async def test_a_model_that_only_fills_in_continues_a_prompt_without_suffix(backend: ScriptedBackend) -> None:
+async def test_a_system_text_for_a_model_that_does_not_chat_is_refused(backend: ScriptedBackend) -> None:
     async with client_of(served_model(backend, "coder", Role.FIM)) as client:
-        await client.post("/api/generate", json={"model": "coder", "prompt": "<|fim_prefix|>a"})
-        assert backend.requests[0].prompt_ids == (BOS, PREFIX, *backend.tokenizer.encode("a"))
         response = await client.post("/api/generate", json={"model": "coder", "prompt": "a", "system": "Be brief."})
     assert response.status_code == 400
     assert response.json()["error"].startswith("system ")
@@ -277,7 +287,7 @@ async def test_models_are_listed_shown_and_running(client: httpx.AsyncClient, ba
     [
         ((Role.FIM,), ["completion", "insert"], ("<|fim_prefix|>", ".Suffix", "{{ .Prompt }}")),
         ((Role.CHAT,), ["completion"], ("<start_of_turn>",)),
-        ((Role.FIM, Role.CHAT), ["completion", "insert"], ("<|fim_prefix|>", ".Suffix", "<start_of_turn>")),
+        ((Role.FIM, Role.CHAT), ["completion", "insert"], ("<|fim_prefix|>", "<start_of_turn>", "{{ .Prompt }}")),
     ],
 )
 async def test_a_template_tells_editors_whether_a_model_fills_in(
