@@ -64,7 +64,7 @@ def _ollama_question(text: str) -> CodeRequest:
 @given(text=texts)
 def test_structured_text_adds_no_control_token(
     codegemma: Tokenizer, request_of: Callable[[str], CodeRequest], text: str
-):
+) -> None:
     control_ids = {codegemma.control_id(sentinel) for sentinel in SENTINELS}
     renderer = PromptRenderer(codegemma, "psm")
 
