@@ -1,7 +1,6 @@
 """How an API writes an answer: bytes from the pieces and the end of the gateway, without I/O."""
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 from serving.errors import ServingError
 from serving.gateway.http.framing import Framing
@@ -27,7 +26,7 @@ class StreamedAnswer(ABC):
       framing: how the parts of the stream are told apart.
     """
 
-    framing: ClassVar[Framing]
+    framing: Framing
 
     @abstractmethod
     def piece(self, part: AnswerPart) -> bytes:

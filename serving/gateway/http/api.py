@@ -43,7 +43,7 @@ class ApiRoute:
       handler: reads what comes there from somebody who may ask.
     """
 
-    method: Literal["GET", "POST"]
+    method: Literal["DELETE", "GET", "HEAD", "POST"]
     path: str
     handler: Handler
 

@@ -12,8 +12,11 @@ from starlette.routing import Route
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
+from serving.gateway.http.anthropic.routes import ANTHROPIC
 from serving.gateway.http.api import api_at
 from serving.gateway.http.endpoint import Endpoint
+from serving.gateway.http.mistral.routes import MISTRAL
+from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.responses import error_response, json_response, unexpected
 from serving.gateway.http.times import TIMES, HttpTimes
@@ -21,7 +24,7 @@ from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
 from serving.request_id import request_id_of
 
-APIS = (OPENAI,)
+APIS = (OPENAI, OLLAMA, MISTRAL, ANTHROPIC)
 """The first is that of paths which are no API's."""
 
 
@@ -60,7 +63,7 @@ def build_http_app(
         for route in api.routes
     ]
     app = Starlette(
-        routes=[Route("/health", health), *routes],
+        routes=[Route("/health", health), Route("/", _alive, methods=["HEAD"]), *routes],
         middleware=[Middleware(UnreadBody, within_s=times.unread_body_s)],
         exception_handlers={ServingError: _failure, HTTPException: _routing_error, Exception: _failure},
     )
@@ -72,6 +75,10 @@ async def _failure(request: Request, error: Exception) -> Response:
     """What fails outside of an API's routes."""
     told = error if isinstance(error, ServingError) else unexpected(error, request_id_of(""))
     return error_response(api_at(request.url.path, APIS), told)
+
+
+async def _alive(request: Request) -> Response:
+    return Response()  # Ollama's clients ask this first
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:

@@ -1,7 +1,7 @@
 """An API is a table of routes and its own way to write; whatever fails on one of its paths is in its form."""
 
 import json
-from typing import Any, ClassVar
+from typing import Any
 
 import httpx
 import pytest
@@ -16,7 +16,7 @@ from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import Api, ApiRoute, Generation, api_at
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.call import HttpCall
-from serving.gateway.http.framing import NDJSON, Framing, ndjson_line
+from serving.gateway.http.framing import NDJSON, ndjson_line
 from serving.gateway.http.guard import HttpGuard
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.responses import json_response
@@ -43,7 +43,7 @@ class WholeText(WholeAnswer):
 
 
 class TextLines(StreamedAnswer):
-    framing: ClassVar[Framing] = NDJSON
+    framing = NDJSON
 
     def piece(self, part: AnswerPart) -> bytes:
         return ndjson_line(part.text) if isinstance(part, Piece) and part.text else b""

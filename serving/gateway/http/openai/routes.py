@@ -70,6 +70,8 @@ OPENAI = Api(
         ApiRoute("GET", "/v1/models", _models),
         ApiRoute("GET", "/v1/models/{name:path}", _model),
         ApiRoute("POST", "/v1/completions", _completions),
+        ApiRoute("POST", "/beta/completions", _completions),  # DeepSeek fills in here
+        ApiRoute("POST", "/v1/beta/completions", _completions),
         ApiRoute("POST", "/v1/chat/completions", _chat_completions),
         ApiRoute("POST", "/v1/responses", _responses),
     ),

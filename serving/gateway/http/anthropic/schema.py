@@ -1,0 +1,98 @@
+"""The bodies of Anthropic's Messages API that are understood: https://docs.anthropic.com/en/api/messages.
+
+Fields that are not listed are ignored, or refused if they change the answer. Tools may be named, and are not called;
+who requires a call is refused.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, model_validator
+from pydantic_core import PydanticCustomError
+
+from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, refuse_unsupported
+from serving.gateway.http.tool_calls import call_text
+from serving.gateway.validation import MAX_MESSAGES
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "mcp_servers": ([],),
+    "output_config": ({},),
+    "output_format": (),
+}
+_NEUTRAL_TYPES = {"thinking": ("adaptive", "disabled"), "tool_choice": ("auto", "none")}
+"""Of objects by their `type`, whatever else they say."""
+
+
+def _blocks(value: object) -> object:
+    if isinstance(value, str):
+        return [{"type": "text", "text": value}]
+    if isinstance(value, list):
+        return value
+    raise PydanticCustomError("content", "a string or a list of blocks is due")
+
+
+class TextBlock(WireObject):
+    """Text."""
+
+    type: Literal["text"]
+    text: str
+
+
+TextBlocks = Annotated[list[TextBlock], BeforeValidator(_blocks)]
+
+
+class Block(NothingIsAbsent):
+    """A part of a message: text, or in a history that others began, a call of a tool and what that answered."""
+
+    type: Literal["text", "tool_use", "tool_result"]
+    text: str = ""
+    name: str = ""
+    input: object = ""
+    content: TextBlocks = Field(default_factory=list)
+
+    @property
+    def words(self) -> str:
+        """What the model sees of it."""
+        match self.type:
+            case "text":
+                return self.text
+            case "tool_use":
+                return call_text(self.name, self.input)
+            case "tool_result":
+                return "\n\n".join(block.text for block in self.content)
+
+
+class ConversationMessage(WireObject):
+    """A message of a conversation."""
+
+    role: Literal["user", "assistant"]
+    content: Annotated[list[Block], BeforeValidator(_blocks)]
+
+
+class ConversationBody(NothingIsAbsent):
+    """`POST /v1/messages/count_tokens`, and what a message is made of."""
+
+    messages: Annotated[list[ConversationMessage], at_most(MAX_MESSAGES)]
+    model: str | None = None
+    system: TextBlocks = Field(default_factory=list)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, body: object) -> object:
+        if isinstance(body, dict):
+            refuse_unsupported(body, _NEUTRAL)
+            for name, types in _NEUTRAL_TYPES.items():
+                if isinstance(value := body.get(name), dict):
+                    refuse_unsupported(value, {"type": types}, f"{name}.")
+        return body
+
+
+class MessageBody(ConversationBody):
+    """`POST /v1/messages`."""
+
+    max_tokens: Integer
+    temperature: float = 1.0
+    top_k: Integer = 0
+    top_p: float = 1.0
+    stop_sequences: list[str] = Field(default_factory=list)
+    stream: bool = False

@@ -1,0 +1,19 @@
+"""Mistral's wire, inwards: from a request body to the gateway's request."""
+
+from serving.gateway.http.mistral.schema import FimBody
+from serving.gateway.http.sampling import sampling_params
+from serving.gateway.request import CodeRequest, FimPrompt
+
+WORDS = {"prefix": "prompt", "seed": "random_seed"}
+"""What a body calls fields of a `CodeRequest`."""
+
+
+def fim_request(body: FimBody) -> CodeRequest:
+    """The request of a body; without a suffix, the cursor is at the end of the file."""
+    return CodeRequest(
+        prompt=FimPrompt(prefix=body.prompt, suffix=body.suffix),
+        model=body.model,
+        max_tokens=body.max_tokens,
+        sampling=sampling_params(temperature=body.temperature, top_p=body.top_p, seed=body.random_seed),
+        stop=tuple(filter(None, body.stop)),
+    )

@@ -1,0 +1,33 @@
+"""The body of Mistral's fill-in-the-middle (https://docs.mistral.ai/api/endpoint/fim)."""
+
+from pydantic import Field, model_validator
+
+from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, Stops, refuse_unsupported
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "frequency_penalty": (0,),
+    "min_tokens": (0,),
+    "n": (1,),
+    "presence_penalty": (0,),
+}
+
+
+class FimBody(NothingIsAbsent):
+    """`POST /v1/fim/completions`. Fields that are not listed are ignored, or refused if they change the answer."""
+
+    prompt: str
+    suffix: str = ""
+    model: str | None = None
+    max_tokens: Integer | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    random_seed: Integer | None = None
+    stop: Stops = Field(default_factory=list)
+    stream: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, body: object) -> object:
+        if isinstance(body, dict):
+            refuse_unsupported(body, _NEUTRAL)
+        return body

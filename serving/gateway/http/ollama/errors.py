@@ -1,0 +1,8 @@
+"""Ollama's error body."""
+
+from serving.errors import ServingError
+
+
+def error_body(error: ServingError) -> dict[str, str]:
+    """A text: clients in JavaScript would show an object as `[object Object]`."""
+    return {"error": error.message}

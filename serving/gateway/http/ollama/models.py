@@ -1,0 +1,78 @@
+"""What Ollama's clients learn of a model: by it they decide whether it fills in, and what it is asked."""
+
+import hashlib
+from datetime import UTC, datetime
+from typing import Any
+
+from serving.config import Role
+from serving.gateway.http.ollama.answers import timestamp
+from serving.gateway.service import ModelInfo
+from serving.gateway.text.tokenizer import END_OF_TURN, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, START_OF_TURN
+
+Json = dict[str, Any]
+
+_FAMILY = "gemma"
+_NEVER = timestamp(datetime(9999, 1, 1, tzinfo=UTC))
+_SINCE = timestamp(datetime.now(UTC))
+"""When this process began to serve; checkpoints have no date."""
+_CHAT_TEMPLATE = (
+    f'{{{{ range .Messages }}}}{START_OF_TURN}{{{{ if eq .Role "assistant" }}}}model{{{{ else }}}}user{{{{ end }}}}\n'
+    f"{{{{ .Content }}}}{END_OF_TURN}\n{{{{ end }}}}{START_OF_TURN}model\n"
+)
+_FIM_TEMPLATES = {
+    "native": f"{FIM_PREFIX}{{{{ .Prompt }}}}{FIM_SUFFIX}{{{{ .Suffix }}}}{FIM_MIDDLE}",
+    "prefix": "{{- /* the answer ends where .Suffix begins */ -}}{{ .Prompt }}",
+}
+
+
+def listed_model(model: ModelInfo) -> Json:
+    """An entry of `/api/tags`. Sizes are not known here."""
+    return {
+        "name": model.id,
+        "model": model.id,
+        "modified_at": _SINCE,
+        "size": 0,
+        "digest": hashlib.sha256(f"{model.id} {model.version}".encode()).hexdigest(),
+        "details": _details(),
+    }
+
+
+def running_model(model: ModelInfo) -> Json:
+    """An entry of `/api/ps`."""
+    return {**listed_model(model), "expires_at": _NEVER, "size_vram": 0, "context_length": model.context_length}
+
+
+def shown_model(model: ModelInfo) -> Json:
+    """The answer of `/api/show`. Editors look for `.Suffix` in the template and read the lines of `parameters`."""
+    return {
+        "modelfile": "",
+        "parameters": f"num_ctx {model.context_length}",
+        "template": _template(model),
+        "details": _details(),
+        "model_info": {
+            "general.architecture": _FAMILY,
+            "general.basename": model.id,
+            "general.version": model.version,
+            f"{_FAMILY}.context_length": model.context_length,
+        },
+        "capabilities": ["completion", "insert"] if model.fim else ["completion"],
+        "modified_at": _SINCE,
+    }
+
+
+def _template(model: ModelInfo) -> str:
+    if model.fim is None:
+        return _CHAT_TEMPLATE
+    chat = f"{{{{ else if .Messages }}}}{_CHAT_TEMPLATE}" if Role.CHAT in model.roles else ""
+    return f"{{{{ if .Suffix }}}}{_FIM_TEMPLATES[model.fim]}{chat}{{{{ else }}}}{{{{ .Prompt }}}}{{{{ end }}}}"
+
+
+def _details() -> Json:
+    return {
+        "parent_model": "",
+        "format": "",
+        "family": _FAMILY,
+        "families": [_FAMILY],
+        "parameter_size": "",
+        "quantization_level": "",
+    }
