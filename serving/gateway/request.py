@@ -83,6 +83,8 @@ class CodeRequest:
         character by character: LF leaves the CR of a CRLF in the answer, unless the suffix begins with a line break.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
+      predict_s: seconds from its first text on after which the answer ends, once it has a line break; None: not so.
+      least_indent: the answer ends before a line, other than its first, that is indented by fewer characters.
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one;
         at most 1024 characters.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
@@ -101,6 +103,8 @@ class CodeRequest:
     stop: tuple[str, ...] = ()
     choices: int = 1
     timeout_s: float | None = None
+    predict_s: float | None = None
+    least_indent: int = 0
     session_id: str = ""
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     tenant: str = ""

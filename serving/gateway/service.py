@@ -22,7 +22,9 @@ from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
 from serving.gateway.shown import shown
 from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.line_breaks import LineBreakJoin
+from serving.gateway.text.predict_time import PredictTime
 from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
@@ -145,6 +147,14 @@ class CodeService:
         )
         self._was_complete = self._was_complete or not unavailable
         return Health(ready=self._was_complete and any(answers), unavailable=unavailable)
+
+    def served(self, request: CodeRequest) -> ServedModel:
+        """The model that a request is routed to.
+
+        Raises:
+          ServingError: as `Router.route`; a list in the request is too long.
+        """
+        return self._route(request)[0]
 
     def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
         """How many tokens the rendered prompt is, BOS included, and for which model.
@@ -275,6 +285,10 @@ class CodeService:
 
     def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
+        if request.predict_s is not None:
+            filters.insert(0, PredictTime(request.predict_s))  # before what holds text back
+        if request.least_indent:
+            filters.append(LeastIndent(request.least_indent))
         if isinstance(prompt := request.prompt, FimPrompt):
             if self._renderers[model.config.id].fim_mode == "prefix":
                 filters.append(SuffixStop(prompt.prefix, prompt.suffix))

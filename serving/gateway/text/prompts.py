@@ -178,6 +178,16 @@ def turns(messages: Sequence[Message]) -> Iterator[tuple[Speaker, str]]:
         )
 
 
+def chat_text(messages: Sequence[Message]) -> str:
+    """The turns of a conversation as text, without BOS: a raw prompt.
+
+    Raises:
+      ServingError: as `turns`.
+    """
+    whole = "".join(f"{START_OF_TURN}{speaker}\n{text}{END_OF_TURN}\n" for speaker, text in turns(messages))
+    return f"{whole}{START_OF_TURN}{Speaker.MODEL}\n"
+
+
 def _file_text(file: ContextFile) -> str:
     return f"{file.path}\n{file.text}"
 

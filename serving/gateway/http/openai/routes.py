@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
-from serving.gateway.http.api import Api, ApiRoute, Generation
+from serving.gateway.http.api import Api, ApiRoute, BodyHandler, Generation
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.openai.answers import (
     AnswerObjects,
@@ -29,13 +29,10 @@ async def _model(call: HttpCall) -> Response:
     return json_response(model_object(call.service.model(call.path_params["name"])))
 
 
-async def _completions(call: HttpCall) -> Generation:
-    def generation(content: dict[str, Any]) -> Generation:
-        body = checked_body(CompletionBody, content)
-        objects = CompletionObjects(f"cmpl-{call.metadata.request_id}")
-        return Generation(completion_requests(body), _answer(body, objects), COMPLETION_WORDS)
-
-    return await call.json(generation)
+def _completions(call: HttpCall, content: dict[str, Any]) -> Generation:
+    body = checked_body(CompletionBody, content)
+    objects = CompletionObjects(f"cmpl-{call.metadata.request_id}")
+    return Generation(completion_requests(body), _answer(body, objects), COMPLETION_WORDS)
 
 
 async def _chat_completions(call: HttpCall) -> Generation:
@@ -57,7 +54,7 @@ OPENAI = Api(
     routes=(
         ApiRoute("GET", "/v1/models", _models),
         ApiRoute("GET", "/v1/models/{name}", _model),
-        ApiRoute("POST", "/v1/completions", _completions),
+        ApiRoute("POST", "/v1/completions", BodyHandler(_completions)),
         ApiRoute("POST", "/v1/chat/completions", _chat_completions),
     ),
     error_body=error_body,
