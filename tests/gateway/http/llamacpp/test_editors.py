@@ -63,7 +63,9 @@ async def infill(client: httpx.AsyncClient, body: dict[str, object]) -> Any:
     return response.json()
 
 
-async def test_vim_finds_what_it_asked_for_under_flat_names(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_vim_finds_what_it_asked_for_under_flat_names(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     backend.end = GenerationChunk(finish_reason=FinishReason.STOP, cached_tokens=5)
     answer = await infill(client, vim())
     assert set(answer) == {*FIELDS, "tokens_cached"}
@@ -77,14 +79,18 @@ async def test_vim_finds_the_text_by_its_pattern_as_json_is_compact(client: http
     assert '"content":"return 1\\n"' in response.text
 
 
-async def test_the_line_up_to_the_cursor_goes_behind_the_prefix(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_the_line_up_to_the_cursor_goes_behind_the_prefix(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     await infill(client, vim())
     encode = backend.tokenizer.encode
     prefix, suffix = encode("def area(r):\n    "), encode("\n\nprint(area(2))\n")
     assert backend.requests[0].prompt_ids == (2, 67, *prefix, 69, *suffix, 68)
 
 
-async def test_vims_warm_up_computes_the_prompt_and_shows_nothing(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_vims_warm_up_computes_the_prompt_and_shows_nothing(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     extra = [{"filename": "a.py", "time": [5, 7], "text": "A = 1\n"}, {"filename": "b.py", "time": 2, "text": "B\n"}]
     empty = {"input_prefix": "", "input_suffix": "", "prompt": "", "input_extra": extra}
     warm = vim(**empty, n_predict=0, samplers=[], temperature=0.0, t_max_prompt_ms=1, t_max_predict_ms=1)
@@ -115,7 +121,9 @@ async def test_vscode_gets_an_object_with_timings_inside(client: httpx.AsyncClie
     assert (answer["tokens_cached"], answer["truncated"], answer["model"]) == (0, False, "codegemma-test")
 
 
-async def test_vscode_gets_a_list_of_what_it_wants_several_of(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_vscode_gets_a_list_of_what_it_wants_several_of(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     answers = await infill(client, vscode(n_cmpl=2))
     assert [(answer["index"], answer["content"]) for answer in answers] == [(0, "return 1\n"), (1, "return 1\n")]
     assert answers[0]["timings"] == answers[1]["timings"]
@@ -124,7 +132,9 @@ async def test_vscode_gets_a_list_of_what_it_wants_several_of(client: httpx.Asyn
     assert len({request.sampling.seed for request in backend.requests}) == 2
 
 
-async def test_one_completion_without_a_temperature_is_greedy(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_one_completion_without_a_temperature_is_greedy(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     await infill(client, vscode())
     await infill(client, vscode(temperature=0.3))
     assert [request.sampling.temperature for request in backend.requests] == [0.0, 0.3]

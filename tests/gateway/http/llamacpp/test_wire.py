@@ -155,7 +155,7 @@ async def test_text_becomes_ids_and_ids_text(client: httpx.AsyncClient, codegemm
     assert await tokens(content="<|fim_prefix|>") == [67]
     assert 67 not in await tokens(content="<|fim_prefix|>", parse_special=False)
     pieces = await tokens(content="a𓀀", with_pieces=True)
-    assert pieces[0] == {"id": ids[0], "piece": "a"} or pieces[0]["piece"] == "a"
+    assert pieces[0] == {"id": codegemma.encode("a")[0], "piece": "a"}
     assert b"".join(bytes(piece["piece"]) for piece in pieces[1:]).decode() == "𓀀"
     whole = (await client.post("/detokenize", json={"tokens": [2, *ids]})).json()
     assert whole == {"content": "def f(x): ▁"}
@@ -188,11 +188,9 @@ async def test_a_conversation_becomes_the_raw_prompt_that_a_chat_has(
 def test_no_text_of_an_infill_becomes_a_control_token(
     codegemma: Tokenizer, prefix: str, suffix: str, prompt: str, extra: list[tuple[str, str]]
 ) -> None:
-    body = InfillBody(
-        input_prefix=prefix,
-        input_suffix=suffix,
-        prompt=prompt,
-        input_extra=[{"filename": name, "text": text} for name, text in extra],
+    chunks = [{"filename": name, "text": text} for name, text in extra]
+    body = InfillBody.model_validate(
+        {"input_prefix": prefix, "input_suffix": suffix, "prompt": prompt, "input_extra": chunks}
     )
     ids = PromptRenderer(codegemma, "psm").render(infill_request(body).prompt, 10_000)
     written = [token_id for token_id in ids if token_id in codegemma.control_ids]

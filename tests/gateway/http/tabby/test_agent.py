@@ -41,7 +41,9 @@ async def test_segments_are_filled_in(client: httpx.AsyncClient, backend: Script
     assert (request.max_tokens, request.sampling.temperature) == (64, 0)
 
 
-async def test_what_the_editor_knows_of_other_files_comes_first(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
+async def test_what_the_editor_knows_of_other_files_comes_first(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     snippets = {
         "filepath": "now.py",
         "git_url": "git@example.com:a/b.git",
