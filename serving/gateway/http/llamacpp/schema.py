@@ -11,7 +11,7 @@ from pydantic import Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.errors import FieldError, Reason
-from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.json_body import NullsAreAbsent, at_most
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
 _MAX_RESPONSE_FIELDS = 256
@@ -42,13 +42,8 @@ def _text_or_ids(value: object) -> str | list[int]:
     raise PydanticCustomError("prompt", "a string or a list of token ids is due")
 
 
-class _LlamaCppBody(WireObject):
+class _LlamaCppBody(NullsAreAbsent):
     model: str = ""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, body: object) -> object:
-        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
 
 
 class GenerationBody(_LlamaCppBody):
@@ -88,7 +83,7 @@ class GenerationBody(_LlamaCppBody):
         return body
 
 
-class ExtraChunk(WireObject):
+class ExtraChunk(NullsAreAbsent):
     """A piece of another file."""
 
     text: str

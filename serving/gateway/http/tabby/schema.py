@@ -7,20 +7,13 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.json_body import NullsAreAbsent, at_most
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
 
-class _TabbyObject(WireObject):
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nulls(cls, body: object) -> object:
-        return {name: value for name, value in body.items() if value is not None} if isinstance(body, dict) else body
-
-
-class Snippet(_TabbyObject):
+class Snippet(NullsAreAbsent):
     """A piece of another file."""
 
     filepath: str
@@ -30,7 +23,7 @@ class Snippet(_TabbyObject):
 Snippets = Annotated[list[Snippet], at_most(MAX_CONTEXT_FILES)]
 
 
-class Segments(_TabbyObject):
+class Segments(NullsAreAbsent):
     """The code around the cursor, and what the editor knows of other files."""
 
     prefix: str
@@ -41,13 +34,13 @@ class Segments(_TabbyObject):
     relevant_snippets_from_recently_opened_files: Snippets = Field(default_factory=list)
 
 
-class DebugOptions(_TabbyObject):
+class DebugOptions(NullsAreAbsent):
     """`raw_prompt` is what the model is to continue, in place of the segments."""
 
     raw_prompt: str | None = None
 
 
-class CompletionBody(_TabbyObject):
+class CompletionBody(NullsAreAbsent):
     """`POST /v1/completions`; without segments, the debug options have a prompt."""
 
     segments: Segments | None = None
@@ -56,7 +49,7 @@ class CompletionBody(_TabbyObject):
     seed: int | None = None
 
 
-class EventBody(_TabbyObject):
+class EventBody(NullsAreAbsent):
     """`POST /v1/events`: what became of an answer.
 
     Attributes:
