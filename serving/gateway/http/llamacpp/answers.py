@@ -17,35 +17,28 @@ type Json = Mapping[str, Any]
 
 
 class CompletionObjects:
-    """Makes the objects with which the completions of one request end.
+    """Makes the objects with which the completions of one request end."""
 
-    Attributes:
-      shows_text: False for a warm-up, which computes a prompt and shows nothing.
-    """
-
-    def __init__(self, fields: Sequence[str], *, shows_text: bool, timings: Timings | None = None) -> None:
+    def __init__(self, fields: Sequence[str], timings: Timings | None = None) -> None:
         """Begins the timings.
 
         Args:
           fields: what of each object is wanted: `response_fields`.
-          shows_text: as above.
           timings: those of the answer; None: as by the clock.
         """
-        self.shows_text = shows_text
         self._fields = fields
         self._timings = timings or Timings()
         self._finish_reasons: dict[int, FinishReason] = {}
         self._last = CodeChunk()
 
-    def add(self, chunk: CodeChunk) -> str:
-        """Takes the next piece, and gives what of its text is shown."""
+    def add(self, chunk: CodeChunk) -> None:
+        """Takes the next piece."""
         if chunk.usage:
             self._last = chunk
-            return ""
+            return
         if chunk.finish_reason:
             self._finish_reasons[chunk.index] = chunk.finish_reason
         self._timings.piece()
-        return chunk.text if self.shows_text else ""
 
     def all(self, contents: Mapping[int, str]) -> list[Json]:
         """All of the completions, each with a text."""
@@ -53,7 +46,6 @@ class CompletionObjects:
 
     def _object(self, index: int, content: str) -> Json:
         usage = self._last.usage or Usage()
-        predicted_n = usage.completion_tokens if self.shows_text else 0
         is_cut = self._finish_reasons[index] is FinishReason.LENGTH
         return selected(
             {
@@ -62,11 +54,11 @@ class CompletionObjects:
                 "stop": True,
                 "stop_type": "limit" if is_cut else "eos",  # of a stop text, too
                 "model": self._last.model,
-                "tokens_predicted": predicted_n,
+                "tokens_predicted": usage.completion_tokens,
                 "tokens_evaluated": usage.prompt_tokens,
                 "tokens_cached": usage.cached_tokens,
                 "truncated": False,  # a prompt that is too long is refused, not cut
-                "timings": self._timings.body(usage, predicted_n),
+                "timings": self._timings.body(usage),
             },
             self._fields,
         )
@@ -81,7 +73,8 @@ class WholeCompletions(WholeAnswer):
 
     def add(self, chunk: CodeChunk) -> None:
         """As `WholeAnswer.add`."""
-        self._texts[chunk.index].append(self._objects.add(chunk))
+        self._objects.add(chunk)
+        self._texts[chunk.index].append(chunk.text)
 
     def body(self) -> Json | list[Json]:
         """As `WholeAnswer.body`."""
@@ -99,8 +92,8 @@ class StreamedCompletions(StreamedAnswer):
 
     def piece(self, chunk: CodeChunk) -> bytes:
         """As `StreamedAnswer.piece`."""
-        text = self._objects.add(chunk)
-        return sse_event({"index": chunk.index, "content": text, "stop": False}) if text else b""
+        self._objects.add(chunk)
+        return sse_event({"index": chunk.index, "content": chunk.text, "stop": False}) if chunk.text else b""
 
     def end(self) -> bytes:
         """As `StreamedAnswer.end`."""

@@ -4,7 +4,6 @@ import random
 
 from serving.gateway.http.llamacpp.schema import CompletionBody, GenerationBody, InfillBody
 from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt, TokenPrompt
-from serving.gateway.validation import MAX_SEED
 from sharding.step import SamplingParams
 
 _WORDS = {"choices": "n_cmpl", "max_tokens": "n_predict", "predict_s": "t_max_predict_ms", "least_indent": "n_indent"}
@@ -40,13 +39,12 @@ def _request(body: GenerationBody, prompt: Prompt, temperature: float) -> CodeRe
     return CodeRequest(
         prompt=prompt,
         model=body.model,
-        # The engine computes a prompt to draw a token: of a warm-up that one is not shown.
-        max_tokens=None if body.n_predict < 0 else max(body.n_predict, 1),
+        max_tokens=None if body.n_predict < 0 else body.n_predict,
         sampling=SamplingParams(
             temperature=temperature if body.temperature is None else max(body.temperature, 0.0),
-            top_k=1 if body.top_p <= 0 else max(body.top_k, 0),
-            top_p=1.0 if body.top_p <= 0 else min(body.top_p, 1.0),
-            seed=random.getrandbits(32) if body.seed == -1 else body.seed % (MAX_SEED + 1),
+            top_k=max(body.top_k, 0),
+            top_p=max(body.top_p, 0.0),
+            seed=random.getrandbits(32) if body.seed == -1 else body.seed,
         ),
         stop=tuple(filter(None, body.stop)),
         choices=body.n_cmpl,

@@ -23,10 +23,12 @@ from serving.gateway.http.llamacpp.schema import (
     GenerationBody,
     InfillBody,
     TokenizeBody,
+    checked_body,
 )
 from serving.gateway.http.llamacpp.tokens import detokenized, pieces, tokenized
 from serving.gateway.http.openai.requests import chat_request
-from serving.gateway.http.openai.schema import ChatBody, checked_body
+from serving.gateway.http.openai.schema import ChatBody
+from serving.gateway.http.openai.schema import checked_body as checked_chat_body
 from serving.gateway.http.responses import json_response
 from serving.gateway.request import ChatPrompt, CodeRequest, TextPrompt, TokenPrompt
 from serving.gateway.text.prompts import chat_text
@@ -35,7 +37,7 @@ from serving.gateway.text.tokenizer import BOS, EOS
 
 async def _infill(call: HttpCall) -> Generation:
     def generation(content: dict[str, Any]) -> Generation:
-        body = InfillBody.model_validate(content)
+        body = checked_body(InfillBody, content)
         return Generation([infill_request(body)], _answer(body), INFILL_WORDS)
 
     return await call.json(generation)
@@ -43,7 +45,7 @@ async def _infill(call: HttpCall) -> Generation:
 
 async def _completion(call: HttpCall) -> Generation:
     def generation(content: dict[str, Any]) -> Generation:
-        body = CompletionBody.model_validate(content)
+        body = checked_body(CompletionBody, content)
         return Generation([completion_request(body)], _answer(body), COMPLETION_WORDS)
 
     return await call.json(generation)
@@ -63,7 +65,7 @@ async def _detokenize(call: HttpCall) -> Response:
 
 
 async def _apply_template(call: HttpCall) -> Response:
-    request = call.applied(await call.json(lambda content: chat_request(checked_body(ChatBody, content))))
+    request = call.applied(await call.json(lambda content: chat_request(checked_chat_body(ChatBody, content))))
     call.service.served(request)
     assert isinstance(request.prompt, ChatPrompt)
     return json_response({"prompt": chat_text(request.prompt.messages)})
@@ -86,7 +88,7 @@ async def _props(call: HttpCall) -> Response:
 
 
 def _answer(body: GenerationBody) -> WholeAnswer | StreamedAnswer:
-    objects = CompletionObjects(body.response_fields, shows_text=body.n_predict != 0)
+    objects = CompletionObjects(body.response_fields)
     return StreamedCompletions(objects) if body.stream else WholeCompletions(objects)
 
 

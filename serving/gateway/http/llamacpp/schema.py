@@ -1,34 +1,35 @@
 """The bodies of llama.cpp's server that are understood (https://github.com/ggml-org/llama.cpp, tools/server/README.md).
 
-`null` stands for a field that is not there. Fields that say how llama.cpp should work (`id_slot`, `cache_prompt`,
-`samplers`, `lora`, `t_max_prompt_ms`) are ignored, as all that are not listed. Those in `_UNSUPPORTED` would change the
-answer: they are refused unless they have a value that changes nothing.
+`null` and `false` stand for a field that is not there. Fields that say how llama.cpp should work (`id_slot`,
+`cache_prompt`, `samplers`, `lora`, `t_max_prompt_ms`) are ignored, as all that are not listed. Those in `_NEUTRAL` would
+change the answer: they are refused unless they have a value that changes nothing.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, model_validator
+from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from serving.errors import FieldError, Reason
-from serving.gateway.http.json_body import NullsAreAbsent, at_most
+from serving.gateway.http.json_body import at_most
+from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
 _MAX_RESPONSE_FIELDS = 256
-_UNSUPPORTED: dict[str, tuple[object, ...]] = {
+_NEUTRAL: dict[str, tuple[object, ...]] = {
     "dry_multiplier": (0,),
     "dynatemp_range": (0,),
     "frequency_penalty": (0,),
     "grammar": ("",),
-    "ignore_eos": (False,),
+    "ignore_eos": (),
     "json_schema": ({},),
-    "logit_bias": ([], {}, False),
+    "logit_bias": ([], {}),
     "min_p": (0,),
     "mirostat": (0,),
     "n_probs": (0,),
     "presence_penalty": (0,),
     "repeat_penalty": (1,),
-    "return_tokens": (False,),
+    "return_tokens": (),
     "top_n_sigma": (-1, 0),
     "typical_p": (1,),
     "xtc_probability": (0,),
@@ -42,12 +43,12 @@ def _text_or_ids(value: object) -> str | list[int]:
     raise PydanticCustomError("prompt", "a string or a list of token ids is due")
 
 
-class _LlamaCppBody(NullsAreAbsent):
+class _LlamaCppBody(NothingIsAbsent):
     model: str = ""
 
 
 class GenerationBody(_LlamaCppBody):
-    """The fields that both kinds of generation have.
+    """The fields that both kinds of generation have; read by `checked_body`.
 
     Attributes:
       n_predict: tokens to generate at most; 0 computes the prompt and generates nothing; below that, no limit is set.
@@ -57,33 +58,20 @@ class GenerationBody(_LlamaCppBody):
       temperature: None: as `requests.py` says for each route.
     """
 
-    n_predict: int = -1
-    n_cmpl: int = 1
-    n_indent: int = 0
+    n_predict: Integer = -1
+    n_cmpl: Integer = 1
+    n_indent: Integer = 0
     t_max_predict_ms: float = 0
     temperature: float | None = None
-    top_k: int = 40
+    top_k: Integer = 40
     top_p: float = 0.95
-    seed: int = -1
+    seed: Integer = -1
     stop: list[str] = Field(default_factory=list)
     stream: bool = False
     response_fields: Annotated[list[str], at_most(_MAX_RESPONSE_FIELDS)] = Field(default_factory=list)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _supported(cls, body: object) -> object:
-        if isinstance(body, dict):
-            for name, neutral in _UNSUPPORTED.items():
-                if (value := body.get(name)) is not None and not any(value == same for same in neutral):
-                    raise FieldError(
-                        Reason.UNSUPPORTED_PARAMETER,
-                        name,
-                        "is not supported here, and would change the answer. Leave it out.",
-                    )
-        return body
 
-
-class ExtraChunk(NullsAreAbsent):
+class ExtraChunk(NothingIsAbsent):
     """A piece of another file."""
 
     text: str
@@ -124,3 +112,14 @@ class DetokenizeBody(_LlamaCppBody):
     """`POST /detokenize`."""
 
     tokens: list[int]
+
+
+def checked_body[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
+    """The body of a generation.
+
+    Raises:
+      ServingError: UNSUPPORTED_PARAMETER with the field.
+      ValidationError: a field is missing or wrong.
+    """
+    refuse_unless_neutral(body, _NEUTRAL)
+    return kind.model_validate(body)

@@ -21,21 +21,18 @@ class Timings:
         if not self._has_text:
             self._first, self._has_text = self._last, True
 
-    def body(self, usage: Usage, predicted_n: int) -> dict[str, float]:
+    def body(self, usage: Usage) -> dict[str, float]:
         """The `timings` of an answer.
 
         Until its first piece, waiting included, is `prompt_ms`; what follows is `predicted_ms`. `prompt_n` are the
-        tokens of the prompt that were computed, `cache_n` those that were not.
-
-        Args:
-          usage: of the whole answer.
-          predicted_n: tokens of all its completions.
+        tokens of the prompt that were computed, `cache_n` those that were not; `predicted_n`, as the
+        `usage`, is of all completions.
         """
         computed = usage.prompt_tokens - usage.cached_tokens
         return {
             "cache_n": usage.cached_tokens,
             **_rates("prompt", computed, 1000 * (self._first - self._begun)),
-            **_rates("predicted", predicted_n, 1000 * (self._last - self._first)),
+            **_rates("predicted", usage.completion_tokens, 1000 * (self._last - self._first)),
         }
 
 

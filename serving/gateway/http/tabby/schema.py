@@ -1,7 +1,7 @@
 """The bodies of Tabby's API that are understood (https://tabby.tabbyml.com/api).
 
-`null` stands for a field that is not there. Fields that are not listed are ignored: they say where the code is from
-(`git_url`), or ask for what a server adds to a prompt and this one does not.
+`null` and `false` stand for a field that is not there. Fields that are not listed are ignored: they say where the code
+is from (`git_url`), or ask for what a server adds to a prompt and this one does not.
 """
 
 from collections.abc import Mapping
@@ -9,11 +9,12 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from serving.gateway.http.json_body import NullsAreAbsent, at_most
+from serving.gateway.http.json_body import at_most
+from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
 
-class Snippet(NullsAreAbsent):
+class Snippet(NothingIsAbsent):
     """A piece of another file."""
 
     filepath: str
@@ -23,7 +24,7 @@ class Snippet(NullsAreAbsent):
 Snippets = Annotated[list[Snippet], at_most(MAX_CONTEXT_FILES)]
 
 
-class Segments(NullsAreAbsent):
+class Segments(NothingIsAbsent):
     """The code around the cursor, and what the editor knows of other files."""
 
     prefix: str
@@ -34,22 +35,22 @@ class Segments(NullsAreAbsent):
     relevant_snippets_from_recently_opened_files: Snippets = Field(default_factory=list)
 
 
-class DebugOptions(NullsAreAbsent):
+class DebugOptions(NothingIsAbsent):
     """`raw_prompt` is what the model is to continue, in place of the segments."""
 
     raw_prompt: str | None = None
 
 
-class CompletionBody(NullsAreAbsent):
+class CompletionBody(NothingIsAbsent):
     """`POST /v1/completions`; without segments, the debug options have a prompt."""
 
     segments: Segments | None = None
     debug_options: DebugOptions = DebugOptions()
     temperature: float = 0.0
-    seed: int | None = None
+    seed: Integer | None = None
 
 
-class EventBody(NullsAreAbsent):
+class EventBody(NothingIsAbsent):
     """`POST /v1/events`: what became of an answer.
 
     Attributes:

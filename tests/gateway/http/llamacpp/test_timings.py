@@ -9,7 +9,7 @@ def test_the_first_piece_ends_the_prompt_and_the_last_the_prediction() -> None:
     timings = Timings(lambda: next(clock))
     for _ in range(3):
         timings.piece()
-    assert timings.body(Usage(prompt_tokens=60, cached_tokens=10), 4) == {
+    assert timings.body(Usage(prompt_tokens=60, completion_tokens=4, cached_tokens=10)) == {
         "cache_n": 10,
         "prompt_n": 50,
         "prompt_ms": 500.0,
@@ -25,5 +25,5 @@ def test_the_first_piece_ends_the_prompt_and_the_last_the_prediction() -> None:
 def test_an_answer_of_one_piece_has_rates_of_0() -> None:
     timings = Timings(lambda: 1.0)
     timings.piece()
-    body = timings.body(Usage(), 0)
+    body = timings.body(Usage())
     assert set(body.values()) == {0}

@@ -87,6 +87,8 @@ async def test_a_raw_prompt_is_text_with_sentinels_or_ids(client: httpx.AsyncCli
         {"temperature": -1},
         {"n_predict": -1},
         {"n_predict": -2},
+        {"n_predict": 8.0, "top_k": 40.0},
+        {"n_predict": 100_000, "top_k": 1_000_000},
         {"n_indent": -1},
         {"t_max_predict_ms": -1},
         {"stop": ["", "x"]},
