@@ -109,10 +109,10 @@ class CodeRequest:
       stop_ids: tokens that do the same, at most 64; those that the vocabulary does not have never come.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
-      budget_s: seconds after which what was generated so far is the answer, its finish reason LENGTH; None: no such
-        time. Unlike `timeout_s`, after which there is none.
       post_processing: what is done to an answer that fills in code.
       language: of the code, as editors name it (`python`, `typescriptreact`); empty: known by the prompt's path.
+      predict_s: seconds from its first text on after which the answer ends, once it has a line break; None: not so.
+      least_indent: the answer ends before a line, other than its first, that is indented by fewer characters.
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one;
         at most 1024 characters.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
@@ -133,9 +133,10 @@ class CodeRequest:
     stop_ids: frozenset[int] = frozenset()
     choices: int = 1
     timeout_s: float | None = None
-    budget_s: float | None = None
     post_processing: PostProcessing = field(default_factory=PostProcessing.off)
     language: str = ""
+    predict_s: float | None = None
+    least_indent: int = 0
     session_id: str = ""
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
     repeated: bool = False

@@ -11,7 +11,9 @@ from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
+from serving.gateway.text.predict_time import PredictTime
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
@@ -64,15 +66,18 @@ class ServedModel:
           ServingError: a bad field; prompt and answer are longer than the context.
         """
         prompt_ids = tuple(self.render(request))
+        max_tokens = self._max_tokens(request, len(prompt_ids))
+        # Nobody waits for what computes a prompt alone: it goes behind completions, and ends none of its session.
+        is_urgent = max_tokens > 0 and self.renderer.fills_in(request.prompt, prompt_ids)
         return GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=prompt_ids,
-            max_tokens=max(self._max_tokens(request, len(prompt_ids)), 1),  # an engine computes no prompt for nothing
+            max_tokens=max(max_tokens, 1),  # an engine computes no prompt for nothing
             sampling=request.sampling,
             stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
             sent_at=request.sent_at,
-            priority=Priority.URGENT if self.renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
+            priority=Priority.URGENT if is_urgent else Priority.NORMAL,
             session_id=request.session,
             repeated=request.repeated,
             cache_domain=cache_domain,
@@ -86,6 +91,10 @@ class ServedModel:
 
     def _filters(self, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
+        if request.predict_s is not None:
+            filters.insert(0, PredictTime(request.predict_s))  # before what holds text back
+        if request.least_indent:
+            filters.append(LeastIndent(request.least_indent))
         if isinstance(prompt := request.prompt, FimPrompt):
             sees_suffix = self.renderer.fim_mode == "native"
             filters += infill_filters(prompt, request.language, request.post_processing, sees_suffix=sees_suffix)

@@ -111,6 +111,14 @@ class CodeService:
         self._was_complete = self._was_complete or not unavailable
         return Health(ready=self._was_complete and any(answers), unavailable=unavailable)
 
+    def served(self, request: CodeRequest) -> ServedModel:
+        """The model that a request is routed to.
+
+        Raises:
+          ServingError: as `Router.route`; a list in the request is too long.
+        """
+        return self._route(request)[0]
+
     def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
         """How many tokens the rendered prompt is, BOS included, and for which model.
 

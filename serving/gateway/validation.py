@@ -122,7 +122,7 @@ def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
 
 def _check_not_empty(prompt: Prompt) -> None:
     match prompt:
-        case FimPrompt(prefix="", suffix=""):
+        case FimPrompt(prefix="", suffix="", context_files=()):
             raise _invalid("prefix", "is empty, and so is suffix. Send the code around the cursor.")
         case TextPrompt(text=text) | TokenPrompt(ids=text) if not text:
             raise _invalid("prompt", "is empty. Send at least one character.")

@@ -15,16 +15,19 @@ from serving.errors import Reason, ServingError
 from serving.gateway.http.anthropic.routes import ANTHROPIC
 from serving.gateway.http.api import api_at
 from serving.gateway.http.endpoint import Endpoint
+from serving.gateway.http.llamacpp.routes import LLAMACPP
 from serving.gateway.http.mistral.routes import MISTRAL
 from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.responses import error_response, json_response, unexpected
+from serving.gateway.http.shared_path import by_path
+from serving.gateway.http.tabby.routes import TABBY
 from serving.gateway.http.times import TIMES, HttpTimes
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
 from serving.request_id import request_id_of
 
-APIS = (OPENAI, OLLAMA, MISTRAL, ANTHROPIC)
+APIS = (OPENAI, LLAMACPP, TABBY, OLLAMA, MISTRAL, ANTHROPIC)
 """The first is that of paths which are no API's."""
 
 
@@ -55,12 +58,11 @@ def build_http_app(
 
     routes = [
         Route(
-            route.path,
-            Endpoint(api, route, get_service, config.max_body_bytes, times).respond,
-            methods=[route.method],
+            own[0].route.path,
+            Endpoint(own, get_service, config.max_body_bytes, times).respond,
+            methods=[own[0].route.method],
         )
-        for api in APIS
-        for route in api.routes
+        for own in by_path(APIS)
     ]
     app = Starlette(
         routes=[Route("/health", health), Route("/", _alive, methods=["HEAD"]), *routes],

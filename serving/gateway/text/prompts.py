@@ -185,6 +185,14 @@ def _one_text(texts: Sequence[str], *, ends: bool = True) -> str:
     return "\n\n".join(filter(None, stripped))
 
 
+def chat_text(messages: Sequence[Message]) -> str:
+    """The turns of a conversation as text, without BOS: a raw prompt."""
+    return "".join(
+        f"{START_OF_TURN}{turn.speaker}\n{turn.text}{'' if turn.goes_on else f'{END_OF_TURN}\n'}"
+        for turn in turns(messages)
+    )
+
+
 def file_text(file: ContextFile) -> str:
     """Another file as the model sees it, without the separator."""
     return f"{file.path}\n{file.text}"

@@ -3,7 +3,7 @@
 from collections.abc import Container, Mapping
 from typing import Any
 
-from serving.errors import FieldError, Reason
+from serving.gateway.http.unsupported import refuse_unless_neutral, unsupported
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "allowed_token_ids": ([],),
@@ -59,23 +59,6 @@ def refuse_unsupported(body: Mapping[str, Any], supported: Container[str]) -> No
         raise unsupported("logit_bias")
     if body.get("best_of") not in (None, False, 1, body.get("n")):
         raise unsupported("best_of", "is not supported here unless it is n, and would change the answer.")
-
-
-def refuse_unless_neutral(body: Mapping[str, Any], values: Mapping[str, tuple[object, ...]]) -> None:
-    """Looks through a body for fields that have none of their neutral `values`.
-
-    Raises:
-      ServingError: UNSUPPORTED_PARAMETER with the field.
-    """
-    for name, neutral in values.items():
-        value = body.get(name)
-        if not (value is None or value is False or value in neutral):
-            raise unsupported(name)
-
-
-def unsupported(name: str, fault: str = "is not supported here, and would change the answer.") -> FieldError:
-    """The error of a field that is."""
-    return FieldError(Reason.UNSUPPORTED_PARAMETER, name, f"{fault} Leave it out.")
 
 
 def _changes(bias: object) -> bool:

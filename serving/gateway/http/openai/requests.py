@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from serving.errors import FieldError, Reason
-from serving.gateway.http.openai.neutral import unsupported
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
+from serving.gateway.http.unsupported import unsupported
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.shown import shown
 from sharding.step import SamplingParams

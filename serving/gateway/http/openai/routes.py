@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
-from serving.gateway.http.api import Api, ApiRoute, Generation
+from serving.gateway.http.api import Api, ApiRoute, BodyHandler, Generation
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.openai.answers import (
     AnswerObjects,
@@ -31,13 +31,10 @@ async def _model(call: HttpCall) -> Response:
     return json_response(model_object(call.service.model(call.path_params["name"])))
 
 
-async def _completions(call: HttpCall) -> Generation:
-    def generation(content: dict[str, Any]) -> Generation:
-        body = checked_body(CompletionBody, content)
-        objects = CompletionObjects(f"cmpl-{call.metadata.request_id}", echoed_texts(body), body.n)
-        return Generation(completion_requests(body), _answer(body, objects), words(body))
-
-    return await call.json(generation)
+def _completions(call: HttpCall, content: dict[str, Any]) -> Generation:
+    body = checked_body(CompletionBody, content)
+    objects = CompletionObjects(f"cmpl-{call.metadata.request_id}", echoed_texts(body), body.n)
+    return Generation(completion_requests(body), _answer(body, objects), words(body))
 
 
 async def _chat_completions(call: HttpCall) -> Generation:
@@ -69,9 +66,9 @@ OPENAI = Api(
     routes=(
         ApiRoute("GET", "/v1/models", _models),
         ApiRoute("GET", "/v1/models/{name:path}", _model),
-        ApiRoute("POST", "/v1/completions", _completions),
-        ApiRoute("POST", "/beta/completions", _completions),  # DeepSeek fills in here
-        ApiRoute("POST", "/v1/beta/completions", _completions),
+        ApiRoute("POST", "/v1/completions", BodyHandler(_completions)),
+        ApiRoute("POST", "/beta/completions", BodyHandler(_completions)),  # DeepSeek fills in here
+        ApiRoute("POST", "/v1/beta/completions", BodyHandler(_completions)),
         ApiRoute("POST", "/v1/chat/completions", _chat_completions),
         ApiRoute("POST", "/v1/responses", _responses),
     ),

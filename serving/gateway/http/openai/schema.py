@@ -7,10 +7,11 @@ the answer.
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator, model_validator
+from pydantic import BeforeValidator, Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
-from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.json_body import at_most
+from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.http.openai.messages import ChatMessage
 from serving.gateway.http.openai.neutral import refuse_unsupported
 from serving.gateway.validation import MAX_MESSAGES, MAX_STOPS
@@ -19,13 +20,6 @@ MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
 
 Prompts = list[str | list[int]]
-
-
-def _whole(value: object) -> object:
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
-Integer = Annotated[int, BeforeValidator(_whole)]
 
 
 def _one_or_many(value: object) -> object:
@@ -49,26 +43,6 @@ def _prompts(value: object) -> Prompts:
 
 def _are_ids(value: list[Any]) -> bool:
     return all(type(item) is int for item in value)
-
-
-class NothingIsAbsent(WireObject):
-    """An object in which `null`, and `false` for what is no flag, say as much as no field."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_nothing(cls, body: object) -> object:
-        if not isinstance(body, dict):
-            return body
-        return {
-            name: value
-            for name, value in body.items()
-            if value is not None and (value is not False or cls._is_flag(name))
-        }
-
-    @classmethod
-    def _is_flag(cls, name: str) -> bool:
-        field = cls.model_fields.get(name)
-        return field is not None and field.annotation is bool
 
 
 class StreamOptions(NothingIsAbsent):
