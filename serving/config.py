@@ -75,7 +75,7 @@ class ModelConfig(_Strict):
     fim_format: Literal["psm", "spm"] = "psm"
     """The order of a fill-in-the-middle prompt: prefix-suffix-middle or suffix-prefix-middle."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
-    """Generated at most when the request does not say."""
+    """Generated at most when the request does not say; for a conversation the room in the context is the limit."""
     limits: LimitsConfig = LimitsConfig()
     executables: Path | None = None
     """A file that `codegemma compile` wrote for this model, on every host: groups then start without compiling. A host

@@ -130,9 +130,9 @@ class Intake:
         outdated = False
         for other in self._live.values():
             if other.request.session_id == session_id and other.priority is Priority.URGENT:
-                if other.sent_at < sequence.sent_at:
+                if other.keystroke < sequence.keystroke:
                     self._ending.setdefault(other, FinishReason.SUPERSEDED)
-                outdated = outdated or other.sent_at > sequence.sent_at
+                outdated = outdated or other.keystroke > sequence.keystroke
         return outdated
 
     def _check_deadline(self, sequence: Sequence) -> None:

@@ -30,6 +30,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
       sent_at: Unix time at which the gateway took the request, so that waiting before the engine counts.
       priority: urgent ones go before all others.
       session_id: of several urgent requests with the same one, the newest by `sent_at` ends the others; empty: none.
+      repeated: the client has sent it before, so that it is older than `sent_at`: than all that are not.
       cache_domain: requests of different ones share neither cached pages nor a computation, so that none learns by the
         time it takes what another has asked.
       trace: names the span that it is part of, as W3C's `traceparent`; empty for one that is not followed.
@@ -44,6 +45,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     sent_at: float | None = None
     priority: Priority = Priority.NORMAL
     session_id: str = ""
+    repeated: bool = False
     cache_domain: str = ""
     trace: str = ""
 

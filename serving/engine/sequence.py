@@ -85,6 +85,11 @@ class Sequence:
         return (math.inf if self.deadline is None else self.deadline, self.arrival)
 
     @property
+    def keystroke(self) -> tuple[bool, float]:
+        """Sorts the requests of a session: what is sent again was sent before all that is sent for the first time."""
+        return (not self.request.repeated, self.sent_at)
+
+    @property
     def prompt_left(self) -> int:
         """Prompt tokens to compute."""
         return max(0, len(self.request.prompt_ids) - self.launched)

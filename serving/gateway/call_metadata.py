@@ -12,6 +12,8 @@ _TENANT_HEADER = "x-tenant-id"
 _TRACE_HEADER = "traceparent"
 _AUTHORIZATION_HEADER = "authorization"
 _API_KEY_HEADER = "x-api-key"
+_REPETITION_HEADER = "x-stainless-retry-count"
+"""How often a client has sent the request before, as the libraries of OpenAI and Anthropic say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,7 @@ class CallMetadata:
       trace: as in `CodeRequest`.
       authorization: may hold a key.
       api_key: a key as some clients send it.
+      repeated: as in `CodeRequest`.
       grpc_peer: as in `Access.caller`.
     """
 
@@ -36,6 +39,7 @@ class CallMetadata:
     trace: str
     authorization: str
     api_key: str
+    repeated: bool
     grpc_peer: str | None
 
     @classmethod
@@ -49,6 +53,7 @@ class CallMetadata:
             trace=value(_TRACE_HEADER),
             authorization=value(_AUTHORIZATION_HEADER),
             api_key=value(_API_KEY_HEADER),
+            repeated=bool(value(_REPETITION_HEADER).strip("0")),
             grpc_peer=grpc_peer,
         )
 
@@ -69,6 +74,7 @@ class CallMetadata:
             tenant=caller.tenant,
             owner=caller.owner,
             roles=caller.roles,
+            repeated=self.repeated,
             protocol=self.protocol,
             trace=self.trace,
         )

@@ -37,12 +37,16 @@ class Choice:
       cached_tokens: how many prompt tokens came from the prefix cache.
     """
 
-    def __init__(self, model: ModelConfig, index: int, answer: Answer, request: GenerationRequest) -> None:
+    def __init__(
+        self, model: ModelConfig, index: int, answer: Answer, request: GenerationRequest, max_tokens: int
+    ) -> None:
+        """Of a request for no tokens, whose prompt is computed all the same, the one that this brings is left out."""
         self.answer = answer
         self._model = model
         self.cached_tokens = 0
         self._index = index
         self._request = request
+        self._max_tokens = max_tokens
 
     async def chunks(self, backend: ModelBackend) -> AsyncGenerator[CodeChunk, None]:
         """The completion as it is generated; the last chunk has the finish reason.
@@ -56,7 +60,7 @@ class Choice:
         async with aclosing(backend.generate(self._request)) as generation:
             async for chunk in generation:
                 self.cached_tokens = max(self.cached_tokens, chunk.cached_tokens)
-                text, logprobs = self.answer.feed(chunk.tokens)
+                text, logprobs = self.answer.feed(chunk.tokens if self._max_tokens else ())
                 if self.answer.stopped:
                     finish_reason = FinishReason.STOP
                     break
@@ -88,7 +92,7 @@ class Choice:
     def _completed(self, chunk: GenerationChunk) -> FinishReason:
         match chunk.finish_reason:
             case FinishReason.STOP | FinishReason.LENGTH as reason:
-                return reason
+                return reason if self._max_tokens else FinishReason.LENGTH
             case FinishReason.DEADLINE:
                 raise deadline_exceeded(self._request.timeout_s)
             case FinishReason.SUPERSEDED:

@@ -9,7 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 from serving.config import ModelConfig, Role
 from serving.errors import Reason, ServingError
@@ -23,6 +23,9 @@ _OK = "ok"
 _CANCELLED = "cancelled"
 _ENDS = (_OK, _CANCELLED, *Reason)
 _PROTOCOLS = ("http", "grpc")
+
+CompletionEvent = Literal["shown", "accepted", "rejected"]
+"""What became of an answer in an editor."""
 
 
 class Pool(Protocol):
@@ -47,9 +50,19 @@ class RequestRecords:
                     for reason in _ENDS:
                         labels = {"model": model.id, "role": role, "protocol": protocol, "reason": reason}
                         recorder.record(metrics.REQUESTS, 0, **labels)
+            if Role.FIM in model.roles:
+                for event in get_args(CompletionEvent):
+                    self._count(model.id, event, 0)
         for protocol in _PROTOCOLS:
             for reason in Reason:
                 recorder.record(metrics.REFUSED, 0, protocol=protocol, reason=reason)
+
+    def completion_event(self, model: str, event: CompletionEvent) -> None:
+        """Counts what became of an answer of a model."""
+        self._count(model, event, 1)
+
+    def _count(self, model: str, event: CompletionEvent, times: int) -> None:
+        self._recorder.record(metrics.COMPLETION_EVENTS, times, model=model, event=event)
 
     @contextmanager
     def reading(self, protocol: str) -> Iterator[None]:

@@ -78,14 +78,20 @@ class CodeRequest:
       request_id: named in logs and answers; the client's own or one made for it. Together with all from `session_id` on
         it comes from beside the body: `CallMetadata.applied`.
       model: the model's id or alias; None or empty lets the prompt's shape choose.
-      max_tokens: None generates up to the model's default.
-      stop: texts that end the generation and are not part of it; at most 16 of at most 1024 characters. They match
-        character by character: LF leaves the CR of a CRLF in the answer, unless the suffix begins with a line break.
+      max_tokens: beyond the room that the context has left, that room. None generates up to the model's default, and in
+        a conversation as long as there is room; 0 computes the prompt and generates nothing.
+      sampling: `gateway/sampling.py` takes values beyond the range into it.
+      stop: texts that end the generation and are not part of it; at most 64 of at most 1024 characters. They match
+        character by character: LF leaves the CR of a CRLF in the answer, but where code is filled in.
+      stop_ids: tokens that do the same, at most 64; those that the vocabulary does not have never come.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
+      predict_s: seconds from its first text on after which the answer ends, once it has a line break; None: not so.
+      least_indent: the answer ends before a line, other than its first, that is indented by fewer characters.
       session_id: one cursor of one user: keeps its requests on one replica, and a newer FIM request ends an older one;
         at most 1024 characters.
       sent_at: Unix time at which it came; the prompts and choices of one request have it in common.
+      repeated: its client has sent it before: it ends no request of its session, and any of them ends it.
       tenant: for whom; decides which models answer, where the operator says so.
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
@@ -99,10 +105,14 @@ class CodeRequest:
     max_tokens: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
     stop: tuple[str, ...] = ()
+    stop_ids: frozenset[int] = frozenset()
     choices: int = 1
     timeout_s: float | None = None
+    predict_s: float | None = None
+    least_indent: int = 0
     session_id: str = ""
     sent_at: float = field(default_factory=time.time, compare=False, repr=False)
+    repeated: bool = False
     tenant: str = ""
     owner: str = ""
     roles: frozenset[Role] = frozenset(Role)
@@ -121,14 +131,17 @@ class TokenLogprob:
     """The log probability of one generated token.
 
     Attributes:
-      token: the token's text; a token that is a part of a character shows as U+FFFD here, `bytes` is exact.
+      token: the token's text; a token that is a part of a character shows as U+FFFD here, `bytes` is exact. A control
+        token, which may be among the alternatives, shows as it is written, and has no bytes.
       top: the likeliest alternatives, most likely first.
+      offset: characters of the answer before it, or before the character that it is a part of; 0 in `top`.
     """
 
     token: str
     bytes: bytes
     logprob: float
     top: tuple["TokenLogprob", ...] = ()
+    offset: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,14 +20,16 @@ from serving.gateway.merge import merge
 from serving.gateway.records import RequestRecords, RequestWatch
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
-from serving.gateway.shown import shown
+from serving.gateway.sampling import of_choice
 from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.line_breaks import LineBreakJoin
+from serving.gateway.text.predict_time import PredictTime
 from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.gateway.validation import MAX_SEED, check_request, check_sizes, fewest_tokens, prompt_field
+from serving.gateway.validation import check_request, check_sizes, fewest_tokens, max_tokens, prompt_field
 from serving.telemetry.recorder import NoRecorder
 from serving.telemetry.tracing import request_span, traceparent_of
 
@@ -146,6 +148,14 @@ class CodeService:
         self._was_complete = self._was_complete or not unavailable
         return Health(ready=self._was_complete and any(answers), unavailable=unavailable)
 
+    def served(self, request: CodeRequest) -> ServedModel:
+        """The model that a request is routed to.
+
+        Raises:
+          ServingError: as `Router.route`; a list in the request is too long.
+        """
+        return self._route(request)[0]
+
     def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
         """How many tokens the rendered prompt is, BOS included, and for which model.
 
@@ -160,7 +170,7 @@ class CodeService:
         try:
             model, *_ = self._route(request)
             prompt_ids = await asyncio.to_thread(self._render, model, request)
-            _max_tokens(model, request, len(prompt_ids))
+            max_tokens(request, model.config.default_max_tokens, model.max_context - len(prompt_ids))
         except ServingError:
             with self.records.request(request, self._router.role(request)):
                 raise
@@ -221,21 +231,29 @@ class CodeService:
         # In a thread: a long prompt takes a while, in which other requests go on.
         prompt_ids = tuple(await asyncio.to_thread(self._render, model, request))
         renderer = self._renderers[model.config.id]
+        most = max_tokens(request, model.config.default_max_tokens, model.max_context - len(prompt_ids))
         whole = GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=prompt_ids,
-            max_tokens=_max_tokens(model, request, len(prompt_ids)),
+            max_tokens=max(most, 1),  # an engine computes no prompt for nothing
             sampling=request.sampling,
-            stop_ids=model.tokenizer.terminator_ids,
+            stop_ids=model.tokenizer.terminator_ids | model.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
             sent_at=request.sent_at,
             priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
             session_id=request.session,
+            repeated=request.repeated,
             cache_domain="" if self._shares_cache else request.owner,
             trace=request.trace,
         )
         choices = [
-            Choice(model.config, index, Answer(model.tokenizer, self._filters(model, request)), _choice(whole, index))
+            Choice(
+                model.config,
+                index,
+                Answer(model.tokenizer, self._filters(model, request)),
+                _choice(whole, index, model.tokenizer.vocab_size),
+                max_tokens=most,
+            )
             for index in range(request.choices)
         ]
         left_s = max(request.sent_at + timeout_s - time.time(), 0)
@@ -258,7 +276,7 @@ class CodeService:
 
     def _render(self, model: ServedModel, request: CodeRequest) -> list[int]:
         """The ids of a prompt that fits the context, of a request whose fields are in range."""
-        check_request(request, model.tokenizer.vocab_size)
+        check_request(request)
         # Megabytes are refused without tokenizing them.
         tokens = fewest_tokens(request.prompt, model.tokenizer.longest_piece)
         if tokens < model.max_context:
@@ -275,6 +293,10 @@ class CodeService:
 
     def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
+        if request.predict_s is not None:
+            filters.insert(0, PredictTime(request.predict_s))  # before what holds text back
+        if request.least_indent:
+            filters.append(LeastIndent(request.least_indent))
         if isinstance(prompt := request.prompt, FimPrompt):
             if self._renderers[model.config.id].fim_mode == "prefix":
                 filters.append(SuffixStop(prompt.prefix, prompt.suffix))
@@ -303,20 +325,6 @@ def _spoken_of(chunk: CodeChunk, usage: Usage) -> dict[str, str | int]:
     }
 
 
-def _choice(whole: GenerationRequest, index: int) -> GenerationRequest:
-    sampling = replace(whole.sampling, seed=(whole.sampling.seed + index) % (MAX_SEED + 1))
+def _choice(whole: GenerationRequest, index: int, vocab_size: int) -> GenerationRequest:
+    sampling = of_choice(whole.sampling, index, vocab_size)
     return replace(whole, request_id=f"{whole.request_id}-{index}", sampling=sampling)
-
-
-def _max_tokens(model: ServedModel, request: CodeRequest, prompt_tokens: int) -> int:
-    room = model.max_context - prompt_tokens
-    if request.max_tokens is None:
-        return min(model.config.default_max_tokens, room)
-    if request.max_tokens > room:
-        raise FieldError(
-            Reason.CONTEXT_LENGTH_EXCEEDED,
-            "max_tokens",
-            f"is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; this model's maximum context "
-            f"length is {model.max_context} tokens, prompt and answer together. Ask for at most {room}.",
-        )
-    return request.max_tokens

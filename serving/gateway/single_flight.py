@@ -66,7 +66,8 @@ def _key(request: GenerationRequest) -> GenerationRequest:
     sampling = request.sampling
     if sampling.temperature == 0:  # greedy: nothing else decides
         sampling = SamplingParams(logprobs=sampling.logprobs)
-    return replace(request, request_id="", sampling=sampling, timeout_s=None, sent_at=None, session_id="", trace="")
+    beside = {"request_id": "", "timeout_s": None, "sent_at": None, "session_id": "", "repeated": False, "trace": ""}
+    return replace(request, sampling=sampling, **beside)
 
 
 class _Flight:

@@ -11,11 +11,10 @@ PROMPT_FIELDS = ("prefix", "messages", "prompt")
 """What `prompt_field` says."""
 MAX_MESSAGES = 4096
 MAX_CONTEXT_FILES = 1024
-MAX_STOPS = 16
+MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 1024
 MAX_SESSION_ID_CHARACTERS = 1024
 MAX_CHOICES = 8
-MAX_SEED = 2**32 - 1
 MAX_TEMPERATURE = 2.0
 MAX_ANSWER_LOGPROBS = 200_000
 
@@ -28,6 +27,7 @@ def check_sizes(request: CodeRequest) -> None:
     """
     _check_size("session_id", len(request.session_id), MAX_SESSION_ID_CHARACTERS, "characters")
     _check_size("stop", len(request.stop), MAX_STOPS, "texts")
+    _check_size("stop_ids", len(request.stop_ids), MAX_STOPS, "token ids")
     for position, stop in enumerate(request.stop):
         _check_size("stop", len(stop), MAX_STOP_CHARACTERS, "characters", f"[{position}]")
     match request.prompt:
@@ -37,7 +37,7 @@ def check_sizes(request: CodeRequest) -> None:
             _check_size("context_files", len(files), MAX_CONTEXT_FILES, "files")
 
 
-def check_request(request: CodeRequest, vocab_size: int) -> None:
+def check_request(request: CodeRequest) -> None:
     """Refuses fields that are out of range.
 
     Raises:
@@ -46,34 +46,47 @@ def check_request(request: CodeRequest, vocab_size: int) -> None:
     sampling = request.sampling
     if not 0 <= sampling.temperature <= MAX_TEMPERATURE:
         raise _refused("temperature", sampling.temperature, f"0 to {MAX_TEMPERATURE:g}")
-    if not 0 < sampling.top_p <= 1:
-        raise _refused("top_p", sampling.top_p, "above 0, up to 1")
-    _check_range("top_k", sampling.top_k, 0, vocab_size)
-    _check_range("seed", sampling.seed, 0, MAX_SEED)
+    if not sampling.top_p >= 0:  # nor NaN
+        raise _refused("top_p", sampling.top_p, "0 to 1")
+    if sampling.top_k < 0:
+        raise _refused("top_k", sampling.top_k, "1 or more, or 0 for all tokens")
     if sampling.logprobs is not None:
         _check_range("logprobs", sampling.logprobs, 0, MAX_LOGPROBS)
-    if request.max_tokens is not None and request.max_tokens < 1:
-        raise _refused("max_tokens", request.max_tokens, "1 or more")
+    if request.max_tokens is not None and request.max_tokens < 0:
+        raise _refused("max_tokens", request.max_tokens, "0 or more")
     _check_range("choices", request.choices, 1, MAX_CHOICES)
-    if sampling.logprobs is not None:
-        _check_answer(request, sampling.logprobs)
     if request.timeout_s is not None and not 0 < request.timeout_s < math.inf:
         raise _refused("timeout_s", request.timeout_s, "above 0")
-    for position, stop in enumerate(request.stop):
-        if not stop:
-            raise _invalid("stop", "is empty. Leave it out.", f"[{position}]")
     _check_not_empty(request.prompt)
 
 
-def _check_answer(request: CodeRequest, logprobs: int) -> None:
-    """A whole answer is written in one piece, and nobody else is served meanwhile."""
-    most = request.choices * (request.max_tokens or 0) * (logprobs + 1)
-    if most > MAX_ANSWER_LOGPROBS:
+def max_tokens(request: CodeRequest, default: int, room: int) -> int:
+    """Tokens that each choice may have.
+
+    Args:
+      request: in which `check_request` found no fault.
+      default: of a prompt that is no conversation, where the request does not say.
+      room: that the prompt leaves in the context.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT, for the log probabilities of so many. A whole answer is written in one piece, and
+        nobody else is served meanwhile.
+    """
+    tokens = room
+    if request.max_tokens is not None:
+        tokens = min(request.max_tokens, room)
+    elif not isinstance(request.prompt, ChatPrompt):
+        tokens = min(default, room)
+    if (logprobs := request.sampling.logprobs) is None:
+        return tokens
+    most = MAX_ANSWER_LOGPROBS // (request.choices * (logprobs + 1))
+    if request.max_tokens is not None and tokens > most:
         raise _invalid(
             "logprobs",
-            f"is {logprobs}, which for {request.choices} choices of {request.max_tokens} tokens may be {most} "
-            f"log probabilities; at most {MAX_ANSWER_LOGPROBS} are allowed. Ask for fewer, or for fewer tokens.",
+            f"is {logprobs}, which for {request.choices} choices of {tokens} tokens may be more than "
+            f"{MAX_ANSWER_LOGPROBS} log probabilities, the limit here. Ask for fewer, or for fewer tokens.",
         )
+    return min(tokens, most)
 
 
 def prompt_field(prompt: Prompt) -> str:
@@ -109,7 +122,7 @@ def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
 
 def _check_not_empty(prompt: Prompt) -> None:
     match prompt:
-        case FimPrompt(prefix="", suffix=""):
+        case FimPrompt(prefix="", suffix="", context_files=()):
             raise _invalid("prefix", "is empty, and so is suffix. Send the code around the cursor.")
         case TextPrompt(text=text) | TokenPrompt(ids=text) if not text:
             raise _invalid("prompt", "is empty. Send at least one character.")

@@ -25,7 +25,7 @@ _ERRORS = {400: BROKEN_BODY, 408: SLOW_BODY, 500: FAILED, 502: NO_GATEWAY, 503: 
 
 def json_rule(error: ServingError) -> str:
     """The end of a rule `http-request return` or `http-response return`: an answer over HTTP."""
-    retry = f" hdr retry-after {_RETRY_AFTER_S}" if error.wire.retryable else ""
+    retry = "".join(f" hdr {name} {value}" for name, value in _retry_headers(error).items())
     return f"status {error.wire.http_status} content-type application/json string {_quoted(_body(error))}{retry}"
 
 
@@ -58,6 +58,13 @@ def _body(error: ServingError) -> str:
     return json.dumps(error_body(error), separators=(",", ":"))
 
 
+def _retry_headers(error: ServingError) -> dict[str, str]:
+    """As those of `gateway/http/responses.py`."""
+    if error.wire.retryable:
+        return {"x-should-retry": "true", "retry-after": str(_RETRY_AFTER_S)}
+    return {"x-should-retry": "false"}
+
+
 def _quoted(text: str) -> str:
     """As one word of HAProxy's configuration, in which nothing is special."""
     assert "'" not in text and text.isascii() and text.isprintable(), text
@@ -66,7 +73,7 @@ def _quoted(text: str) -> str:
 
 def _http_response(error: ServingError) -> bytes:
     status, body = error.wire.http_status, _body(error)
-    retry = [f"retry-after: {_RETRY_AFTER_S}"] if error.wire.retryable else []
+    retry = [f"{name}: {value}" for name, value in _retry_headers(error).items()]
     head = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *retry, "content-type: application/json"]
     return "\r\n".join([*head, f"content-length: {len(body)}", "", body]).encode()
 

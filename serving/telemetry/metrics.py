@@ -85,6 +85,12 @@ REQUESTS = Metric(
     "Requests for a generation that ended, by how: ok, cancelled, or an error's reason.",
     (*_REQUEST, "reason"),
 )
+COMPLETION_EVENTS = Metric(
+    "counter",
+    "codegemma_completion_events",
+    "What became of completions, as editors tell it: shown, accepted or rejected.",
+    ("model", "event"),
+)
 REFUSED = Metric(
     "counter",
     "codegemma_refused",

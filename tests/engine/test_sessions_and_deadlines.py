@@ -3,6 +3,7 @@
 import math
 
 import pytest
+from msgspec.structs import replace
 
 from serving.engine.engine import DeadlineUnreachable, Engine, QueueFull
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest, Priority
@@ -110,6 +111,17 @@ def test_a_request_without_a_time_was_sent_when_it_arrives(engine: Engine, wall_
     submit(engine, keystroke("after", wall_clock.now))
     engine.step()
     assert without.finish_reason is FinishReason.SUPERSEDED
+
+
+@pytest.mark.parametrize("names", [("first", "again"), ("again", "first")])
+def test_what_a_client_sends_again_is_older_than_all_that_it_sends_for_the_first_time(
+    engine: Engine, names: tuple[str, str]
+) -> None:
+    requests = {"first": keystroke("first", 1), "again": replace(keystroke("again", 2), repeated=True)}
+    received = {name: submit(engine, requests[name]) for name in names}
+    run_until_idle(engine)
+    assert received["again"].finish_reason is FinishReason.SUPERSEDED
+    assert received["first"].finish_reason is FinishReason.LENGTH
 
 
 @pytest.mark.parametrize(

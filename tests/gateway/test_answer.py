@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from serving.gateway.text.answer import Answer
 from serving.gateway.text.detokenizer import Detokenizer
+from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
@@ -44,6 +45,33 @@ def test_every_piece_of_text_is_whole_characters_and_together_they_are_the_text(
         pieces = [detokenizer.feed(token_id) for token_id in ids]
         assert "".join(pieces) + detokenizer.flush() == text
         assert not detokenizer.mid_character
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=texts, stop=characters)
+def test_a_token_stands_at_the_offset_of_its_character(codegemma: Tokenizer, text: str, stop: str) -> None:
+    ids = [217 + byte for byte in text.encode()]  # a token for each byte
+    answer = Answer(codegemma, [StopTexts([stop])])
+    shown, logprobs = answer.feed([Token(token_id, -1.0) for token_id in ids])
+    if not answer.stopped:
+        more, last = answer.flush()
+        shown, logprobs = shown + more, logprobs + last
+    assert [logprob.offset for logprob in logprobs] == [
+        position for position, character in enumerate(shown) for _ in character.encode()
+    ]
+
+
+def test_offsets_count_what_is_shown(codegemma: Tokenizer) -> None:
+    answer = Answer(codegemma, [LineBreakJoin(prefix="a\r", suffix="b")])
+    shown, logprobs = answer.feed([Token(217 + byte, -1.0) for byte in b"\r\nx"])
+    assert (shown, [logprob.offset for logprob in logprobs]) == ("\nx", [0, 1])
+
+
+def test_a_control_token_among_the_alternatives_is_named(codegemma: Tokenizer) -> None:
+    end = codegemma.control_id("<eos>")
+    assert end is not None
+    _, [logprob] = Answer(codegemma, []).feed([Token(217 + ord("x"), -0.5, ((217 + ord("x"), -0.5), (end, -1.0)))])
+    assert [(top.token, top.bytes) for top in logprob.top] == [("x", b"x"), ("<eos>", b"")]
 
 
 @settings(deadline=None, max_examples=300)

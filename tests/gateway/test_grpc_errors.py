@@ -49,10 +49,9 @@ def code(channel):
     [
         ({"generation_config": {"temperature": -1}}, "generation_config.temperature"),
         ({"generation_config": {"top_p": float("nan")}}, "generation_config.top_p"),
-        ({"generation_config": {"seed": -(2**63)}}, "generation_config.seed"),
-        ({"generation_config": {"max_tokens": 0}}, "generation_config.max_tokens"),
+        ({"generation_config": {"max_tokens": -1}}, "generation_config.max_tokens"),
         ({"generation_config": {"choices": 2**31 - 1}}, "generation_config.choices"),
-        ({"generation_config": {"stop_sequences": ["a", ""]}}, "generation_config.stop_sequences[1]"),
+        ({"generation_config": {"stop_sequences": ["a"] * 65}}, "generation_config.stop_sequences"),
         ({"prompt": ""}, "prompt"),
         ({"prompt": "word " * 600}, "prompt"),
         ({"fim": {}}, "fim.prefix"),

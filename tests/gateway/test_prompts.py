@@ -1,5 +1,6 @@
 """Rendered prompts, token by token."""
 
+import itertools
 from typing import Literal
 
 import pytest
@@ -17,12 +18,13 @@ from serving.gateway.request import (
     TextPrompt,
     TokenPrompt,
 )
-from serving.gateway.text.prompts import PromptRenderer, turns
+from serving.gateway.text.prompts import PromptRenderer, Turn, turns
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 
 BOS, PREFIX, MIDDLE, SUFFIX, SEPARATOR, START, END = 2, 67, 68, 69, 70, 106, 107
 LIMIT = 8192
 SYSTEM, USER, MODEL = Speaker.SYSTEM, Speaker.USER, Speaker.MODEL
+BEGUN = Turn(MODEL, "", goes_on=True)
 injections = st.lists(st.one_of(st.sampled_from(SENTINELS), st.text(max_size=8)), max_size=6).map("".join)
 
 
@@ -130,26 +132,56 @@ def test_the_template_uses_the_turn_tokens_of_the_vocabulary(gemma3: Tokenizer):
 
 def test_several_system_texts_are_joined_and_blank_ones_leave_no_blank_line():
     messages = [Message(SYSTEM, "A"), Message(SYSTEM, " "), Message(SYSTEM, "B"), Message(USER, "C")]
-    assert list(turns(messages)) == [(USER, "A\n\nB\n\nC")]
+    assert list(turns(messages)) == [Turn(USER, "A\n\nB\n\nC"), BEGUN]
 
 
 @pytest.mark.parametrize(
-    ("speakers", "field"),
+    ("messages", "expected"),
     [
-        ((MODEL,), "messages[0].role"),
-        ((SYSTEM, MODEL), "messages[1].role"),
-        ((USER, USER), "messages[1].role"),
-        ((USER, MODEL, MODEL), "messages[2].role"),
-        ((USER, SYSTEM), "messages[1].role"),
-        ((USER, MODEL), "messages"),
-        ((SYSTEM,), "messages"),
+        ([(USER, "a"), (USER, "b")], [Turn(USER, "a\n\nb"), BEGUN]),
+        (
+            [(USER, "a"), (MODEL, "b"), (MODEL, "c"), (USER, "d")],
+            [Turn(USER, "a"), Turn(MODEL, "b\n\nc"), Turn(USER, "d"), BEGUN],
+        ),
+        ([(MODEL, "Hello!"), (USER, "b")], [Turn(MODEL, "Hello!"), Turn(USER, "b"), BEGUN]),
+        ([(USER, "Hi"), (MODEL, "Sure, here is")], [Turn(USER, "Hi"), Turn(MODEL, "Sure, here is", goes_on=True)]),
+        ([(USER, "Hi"), (MODEL, " def f():\n    ")], [Turn(USER, "Hi"), Turn(MODEL, "def f():\n    ", goes_on=True)]),
+        ([(USER, "Hi"), (MODEL, "")], [Turn(USER, "Hi"), BEGUN]),
+        ([(USER, "a"), (MODEL, ""), (USER, "b")], [Turn(USER, "a"), Turn(MODEL, ""), Turn(USER, "b"), BEGUN]),
+        (
+            [(USER, "a"), (MODEL, "b"), (SYSTEM, "S"), (USER, "c")],
+            [Turn(USER, "a"), Turn(MODEL, "b"), Turn(USER, "S\n\nc"), BEGUN],
+        ),
+        ([(USER, "a"), (SYSTEM, "S")], [Turn(USER, "a\n\nS"), BEGUN]),
+        (
+            [(SYSTEM, "S"), (MODEL, "Hello!"), (USER, "a")],
+            [Turn(USER, "S"), Turn(MODEL, "Hello!"), Turn(USER, "a"), BEGUN],
+        ),
+        ([(SYSTEM, "S")], [Turn(USER, "S"), BEGUN]),
+        ([(MODEL, "x")], [Turn(MODEL, "x", goes_on=True)]),
     ],
 )
-def test_a_message_out_of_turn_is_named(speakers: tuple[Speaker, ...], field: str):
-    with pytest.raises(ServingError) as error:
-        list(turns([Message(speaker, "x") for speaker in speakers]))
-    assert (error.value.reason, error.value.field) == (Reason.INVALID_ARGUMENT, field)
-    assert error.value.message.startswith(field)
+def test_any_order_of_speakers_is_turns_in_alternation(
+    messages: list[tuple[Speaker, str]], expected: list[Turn]
+) -> None:
+    assert list(turns([Message(*each) for each in messages])) == expected
+
+
+@given(speakers=st.lists(st.sampled_from(Speaker), min_size=1, max_size=8))
+def test_turns_alternate_and_the_model_has_the_last(speakers: list[Speaker]) -> None:
+    found = list(turns([Message(speaker, "x") for speaker in speakers]))
+    assert all(one.speaker is not other.speaker for one, other in itertools.pairwise(found))
+    assert [turn.goes_on for turn in found] == [False] * (len(found) - 1) + [True]
+    assert found[-1].speaker is MODEL
+
+
+def test_a_last_message_of_the_model_is_continued_where_it_ends(codegemma: Tokenizer, renderer: PromptRenderer) -> None:
+    encode = codegemma.encode
+    messages = (Message(USER, "Hi"), Message(MODEL, "def f():\n    "))
+    assert renderer.render(ChatPrompt(messages), LIMIT) == [
+        *(BOS, START, *encode("user\nHi"), END, *encode("\n")),
+        *(START, *encode("model\ndef f():\n    ")),
+    ]
 
 
 class CountingTokenizer(Tokenizer):

@@ -11,6 +11,7 @@ from msgspec import structs
 from serving.config import GatewayConfig, Role, RouteConfig, RoutingConfig
 from serving.engine.request import FinishReason, GenerationChunk, Priority
 from serving.errors import Reason, ServingError
+from serving.gateway import validation
 from serving.gateway.request import (
     ChatPrompt,
     CodeChunk,
@@ -92,7 +93,7 @@ async def test_an_answer_that_has_begun_or_is_wrong_is_not_begun_again(codegemma
     models = [served_model(first, "first", Role.FIM), served_model(second, "second", Role.FIM)]
     service = CodeService(models, GatewayConfig(), FALLBACK)
     assert (await refusal(service, code_request(FIM_PROMPT))).message == "Lost."
-    assert (await refusal(service, code_request(FIM_PROMPT, max_tokens=0))).reason is Reason.INVALID_ARGUMENT
+    assert (await refusal(service, code_request(FIM_PROMPT, max_tokens=-1))).reason is Reason.INVALID_ARGUMENT
     assert not second.requests
 
 
@@ -205,7 +206,7 @@ async def test_log_probabilities_come_with_their_tokens(backend: ScriptedBackend
     logprobs = [logprob for chunk in chunks for logprob in chunk.logprobs]
     assert "".join(logprob.token for logprob in logprobs) == "return 1\n"
     assert {len(logprob.top) for logprob in logprobs} == {2}
-    assert all(logprob.top[0] == replace(logprob, top=()) for logprob in logprobs)
+    assert all(logprob.top[0] == replace(logprob, top=(), offset=0) for logprob in logprobs)
 
 
 @pytest.mark.parametrize(
@@ -214,29 +215,23 @@ async def test_log_probabilities_come_with_their_tokens(backend: ScriptedBackend
         ({"sampling": SamplingParams(temperature=-0.1)}, "temperature"),
         ({"sampling": SamplingParams(temperature=2.1)}, "temperature"),
         ({"sampling": SamplingParams(temperature=float("nan"))}, "temperature"),
-        ({"sampling": SamplingParams(top_p=0)}, "top_p"),
-        ({"sampling": SamplingParams(top_p=1.1)}, "top_p"),
+        ({"sampling": SamplingParams(top_p=-0.1)}, "top_p"),
+        ({"sampling": SamplingParams(top_p=float("nan"))}, "top_p"),
         ({"sampling": SamplingParams(top_k=-1)}, "top_k"),
-        ({"sampling": SamplingParams(top_k=256_001)}, "top_k"),
-        ({"sampling": SamplingParams(seed=-1)}, "seed"),
-        ({"sampling": SamplingParams(seed=2**32)}, "seed"),
         ({"sampling": SamplingParams(logprobs=-1)}, "logprobs"),
         ({"sampling": SamplingParams(logprobs=21)}, "logprobs"),
-        ({"sampling": SamplingParams(logprobs=20), "choices": 8, "max_tokens": 8000}, "logprobs"),
-        ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": -5}, "max_tokens"),
         ({"choices": 0}, "choices"),
         ({"choices": 9}, "choices"),
         ({"timeout_s": 0.0}, "timeout_s"),
         ({"timeout_s": float("inf")}, "timeout_s"),
-        ({"stop": ("x",) * 17}, "stop"),
-        ({"stop": ("x", "")}, "stop[1]"),
+        ({"stop": ("x",) * 65}, "stop"),
+        ({"stop_ids": frozenset(range(65))}, "stop_ids"),
         ({"prompt": TextPrompt("")}, "prompt"),
         ({"prompt": TokenPrompt(())}, "prompt"),
         ({"prompt": TokenPrompt((2, 256_000))}, "prompt[1]"),
         ({"prompt": FimPrompt(prefix="", suffix="")}, "prefix"),
         ({"prompt": ChatPrompt(())}, "messages"),
-        ({"prompt": ChatPrompt((Message(Speaker.MODEL, "x"),))}, "messages[0].role"),
     ],
 )
 async def test_a_field_out_of_range_is_named_and_nothing_is_generated(
@@ -250,7 +245,7 @@ async def test_a_field_out_of_range_is_named_and_nothing_is_generated(
 
 MANY_TURNS = (Message(Speaker.USER, "x"), Message(Speaker.MODEL, "y")) * 2048 + (Message(Speaker.USER, "z"),)
 TOO_MUCH: list[tuple[dict[str, Any], str, str]] = [
-    ({"stop": ("x",) * 17}, "stop", "stop has 17 texts; at most 16 are allowed."),
+    ({"stop": ("x",) * 65}, "stop", "stop has 65 texts; at most 64 are allowed."),
     ({"stop": ("x", "y" * 1025)}, "stop[1]", "stop[1] has 1025 characters; at most 1024 are allowed."),
     ({"session_id": "x" * 1025}, "session_id", "session_id has 1025 characters; at most 1024 are allowed."),
     ({"prompt": ChatPrompt(MANY_TURNS)}, "messages", "messages has 4097 messages; at most 4096 are allowed."),
@@ -336,16 +331,55 @@ async def test_a_structured_prompt_that_is_too_long_is_named(backend: ScriptedBa
     assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, field)
 
 
-async def test_max_tokens_have_to_fit_beside_the_prompt_but_the_default_gives_way(backend: ScriptedBackend):
+async def test_max_tokens_are_at_most_the_room_that_the_prompt_leaves(backend: ScriptedBackend) -> None:
     service = one_model_service(backend)
     prompt = TokenPrompt((2,) * (MAX_CONTEXT - 10))
-    error = await refusal(service, code_request(prompt, max_tokens=11))
-    assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, "max_tokens")
-    assert "max_tokens is 11, and the prompt has 502 tokens" in error.message
-    await answer(service, code_request(prompt, max_tokens=10))
-    await answer(service, code_request(prompt))
+    for max_tokens in (9, 10, 11, 10**30, None):
+        await answer(service, code_request(prompt, max_tokens=max_tokens))
+    assert [request.max_tokens for request in backend.requests] == [9, 10, 10, 10, 10]
+
+
+async def test_without_max_tokens_a_completion_has_the_default_and_a_chat_all_the_room(
+    backend: ScriptedBackend,
+) -> None:
+    service = one_model_service(backend)
     await answer(service, code_request(TEXT_PROMPT))
-    assert [request.max_tokens for request in backend.requests] == [10, 10, MAX_CONTEXT // 4]
+    await answer(service, code_request(CHAT_PROMPT))
+    completion, chat = backend.requests
+    assert (completion.max_tokens, chat.max_tokens) == (MAX_CONTEXT // 4, MAX_CONTEXT - len(chat.prompt_ids))
+
+
+async def test_more_log_probabilities_than_an_answer_may_have_are_refused_or_shorten_what_nobody_asked_for(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "MAX_ANSWER_LOGPROBS", 1000)
+    service = one_model_service(backend)
+    request = code_request(CHAT_PROMPT, sampling=SamplingParams(logprobs=20), choices=8)
+    error = await refusal(service, replace(request, max_tokens=6))
+    assert (error.reason, error.field) == (Reason.INVALID_ARGUMENT, "logprobs")
+    await answer(service, replace(request, max_tokens=5))
+    await answer(service, request)
+    assert {each.max_tokens for each in backend.requests} == {5}  # 5 x 8 x 21 are 840
+
+
+@pytest.mark.parametrize("together", [1, 100])
+async def test_for_no_tokens_the_prompt_is_computed_and_nothing_generated(
+    backend: ScriptedBackend, together: int
+) -> None:
+    backend.together = together
+    service, request = one_model_service(backend), code_request(TEXT_PROMPT, max_tokens=0, choices=2)
+    *pieces, last = await answer(service, replace(request, sampling=SamplingParams(logprobs=0)))
+    assert [(piece.index, piece.text, piece.logprobs, piece.finish_reason) for piece in pieces] == [
+        (index, "", (), FinishReason.LENGTH) for index in (0, 1)
+    ]
+    assert last.usage
+    assert (last.usage.prompt_tokens, last.usage.completion_tokens) == (len(backend.requests[0].prompt_ids), 0)
+    assert [each.max_tokens for each in backend.requests] == [1, 1]
+
+
+async def test_stop_ids_join_the_terminators_but_for_those_that_no_vocabulary_has(backend: ScriptedBackend) -> None:
+    await answer(one_model_service(backend), code_request(TEXT_PROMPT, stop_ids=frozenset({5, -1, 2**40})))
+    assert backend.requests[0].stop_ids == backend.tokenizer.terminator_ids | {5}
 
 
 def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBackend):

@@ -78,10 +78,10 @@ CASES = {
         (Reason.INVALID_ARGUMENT, "generation_config.temperature"),
     ),
     "huge parameter": Case(
-        _http(max_tokens=10**9),
-        (Reason.CONTEXT_LENGTH_EXCEEDED, "max_tokens"),
-        _grpc(max_tokens=10**9),
-        (Reason.CONTEXT_LENGTH_EXCEEDED, "generation_config.max_tokens"),
+        _http(n=10**9),
+        (Reason.INVALID_ARGUMENT, "n"),
+        _grpc(choices=10**9),
+        (Reason.INVALID_ARGUMENT, "generation_config.choices"),
     ),
     "unknown model": Case(
         _http(model="gpt-5"),

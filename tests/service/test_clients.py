@@ -1,4 +1,4 @@
-"""The clients that people use: OpenAI's library, the gRPC stubs, and gRPC with reflection alone."""
+"""The clients that people use: OpenAI's library, editors' plug-ins, the gRPC stubs, gRPC with reflection alone."""
 
 from collections.abc import AsyncIterator, Iterator
 
@@ -80,6 +80,29 @@ def test_a_repeated_prompt_is_cached(client: openai.OpenAI) -> None:
     first, second = client.completions.create(**request), client.completions.create(**request)
     assert second.choices[0].text == first.choices[0].text
     assert second.usage.prompt_tokens_details.cached_tokens > 0
+
+
+def test_a_warm_up_of_llama_cpps_clients_leaves_other_files_in_the_cache(service: Service) -> None:
+    """And generates nothing that a client would see."""
+    chunk = {"filename": "warm.py", "text": "\n".join(f"warm_{n} = {n}" for n in range(60)), "time": 1}
+    empty = {"input_prefix": "", "input_suffix": "", "prompt": "", "n_predict": 0, "t_max_predict_ms": 1}
+    warm = httpx.post(f"{service.url}/infill", json={**empty, "input_extra": [chunk]}, timeout=60).json()
+    at_cursor = {"input_prefix": "def add(a, b):\n", "prompt": "    ", "input_suffix": _SUFFIX, "n_predict": 4}
+    asked = httpx.post(f"{service.url}/infill", json={**at_cursor, "input_extra": [chunk]}, timeout=60).json()
+    assert (warm["content"], warm["timings"]["predicted_n"]) == ("", 0)
+    assert asked["tokens_cached"] > warm["timings"]["prompt_n"] - 40  # all but the last page of 32, and what ends it
+    assert 0 < asked["timings"]["predicted_n"] <= 4
+
+
+def test_llama_cpps_clients_and_tabbys_get_the_text_that_openais_get(service: Service, client: openai.OpenAI) -> None:
+    text = client.completions.create(model=FIM, prompt=_PREFIX, suffix=_SUFFIX, max_tokens=64).choices[0].text
+    infill = {"input_prefix": _PREFIX, "input_suffix": _SUFFIX, "n_predict": 64, "model": ""}
+    segments = {"segments": {"prefix": _PREFIX, "suffix": _SUFFIX}}
+    assert httpx.post(f"{service.url}/infill", json=infill, timeout=60).json()["content"] == text
+    tabbys = httpx.post(f"{service.url}/v1/completions", json=segments, timeout=60).json()
+    assert tabbys["choices"] == [{"index": 0, "text": text}]
+    event = {"type": "view", "completion_id": tabbys["id"], "choice_index": 0}
+    assert httpx.post(f"{service.url}/v1/events", json=event).status_code == 200
 
 
 def test_both_protocols_answer_the_same(client: openai.OpenAI, channel: grpc.Channel) -> None:

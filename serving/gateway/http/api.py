@@ -2,7 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from functools import partial
+from typing import Any, Literal
 
 from starlette.responses import Response
 
@@ -28,7 +29,31 @@ class Generation:
 
 
 type Handler = Callable[[HttpCall], Awaitable[Generation | Response]]
-"""Reads a call; raises `ServingError` for what is wrong with it. What takes no generation it answers itself."""
+"""Reads a call; raises `ServingError` for what is wrong with it. What takes no generation it answers itself.
+
+Its errors name fields as the wire does; those of the service do so by `ServingError.in_words`.
+"""
+
+
+type BodyReader = Callable[[HttpCall, dict[str, Any]], Generation]
+"""Reads the JSON object that is the body of a call; raises as `HttpCall.json` lets it."""
+
+
+@dataclass(frozen=True)
+class BodyHandler:
+    """The `Handler` of a path that several APIs have, and only the body tells whose a request is.
+
+    Attributes:
+      read: reads the body.
+      claims: whether a body is one of the API's; None for the API that takes what no other claims.
+    """
+
+    read: BodyReader
+    claims: Callable[[Mapping[str, Any]], bool] | None = None
+
+    async def __call__(self, call: HttpCall) -> Generation:
+        """As `Handler`."""
+        return await call.json(partial(self.read, call))
 
 
 @dataclass(frozen=True)

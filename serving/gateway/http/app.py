@@ -15,15 +15,19 @@ from serving.errors import Reason, ServingError
 from serving.gateway.http.anthropic.routes import ANTHROPIC
 from serving.gateway.http.api import api_at
 from serving.gateway.http.endpoint import Endpoint
+from serving.gateway.http.llamacpp.routes import LLAMACPP
 from serving.gateway.http.mistral.routes import MISTRAL
 from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
-from serving.gateway.http.responses import error_response, json_response
+from serving.gateway.http.responses import error_response, json_response, unexpected
+from serving.gateway.http.shared_path import by_path
+from serving.gateway.http.tabby.routes import TABBY
 from serving.gateway.http.times import TIMES, HttpTimes
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
+from serving.request_id import request_id_of
 
-APIS = (OPENAI, OLLAMA, MISTRAL, ANTHROPIC)
+APIS = (OPENAI, LLAMACPP, OLLAMA, TABBY, MISTRAL, ANTHROPIC)
 """The first is that of paths which are no API's."""
 
 
@@ -54,17 +58,16 @@ def build_http_app(
 
     routes = [
         Route(
-            route.path,
-            Endpoint(api, route, get_service, config.max_body_bytes, times).respond,
-            methods=[route.method],
+            own[0].route.path,
+            Endpoint(own, get_service, config.max_body_bytes, times).respond,
+            methods=[own[0].route.method],
         )
-        for api in APIS
-        for route in api.routes
+        for own in by_path(APIS)
     ]
     app = Starlette(
         routes=[Route("/health", health), Route("/", _alive, methods=["HEAD"]), *routes],
         middleware=[Middleware(UnreadBody, within_s=times.unread_body_s)],
-        exception_handlers={ServingError: _serving_error, HTTPException: _routing_error},
+        exception_handlers={ServingError: _failure, HTTPException: _routing_error, Exception: _failure},
     )
     app.router.redirect_slashes = False
     return app
@@ -74,9 +77,10 @@ async def _alive(request: Request) -> Response:
     return Response()  # Ollama's clients ask this first
 
 
-async def _serving_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, ServingError)
-    return error_response(api_at(request.url.path, APIS), error)
+async def _failure(request: Request, error: Exception) -> Response:
+    """What fails outside of an API's routes."""
+    told = error if isinstance(error, ServingError) else unexpected(error, request_id_of(""))
+    return error_response(api_at(request.url.path, APIS), told)
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:

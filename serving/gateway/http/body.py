@@ -5,24 +5,27 @@ import asyncio
 from starlette.requests import Request
 
 from serving.errors import Reason, ServingError
+from serving.gateway.http.content_encoding import decoder
 
 
 async def read_body(request: Request, max_bytes: int, within_s: float) -> bytearray:
-    """The whole body.
+    """The whole body, unpacked: `max_bytes` are the most that it may have packed and unpacked.
 
     Raises:
-      ServingError: BODY_TOO_LARGE, as soon as that is known; REQUEST_TIMEOUT.
+      ServingError: BODY_TOO_LARGE, as soon as that is known; REQUEST_TIMEOUT; as `content_encoding` says.
     """
+    packed = decoder(request.headers.get("content-encoding", ""))
     length = request.headers.get("content-length", "")
     body = bytearray()
     try:
         async with asyncio.timeout(within_s):
             if not length.isdecimal() or int(length) <= max_bytes:
                 async for part in request.stream():
-                    body += part
+                    body += packed.feed(part, max_bytes - len(body))
                     if len(body) > max_bytes:
                         break
                 else:
+                    packed.end()
                     return body
     except TimeoutError:
         raise ServingError(

@@ -1,6 +1,6 @@
-"""Endpoint: answers what comes to one route of an API, whatever it is in the API's own form."""
+"""Endpoint: answers what comes to a method and path, whatever it is in the form of the API whose it is."""
 
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from functools import partial
@@ -12,11 +12,12 @@ from serving.errors import ServingError
 from serving.gateway.batch import generate_batch
 from serving.gateway.call_metadata import SESSION_ID_HEADER, CallMetadata
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
-from serving.gateway.http.api import Api, ApiRoute, Generation
+from serving.gateway.http.api import Generation
 from serving.gateway.http.body import read_body
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.connection import ClientGoneError, while_connected
 from serving.gateway.http.responses import error_response, gone_response, json_response, unexpected
+from serving.gateway.http.shared_path import OwnRoute, Reading
 from serving.gateway.http.stream import StreamResponse
 from serving.gateway.http.times import HttpTimes
 from serving.gateway.request import CodeChunk
@@ -27,13 +28,16 @@ _WORDS = {"session_id": SESSION_ID_HEADER}
 
 
 class Endpoint:
-    """The function that Starlette calls for a route."""
+    """The function that Starlette calls for the routes of a method and path."""
 
     def __init__(
-        self, api: Api, route: ApiRoute, get_service: Callable[[], CodeService], max_body_bytes: int, times: HttpTimes
+        self,
+        routes: Sequence[OwnRoute],
+        get_service: Callable[[], CodeService],
+        max_body_bytes: int,
+        times: HttpTimes,
     ) -> None:
-        self._api = api
-        self._route = route
+        self._routes = routes
         self._get_service = get_service
         self._max_body_bytes = max_body_bytes
         self._times = times
@@ -42,23 +46,26 @@ class Endpoint:
         """The response, of an error too."""
         metadata = CallMetadata.read("http", lambda name: request.headers.get(name, ""))
         told = partial(_told, metadata.request_id, {})
+        reading = Reading(self._routes)
         try:
             service = self._get_service()
-            reply = await self._read(request, service, metadata)
+            reply = await self._read(request, service, metadata, reading)
             if isinstance(reply, Response):
                 return reply
             told = partial(_told, metadata.request_id, {**_WORDS, **reply.words})
             chunks = generate_batch(service, reply.requests)
             if isinstance(reply.answer, StreamedAnswer):
-                refusal = partial(error_response, self._api)
+                refusal = partial(error_response, reading.api)
                 return StreamResponse(chunks, reply.answer, told, refusal, self._times)
             return json_response(await while_connected(request.receive, _whole(chunks, reply.answer)))
         except (ClientGoneError, ClientDisconnect):
             return gone_response()
         except Exception as error:
-            return error_response(self._api, told(error))
+            return error_response(reading.api, told(error))
 
-    async def _read(self, request: Request, service: CodeService, metadata: CallMetadata) -> Generation | Response:
+    async def _read(
+        self, request: Request, service: CodeService, metadata: CallMetadata, reading: Reading
+    ) -> Generation | Response:
         with service.records.reading("http"):
             call = HttpCall(
                 service=service,
@@ -67,7 +74,7 @@ class Endpoint:
                 path_params=request.path_params,
                 read_body=partial(read_body, request, self._max_body_bytes, self._times.body_s),
             )
-            reply = await self._route.handler(call)
+            reply = await reading.reply(call)
         if isinstance(reply, Response):
             return reply
         return replace(reply, requests=[call.applied(each) for each in reply.requests])

@@ -12,10 +12,13 @@ from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCu
 
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.http.json_bounds import check_bounds
+from serving.gateway.http.json_surrogates import without_half_pairs
 from serving.gateway.shown import shown
 
 _AT_ONCE = 64 * 1024
 """Bytes of a body that takes no longer to read than to hand to a thread, whatever it says."""
+_BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+"""Of UTF-8, which Windows puts in front of texts (RFC 8259, section 8.1, lets a parser skip it)."""
 _LISTS = ("list", "tuple", "set", "frozenset")
 
 
@@ -71,16 +74,24 @@ async def read_json[T](data: bytes | bytearray, interpret: Callable[[dict[str, A
 
 def _read[T](data: bytes | bytearray, interpret: Callable[[dict[str, Any]], T]) -> T:
     check_bounds(data)
-    try:
-        body = from_json(data, allow_inf_nan=False)
-    except ValueError as error:
-        raise ServingError(Reason.MALFORMED_BODY, f"The body is not JSON in UTF-8: {error}.") from None
+    body = _parsed(data.removeprefix(_BYTE_ORDER_MARK))
     if not isinstance(body, dict):
         raise ServingError(Reason.MALFORMED_BODY, "The body is not a JSON object.")
     try:
         return interpret(body)
     except ValidationError as error:
         raise _invalid(error) from None
+
+
+def _parsed(data: bytes | bytearray) -> object:
+    try:
+        return from_json(data, allow_inf_nan=False)
+    except ValueError:
+        data = without_half_pairs(data)  # rare, and takes longer than to parse
+    try:
+        return from_json(data, allow_inf_nan=False)
+    except ValueError as error:
+        raise ServingError(Reason.MALFORMED_BODY, f"The body is not JSON in UTF-8: {error}.") from None
 
 
 def _invalid(error: ValidationError) -> FieldError:

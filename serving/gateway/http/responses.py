@@ -24,7 +24,8 @@ def json_response(content: object, status: int = HTTPStatus.OK, headers: dict[st
 
 def error_response(api: Api, error: ServingError) -> Response:
     """The response of a request that failed before anything was sent."""
-    headers: dict[str, str] = {}
+    # OpenAI's and Anthropic's clients repeat what failed with 408, 409 or 5xx, unless they are told.
+    headers = {"x-should-retry": str(error.wire.retryable).lower()}
     if error.wire.retryable:
         headers["retry-after"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
     if error.reason is Reason.UNAUTHENTICATED:

@@ -89,8 +89,8 @@ class StreamResponse(Response):
                 await asyncio.wait((first,), timeout=self._times.sign_of_life_s)
             return first.result()
         finally:
-            first.cancel()
-            await asyncio.gather(first, return_exceptions=True)
+            if first.cancel():
+                await asyncio.gather(first, return_exceptions=True)
 
     async def _begin(self, send: Send) -> None:
         self._begun = True

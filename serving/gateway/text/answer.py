@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from serving.gateway.request import TokenLogprob
@@ -62,7 +63,7 @@ class Answer:
             start, text = self._decoded, self._detokenizer.feed(token.id)
             self._decoded += len(text)
             if token.logprob is not None:
-                self._unfinished.append((start, self._logprob(token, token.logprob)))
+                self._unfinished.append((start, self._logprob(token, token.logprob, start)))
             if not self._detokenizer.mid_character:
                 self._finish_tokens()
             shown += self._filter(text, final=False)
@@ -100,13 +101,17 @@ class Answer:
             if end > beyond and not (final and start < beyond):
                 break
             if end > first or start >= first:
-                shown.append(logprob)
+                shown.append(replace(logprob, offset=max(start - first, 0)) if first else logprob)
             self._waiting.popleft()
         return tuple(shown)
 
-    def _logprob(self, token: Token, logprob: float) -> TokenLogprob:
-        return self._token_logprob(token.id, logprob, tuple(self._token_logprob(*top) for top in token.top))
+    def _logprob(self, token: Token, logprob: float, offset: int) -> TokenLogprob:
+        top = tuple(self._token_logprob(*other) for other in token.top)
+        return self._token_logprob(token.id, logprob, top, offset)
 
-    def _token_logprob(self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = ()) -> TokenLogprob:
+    def _token_logprob(
+        self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = (), offset: int = 0
+    ) -> TokenLogprob:
         data = self._tokenizer.id_bytes(token_id)
-        return TokenLogprob(data.decode(errors="replace"), data, logprob, top)
+        token = self._tokenizer.control_text(token_id) or data.decode(errors="replace")
+        return TokenLogprob(token, data, logprob, top, offset)

@@ -1,13 +1,14 @@
 """LineBreakJoin: keeps line breaks whole where a generated text joins the code around the cursor.
 
-In files of Windows a line ends in CR LF. Where the suffix begins with that break, a text that ends in CR, as one does
-that is cut before a LF, would make CR CR LF of it; and so would one that begins with CR LF after a prefix that ends in
-CR. Such a CR is left out. What the model writes between stays as it is.
+In files of Windows a line ends in CR LF. A text that is cut before a LF, by a stop text or for its length, ends in CR.
+Where the suffix begins with CR LF that would make CR CR LF of it, and elsewhere leave a CR that ends no line; only a LF
+that the suffix begins with needs it. A text that begins with CR LF after a prefix that ends in CR would double it. Such
+a CR is left out. What the model writes between stays as it is.
 """
 
 
 class LineBreakJoin:
-    """A filter that lets a growing text through but for CRs that double one of the prefix or the suffix.
+    """A filter that lets a growing text through but for CRs at its ends that are no part of a line break.
 
     Attributes:
       stopped: never; it ends no text.
@@ -21,7 +22,6 @@ class LineBreakJoin:
         self.skipped = 0
         self._held = ""  # CRs of which the next character decides
         self._follows_cr = prefix.endswith("\r")  # with nothing but CRs between
-        self._precedes_crlf = suffix.startswith("\r\n")
         self._precedes_lf = suffix.startswith("\n")
 
     def feed(self, text: str) -> str:
@@ -33,13 +33,10 @@ class LineBreakJoin:
             if rest.startswith("\n"):
                 self.skipped = len(text) - len(rest)
                 text = rest
-        held_back = self._follows_cr or self._precedes_crlf or self._precedes_lf
-        shown = text.rstrip("\r") if held_back else text
+        shown = text.rstrip("\r")
         self._held = text[len(shown) :]
         return shown
 
     def flush(self) -> str:
         """What was held back, now that the text grows no more."""
-        if self._precedes_crlf or (self._precedes_lf and self._follows_cr):
-            return ""
-        return self._held[:1] if self._precedes_lf else self._held
+        return self._held[:1] if self._precedes_lf and not self._follows_cr else ""

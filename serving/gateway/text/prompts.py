@@ -135,47 +135,62 @@ class PromptRenderer:
     def _chat(self, messages: Sequence[Message], limit: int) -> Iterator[Sequence[int]]:
         assert self._turns is not None, "a model without turn tokens is not given the chat role"
         encode, newline = partial(self._tokenizer.encode, limit=limit), self._tokenizer.encode("\n")
-        for speaker, text in turns(messages):
-            yield [self._turns.start, *encode(f"{speaker}\n{text}"), self._turns.end, *newline]
-        yield [self._turns.start, *encode(f"{Speaker.MODEL}\n")]
+        for turn in turns(messages):
+            yield [self._turns.start, *encode(f"{turn.speaker}\n{turn.text}")]
+            if not turn.goes_on:
+                yield [self._turns.end, *newline]
 
 
-def turns(messages: Sequence[Message]) -> Iterator[tuple[Speaker, str]]:
-    """The turns of Gemma's chat template: the user's and the model's in alternation, the user's first and last.
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A turn of a conversation as Gemma's chat template has it.
 
-    Gemma has no turn for a system text: it goes before the first user's text, with a blank line between.
-
-    Raises:
-      ServingError: names the message that is out of turn.
+    Attributes:
+      speaker: USER or MODEL.
+      goes_on: the model continues its text; otherwise it is closed.
     """
-    system: list[str] = []
-    expected = Speaker.USER
-    for index, message in enumerate(messages):
-        if message.speaker is Speaker.SYSTEM:
-            if index != len(system):
-                raise FieldError(
-                    Reason.INVALID_ARGUMENT,
-                    "messages",
-                    "is that of a system message, and these go before all others.",
-                    f"[{index}].role",
-                )
-            system.append(message.text.strip())
-            continue
-        if message.speaker is not expected:
-            raise FieldError(
-                Reason.INVALID_ARGUMENT,
-                "messages",
-                f"is that of the {message.speaker}, where a message of the {expected} is due. The user and the model "
-                "alternate, the user first.",
-                f"[{index}].role",
-            )
-        text = message.text.strip()
-        yield message.speaker, "\n\n".join([*filter(None, system), text]) if index == len(system) else text
-        expected = Speaker.MODEL if expected is Speaker.USER else Speaker.USER
-    if expected is Speaker.USER:
-        raise FieldError(
-            Reason.INVALID_ARGUMENT, "messages", "has no message of the user at its end. Add the one to be answered."
-        )
+
+    speaker: Speaker
+    text: str
+    goes_on: bool = False
+
+
+def turns(messages: Sequence[Message]) -> Iterator[Turn]:
+    """The turns of a conversation: the user's and the model's in alternation, at the end one that the model continues.
+
+    Gemma has no turn for a system text: it is part of the user's, where it stands. What one of both says in several
+    messages is one turn, with blank lines between. A last message of the model is continued where it ends; after one of
+    the user the model's turn begins.
+    """
+    said: list[str] = []
+    speaker = Speaker.USER
+    for message in messages:
+        due = Speaker.MODEL if message.speaker is Speaker.MODEL else Speaker.USER
+        if said and due is not speaker:
+            yield Turn(speaker, _one_text(said))
+            said = []
+        said.append(message.text)
+        speaker = due
+    if speaker is Speaker.USER:
+        yield Turn(speaker, _one_text(said))
+        yield Turn(Speaker.MODEL, "", goes_on=True)
+    else:
+        yield Turn(speaker, _one_text(said, ends=False), goes_on=True)
+
+
+def _one_text(texts: Sequence[str], *, ends: bool = True) -> str:
+    """Texts with blank lines between, without white space around them; one that does not end keeps its last."""
+    *before, last = texts
+    stripped = [*(text.strip() for text in before), last.strip() if ends else last.lstrip()]
+    return "\n\n".join(filter(None, stripped))
+
+
+def chat_text(messages: Sequence[Message]) -> str:
+    """The turns of a conversation as text, without BOS: a raw prompt."""
+    return "".join(
+        f"{START_OF_TURN}{turn.speaker}\n{turn.text}{'' if turn.goes_on else f'{END_OF_TURN}\n'}"
+        for turn in turns(messages)
+    )
 
 
 def _file_text(file: ContextFile) -> str:

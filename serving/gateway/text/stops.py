@@ -17,7 +17,8 @@ class StopTexts:
     skipped = 0
 
     def __init__(self, stops: Sequence[str]) -> None:
-        self._stops = tuple(map(_StopText, stops))
+        """Empty stop texts are met nowhere."""
+        self._stops = tuple(map(_StopText, filter(None, stops)))
         self._held = ""
         self.stopped = False
 

@@ -55,6 +55,7 @@ class Tokenizer(ABC):
         """
         self._pieces = tuple(pieces)
         self._control = dict(control)
+        self._control_texts = {token_id: text for text, token_id in control.items()}
         if BOS not in control:
             raise ValueError(f"The vocabulary has no {BOS} token, so it is not one of Gemma's.")
         self.vocab_size = len(self._pieces)
@@ -109,6 +110,14 @@ class Tokenizer(ABC):
     def control_id(self, text: str) -> int | None:
         """The id of the control token with this text; None if the vocabulary has none."""
         return self._control.get(text)
+
+    def known(self, ids: Iterable[int]) -> frozenset[int]:
+        """Those that the vocabulary has."""
+        return frozenset(token_id for token_id in ids if 0 <= token_id < self.vocab_size)
+
+    def control_text(self, token_id: int) -> str | None:
+        """The text of a control token, by which people know it; None for any other."""
+        return self._control_texts.get(token_id)
 
     def decode(self, ids: Sequence[int]) -> str:
         """The text of ids; control tokens show as nothing and broken characters as U+FFFD."""

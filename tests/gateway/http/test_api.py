@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 from starlette.responses import Response
 
 from serving.config import GatewayConfig, Role, RoutingConfig
-from serving.errors import FieldError, Reason, ServingError
+from serving.errors import Reason, ServingError
 from serving.gateway.access import Caller
 from serving.gateway.http import app as http_app_module
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
@@ -176,10 +176,3 @@ def test_a_longer_route_of_one_api_takes_a_path_from_below_another() -> None:
     other = Api(routes=[ApiRoute("POST", "/v1/messages", _write)], error_body=complaint)
     assert api_at("/v1/messages/batches", (OPENAI, other)) is other
     assert api_at("/v1/models", (OPENAI, other)) is OPENAI
-
-
-def test_the_error_of_a_field_is_written_in_the_words_of_a_wire() -> None:
-    error = FieldError(Reason.INVALID_ARGUMENT, "stop", "is empty. Leave it out.", "[2]")
-    assert (error.field, error.message) == ("stop[2]", "stop[2] is empty. Leave it out.")
-    written = error.in_words({"stop": "stop_sequences", "prompt": "text"})
-    assert (written.field, written.message) == ("stop_sequences[2]", "stop_sequences[2] is empty. Leave it out.")

@@ -2,6 +2,7 @@
 
 import time
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -55,9 +56,12 @@ class AnswerObjects(ABC):
 class CompletionObjects(AnswerObjects):
     """Makes `text_completion` objects."""
 
-    def __init__(self, answer_id: str) -> None:
+    def __init__(self, answer_id: str, echoed: Sequence[str] = (), choices: int = 1) -> None:
+        """Before the first text of a choice goes its prompt, where these are `echoed`; each has so many `choices`."""
         super().__init__(answer_id)
-        self._lengths: dict[int, int] = {}  # of the text written so far, by choice
+        self._echoed = echoed
+        self._choices = choices
+        self._begun: set[int] = set()
 
     def name(self, *, streamed: bool) -> str:
         return "text_completion"
@@ -65,7 +69,7 @@ class CompletionObjects(AnswerObjects):
     def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         return {
             "index": chunk.index,
-            "text": chunk.text,
+            "text": self._echo(chunk.index) + chunk.text,
             "logprobs": logprobs,
             "finish_reason": chunk.finish_reason,
         }
@@ -73,16 +77,20 @@ class CompletionObjects(AnswerObjects):
     delta = choice
 
     def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
-        offsets = []
-        for logprob in chunk.logprobs:
-            offsets.append(self._lengths.setdefault(chunk.index, 0))
-            self._lengths[chunk.index] += len(logprob.token)
         return {
-            "tokens": [logprob.token for logprob in chunk.logprobs],
+            "tokens": [_name(logprob) for logprob in chunk.logprobs],
             "token_logprobs": [logprob.logprob for logprob in chunk.logprobs],
-            "top_logprobs": [{top.token: top.logprob for top in (*logprob.top, logprob)} for logprob in chunk.logprobs],
-            "text_offset": offsets,
+            "top_logprobs": [
+                {_name(top): top.logprob for top in (*logprob.top, logprob)} for logprob in chunk.logprobs
+            ],
+            "text_offset": [logprob.offset for logprob in chunk.logprobs],
         }
+
+    def _echo(self, index: int) -> str:
+        if index in self._begun or not self._echoed:
+            return ""
+        self._begun.add(index)
+        return self._echoed[index // self._choices]
 
 
 class ChatObjects(AnswerObjects):
@@ -206,8 +214,16 @@ def model_object(info: ModelInfo) -> Json:
         "roles": info.roles,
         "fim": info.fim,
         "context_length": info.context_length,
+        "max_model_len": info.context_length,
         "version": info.version,
     }
+
+
+def _name(logprob: TokenLogprob) -> str:
+    r"""A token as a completion names it: by its text, or OpenAI's `bytes:\xf0\x9f` for a part of a character."""
+    if logprob.token.isascii() or logprob.token.encode() == logprob.bytes:
+        return logprob.token
+    return "bytes:" + "".join(f"\\x{byte:02x}" for byte in logprob.bytes)
 
 
 def _token(logprob: TokenLogprob) -> Json:

@@ -6,34 +6,23 @@ from dataclasses import replace
 
 from serving.errors import FieldError, Reason
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
-from serving.gateway.request import (
-    ChatPrompt,
-    CodeRequest,
-    FimPrompt,
-    Message,
-    Prompt,
-    Speaker,
-    TextPrompt,
-    TokenPrompt,
-)
+from serving.gateway.http.unsupported import unsupported
+from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.shown import shown
 from sharding.step import SamplingParams
 
-_SPEAKERS = {
-    "system": Speaker.SYSTEM,
-    "developer": Speaker.SYSTEM,
-    "user": Speaker.USER,
-    "assistant": Speaker.MODEL,
-}
-COMPLETION_WORDS = {"choices": "n", "prefix": "prompt", "timeout_s": "timeout"}
-"""What a body calls fields of a `CodeRequest`."""
+_TEMPERATURE_OF_SEVERAL = 1.0
+"""OpenAI's default. Where a body says no temperature one choice is greedy, for code is better so; of several it would
+make the same answer several times."""
+_NO_LIMIT = -1
+_WORDS = {"choices": "n", "prefix": "prompt", "stop_ids": "stop_token_ids", "timeout_s": "timeout"}
 
 
 def completion_requests(body: CompletionBody) -> list[CodeRequest]:
     """One request for each prompt of the body.
 
     Raises:
-      ServingError: INVALID_ARGUMENT.
+      ServingError: INVALID_ARGUMENT; UNSUPPORTED_PARAMETER.
     """
     if len(body.prompt) > MAX_PROMPTS:
         raise FieldError(
@@ -42,8 +31,25 @@ def completion_requests(body: CompletionBody) -> list[CodeRequest]:
             f"is a list of {len(body.prompt)} prompts; at most {MAX_PROMPTS} are allowed.",
         )
     prompts = [_prompt(prompt, body.suffix) for prompt in body.prompt]
-    first = _request(body, prompts[0], body.logprobs, body.max_tokens)
+    first = _request(body, prompts[0], body.logprobs)
     return [first, *(replace(first, prompt=prompt) for prompt in prompts[1:])]
+
+
+def echoed_texts(body: CompletionBody) -> list[str]:
+    """The prompts that go before the texts of their choices; empty for none.
+
+    Raises:
+      ServingError: UNSUPPORTED_PARAMETER.
+    """
+    if not body.echo:
+        return []
+    for name in ("logprobs", "suffix"):
+        if getattr(body, name) is not None:
+            raise unsupported("echo", f"is not supported here together with {name}.")
+    texts = [prompt for prompt in body.prompt if isinstance(prompt, str)]
+    if len(texts) < len(body.prompt):
+        raise unsupported("echo", "is not supported here for token ids.")
+    return texts
 
 
 def chat_request(body: ChatBody) -> CodeRequest:
@@ -52,42 +58,47 @@ def chat_request(body: ChatBody) -> CodeRequest:
     Raises:
       ServingError: INVALID_ARGUMENT.
     """
-    if body.top_logprobs is not None and not body.logprobs:
+    if body.top_logprobs and not body.logprobs:
         raise FieldError(
             Reason.INVALID_ARGUMENT,
             "top_logprobs",
             f"is {body.top_logprobs}, and logprobs is not true. Set that, or leave it out.",
         )
     logprobs = (body.top_logprobs or 0) if body.logprobs else None
-    prompt = ChatPrompt(
-        tuple(
-            Message(_SPEAKERS[message.role], "".join(part.text for part in message.content))
-            for message in body.messages
-        )
-    )
-    max_tokens = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
-    return _request(body, prompt, logprobs, max_tokens)
+    prompt = ChatPrompt(tuple(message.message("messages", position) for position, message in enumerate(body.messages)))
+    return _request(body, prompt, logprobs)
 
 
-def chat_words(body: ChatBody) -> Mapping[str, str]:
-    """What the body calls fields of its request."""
+def words(body: GenerationBody) -> Mapping[str, str]:
+    """What a body calls fields of its requests, where that is another name."""
+    logprobs = {"logprobs": "top_logprobs"} if isinstance(body, ChatBody) else {}
     max_tokens = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
-    return {**COMPLETION_WORDS, "logprobs": "top_logprobs", "max_tokens": max_tokens}
+    return {**_WORDS, **logprobs, "max_tokens": max_tokens}
 
 
-def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None, max_tokens: int | None) -> CodeRequest:
+def new_seed() -> int:
+    """The seed of a request that names none."""
+    return random.getrandbits(32)
+
+
+def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> CodeRequest:
+    temperature = body.temperature
+    if temperature is None:
+        temperature = _TEMPERATURE_OF_SEVERAL if body.n > 1 else 0.0
+    max_tokens = body.max_tokens if body.max_completion_tokens is None else body.max_completion_tokens
     return CodeRequest(
         prompt=prompt,
         model=body.model,
-        max_tokens=max_tokens,
+        max_tokens=None if max_tokens == _NO_LIMIT else max_tokens,
         sampling=SamplingParams(
-            temperature=body.temperature,
-            top_k=body.top_k,
+            temperature=temperature,
+            top_k=0 if body.top_k == _NO_LIMIT else body.top_k,
             top_p=body.top_p,
-            seed=random.getrandbits(32) if body.seed is None else body.seed,
+            seed=new_seed() if body.seed is None else body.seed,
             logprobs=logprobs,
         ),
         stop=tuple(body.stop),
+        stop_ids=frozenset(body.stop_token_ids),
         choices=body.n,
         timeout_s=body.timeout,
     )

@@ -47,25 +47,25 @@ async def fault(client: httpx.AsyncClient, path: str, body: Any) -> tuple[int, s
         ({"prompt": "x", "max_tokens": "5"}, "max_tokens"),
         ({"prompt": "x", "max_tokens": True}, "max_tokens"),
         ({"prompt": "x", "max_tokens": 1.5}, "max_tokens"),
-        ({"prompt": "x", "max_tokens": 0}, "max_tokens"),
-        ({"prompt": "x", "max_tokens": -1}, "max_tokens"),
+        ({"prompt": "x", "max_tokens": -2}, "max_tokens"),
         ({"prompt": "x", "temperature": "hot"}, "temperature"),
         ({"prompt": "x", "temperature": -1}, "temperature"),
         ({"prompt": "x", "temperature": 1e30}, "temperature"),
-        ({"prompt": "x", "top_p": 0}, "top_p"),
-        ({"prompt": "x", "top_k": -1}, "top_k"),
+        ({"prompt": "x", "top_k": -2}, "top_k"),
         ({"prompt": "x", "n": 0}, "n"),
         ({"prompt": "x", "n": 10**30}, "n"),
-        ({"prompt": "x", "seed": -1}, "seed"),
-        ({"prompt": "x", "seed": 2**32}, "seed"),
         ({"prompt": "x", "logprobs": 21}, "logprobs"),
         ({"prompt": "x", "stop": 5}, "stop"),
         ({"prompt": "x", "stop": ["a", 5]}, "stop[1]"),
-        ({"prompt": "x", "stop": ""}, "stop[0]"),
-        ({"prompt": "x", "stop": ["a"] * 17}, "stop"),
+        ({"prompt": "x", "stop": ["a"] * 65}, "stop"),
         ({"prompt": "x", "stop": ["a", "b" * 1025]}, "stop[1]"),
         ({"prompt": "x", "stream": "yes"}, "stream"),
         ({"prompt": "x", "stream_options": {"include_usage": 1}}, "stream_options.include_usage"),
+        ({"prompt": "x", "stop_token_ids": [1.5]}, "stop_token_ids[0]"),
+        ({"prompt": "x", "stop_token_ids": [1] * 65}, "stop_token_ids"),
+        ({"prompt": "x", "max_completion_tokens": -5}, "max_completion_tokens"),
+        ({"prompt": "x", "logprobs": True}, "logprobs"),
+        ({"prompt": "x", "top_p": -0.1}, "top_p"),
         ({"prompt": "x", "timeout": 0}, "timeout"),
     ],
 )
@@ -89,17 +89,12 @@ async def test_a_bad_field_of_a_completion_is_named(
         ({"messages": [{"role": "user"}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": None}]}, "messages[0].content"),
         ({"messages": [{"role": "user", "content": 5}]}, "messages[0].content"),
-        ({"messages": [USER, {"role": "tool", "content": "x"}]}, "messages[1].role"),
-        ({"messages": [USER, USER]}, "messages[1].role"),
-        ({"messages": [{"role": "assistant", "content": "x"}]}, "messages[0].role"),
-        ({"messages": [USER, {"role": "assistant", "content": "x"}]}, "messages"),
         (
             {"messages": [{"role": "user", "content": [{"type": "text", "text": "x"}, IMAGE]}]},
             "messages[0].content[1].type",
         ),
         ({"messages": [0] * 4097}, "messages"),
-        ({"messages": [USER], "max_completion_tokens": 0}, "max_completion_tokens"),
-        ({"messages": [USER], "max_tokens": 0}, "max_tokens"),
+        ({"messages": [USER], "max_completion_tokens": -2}, "max_completion_tokens"),
         ({"messages": [USER], "logprobs": 1}, "logprobs"),
         ({"messages": [USER], "top_logprobs": 1}, "top_logprobs"),
         ({"messages": [USER], "logprobs": True, "top_logprobs": 21}, "top_logprobs"),
@@ -125,8 +120,6 @@ async def test_a_session_id_that_is_too_long_is_named(client: httpx.AsyncClient)
         ("completions", {"prompt": " a" * MAX_CONTEXT}, "prompt"),
         ("completions", {"prompt": " a" * MAX_CONTEXT, "suffix": "b"}, "prompt"),
         ("completions", {"prompt": [2] * MAX_CONTEXT}, "prompt"),
-        ("completions", {"prompt": "x", "max_tokens": MAX_CONTEXT}, "max_tokens"),
-        ("completions", {"prompt": "x", "max_tokens": 10**30}, "max_tokens"),
         ("chat/completions", {"messages": [{"role": "user", "content": " a" * MAX_CONTEXT}]}, "messages"),
     ],
 )
@@ -153,7 +146,6 @@ async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient):
         b"[]",
         b"[" * 10_000,
         b'{"prompt": "\xff"}',
-        b'{"prompt": "\\ud800"}',
     ],
 )
 @pytest.mark.parametrize("path", ["completions", "chat/completions"])
@@ -170,13 +162,14 @@ async def test_an_unknown_path_or_method_has_an_error_body_too(client: httpx.Asy
     assert wrong.headers["allow"] == "POST"
 
 
-async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace():
+@pytest.mark.parametrize("path", ["/v1/models", "/health"])
+async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace(path: str):
     def no_service() -> Any:
         raise RuntimeError("secret")
 
     transport = httpx.ASGITransport(build_http_app(no_service, GatewayConfig()), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        response = await client.get("/v1/models")
+        response = await client.get(path)
     assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
     assert "secret" not in response.text
 

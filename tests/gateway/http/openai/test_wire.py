@@ -218,13 +218,16 @@ async def test_unknown_fields_and_neutral_values_are_accepted(client: httpx.Asyn
 @pytest.mark.parametrize(
     "field",
     [
-        {"echo": True},
         {"best_of": 2},
         {"logit_bias": {"5": 1}},
         {"presence_penalty": 0.5},
         {"frequency_penalty": -1},
-        {"tools": [{"type": "function"}]},
-        {"functions": [{}]},
+        {"tool_choice": "required"},
+        {"tool_choice": {"type": "function", "function": {"name": "f"}}},
+        {"function_call": {"name": "f"}},
+        {"response_format": {"type": "json_schema", "json_schema": {}}},
+        {"use_beam_search": True},
+        {"prompt_logprobs": 0},
         {"response_format": {"type": "json_object"}},
         {"repeat_penalty": 1.1},
         {"min_p": 0.1},
@@ -252,6 +255,7 @@ async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient):
         "roles": ["fim", "chat"],
         "fim": "native",
         "context_length": 512,
+        "max_model_len": 512,
         "version": "a checkpoint",
     }
     assert (await client.get("/v1/models")).json() == {"object": "list", "data": [entry]}

@@ -1,0 +1,104 @@
+"""llama.cpp's wire, outwards: from the gateway's answers to objects and events."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.engine.request import FinishReason
+from serving.errors import ServingError
+from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
+from serving.gateway.http.framing import SSE, sse_event
+from serving.gateway.http.llamacpp.errors import error_body
+from serving.gateway.http.llamacpp.response_fields import selected
+from serving.gateway.http.llamacpp.timings import Timings
+from serving.gateway.request import CodeChunk, Usage
+
+type Json = Mapping[str, Any]
+
+
+class CompletionObjects:
+    """Makes the objects with which the completions of one request end."""
+
+    def __init__(self, fields: Sequence[str], timings: Timings | None = None) -> None:
+        """Begins the timings.
+
+        Args:
+          fields: what of each object is wanted: `response_fields`.
+          timings: those of the answer; None: as by the clock.
+        """
+        self._fields = fields
+        self._timings = timings or Timings()
+        self._finish_reasons: dict[int, FinishReason] = {}
+        self._last = CodeChunk()
+
+    def add(self, chunk: CodeChunk) -> None:
+        """Takes the next piece."""
+        if chunk.usage:
+            self._last = chunk
+            return
+        if chunk.finish_reason:
+            self._finish_reasons[chunk.index] = chunk.finish_reason
+        self._timings.piece()
+
+    def all(self, contents: Mapping[int, str]) -> list[Json]:
+        """All of the completions, each with a text."""
+        return [self._object(index, contents.get(index, "")) for index in sorted(self._finish_reasons)]
+
+    def _object(self, index: int, content: str) -> Json:
+        usage = self._last.usage or Usage()
+        is_cut = self._finish_reasons[index] is FinishReason.LENGTH
+        return selected(
+            {
+                "index": index,
+                "content": content,
+                "stop": True,
+                "stop_type": "limit" if is_cut else "eos",  # of a stop text, too
+                "model": self._last.model,
+                "tokens_predicted": usage.completion_tokens,
+                "tokens_evaluated": usage.prompt_tokens,
+                "tokens_cached": usage.cached_tokens,
+                "truncated": False,  # a prompt that is too long is refused, not cut
+                "timings": self._timings.body(usage),
+            },
+            self._fields,
+        )
+
+
+class WholeCompletions(WholeAnswer):
+    """An object; of several completions, a list of objects."""
+
+    def __init__(self, objects: CompletionObjects) -> None:
+        self._objects = objects
+        self._texts: defaultdict[int, list[str]] = defaultdict(list)
+
+    def add(self, chunk: CodeChunk) -> None:
+        """As `WholeAnswer.add`."""
+        self._objects.add(chunk)
+        self._texts[chunk.index].append(chunk.text)
+
+    def body(self) -> Json | list[Json]:
+        """As `WholeAnswer.body`."""
+        objects = self._objects.all({index: "".join(texts) for index, texts in self._texts.items()})
+        return objects[0] if len(objects) == 1 else objects
+
+
+class StreamedCompletions(StreamedAnswer):
+    """An event for each piece of text, then one for each completion, with its timings and without text."""
+
+    framing = SSE
+
+    def __init__(self, objects: CompletionObjects) -> None:
+        self._objects = objects
+
+    def piece(self, chunk: CodeChunk) -> bytes:
+        """As `StreamedAnswer.piece`."""
+        self._objects.add(chunk)
+        return sse_event({"index": chunk.index, "content": chunk.text, "stop": False}) if chunk.text else b""
+
+    def end(self) -> bytes:
+        """As `StreamedAnswer.end`."""
+        return b"".join(map(sse_event, self._objects.all({})))
+
+    def error(self, error: ServingError) -> bytes:
+        """As `StreamedAnswer.error`."""
+        return sse_event(error_body(error))

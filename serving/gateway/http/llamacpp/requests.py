@@ -1,0 +1,53 @@
+"""llama.cpp's wire, inwards: from request bodies to the gateway's requests."""
+
+import random
+
+from serving.gateway.http.llamacpp.schema import CompletionBody, GenerationBody, InfillBody
+from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt, TokenPrompt
+from sharding.step import SamplingParams
+
+_WORDS = {"choices": "n_cmpl", "max_tokens": "n_predict", "predict_s": "t_max_predict_ms", "least_indent": "n_indent"}
+INFILL_WORDS = {**_WORDS, "prefix": "input_prefix", "context_files": "input_extra"}
+"""What the body of an infill calls fields of a `CodeRequest`."""
+COMPLETION_WORDS = _WORDS
+"""What the body of a completion calls them."""
+
+_TEMPERATURE = 0.8
+"""llama.cpp's default."""
+
+
+def infill_request(body: InfillBody) -> CodeRequest:
+    """The request to fill in code. Without a temperature it is greedy; several answers would be the same then, and
+    have llama.cpp's default. Other files come first, in the order of the body, so that what was computed for them
+    is used again.
+    """
+    prompt = FimPrompt(
+        prefix=body.input_prefix + body.prompt,
+        suffix=body.input_suffix,
+        context_files=tuple(ContextFile(extra.filename, extra.text) for extra in body.input_extra),
+    )
+    return _request(body, prompt, 0.0 if body.n_cmpl == 1 else _TEMPERATURE)
+
+
+def completion_request(body: CompletionBody) -> CodeRequest:
+    """The request to continue a prompt, by llama.cpp's default temperature if it has none."""
+    prompt = TextPrompt(body.prompt) if isinstance(body.prompt, str) else TokenPrompt(body.prompt)
+    return _request(body, prompt, _TEMPERATURE)
+
+
+def _request(body: GenerationBody, prompt: Prompt, temperature: float) -> CodeRequest:
+    return CodeRequest(
+        prompt=prompt,
+        model=body.model,
+        max_tokens=None if body.n_predict < 0 else body.n_predict,
+        sampling=SamplingParams(
+            temperature=temperature if body.temperature is None else max(body.temperature, 0.0),
+            top_k=max(body.top_k, 0),
+            top_p=max(body.top_p, 0.0),
+            seed=random.getrandbits(32) if body.seed == -1 else body.seed,
+        ),
+        stop=tuple(filter(None, body.stop)),
+        choices=body.n_cmpl,
+        predict_s=body.t_max_predict_ms / 1000 if body.t_max_predict_ms > 0 else None,
+        least_indent=max(body.n_indent, 0),
+    )

@@ -1,0 +1,125 @@
+"""The bodies of llama.cpp's server that are understood (https://github.com/ggml-org/llama.cpp, tools/server/README.md).
+
+`null` and `false` stand for a field that is not there. Fields that say how llama.cpp should work (`id_slot`,
+`cache_prompt`, `samplers`, `lora`, `t_max_prompt_ms`) are ignored, as all that are not listed. Those in `_NEUTRAL` would
+change the answer: they are refused unless they have a value that changes nothing.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import Field, PlainValidator
+from pydantic_core import PydanticCustomError
+
+from serving.gateway.http.json_body import at_most
+from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.unsupported import refuse_unless_neutral
+from serving.gateway.validation import MAX_CONTEXT_FILES
+
+_MAX_RESPONSE_FIELDS = 256
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "dry_multiplier": (0,),
+    "dynatemp_range": (0,),
+    "frequency_penalty": (0,),
+    "grammar": ("",),
+    "ignore_eos": (),
+    "json_schema": ({},),
+    "logit_bias": ([], {}),
+    "min_p": (0,),
+    "mirostat": (0,),
+    "n_probs": (0,),
+    "presence_penalty": (0,),
+    "repeat_penalty": (1,),
+    "return_tokens": (),
+    "top_n_sigma": (-1, 0),
+    "typical_p": (1,),
+    "xtc_probability": (0,),
+}
+"""Field -> values that change nothing."""
+
+
+def _text_or_ids(value: object) -> str | list[int]:
+    if isinstance(value, str) or (isinstance(value, list) and all(type(item) is int for item in value)):
+        return value
+    raise PydanticCustomError("prompt", "a string or a list of token ids is due")
+
+
+class _LlamaCppBody(NothingIsAbsent):
+    model: str = ""
+
+
+class GenerationBody(_LlamaCppBody):
+    """The fields that both kinds of generation have; read by `checked_body`.
+
+    Attributes:
+      n_predict: tokens to generate at most; 0 computes the prompt and generates nothing; below that, no limit is set.
+      n_indent: the answer ends before a line that is indented by fewer characters.
+      t_max_predict_ms: from the first token on; then the answer ends, once it has a line break. 0: no limit.
+      response_fields: what of an object is wanted, `/` between the names of nested ones; nothing: all of it.
+      temperature: None: as `requests.py` says for each route.
+    """
+
+    n_predict: Integer = -1
+    n_cmpl: Integer = 1
+    n_indent: Integer = 0
+    t_max_predict_ms: float = 0
+    temperature: float | None = None
+    top_k: Integer = 40
+    top_p: float = 0.95
+    seed: Integer = -1
+    stop: list[str] = Field(default_factory=list)
+    stream: bool = False
+    response_fields: Annotated[list[str], at_most(_MAX_RESPONSE_FIELDS)] = Field(default_factory=list)
+
+
+class ExtraChunk(NothingIsAbsent):
+    """A piece of another file."""
+
+    text: str
+    filename: str = ""
+
+
+class InfillBody(GenerationBody):
+    """`POST /infill`; `prompt` is the line of the cursor, up to the cursor."""
+
+    input_prefix: str = ""
+    input_suffix: str = ""
+    input_extra: Annotated[list[ExtraChunk], at_most(MAX_CONTEXT_FILES)] = Field(default_factory=list)
+    prompt: str = ""
+
+
+class CompletionBody(GenerationBody):
+    """`POST /completion`."""
+
+    prompt: Annotated[str | list[int], PlainValidator(_text_or_ids)]
+
+
+class TokenizeBody(_LlamaCppBody):
+    """`POST /tokenize`.
+
+    Attributes:
+      add_special: begin with BOS.
+      parse_special: control tokens written in the text are control tokens.
+      with_pieces: say the text of each token, too.
+    """
+
+    content: str
+    add_special: bool = False
+    parse_special: bool = True
+    with_pieces: bool = False
+
+
+class DetokenizeBody(_LlamaCppBody):
+    """`POST /detokenize`."""
+
+    tokens: list[int]
+
+
+def checked_body[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
+    """The body of a generation.
+
+    Raises:
+      ServingError: UNSUPPORTED_PARAMETER with the field.
+      ValidationError: a field is missing or wrong.
+    """
+    refuse_unless_neutral(body, _NEUTRAL)
+    return kind.model_validate(body)

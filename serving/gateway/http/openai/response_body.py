@@ -1,0 +1,101 @@
+"""The body of `POST /v1/responses`, and what is generated for it: text, without state between requests."""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticCustomError
+
+from serving.gateway.http.json_body import at_most
+from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.openai.messages import ChatMessage
+from serving.gateway.http.openai.requests import new_seed
+from serving.gateway.http.unsupported import refuse_unless_neutral, unsupported
+from serving.gateway.request import ChatPrompt, CodeRequest, Message, Speaker
+from serving.gateway.validation import MAX_MESSAGES
+from sharding.step import SamplingParams
+
+WORDS = {"messages": "input", "max_tokens": "max_output_tokens"}
+"""What a body calls fields of its request."""
+
+_NEUTRAL: dict[str, tuple[object, ...]] = {
+    "background": (),
+    "conversation": (),
+    "include": ([], ["reasoning.encrypted_content"]),
+    "previous_response_id": (),
+    "prompt": (),
+    "tool_choice": ("none", "auto"),
+    "top_logprobs": (0,),
+    "truncation": ("disabled",),
+}
+"""As in `neutral.py`, of this API alone: nothing is kept from which another request could go on."""
+
+
+def _items(value: object) -> object:
+    if isinstance(value, str):
+        return [{"role": "user", "content": value}]
+    if not isinstance(value, list):
+        raise PydanticCustomError("input", "a string or a list of items is due")
+    return [_as_message(item) for item in value if not _is_reasoning(item)]
+
+
+def _is_reasoning(item: object) -> bool:
+    """Whether an item is what another model has thought, which is nobody else's to read."""
+    return isinstance(item, dict) and item.get("type") == "reasoning"
+
+
+def _as_message(item: object) -> object:
+    if not isinstance(item, dict):
+        return item
+    match item.get("type", "message"):
+        case "message":
+            return item
+        case "function_call":
+            return {"role": "assistant", "function_call": item}
+        case "function_call_output":
+            return {"role": "tool", "content": item.get("output")}
+        case other:
+            raise PydanticCustomError("item", "items of the type {type} are not supported here", {"type": str(other)})
+
+
+class ResponseBody(NothingIsAbsent):
+    """`POST /v1/responses`. Tools that the caller does not require are answered as text, without them."""
+
+    input: Annotated[list[ChatMessage], at_most(MAX_MESSAGES), BeforeValidator(_items)]
+    model: str | None = None
+    instructions: str | None = None
+    max_output_tokens: Integer | None = None
+    temperature: float = 0.0
+    top_p: float = 1.0
+    stream: bool = False
+    metadata: dict[str, Any] = Field(default_factory=dict)
+
+
+def checked_response_body(body: dict[str, Any]) -> ResponseBody:
+    """A request body.
+
+    Raises:
+      ServingError: UNSUPPORTED_PARAMETER with the field.
+      ValidationError: a field is missing or wrong.
+    """
+    refuse_unless_neutral(body, _NEUTRAL)
+    text = body.get("text")
+    if isinstance(text, dict) and text.get("format") not in (None, {"type": "text"}):
+        raise unsupported("text.format")
+    return ResponseBody.model_validate(body)
+
+
+def response_request(body: ResponseBody) -> CodeRequest:
+    """The request of a body.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    messages = [message.message("input", position) for position, message in enumerate(body.input)]
+    if body.instructions:
+        messages.insert(0, Message(Speaker.SYSTEM, body.instructions))
+    return CodeRequest(
+        prompt=ChatPrompt(tuple(messages)),
+        model=body.model,
+        max_tokens=body.max_output_tokens,
+        sampling=SamplingParams(temperature=body.temperature, top_p=body.top_p, seed=new_seed()),
+    )

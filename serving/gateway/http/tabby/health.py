@@ -1,0 +1,27 @@
+"""health_body: what a Tabby server says of itself."""
+
+from functools import cache
+from importlib.metadata import version
+
+from serving.config import Role
+from serving.gateway.service import CodeService
+
+
+def health_body(service: CodeService) -> dict[str, object]:
+    """The models, and all that an agent wants to find, without a word of the machine."""
+    models = service.models()
+    return {
+        "model": next((model.id for model in models if Role.FIM in model.roles), None),
+        "chat_model": next((model.id for model in models if Role.CHAT in model.roles), None),
+        "device": "",
+        "arch": "",
+        "cpu_info": "",
+        "cpu_count": 0,
+        "cuda_devices": [],
+        "version": {"build_date": "", "build_timestamp": "", "git_sha": "", "git_describe": f"v{_version()}"},
+    }
+
+
+@cache
+def _version() -> str:
+    return version("codegemma-serving")

@@ -1,0 +1,53 @@
+"""Tabby's wire, inwards: from request bodies to the gateway's requests."""
+
+import random
+
+from serving.errors import FieldError, Reason
+from serving.gateway.http.tabby.schema import CompletionBody, Segments
+from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt
+from sharding.step import SamplingParams
+
+WORDS = {"prefix": "segments.prefix", "context_files": "segments", "prompt": "debug_options.raw_prompt"}
+"""What a body calls fields of a `CodeRequest`."""
+
+_MAX_TOKENS = 64
+"""As Tabby's server generates; its API has no field for it."""
+
+
+def completion_request(body: CompletionBody) -> CodeRequest:
+    """The request of a body.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    return CodeRequest(
+        prompt=_prompt(body),
+        max_tokens=_MAX_TOKENS,
+        sampling=SamplingParams(
+            temperature=max(body.temperature, 0.0),
+            seed=random.getrandbits(32) if body.seed is None else body.seed,
+        ),
+    )
+
+
+def _prompt(body: CompletionBody) -> Prompt:
+    if body.debug_options.raw_prompt is not None:
+        return TextPrompt(body.debug_options.raw_prompt)
+    if body.segments is None:
+        raise FieldError(Reason.INVALID_ARGUMENT, "segments", "is required.")
+    return _fim_prompt(body.segments)
+
+
+def _fim_prompt(segments: Segments) -> FimPrompt:
+    """What changes least comes first, so that what was computed for it is used again."""
+    snippets = (
+        *segments.declarations,
+        *segments.relevant_snippets_from_recently_opened_files,
+        *segments.relevant_snippets_from_changed_files,
+    )
+    return FimPrompt(
+        prefix=segments.prefix,
+        suffix=segments.suffix,
+        path=segments.filepath,
+        context_files=tuple(ContextFile(snippet.filepath, snippet.body) for snippet in snippets),
+    )

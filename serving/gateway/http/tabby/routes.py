@@ -1,0 +1,57 @@
+"""The routes of Tabby's server. Its chat is OpenAI's, at the same path."""
+
+from typing import Any
+
+from starlette.responses import Response
+
+from serving.errors import ServingError
+from serving.gateway.http.api import Api, ApiRoute, BodyHandler, Generation
+from serving.gateway.http.call import HttpCall
+from serving.gateway.http.responses import json_response
+from serving.gateway.http.tabby.answers import Completion
+from serving.gateway.http.tabby.completion_id import CompletionId
+from serving.gateway.http.tabby.errors import error_body
+from serving.gateway.http.tabby.health import health_body
+from serving.gateway.http.tabby.requests import WORDS, completion_request
+from serving.gateway.http.tabby.schema import CompletionBody, EventBody, is_tabby
+from serving.gateway.records import CompletionEvent
+
+_EVENTS: dict[str, CompletionEvent] = {"view": "shown", "select": "accepted", "dismiss": "rejected"}
+
+
+async def _health(call: HttpCall) -> Response:
+    return json_response(health_body(call.service))
+
+
+async def _server_setting(call: HttpCall) -> Response:
+    return json_response({"disable_client_side_telemetry": True})
+
+
+def _completions(call: HttpCall, content: dict[str, Any]) -> Generation:
+    request = completion_request(CompletionBody.model_validate(content))
+    return Generation([request], Completion(call.metadata.request_id), WORDS)
+
+
+async def _events(call: HttpCall) -> Response:
+    body = await call.json(EventBody.model_validate)
+    if event := _EVENTS.get(body.type):
+        try:
+            model = call.service.model(CompletionId.read(body.completion_id).model)
+        except ServingError:
+            pass  # of an answer that is not from here: there is nothing to count
+        else:
+            call.service.records.completion_event(model.id, event)
+    return json_response({})
+
+
+TABBY = Api(
+    routes=(
+        ApiRoute("GET", "/v1/health", _health),
+        ApiRoute("POST", "/v1/health", _health),
+        ApiRoute("GET", "/v1beta/server_setting", _server_setting),
+        ApiRoute("POST", "/v1/completions", BodyHandler(_completions, claims=is_tabby)),
+        ApiRoute("POST", "/v1/events", _events),
+    ),
+    error_body=error_body,
+    prefixes=("/v1beta/",),
+)
