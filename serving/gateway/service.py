@@ -240,7 +240,8 @@ class CodeService:
             stop_ids=model.tokenizer.terminator_ids | model.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
             sent_at=request.sent_at,
-            priority=Priority.URGENT if renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
+            # Nobody waits for what computes a prompt alone: it goes behind completions, and ends none of its session.
+            priority=Priority.URGENT if most and renderer.fills_in(request.prompt, prompt_ids) else Priority.NORMAL,
             session_id=request.session,
             repeated=request.repeated,
             cache_domain="" if self._shares_cache else request.owner,

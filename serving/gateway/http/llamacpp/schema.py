@@ -1,8 +1,8 @@
 """The bodies of llama.cpp's server that are understood (https://github.com/ggml-org/llama.cpp, tools/server/README.md).
 
 `null` and `false` stand for a field that is not there. Fields that say how llama.cpp should work (`id_slot`,
-`cache_prompt`, `samplers`, `lora`, `t_max_prompt_ms`) are ignored, as all that are not listed. Those in `_NEUTRAL` would
-change the answer: they are refused unless they have a value that changes nothing.
+`cache_prompt`, `samplers`, `lora`, `t_max_prompt_ms`) are ignored, as all that are not listed. Those in `_NEUTRAL`
+would change the answer: they are refused unless they have a value that changes nothing.
 """
 
 from typing import Annotated, Any

@@ -5,7 +5,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.engine.request import FinishReason, GenerationChunk
+from serving.engine.request import FinishReason, GenerationChunk, Priority
 from tests.gateway.scripted_backend import ScriptedBackend
 
 SAMPLERS = ["top_k", "top_p", "infill"]
@@ -99,6 +99,15 @@ async def test_vims_warm_up_computes_the_prompt_and_shows_nothing(
     assert (answer["content"], answer["tokens_predicted"], answer["timings"]["predicted_n"]) == ("", 0, 0)
     assert answer["timings"]["prompt_n"] == len(backend.requests[-1].prompt_ids)
     assert [request.max_tokens for request in backend.requests] == [1, 1]
+
+
+async def test_a_warm_up_goes_behind_completions_and_takes_no_place_of_theirs(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
+    """Only urgent requests end others of their session."""
+    await infill(client, vim(n_predict=0))
+    await infill(client, vim())
+    assert [request.priority for request in backend.requests] == [Priority.NORMAL, Priority.URGENT]
 
 
 async def test_a_warm_up_computes_what_the_completion_after_it_begins_with(
