@@ -1,4 +1,4 @@
-"""What a body may say in several ways: nothing, and an integer."""
+"""What a body may say in several ways: nothing, an integer, and one or several texts."""
 
 from typing import Annotated
 
@@ -13,6 +13,14 @@ def _whole(value: object) -> object:
 
 Integer = Annotated[int, BeforeValidator(_whole)]
 """A number without a fraction, as JSON has only one kind of number."""
+
+
+def _one_or_many(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+Stops = Annotated[list[str], BeforeValidator(_one_or_many)]
+"""A stop text, or a list of them."""
 
 
 class NothingIsAbsent(WireObject):

@@ -6,8 +6,8 @@ from typing import Any
 from serving.errors import FieldError, Reason
 
 
-def refuse_unless_neutral(body: Mapping[str, Any], values: Mapping[str, tuple[object, ...]]) -> None:
-    """Looks through a body for fields that have none of their neutral `values`.
+def refuse_unless_neutral(body: Mapping[str, Any], values: Mapping[str, tuple[object, ...]], within: str = "") -> None:
+    """Looks through a body, or what is `within` one (`options.`), for fields that have none of their neutral `values`.
 
     Raises:
       ServingError: UNSUPPORTED_PARAMETER with the field.
@@ -15,7 +15,7 @@ def refuse_unless_neutral(body: Mapping[str, Any], values: Mapping[str, tuple[ob
     for name, neutral in values.items():
         value = body.get(name)
         if not (value is None or value is False or value in neutral):
-            raise unsupported(name)
+            raise unsupported(f"{within}{name}")
 
 
 def unsupported(name: str, fault: str = "is not supported here, and would change the answer.") -> FieldError:

@@ -1,8 +1,10 @@
 """Anthropic's wire, inwards: from request bodies to the gateway's requests."""
 
+import random
+
 from serving.gateway.http.anthropic.schema import ConversationBody, MessageBody
-from serving.gateway.http.sampling import sampling_params
 from serving.gateway.request import ChatPrompt, CodeRequest, Message, Speaker
+from sharding.step import SamplingParams
 
 _SPEAKERS = {"user": Speaker.USER, "assistant": Speaker.MODEL}
 WORDS = {"choices": "n", "stop": "stop_sequences"}
@@ -15,7 +17,12 @@ def message_request(body: MessageBody) -> CodeRequest:
         prompt=_prompt(body),
         model=body.model,
         max_tokens=body.max_tokens,
-        sampling=sampling_params(temperature=body.temperature, top_k=body.top_k, top_p=body.top_p),
+        sampling=SamplingParams(
+            temperature=body.temperature,
+            top_k=max(body.top_k, 0),
+            top_p=body.top_p,
+            seed=random.getrandbits(32),
+        ),
         stop=tuple(filter(None, body.stop_sequences)),
     )
 

@@ -10,8 +10,9 @@ from pydantic import BeforeValidator, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import WireObject, at_most
-from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, refuse_unsupported
+from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.http.tool_calls import call_text
+from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_MESSAGES
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -80,10 +81,10 @@ class ConversationBody(NothingIsAbsent):
     @classmethod
     def _supported(cls, body: object) -> object:
         if isinstance(body, dict):
-            refuse_unsupported(body, _NEUTRAL)
+            refuse_unless_neutral(body, _NEUTRAL)
             for name, types in _NEUTRAL_TYPES.items():
                 if isinstance(value := body.get(name), dict):
-                    refuse_unsupported(value, {"type": types}, f"{name}.")
+                    refuse_unless_neutral(value, {"type": types}, f"{name}.")
         return body
 
 

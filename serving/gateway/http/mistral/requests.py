@@ -1,8 +1,10 @@
 """Mistral's wire, inwards: from a request body to the gateway's request."""
 
+import random
+
 from serving.gateway.http.mistral.schema import FimBody
-from serving.gateway.http.sampling import sampling_params
 from serving.gateway.request import CodeRequest, FimPrompt
+from sharding.step import SamplingParams
 
 WORDS = {"prefix": "prompt", "seed": "random_seed"}
 """What a body calls fields of a `CodeRequest`."""
@@ -14,6 +16,10 @@ def fim_request(body: FimBody) -> CodeRequest:
         prompt=FimPrompt(prefix=body.prompt, suffix=body.suffix),
         model=body.model,
         max_tokens=body.max_tokens,
-        sampling=sampling_params(temperature=body.temperature, top_p=body.top_p, seed=body.random_seed),
+        sampling=SamplingParams(
+            temperature=body.temperature,
+            top_p=body.top_p,
+            seed=random.getrandbits(32) if body.random_seed is None else body.random_seed,
+        ),
         stop=tuple(filter(None, body.stop)),
     )

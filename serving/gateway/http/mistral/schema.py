@@ -2,7 +2,8 @@
 
 from pydantic import Field, model_validator
 
-from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, Stops, refuse_unsupported
+from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
+from serving.gateway.http.unsupported import refuse_unless_neutral
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "frequency_penalty": (0,),
@@ -29,5 +30,5 @@ class FimBody(NothingIsAbsent):
     @classmethod
     def _supported(cls, body: object) -> object:
         if isinstance(body, dict):
-            refuse_unsupported(body, _NEUTRAL)
+            refuse_unless_neutral(body, _NEUTRAL)
         return body

@@ -1,11 +1,14 @@
 """Ollama's wire, inwards: from request bodies to the gateway's requests."""
 
+import random
+
 from serving.config import Role
-from serving.errors import FieldError, Reason, ServingError
+from serving.errors import Reason, ServingError
 from serving.gateway.http.ollama.schema import AnswerBody, ChatBody, GenerateBody
-from serving.gateway.http.sampling import sampling_params
+from serving.gateway.http.unsupported import unsupported
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Message, Prompt, Speaker, TextPrompt
 from serving.gateway.service import ModelInfo
+from sharding.step import SamplingParams
 
 _SPEAKERS = {
     "system": Speaker.SYSTEM,
@@ -53,14 +56,14 @@ def _prompt(body: GenerateBody, model: ModelInfo) -> Prompt:
             raise ServingError(Reason.ROLE_NOT_SERVED, f'"{body.model}" does not support insert: leave out the suffix.')
         prompt: Prompt = FimPrompt(prefix=body.prompt, suffix=body.suffix)
     elif body.suffix:
-        raise _unsupported("suffix", "is not part of a raw prompt")
+        raise unsupported("suffix", "is not part of a raw prompt.")
     elif Role.CHAT in model.roles and not body.raw and (body.system or model.fim is None):
         system = (Message(Speaker.SYSTEM, body.system),) if body.system else ()
         return ChatPrompt((*system, Message(Speaker.USER, body.prompt)))
     else:
         prompt = TextPrompt(body.prompt)
     if body.system:
-        raise _unsupported("system", "is understood in a prompt to a model that chats, without a suffix and not raw")
+        raise unsupported("system", "is understood in a prompt to a model that chats, without a suffix and not raw.")
     return prompt
 
 
@@ -72,16 +75,12 @@ def _request(body: AnswerBody, prompt: Prompt) -> CodeRequest:
         prompt=prompt,
         model=body.model_id,
         max_tokens=options.num_predict if options.num_predict > 0 else None,
-        sampling=sampling_params(
+        sampling=SamplingParams(
             temperature=temperature if options.temperature is None else options.temperature,
-            top_k=top_k if options.top_k is None else options.top_k,
+            top_k=top_k if options.top_k is None else max(options.top_k, 0),
             top_p=top_p if options.top_p is None else options.top_p,
-            seed=options.seed,
+            seed=random.getrandbits(32) if options.seed is None else options.seed,
             logprobs=body.top_logprobs if body.logprobs else None,
         ),
         stop=tuple(filter(None, options.stop)),
     )
-
-
-def _unsupported(field: str, fault: str) -> FieldError:
-    return FieldError(Reason.UNSUPPORTED_PARAMETER, field, f"{fault}. Leave it out.")

@@ -10,8 +10,9 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from serving.gateway.http.json_body import WireObject, at_most
-from serving.gateway.http.optional_fields import Integer, NothingIsAbsent, Stops, refuse_unsupported
+from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.tool_calls import call_text
+from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_MESSAGES
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -46,7 +47,7 @@ class Options(NothingIsAbsent):
     @classmethod
     def _supported(cls, options: object) -> object:
         if isinstance(options, dict):
-            refuse_unsupported(options, _NEUTRAL_OPTIONS, "options.")
+            refuse_unless_neutral(options, _NEUTRAL_OPTIONS, "options.")
         return options
 
 
@@ -85,7 +86,7 @@ class AnswerBody(ModelBody):
     @classmethod
     def _supported(cls, body: object) -> object:
         if isinstance(body, dict):
-            refuse_unsupported(body, _NEUTRAL)
+            refuse_unless_neutral(body, _NEUTRAL)
         return body
 
 
@@ -122,7 +123,7 @@ class ChatMessage(NothingIsAbsent):
     @classmethod
     def _supported(cls, message: object) -> object:
         if isinstance(message, dict):
-            refuse_unsupported(message, {"images": ([],)})
+            refuse_unless_neutral(message, {"images": ([],)})
         return message
 
     @property

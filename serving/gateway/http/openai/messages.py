@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from serving.errors import FieldError, Reason
 from serving.gateway.http.json_body import WireObject
-from serving.gateway.http.json_text import compact_json
+from serving.gateway.http.tool_calls import call_text
 from serving.gateway.request import Message, Speaker
 
 _SPEAKERS = {
@@ -56,8 +56,7 @@ class CalledFunction(WireObject):
     arguments: object = ""
 
     def __str__(self) -> str:
-        arguments = self.arguments if isinstance(self.arguments, str) else compact_json(self.arguments).decode()
-        return f"{self.name}({arguments})"
+        return call_text(self.name, self.arguments)
 
 
 class ToolCall(WireObject):

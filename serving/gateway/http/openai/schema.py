@@ -7,11 +7,11 @@ the answer.
 
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainValidator
+from pydantic import Field, PlainValidator
 from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import at_most
-from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.openai.messages import ChatMessage
 from serving.gateway.http.openai.neutral import refuse_unsupported
 from serving.gateway.validation import MAX_MESSAGES, MAX_STOPS
@@ -20,10 +20,6 @@ MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
 
 Prompts = list[str | list[int]]
-
-
-def _one_or_many(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _prompts(value: object) -> Prompts:
@@ -62,7 +58,7 @@ class GenerationBody(NothingIsAbsent):
     top_k: Integer = 0
     n: Integer = 1
     seed: Integer | None = None
-    stop: Annotated[list[str], BeforeValidator(_one_or_many)] = Field(default_factory=list)
+    stop: Stops = Field(default_factory=list)
     stop_token_ids: Annotated[list[Integer], at_most(MAX_STOPS)] = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = StreamOptions()

@@ -166,7 +166,6 @@ async def test_without_options_code_is_greedy_and_a_chat_has_ollamas_own(
         {"top_k": -1},
         {"top_p": 0},
         {"top_p": 1.5},
-        {"temperature": 9},
         {"stop": ""},
         {"stop": ["", "\n\n"]},
         {"repeat_penalty": 1.0, "min_p": 0, "num_gpu": 99},
