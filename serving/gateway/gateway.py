@@ -56,10 +56,10 @@ class Gateway(GrpcService):
             for model in config.models
         ]
         self._config = config.gateway
-        access = access_for(config.gateway, _http_host())
         self._pools = pools
         self._self_check = SelfCheck()
         recorder = RayRecorder()
+        access = access_for(config.gateway, _http_host(), recorder)
         self._records = RequestRecords(recorder, config.models)
         self._service = CodeService(models, config.gateway, config.routing, access, self._records)
         GrpcService.__init__(self, self._service, config.gateway)

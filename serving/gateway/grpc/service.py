@@ -21,6 +21,7 @@ from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService
 from serving.grpc_server import MalformedMessage
+from serving.ray_headers import ADDRESS_HEADER
 
 type Received = bytes | MalformedMessage
 """A request's message as it came."""
@@ -67,7 +68,7 @@ class GrpcService(StandardServices):
     async def CountTokens(self, data: Received, grpc_context: GrpcContext) -> pb.CountTokensResponse:
         """Counts the tokens of a prompt."""
         with answering(grpc_context) as call:
-            caller, request = self._admit(pb.CountTokensRequest, data, call, grpc_context)
+            caller, request = await self._admit(pb.CountTokensRequest, data, call, grpc_context)
             with self._reading():
                 counting = messages.counting_request(request, call.request_id)
             code_request = replace(counting, tenant=caller.tenant, roles=caller.roles)
@@ -79,14 +80,14 @@ class GrpcService(StandardServices):
     async def ListModels(self, data: Received, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context) as call:
-            self._admit(ListModelsRequest, data, call, grpc_context)
+            await self._admit(ListModelsRequest, data, call, grpc_context)
             return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
         return ListModelsResponse()
 
     async def GetModel(self, data: Received, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
         with answering(grpc_context) as call:
-            _, request = self._admit(GetModelRequest, data, call, grpc_context)
+            _, request = await self._admit(GetModelRequest, data, call, grpc_context)
             if not request.model:
                 raise ServingError(Reason.INVALID_ARGUMENT, "model is empty. Name a model.", field="model")
             return GetModelResponse(model=messages.model(self._service.model(request.model)))
@@ -96,7 +97,7 @@ class GrpcService(StandardServices):
         self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> R:
         with answering(context) as call:
-            request = self._generation_request(kind, data, call, context)
+            request = await self._generation_request(kind, data, call, context)
             async with aclosing(self._service.generate(request)) as chunks:
                 choices, last = await messages.whole_choices(chunks)
             return response(
@@ -112,7 +113,7 @@ class GrpcService(StandardServices):
         self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> AsyncGenerator[R, None]:
         with answering(context) as call:
-            request = self._generation_request(kind, data, call, context)
+            request = await self._generation_request(kind, data, call, context)
             async with (
                 aclosing(self._service.generate(request)) as chunks,
                 aclosing(_with_usage_at_the_end(chunks)) as pieces,
@@ -128,10 +129,10 @@ class GrpcService(StandardServices):
             return
         yield response()
 
-    def _generation_request(
+    async def _generation_request(
         self, kind: type[messages.GenerationMessage], data: Received, call: Call, context: GrpcContext
     ) -> CodeRequest:
-        caller, message = self._admit(kind, data, call, context)
+        caller, message = await self._admit(kind, data, call, context)
         with self._reading():
             request = messages.generation_request(message, call.request_id)
         return replace(
@@ -147,11 +148,14 @@ class GrpcService(StandardServices):
     async def _is_ready(self) -> bool:
         return (await self._service.health()).ready
 
-    def _admit[M: Message](self, kind: type[M], data: Received, call: Call, context: GrpcContext) -> tuple[Caller, M]:
+    async def _admit[M: Message](
+        self, kind: type[M], data: Received, call: Call, context: GrpcContext
+    ) -> tuple[Caller, M]:
         """Who calls and, once that is known, the message."""
         keys = from_metadata(context, "authorization"), from_metadata(context, "x-api-key")
         with self._reading():
-            caller = self._service.access.caller(*keys, from_metadata(context, "x-tenant-id"), peer_address(context))
+            tenant, address = from_metadata(context, "x-tenant-id"), from_metadata(context, ADDRESS_HEADER)
+            caller = await self._service.access.caller(*keys, tenant, peer_address(context), address)
             return caller, call.message(kind, data, self._config.max_body_bytes)
 
     def _reading(self) -> AbstractContextManager[None]:

@@ -26,6 +26,7 @@ from serving.gateway.http.stream import EventStream, while_connected
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.request import CodeRequest
 from serving.gateway.service import CodeService
+from serving.ray_headers import ADDRESS_HEADER
 from serving.request_id import REQUEST_ID_HEADER, request_id_of
 
 SESSION_ID_HEADER = "x-session-id"
@@ -65,17 +66,17 @@ def build_http_app(
 
     async def models(request: Request) -> Response:
         with reading():
-            caller_of(request)
+            await caller_of(request)
         return json_response({"object": "list", "data": list(map(model_object, get_service().models()))})
 
     async def model(request: Request) -> Response:
         with reading():
-            caller_of(request)
+            await caller_of(request)
         return json_response(model_object(get_service().model(request.path_params["name"])))
 
     async def completions(request: Request) -> Response:
         with reading():
-            caller = caller_of(request)
+            caller = await caller_of(request)
             body = await parse_body(CompletionBody, await _read_body(request, config.max_body_bytes, body_s))
             requests = [_from(caller, request, each) for each in completion_requests(body, request.state.request_id)]
         writer = CompletionWriter(f"cmpl-{request.state.request_id}")
@@ -83,7 +84,7 @@ def build_http_app(
 
     async def chat_completions(request: Request) -> Response:
         with reading():
-            caller = caller_of(request)
+            caller = await caller_of(request)
             body = await parse_body(ChatBody, await _read_body(request, config.max_body_bytes, body_s))
             code_request = _from(caller, request, chat_request(body, request.state.request_id))
         writer = ChatWriter(f"chatcmpl-{request.state.request_id}")
@@ -92,11 +93,11 @@ def build_http_app(
     def reading() -> AbstractContextManager[None]:
         return get_service().records.reading("http")
 
-    def caller_of(request: Request) -> Caller:
+    async def caller_of(request: Request) -> Caller:
         headers = request.headers
-        return get_service().access.caller(
-            headers.get("authorization", ""), headers.get("x-api-key", ""), headers.get(TENANT_HEADER, "")
-        )
+        keys = headers.get("authorization", ""), headers.get("x-api-key", "")
+        address = headers.get(ADDRESS_HEADER, "")
+        return await get_service().access.caller(*keys, headers.get(TENANT_HEADER, ""), address=address)
 
     app = Starlette(
         routes=[

@@ -20,7 +20,7 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.errors import ServingError
-from serving.gateway.access import KeyAccess, LocalAccess, OpenAccess, access_for
+from serving.gateway.access import BearerAccess, LocalAccess, OpenAccess, access_for
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
@@ -40,7 +40,7 @@ class Keys:
         routing = RoutingConfig(
             roles={"fim": {"models": {"both": 1}}, "chat": {"models": {"both": 1}}}, tenants={"apart": {"fim": "other"}}
         )
-        self.access = KeyAccess(path)
+        self.access = BearerAccess(path)
         self.service = CodeService(models, gateway, routing, self.access)
         self.app = build_http_app(lambda: self.service, gateway)
 
@@ -170,7 +170,7 @@ async def accepted(keys: Keys, key: str) -> None:
     async with asyncio.timeout(30):
         while True:
             with suppress(ServingError):
-                keys.access.caller("", key, "")
+                await keys.access.caller("", key, "")
                 return
             await asyncio.sleep(0)
 
@@ -189,9 +189,9 @@ async def test_requests_are_answered_by_the_old_keys_while_a_changed_file_is_rea
     monkeypatch.setattr(Path, "read_text", read_slowly)
     file.write(keys.path)
     assert await asyncio.to_thread(begun.wait, 30)  # though nobody asked
-    assert keys.access.caller("", old, "").roles
+    assert (await keys.access.caller("", old, "")).roles
     with pytest.raises(ServingError):
-        keys.access.caller("", new, "")
+        await keys.access.caller("", new, "")
     go_on.set()
     await accepted(keys, new)
 
@@ -206,13 +206,13 @@ async def test_a_request_never_looks_at_the_file(keys: Keys, monkeypatch) -> Non
 
     with monkeypatch.context() as slow:
         slow.setattr(os, "stat", stat)
-        assert keys.access.caller("", key, "").roles
+        assert (await keys.access.caller("", key, "")).roles
 
 
 def test_a_file_is_followed_for_as_long_as_somebody_wants_its_keys(tmp_path: Path) -> None:
     KeyFile().write(tmp_path / "keys.yaml")
     before = set(threading.enumerate())
-    access = KeyAccess(tmp_path / "keys.yaml")
+    access = BearerAccess(tmp_path / "keys.yaml")
     [thread] = set(threading.enumerate()) - before
     del access
     thread.join(30)
@@ -473,7 +473,7 @@ async def test_where_anyone_may_ask_grpc_answers_from_everywhere(backend: Script
 
 
 async def test_with_keys_grpc_answers_from_everywhere(keys: Keys) -> None:
-    caller = keys.service.access.caller(f"Bearer {keys.create('a')}", "", "", "10.0.0.7")
+    caller = await keys.service.access.caller(f"Bearer {keys.create('a')}", "", "", "10.0.0.7")
     assert caller.tenant == "a"
 
 
@@ -485,7 +485,7 @@ def test_beyond_this_machine_keys_are_required(host: str, tmp_path: Path) -> Non
     with pytest.raises(KeyFileError, match="codegemma keys create"):
         access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host)
     KeyFile().write(tmp_path / "keys.yaml")
-    assert isinstance(access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host), KeyAccess)
+    assert isinstance(access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host), BearerAccess)
 
 
 def test_anyone_and_keys_contradict_each_other() -> None:
