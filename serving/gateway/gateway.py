@@ -18,6 +18,7 @@ from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
+from serving.gateway.quotas import quotas_for
 from serving.gateway.records import RequestRecords
 from serving.gateway.self_check import Ports, SelfCheck
 from serving.gateway.service import CodeService, ServedModel
@@ -61,7 +62,9 @@ class Gateway(GrpcService):
         recorder = RayRecorder()
         access = access_for(config.gateway, _http_host(), recorder)
         self._records = RequestRecords(recorder, config.models)
-        self._service = CodeService(models, config.gateway, config.routing, access, self._records)
+        self._service = CodeService(
+            models, config.gateway, config.routing, access, self._records, quotas_for(config.gateway, recorder)
+        )
         GrpcService.__init__(self, self._service, config.gateway)
         LoopWatch(recorder).start()
         gc.freeze()  # all this stays: a full collection of garbage would hold the loop for 0.1 s to find that out

@@ -87,6 +87,7 @@ class CodeRequest:
       tenant: for whom; decides which models answer, where the operator says so.
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
+      key: the name of its caller's key, or of the holder of its token; empty where nobody needs one.
       protocol: `http` or `grpc`; for metrics and traces alone.
       trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
       wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
@@ -105,6 +106,7 @@ class CodeRequest:
     tenant: str = ""
     owner: str = ""
     roles: frozenset[Role] = frozenset(Role)
+    key: str = ""
     protocol: Literal["http", "grpc"] = "http"
     trace: str = ""
     wire_names: Mapping[str, str] = field(default_factory=dict)

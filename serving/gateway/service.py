@@ -17,6 +17,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
+from serving.gateway.quotas import Admission, ContextLimit, Quotas, quotas_for
 from serving.gateway.records import RequestRecords, RequestWatch
 from serving.gateway.request import CodeChunk, CodeRequest, FimPrompt, Usage
 from serving.gateway.routing import Router
@@ -94,6 +95,7 @@ class CodeService:
         routing: RoutingConfig = _NO_ROUTING,
         access: Access = _OPEN,
         records: RequestRecords | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """Raises ValueError if a model cannot do what its roles say.
 
@@ -103,9 +105,11 @@ class CodeService:
           routing: which model answers what.
           access: tells who calls; asked by each protocol, before it looks at a request.
           records: keeps how requests end; each protocol reads requests under its eyes. None: nothing does.
+          quotas: how much each caller may ask for. None: what `gateway` says, unrecorded.
         """
         self.access = access
         self.records = records or RequestRecords(NoRecorder())
+        self._quotas = quotas or quotas_for(gateway)
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
@@ -163,7 +167,7 @@ class CodeService:
         try:
             model, *_ = self._route(request)
             prompt_ids = await asyncio.to_thread(self._render, model, request)
-            _max_tokens(model, request, len(prompt_ids))
+            self._max_tokens(model, request, len(prompt_ids))
         except ServingError as error:
             with self.records.request(request, self._router.role(request)):
                 raise in_wire_words(error, request) from error
@@ -183,7 +187,10 @@ class CodeService:
         with self.records.request(request, role) as watch, request_span(role, request.trace, about) as span:
             watch.trace = traceparent_of(span)
             traced = replace_fields(request, trace=watch.trace)
-            async with aclosing(self._answer(traced, timeout_s, watch)) as chunks:
+            async with (
+                self._quotas.admitted(request) as admission,
+                aclosing(self._answer(traced, timeout_s, watch, admission)) as chunks,
+            ):
                 async for chunk in chunks:
                     watch.chunk(chunk)
                     if chunk.usage:
@@ -191,7 +198,7 @@ class CodeService:
                     yield chunk
 
     async def _answer(
-        self, request: CodeRequest, timeout_s: float, watch: RequestWatch
+        self, request: CodeRequest, timeout_s: float, watch: RequestWatch, admission: Admission
     ) -> AsyncGenerator[CodeChunk, None]:
         """The answer of the model that the request is routed to, or of the next if that cannot take it."""
         try:
@@ -200,7 +207,7 @@ class CodeService:
                 watch.model = model.config.id
                 begun = False
                 try:
-                    async with aclosing(self._generate_on(model, request, timeout_s)) as chunks:
+                    async with aclosing(self._generate_on(model, request, timeout_s, admission)) as chunks:
                         async for chunk in chunks:
                             begun = True
                             yield chunk
@@ -219,15 +226,17 @@ class CodeService:
             ) from error
 
     async def _generate_on(
-        self, model: ServedModel, request: CodeRequest, timeout_s: float
+        self, model: ServedModel, request: CodeRequest, timeout_s: float, admission: Admission
     ) -> AsyncGenerator[CodeChunk, None]:
         # In a thread: a long prompt takes a while, in which other requests go on.
         prompt_ids = tuple(await asyncio.to_thread(self._render, model, request))
+        max_tokens = self._max_tokens(model, request, len(prompt_ids))
+        await admission.reserve(len(prompt_ids) + request.choices * max_tokens)
         renderer = self._renderers[model.config.id]
         whole = GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=prompt_ids,
-            max_tokens=_max_tokens(model, request, len(prompt_ids)),
+            max_tokens=max_tokens,
             sampling=request.sampling,
             stop_ids=model.tokenizer.terminator_ids,
             timeout_s=timeout_s,
@@ -244,6 +253,7 @@ class CodeService:
         left_s = max(request.sent_at + timeout_s - time.time(), 0)
         async with aclosing(merge([choice.chunks(model.backend) for choice in choices], left_s)) as chunks:
             async for chunk in chunks:
+                admission.used = len(prompt_ids) + sum(choice.answer.tokens for choice in choices)
                 yield chunk
         yield CodeChunk(
             model=model.config.id,
@@ -263,19 +273,37 @@ class CodeService:
         """The ids of a prompt that fits the context, of a request whose fields are in range."""
         check_request(request, model.tokenizer.vocab_size)
         # Megabytes are refused without tokenizing them.
+        limit = self._context(model, request)
         tokens = fewest_tokens(request.prompt, model.tokenizer.longest_piece)
-        if tokens < model.max_context:
-            ids = self._renderers[model.config.id].render(request.prompt, model.max_context)
-            if len(ids) < model.max_context:
+        if tokens < limit.tokens:
+            ids = self._renderers[model.config.id].render(request.prompt, limit.tokens)
+            if len(ids) < limit.tokens:
                 return ids
             tokens = len(ids)
         field = prompt_field(request.prompt)
         raise ServingError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"{field}: the prompt has at least {tokens} tokens; prompt and answer together may be {model.max_context} "
-            f"with model {model.config.id!r}. Shorten the prompt.",
+            f"{field}: the prompt has at least {tokens} tokens; prompt and answer together may be {limit.tokens} "
+            f"with {limit.by}. Shorten the prompt.",
             field,
         )
+
+    def _context(self, model: ServedModel, request: CodeRequest) -> ContextLimit:
+        return self._quotas.context(request, model.config.id, model.max_context)
+
+    def _max_tokens(self, model: ServedModel, request: CodeRequest, prompt_tokens: int) -> int:
+        limit = self._context(model, request)
+        room = limit.tokens - prompt_tokens
+        if request.max_tokens is None:
+            return min(model.config.default_max_tokens, room)
+        if request.max_tokens > room:
+            raise ServingError(
+                Reason.CONTEXT_LENGTH_EXCEEDED,
+                f"max_tokens is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; together they "
+                f"may be {limit.tokens} with {limit.by}. Ask for at most {room}.",
+                "max_tokens",
+            )
+        return request.max_tokens
 
     def _filters(self, model: ServedModel, request: CodeRequest) -> list[TextFilter]:
         filters: list[TextFilter] = [StopTexts(request.stop)]
@@ -310,17 +338,3 @@ def _spoken_of(chunk: CodeChunk, usage: Usage) -> dict[str, str | int]:
 def _choice(whole: GenerationRequest, index: int) -> GenerationRequest:
     sampling = replace(whole.sampling, seed=(whole.sampling.seed + index) % (MAX_SEED + 1))
     return replace(whole, request_id=f"{whole.request_id}-{index}", sampling=sampling)
-
-
-def _max_tokens(model: ServedModel, request: CodeRequest, prompt_tokens: int) -> int:
-    room = model.max_context - prompt_tokens
-    if request.max_tokens is None:
-        return min(model.config.default_max_tokens, room)
-    if request.max_tokens > room:
-        raise ServingError(
-            Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"max_tokens is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; together they may "
-            f"be {model.max_context} with model {model.config.id!r}. Ask for at most {room}.",
-            "max_tokens",
-        )
-    return request.max_tokens

@@ -71,7 +71,7 @@ class GrpcService(StandardServices):
             caller, request = await self._admit(pb.CountTokensRequest, data, call, grpc_context)
             with self._reading():
                 counting = messages.counting_request(request, call.request_id)
-            code_request = replace(counting, tenant=caller.tenant, roles=caller.roles)
+            code_request = replace(counting, tenant=caller.tenant, roles=caller.roles, key=caller.key)
             # In a thread: a long prompt takes a while, in which other requests go on.
             tokens, model = await asyncio.to_thread(self._service.count_tokens, code_request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
@@ -141,6 +141,7 @@ class GrpcService(StandardServices):
             tenant=caller.tenant,
             owner=caller.owner,
             roles=caller.roles,
+            key=caller.key,
             protocol="grpc",
             trace=from_metadata(context, "traceparent"),
         )

@@ -175,6 +175,7 @@ def _from(caller: Caller, request: Request, code_request: CodeRequest) -> CodeRe
         tenant=caller.tenant,
         owner=caller.owner,
         roles=caller.roles,
+        key=caller.key,
         protocol="http",
         trace=headers.get(TRACE_HEADER, ""),
     )
