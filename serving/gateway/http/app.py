@@ -16,12 +16,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
-from serving.gateway.access import Caller
+from serving.gateway.access import Caller, LocalAccess
 from serving.gateway.batch import generate_batch
 from serving.gateway.http.errors import ERROR_HANDLERS, json_response
 from serving.gateway.http.openai_answers import ChatWriter, CompletionWriter, Writer, model_object
 from serving.gateway.http.openai_requests import chat_request, completion_requests
 from serving.gateway.http.openai_schema import ChatBody, CompletionBody, GenerationBody, parse_body
+from serving.gateway.http.origins import origin_middleware
 from serving.gateway.http.stream import EventStream, while_connected
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.request import CodeRequest
@@ -107,7 +108,11 @@ def build_http_app(
             Route("/v1/completions", completions, methods=["POST"]),
             Route("/v1/chat/completions", chat_completions, methods=["POST"]),
         ],
-        middleware=[Middleware(UnreadBody, within_s=unread_body_s), Middleware(_RequestId)],
+        middleware=[
+            Middleware(UnreadBody, within_s=unread_body_s),
+            Middleware(_RequestId),
+            *origin_middleware(config, lambda: isinstance(get_service().access, LocalAccess)),
+        ],
         exception_handlers=ERROR_HANDLERS,
     )
     app.router.redirect_slashes = False

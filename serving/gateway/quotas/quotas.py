@@ -91,7 +91,6 @@ class Quotas:
         self._recorder = recorder or NoRecorder()
         self._clock = clock
         self._asked_again_at = self._logged_again_at = -float("inf")
-        self._ending: set[asyncio.Task[None]] = set()
 
     def context(self, request: CodeRequest, model_id: str, max_context: int) -> ContextLimit:
         """The most tokens that prompt and answer of a request may have: the model's limit or a lower one.
@@ -123,10 +122,9 @@ class Quotas:
             yield admission
         finally:
             if shares:
-                # Beside the answer's end, which does not wait for it, and which may be that of a cancelled task.
-                task = asyncio.create_task(admission.end())
-                self._ending.add(task)
-                task.add_done_callback(self._ending.discard)
+                # Before the answer's end, after which its client may come with the next one; to the end, though the
+                # task may be cancelled once more meanwhile.
+                await asyncio.shield(admission.end())
 
     def _shares(self, request: CodeRequest) -> list[_Share]:
         config, shares = self._config, []

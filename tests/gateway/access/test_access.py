@@ -45,7 +45,8 @@ class Keys:
         self.app = build_http_app(lambda: self.service, gateway)
 
     def create(self, tenant: str = "", *roles: Role) -> str:
-        file, key = KeyFile.read(self.path).with_new("somebody", tenant, roles or tuple(Role))
+        known = KeyFile.read(self.path)
+        file, key = known.with_new(f"somebody {len(known.keys)}", tenant, roles or tuple(Role))
         self.replace(file)
         return key
 
@@ -419,7 +420,7 @@ def local_service(backend: ScriptedBackend, gateway: GatewayConfig) -> CodeServi
 async def test_without_keys_this_machine_is_answered_over_either_protocol(backend: ScriptedBackend) -> None:
     service = local_service(backend, GatewayConfig())
     app = build_http_app(lambda: service, GatewayConfig())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
         assert (await client.post("/v1/completions", json=FIM)).status_code == 200
     async with grpc_server(service) as address, grpc.aio.insecure_channel(address) as channel:
         assert (await ModelServiceStub(channel).ListModels(ListModelsRequest())).models

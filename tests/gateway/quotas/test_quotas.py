@@ -111,7 +111,6 @@ async def test_who_goes_away_pays_for_what_was_generated(backend: ScriptedBacken
     with pytest.raises(ServingError, match="concurrent_requests of the tenant 'acme' is 1"):
         await anext(service.generate(request))
     await chunks.aclose()
-    await asyncio.sleep(0)  # its end is counted beside it
     backend.pause_at = None
     with pytest.raises(ServingError, match=r"of which 9\d are left"):
         await anext(service.generate(replace(request, max_tokens=94)))
@@ -219,7 +218,7 @@ class Gateways:
         service = self.services[number % 2]
         prompt = FimPrompt(prefix=f"{number}", suffix="b")
         for request in range(requests):
-            asked = CodeRequest(request_id=f"{number}-{request}", prompt=prompt, tenant="acme", max_tokens=100)
+            asked = CodeRequest(request_id=f"{number}-{request}", prompt=prompt, tenant="acme", max_tokens=30)
             try:
                 chunks = [chunk async for chunk in service.generate(asked)]
             except ServingError as error:
@@ -251,8 +250,8 @@ async def test_tokens_of_64_clients_over_two_gateways_come_within_2_percent_of_t
     backend: ScriptedBackend, redis_url: str
 ) -> None:
     gateways = Gateways(backend, redis_url, tokens_per_minute=6000)
-    await gateways.run(clients=64, requests=20)
-    assert 0.98 * 6000 <= gateways.tokens <= 6000
+    await gateways.run(clients=64, requests=60)
+    assert 0.98 * 6000 <= gateways.tokens <= 6000, gateways.requests
 
 
 @needs_redis
