@@ -90,6 +90,7 @@ class Quotas:
         self._ledger = ledger
         self._recorder = recorder or NoRecorder()
         self._clock = clock
+        self._is_lost = False
         self._asked_again_at = self._logged_again_at = -float("inf")
 
     def context(self, request: CodeRequest, model_id: str, max_context: int) -> ContextLimit:
@@ -138,13 +139,20 @@ class Quotas:
         """Asks the ledger; None if it does not answer, too: a lost store must not take the service with it."""
         now = self._clock()
         if now >= self._asked_again_at:
+            if self._is_lost:
+                self._asked_again_at = now + _NOT_ASKED_S  # one request finds out whether it answers again
             try:
-                return await question(self._ledger)
+                refusal = await question(self._ledger)
             except _FAULTS as error:
+                self._is_lost = True
                 self._asked_again_at = now + _NOT_ASKED_S
                 if now >= self._logged_again_at:
                     self._logged_again_at = now + _LOG_EVERY_S
                     _log.error("requests go uncounted, as the store of gateway.quotas does not answer: %s", error)
+            else:
+                self._is_lost = False
+                self._asked_again_at = -float("inf")
+                return refusal
         self._recorder.record(metrics.UNCOUNTED, 1)
         return None
 

@@ -1,8 +1,8 @@
 """Limits of tenants and keys over both protocols: what is refused, in which words, and that no limit is exceeded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -261,11 +261,12 @@ async def test_concurrent_requests_of_64_clients_over_two_gateways_are_never_mor
     most = 0
     generate = backend.generate
 
-    async def watched(request: Any) -> AsyncIterator[Any]:
+    async def watched(request: Any) -> AsyncGenerator[Any, None]:
         nonlocal most
-        async for chunk in generate(request):
-            most = max(most, backend.running)
-            yield chunk
+        async with aclosing(generate(request)) as chunks:
+            async for chunk in chunks:
+                most = max(most, backend.running)
+                yield chunk
 
     backend.generate = watched  # type: ignore[assignment, method-assign]
     gateways = Gateways(backend, redis_url, concurrent_requests=7)
