@@ -13,6 +13,7 @@ from starlette.applications import Starlette
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.access import access_for
+from serving.gateway.audit import audit_for
 from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
@@ -61,7 +62,7 @@ class Gateway(GrpcService):
         self._self_check = SelfCheck()
         recorder = RayRecorder()
         access = access_for(config.gateway, _http_host(), recorder)
-        self._records = RequestRecords(recorder, config.models)
+        self._records = RequestRecords(recorder, config.models, audit_for(config.gateway.audit_log))
         self._service = CodeService(
             models, config.gateway, config.routing, access, self._records, quotas_for(config.gateway, recorder)
         )

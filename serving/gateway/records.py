@@ -13,6 +13,7 @@ from typing import Protocol
 
 from serving.config import ModelConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.audit import Audit, NoAudit
 from serving.gateway.request import CodeChunk, CodeRequest
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
@@ -37,9 +38,10 @@ class Pool(Protocol):
 class RequestRecords:
     """Records each request as it ends, and what is open when it is asked to."""
 
-    def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = ()) -> None:
+    def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = (), audit: Audit | None = None) -> None:
         """Begins every counter of these models at 0, so that Prometheus sees the first increase."""
         self._recorder = recorder
+        self._audit = audit or NoAudit()
         self._open: Counter[str] = Counter()
         for model in models:
             for role in model.roles:
@@ -80,6 +82,7 @@ class RequestRecords:
         finally:
             self._open[request.protocol] -= 1
             labels = {"model": watch.model, "role": str(role), "protocol": request.protocol}
+            self._audit.request(request, watch.model, watch.prompt_tokens, watch.tokens, str(reason))
             durations = dict(watch.durations(complete=reason == _OK))
             self._recorder.record(metrics.REQUESTS, 1, **labels, reason=reason)
             for metric, seconds in durations.items():
@@ -109,12 +112,14 @@ class RequestWatch:
     Attributes:
       model: the model that answers; empty until one is chosen.
       trace: names the request's span, as W3C's `traceparent`; empty where nobody follows it.
+      prompt_tokens: of the prompt of a complete answer.
       tokens: of a complete answer.
     """
 
     def __init__(self, request: CodeRequest) -> None:
         self.model = ""
         self.trace = ""
+        self.prompt_tokens = 0
         self.tokens = 0
         self._request = request
         self._first_at: float | None = None
@@ -125,6 +130,7 @@ class RequestWatch:
         if self._first_at is None and chunk.text:
             self._first_at = time.time()
         if chunk.usage:
+            self.prompt_tokens = chunk.usage.prompt_tokens
             self.tokens = chunk.usage.completion_tokens
 
     def durations(self, *, complete: bool) -> Iterator[tuple[metrics.Metric, float]]:

@@ -89,6 +89,7 @@ class CodeRequest:
       roles: what its caller may ask for.
       key: the name of its caller's key, or of the holder of its token; empty where nobody needs one.
       protocol: `http` or `grpc`; for metrics and traces alone.
+      route: the path or the gRPC method that it came by.
       trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
       wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
@@ -108,6 +109,7 @@ class CodeRequest:
     roles: frozenset[Role] = frozenset(Role)
     key: str = ""
     protocol: Literal["http", "grpc"] = "http"
+    route: str = ""
     trace: str = ""
     wire_names: Mapping[str, str] = field(default_factory=dict)
 

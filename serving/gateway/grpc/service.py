@@ -143,6 +143,7 @@ class GrpcService(StandardServices):
             roles=caller.roles,
             key=caller.key,
             protocol="grpc",
+            route=kind.DESCRIPTOR.name.removesuffix("Request"),
             trace=from_metadata(context, "traceparent"),
         )
 

@@ -182,6 +182,7 @@ def _from(caller: Caller, request: Request, code_request: CodeRequest) -> CodeRe
         roles=caller.roles,
         key=caller.key,
         protocol="http",
+        route=request.url.path,
         trace=headers.get(TRACE_HEADER, ""),
     )
 
