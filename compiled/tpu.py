@@ -9,7 +9,6 @@ What it cannot know is in docs/performance.md.
 """
 
 import argparse
-import os
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +24,7 @@ from compiled.figures import Figures, figures
 from compiled.shipped import Configuration, shipped
 from compiled.steps import Step, compile_step, steps_of, telling_steps_of
 from serving.sizing import step_bytes
+from sharding.compiler_options import programs_at_once
 
 FEW_LAYERS = 2
 _QUANTISED = "codegemma-7b-it int8 on 2x2"
@@ -55,7 +55,7 @@ def main() -> None:
     layers = None if options.layers == "all" else int(options.layers)
     committed = table.read()
     work = _work(options, layers)
-    with ThreadPoolExecutor(options.jobs or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(programs_at_once()) as pool:
         compiling = [
             # The mesh is made in this thread: libtpu does not load in two at once.
             pool.submit(_result, configuration, mesh_of(configuration.model.topology), step, layers, committed)
@@ -131,7 +131,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--only", default="", help="configurations whose name has this in it")
     parser.add_argument("--step", default="", help="all steps whose name has this in it")
     parser.add_argument("--quantize", choices=("int8", "int8-weights", "int4"), help="weights of few bits instead")
-    parser.add_argument("--jobs", type=int, help="steps compiled at once; by default one for each processor")
     parser.add_argument("--details", action="store_true", help="list kernels and copies")
     parser.add_argument("--write", action="store_true", help="commit the figures instead of comparing them")
     return parser.parse_args()

@@ -1,5 +1,6 @@
 """Every way a request can fail, and how each protocol says it: the one table for HTTP and gRPC."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -37,39 +38,34 @@ class WireError:
 
     Attributes:
       http_status: the HTTP status.
-      openai_type: `error.type` of the OpenAI error body.
       grpc_code: the canonical gRPC code.
       retryable: whether the same request may succeed later; says whether a retry hint is sent.
     """
 
     http_status: int
-    openai_type: str
     grpc_code: grpc.StatusCode
     retryable: bool = False
 
 
-_BAD_REQUEST = "invalid_request_error"
-_SERVER = "server_error"
-
 WIRE_ERRORS: dict[Reason, WireError] = {
-    Reason.UNAUTHENTICATED: WireError(401, "authentication_error", grpc.StatusCode.UNAUTHENTICATED),
-    Reason.PERMISSION_DENIED: WireError(403, "permission_error", grpc.StatusCode.PERMISSION_DENIED),
-    Reason.INVALID_ARGUMENT: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    Reason.UNSUPPORTED_PARAMETER: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    Reason.CONTEXT_LENGTH_EXCEEDED: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    Reason.MALFORMED_BODY: WireError(400, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    Reason.BODY_TOO_LARGE: WireError(413, _BAD_REQUEST, grpc.StatusCode.RESOURCE_EXHAUSTED),  # what gRPC itself says
-    Reason.REQUEST_TIMEOUT: WireError(408, _BAD_REQUEST, grpc.StatusCode.INVALID_ARGUMENT),
-    Reason.MODEL_NOT_FOUND: WireError(404, _BAD_REQUEST, grpc.StatusCode.NOT_FOUND),
-    Reason.ROLE_NOT_SERVED: WireError(400, _BAD_REQUEST, grpc.StatusCode.FAILED_PRECONDITION),
-    Reason.ROUTE_NOT_FOUND: WireError(404, _BAD_REQUEST, grpc.StatusCode.UNIMPLEMENTED),
-    Reason.METHOD_NOT_ALLOWED: WireError(405, _BAD_REQUEST, grpc.StatusCode.UNIMPLEMENTED),
-    Reason.RATE_LIMITED: WireError(429, "rate_limit_error", grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
-    Reason.OVERLOADED: WireError(429, "rate_limit_error", grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
-    Reason.UNAVAILABLE: WireError(503, _SERVER, grpc.StatusCode.UNAVAILABLE, retryable=True),
-    Reason.DEADLINE_EXCEEDED: WireError(504, _SERVER, grpc.StatusCode.DEADLINE_EXCEEDED),
-    Reason.SUPERSEDED: WireError(409, _BAD_REQUEST, grpc.StatusCode.ABORTED),
-    Reason.INTERNAL: WireError(500, _SERVER, grpc.StatusCode.INTERNAL),
+    Reason.UNAUTHENTICATED: WireError(401, grpc.StatusCode.UNAUTHENTICATED),
+    Reason.PERMISSION_DENIED: WireError(403, grpc.StatusCode.PERMISSION_DENIED),
+    Reason.INVALID_ARGUMENT: WireError(400, grpc.StatusCode.INVALID_ARGUMENT),
+    Reason.UNSUPPORTED_PARAMETER: WireError(400, grpc.StatusCode.INVALID_ARGUMENT),
+    Reason.CONTEXT_LENGTH_EXCEEDED: WireError(400, grpc.StatusCode.INVALID_ARGUMENT),
+    Reason.MALFORMED_BODY: WireError(400, grpc.StatusCode.INVALID_ARGUMENT),
+    Reason.BODY_TOO_LARGE: WireError(413, grpc.StatusCode.RESOURCE_EXHAUSTED),  # what gRPC itself says
+    Reason.REQUEST_TIMEOUT: WireError(408, grpc.StatusCode.INVALID_ARGUMENT),
+    Reason.MODEL_NOT_FOUND: WireError(404, grpc.StatusCode.NOT_FOUND),
+    Reason.ROLE_NOT_SERVED: WireError(400, grpc.StatusCode.FAILED_PRECONDITION),
+    Reason.ROUTE_NOT_FOUND: WireError(404, grpc.StatusCode.UNIMPLEMENTED),
+    Reason.METHOD_NOT_ALLOWED: WireError(405, grpc.StatusCode.UNIMPLEMENTED),
+    Reason.RATE_LIMITED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
+    Reason.OVERLOADED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
+    Reason.UNAVAILABLE: WireError(503, grpc.StatusCode.UNAVAILABLE, retryable=True),
+    Reason.DEADLINE_EXCEEDED: WireError(504, grpc.StatusCode.DEADLINE_EXCEEDED),
+    Reason.SUPERSEDED: WireError(409, grpc.StatusCode.ABORTED),
+    Reason.INTERNAL: WireError(500, grpc.StatusCode.INTERNAL),
 }
 
 
@@ -78,36 +74,55 @@ class ServingError(Exception):
 
     Attributes:
       reason: why; decides status and code on each wire.
-      message: names the field, the value and the remedy.
-      field: the request field at fault, in the words of the wire it came by (`max_tokens`, `messages[2].role`).
+      message: sentences for people.
       retry_after_s: when to try again, for retryable reasons.
     """
 
-    def __init__(
-        self, reason: Reason, message: str, field: str | None = None, retry_after_s: float | None = None
-    ) -> None:
-        super().__init__(reason, message, field, retry_after_s)  # all of them: pickling rebuilds from `args`
+    def __init__(self, reason: Reason, message: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason, message, retry_after_s)  # all of them: pickling rebuilds from `args`
         self.reason = reason
         self.message = message
-        self.field = field
         self.retry_after_s = retry_after_s
 
     def __str__(self) -> str:
         return self.message
 
     @property
+    def field(self) -> str | None:
+        """The request field at fault, if it is one: `max_tokens`, `messages[2].role`."""
+        return None
+
+    @property
     def wire(self) -> WireError:
         """How this error looks on each wire."""
         return WIRE_ERRORS[self.reason]
 
+    def in_words(self, words: Mapping[str, str]) -> "ServingError":
+        """The error for the clients of an API that calls some fields otherwise: name here -> name there."""
+        return self
 
-def error_body(error: ServingError) -> dict[str, object]:
-    """The OpenAI error object."""
-    return {
-        "error": {
-            "message": error.message,
-            "type": error.wire.openai_type,
-            "param": error.field,
-            "code": error.reason,
-        }
-    }
+
+class FieldError(ServingError):
+    """A field that cannot be as it is. Its message is the field and the fault: `choices` and `is 9; send 1 to 8.`.
+
+    Attributes:
+      name: the field; of a `CodeRequest`, or already in the words of the wire.
+      place: where in the field: `[2].role`; empty for all of it.
+      fault: what is wrong with it, its value, and the remedy.
+    """
+
+    def __init__(self, reason: Reason, name: str, fault: str, place: str = "") -> None:
+        super().__init__(reason, f"{name}{place} {fault}")
+        self.args = (reason, name, fault, place)
+        self.name = name
+        self.fault = fault
+        self.place = place
+
+    @property
+    def field(self) -> str:
+        """Name and place."""
+        return f"{self.name}{self.place}"
+
+    def in_words(self, words: Mapping[str, str]) -> "FieldError":
+        """As `ServingError.in_words`, in the message too."""
+        return FieldError(self.reason, words.get(self.name, self.name), self.fault, self.place)

@@ -54,7 +54,6 @@ class Refusal(msgspec.Struct, frozen=True):
     request_id: str
     reason: Reason
     message: str
-    field: str | None
     retry_after_s: float | None
 
 

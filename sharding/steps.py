@@ -1,6 +1,5 @@
 """CompiledSteps: one executable for each bucket of tokens and rows, made without any weights."""
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ from jax.typing import DTypeLike
 from sharding.attention import AttentionImplementation, attention_for
 from sharding.batch import Bucket, make_buckets
 from sharding.buckets import bucket_sizes
+from sharding.compiler_options import programs_at_once
 from sharding.config import GemmaConfig
 from sharding.executables import ExecutableStore
 from sharding.sizes import check_tensor_parallel
@@ -138,7 +138,7 @@ def _compile_all(
     def compile_one(program: Program) -> jax.stages.Compiled:
         return compiler.sampler(mixed) if program is None else compiler.step(program)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(programs_at_once()) as pool:
         # The largest first: they take longest, and nobody likes to wait for the last one alone.
         compiling = {pool.submit(compile_one, program): program for program in reversed(programs)}
         executables = {}

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from itertools import count, takewhile
 
-from serving.engine.errors import DeadlineUnreachable, EngineUnavailable, QueueFull
+from serving.engine.errors import DeadlineUnreachable, EngineUnavailable, PromptTooLong, QueueFull
 from serving.engine.intake import Intake
 from serving.engine.pace import Pace
 from serving.engine.pipeline import DEPTH, Pipeline
@@ -22,7 +22,7 @@ from serving.engine.stats import EngineStats
 from serving.engine.timeline import Timeline, TracedStep
 from sharding.step import Row, Token
 
-__all__ = ["DeadlineUnreachable", "Engine", "EngineUnavailable", "QueueFull"]
+__all__ = ["DeadlineUnreachable", "Engine", "EngineUnavailable", "PromptTooLong", "QueueFull"]
 
 _log = logging.getLogger(__name__)
 
@@ -106,7 +106,8 @@ class Engine:
 
         Raises:
           ValueError: the request can never run: `request_id` is in flight, `max_tokens` is not positive, the prompt
-            is empty or leaves no room for a token.
+            is empty.
+          PromptTooLong: it leaves no room for a token.
           QueueFull: all rows and all places in the queue are taken; try again later.
           DeadlineUnreachable: its deadline has passed, or will before the prompts ahead of it are computed.
           EngineUnavailable: the engine failed or is stopping; try another replica.
@@ -114,8 +115,10 @@ class Engine:
         if request.max_tokens < 1:
             raise ValueError(f"max_tokens is {request.max_tokens}; ask for at least 1")
         length = len(request.prompt_ids)
-        if not 0 < length < self._max_length:
-            raise ValueError(
+        if not length:
+            raise ValueError("prompt_ids has 0 tokens; send at least BOS")
+        if length >= self._max_length:
+            raise PromptTooLong(
                 f"prompt_ids has {length} tokens and max_tokens is {request.max_tokens}, but a sequence holds at most "
                 f"{self._max_length} tokens, prompt and generation together; send 1 to {self._max_length - 1} tokens"
             )

@@ -1,6 +1,10 @@
 """Why an engine refuses a request that another replica, or a later moment, may take."""
 
 
+class PromptTooLong(ValueError):  # noqa: N818 - what is wrong with the request, like QueueFull
+    """The context has no room for the prompt and one token."""
+
+
 class QueueFull(Exception):  # noqa: N818 - like asyncio.QueueFull
     """All rows and all places in the queue are taken."""
 

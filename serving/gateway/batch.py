@@ -1,12 +1,14 @@
 """generate_batch: the answers to several requests as one answer."""
 
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import replace
 
+from serving.errors import FieldError
 from serving.gateway.merge import merge
 from serving.gateway.request import CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService
+from serving.gateway.validation import PROMPT_FIELDS
 
 
 async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) -> AsyncGenerator[CodeChunk, None]:
@@ -22,11 +24,12 @@ async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) 
             async for chunk in only:
                 yield chunk
         return
-    for request in requests:
-        await service.check(request)  # before the answer to another one begins
+    for position, request in enumerate(requests):
+        with _prompt_at(position):
+            await service.check(request)  # before the answer to another one begins
     last = CodeChunk()
     usage = Usage()
-    answers = [_shifted(service, request, position * request.choices) for position, request in enumerate(requests)]
+    answers = [_shifted(service, request, position) for position, request in enumerate(requests)]
     async with aclosing(merge(answers)) as chunks:
         async for chunk in chunks:
             if chunk.usage:
@@ -41,7 +44,19 @@ async def generate_batch(service: CodeService, requests: Sequence[CodeRequest]) 
     yield replace(last, usage=usage)
 
 
-async def _shifted(service: CodeService, request: CodeRequest, offset: int) -> AsyncGenerator[CodeChunk, None]:
-    async with aclosing(service.generate(request)) as chunks:
-        async for chunk in chunks:
-            yield replace(chunk, index=chunk.index + offset)
+async def _shifted(service: CodeService, request: CodeRequest, position: int) -> AsyncGenerator[CodeChunk, None]:
+    with _prompt_at(position):
+        async with aclosing(service.generate(request)) as chunks:
+            async for chunk in chunks:
+                yield replace(chunk, index=chunk.index + position * request.choices)
+
+
+@contextmanager
+def _prompt_at(position: int) -> Iterator[None]:
+    """Says of an error about the prompt which one it is: `prompt[3]`, and of its second token `prompt[3][1]`."""
+    try:
+        yield
+    except FieldError as error:
+        if error.name in PROMPT_FIELDS:
+            raise FieldError(error.reason, error.name, error.fault, f"[{position}]{error.place}") from error
+        raise

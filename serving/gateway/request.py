@@ -1,7 +1,7 @@
 """The one internal request: what every wire format is turned into, and what every answer is written from."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
@@ -67,6 +67,7 @@ class ChatPrompt:
 
 
 Prompt = FimPrompt | TextPrompt | TokenPrompt | ChatPrompt
+Protocol = Literal["http", "grpc"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,8 @@ class CodeRequest:
     """A request as the gateway sees it, whatever protocol brought it.
 
     Attributes:
-      request_id: named in logs and answers; the client's own or one made for it.
+      request_id: named in logs and answers; the client's own or one made for it. Together with all from `session_id` on
+        it comes from beside the body: `CallMetadata.applied`.
       model: the model's id or alias; None or empty lets the prompt's shape choose.
       max_tokens: None generates up to the model's default.
       stop: texts that end the generation and are not part of it; at most 16 of at most 1024 characters. They match
@@ -91,11 +93,10 @@ class CodeRequest:
       protocol: `http` or `grpc`; for metrics and traces alone.
       route: the path or the gRPC method that it came by.
       trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
-      wire_names: what the protocol calls a field, where it is not the name here (`choices` -> `n`); for errors.
     """
 
-    request_id: str
     prompt: Prompt
+    request_id: str = ""
     model: str | None = None
     max_tokens: int | None = None
     sampling: SamplingParams = field(default_factory=SamplingParams)
@@ -108,10 +109,9 @@ class CodeRequest:
     owner: str = ""
     roles: frozenset[Role] = frozenset(Role)
     key: str = ""
-    protocol: Literal["http", "grpc"] = "http"
+    protocol: Protocol = "http"
     route: str = ""
     trace: str = ""
-    wire_names: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def session(self) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
 from serving.gateway.shown import shown
 
@@ -37,8 +37,10 @@ class Router[M: _Configured]:
           ServingError: MODEL_NOT_FOUND.
         """
         if name not in self._by_name:
-            raise ServingError(
-                Reason.MODEL_NOT_FOUND, f"There is no model {shown(name)} here. There is: {self._ids}.", field="model"
+            raise FieldError(
+                Reason.MODEL_NOT_FOUND,
+                "model",
+                f"is {shown(name)}, which is not served here. Ask one of: {self._ids}.",
             )
         return self._by_name[name]
 
@@ -61,7 +63,7 @@ class Router[M: _Configured]:
         if request.model:
             model = self.named(request.model)
             if not any(role in model.config.roles for role in roles):
-                raise self._not_served(f"The model {model.config.id!r} does not serve", roles[0])
+                raise self._not_served(f"is {shown(request.model)}, which does not serve", roles[0])
             return (model,)
         overrides = self._tenants.get(request.tenant, {})
         for role in roles:
@@ -69,7 +71,7 @@ class Router[M: _Configured]:
                 return (self._by_name[overrides[role]],)
             if role in self._routes:
                 return self._shared(self._routes[role], request)
-        raise self._not_served("No model here serves", roles[0])
+        raise self._not_served("is not named, and none here serves", roles[0])
 
     def role(self, request: CodeRequest) -> Role:
         """What a request is for: of what its prompt can be, what its caller may ask for and a model does."""
@@ -88,7 +90,7 @@ class Router[M: _Configured]:
     def _not_served(self, fault: str, role: Role) -> ServingError:
         route = self._routes.get(role)
         remedy = f"Ask {next(iter(route.models))!r}." if route else f"The operator can give a model the role '{role}'."
-        return ServingError(Reason.ROLE_NOT_SERVED, f"{fault} {_WORK[role]}. {remedy}", field="model")
+        return FieldError(Reason.ROLE_NOT_SERVED, "model", f"{fault} {_WORK[role]}. {remedy}")
 
 
 def _roles(prompt: Prompt) -> tuple[Role, ...]:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from serving.config import GatewayConfig, ModelConfig, Role, RoutingConfig
 from serving.engine.request import GenerationRequest, Priority
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.choice import Choice, ModelBackend, deadline_exceeded
 from serving.gateway.merge import merge
@@ -28,7 +28,7 @@ from serving.gateway.text.prompts import FimMode, PromptRenderer
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.gateway.validation import MAX_SEED, check_request, check_sizes, fewest_tokens, in_wire_words, prompt_field
+from serving.gateway.validation import MAX_SEED, check_request, check_sizes, fewest_tokens, prompt_field
 from serving.telemetry.recorder import NoRecorder
 from serving.telemetry.tracing import request_span, traceparent_of
 
@@ -156,11 +156,8 @@ class CodeService:
         Raises:
           ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
         """
-        try:
-            model, *_ = self._route(request)
-            return len(self._render(model, request)), self._info(model)
-        except ServingError as error:
-            raise in_wire_words(error, request) from error
+        model, *_ = self._route(request)
+        return len(self._render(model, request)), self._info(model)
 
     async def check(self, request: CodeRequest) -> None:
         """Raises ServingError if `generate` would refuse this request for what it is; it then is recorded, too."""
@@ -168,9 +165,9 @@ class CodeService:
             model, *_ = self._route(request)
             prompt_ids = await asyncio.to_thread(self._render, model, request)
             self._max_tokens(model, request, len(prompt_ids))
-        except ServingError as error:
+        except ServingError:
             with self.records.request(request, self._router.role(request)):
-                raise in_wire_words(error, request) from error
+                raise
 
     async def generate(self, request: CodeRequest) -> AsyncGenerator[CodeChunk, None]:
         """Generate an answer; closing the generator aborts it and frees the engine.
@@ -215,8 +212,8 @@ class CodeService:
                 except ServingError as error:
                     if begun or model is models[-1] or error.reason not in _ANOTHER_MODEL_MAY:
                         raise
-        except ServingError as error:
-            raise in_wire_words(error, request) from error
+        except ServingError:
+            raise
         except TimeoutError as error:
             raise deadline_exceeded(timeout_s) from error
         except Exception as error:
@@ -280,16 +277,15 @@ class CodeService:
             if len(ids) < limit.tokens:
                 return ids
             tokens = len(ids)
-        field = prompt_field(request.prompt)
-        raise ServingError(
+        raise FieldError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
-            f"{field}: the prompt has at least {tokens} tokens; prompt and answer together may be {limit.tokens} "
-            f"with {limit.by}. Shorten the prompt.",
-            field,
+            prompt_field(request.prompt),
+            f"is too long: the prompt has at least {tokens} tokens, and this model's maximum context length is "
+            f"{limit}, prompt and answer together. Shorten the prompt.",
         )
 
     def _context(self, model: ServedModel, request: CodeRequest) -> ContextLimit:
-        return self._quotas.context(request, model.config.id, model.max_context)
+        return self._quotas.context(request, model.max_context)
 
     def _max_tokens(self, model: ServedModel, request: CodeRequest, prompt_tokens: int) -> int:
         limit = self._context(model, request)
@@ -297,11 +293,11 @@ class CodeService:
         if request.max_tokens is None:
             return min(model.config.default_max_tokens, room)
         if request.max_tokens > room:
-            raise ServingError(
+            raise FieldError(
                 Reason.CONTEXT_LENGTH_EXCEEDED,
-                f"max_tokens is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; together they "
-                f"may be {limit.tokens} with {limit.by}. Ask for at most {room}.",
                 "max_tokens",
+                f"is {shown(request.max_tokens)}, and the prompt has {prompt_tokens} tokens; this model's maximum "
+                f"context length is {limit}, prompt and answer together. Ask for at most {room}.",
             )
         return request.max_tokens
 

@@ -1,13 +1,14 @@
 """Checks of a request's fields: what cannot be answered is refused with the field, its value and the remedy."""
 
 import math
-import re
 
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.shown import shown
 from sharding.step import MAX_LOGPROBS
 
+PROMPT_FIELDS = ("prefix", "messages", "prompt")
+"""What `prompt_field` says."""
 MAX_MESSAGES = 4096
 MAX_CONTEXT_FILES = 1024
 MAX_STOPS = 16
@@ -28,7 +29,7 @@ def check_sizes(request: CodeRequest) -> None:
     _check_size("session_id", len(request.session_id), MAX_SESSION_ID_CHARACTERS, "characters")
     _check_size("stop", len(request.stop), MAX_STOPS, "texts")
     for position, stop in enumerate(request.stop):
-        _check_size(f"stop[{position}]", len(stop), MAX_STOP_CHARACTERS, "characters")
+        _check_size("stop", len(stop), MAX_STOP_CHARACTERS, "characters", f"[{position}]")
     match request.prompt:
         case ChatPrompt(messages):
             _check_size("messages", len(messages), MAX_MESSAGES, "messages")
@@ -60,7 +61,7 @@ def check_request(request: CodeRequest, vocab_size: int) -> None:
         raise _refused("timeout_s", request.timeout_s, "above 0")
     for position, stop in enumerate(request.stop):
         if not stop:
-            raise _invalid(f"stop[{position}]", f"stop[{position}] is empty. Leave it out.")
+            raise _invalid("stop", "is empty. Leave it out.", f"[{position}]")
     _check_not_empty(request.prompt)
 
 
@@ -70,7 +71,7 @@ def _check_answer(request: CodeRequest, logprobs: int) -> None:
     if most > MAX_ANSWER_LOGPROBS:
         raise _invalid(
             "logprobs",
-            f"logprobs is {logprobs}, which for {request.choices} choices of {request.max_tokens} tokens may be {most} "
+            f"is {logprobs}, which for {request.choices} choices of {request.max_tokens} tokens may be {most} "
             f"log probabilities; at most {MAX_ANSWER_LOGPROBS} are allowed. Ask for fewer, or for fewer tokens.",
         )
 
@@ -106,26 +107,14 @@ def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
     return sum(len(text.encode()) for text in texts) // longest_piece
 
 
-def in_wire_words(error: ServingError, request: CodeRequest) -> ServingError:
-    """The error with its field, in the message too, as the client's protocol calls it."""
-    if error.field is None:
-        return error
-    first, rest = re.split(r"(?=[.\[])|$", error.field, maxsplit=1)
-    name = request.wire_names.get(first, first)
-    message = error.message
-    if message.startswith(first):
-        message = name + message.removeprefix(first)
-    return ServingError(error.reason, message, name + rest, error.retry_after_s)
-
-
 def _check_not_empty(prompt: Prompt) -> None:
     match prompt:
         case FimPrompt(prefix="", suffix=""):
-            raise _invalid("prefix", "prefix and suffix are both empty. Send the code around the cursor.")
+            raise _invalid("prefix", "is empty, and so is suffix. Send the code around the cursor.")
         case TextPrompt(text=text) | TokenPrompt(ids=text) if not text:
-            raise _invalid("prompt", "prompt is empty. Send at least one character.")
+            raise _invalid("prompt", "is empty. Send at least one character.")
         case ChatPrompt(()):
-            raise _invalid("messages", "messages is empty. Send at least one message of the user.")
+            raise _invalid("messages", "is empty. Send at least one message of the user.")
 
 
 def _check_range(field: str, value: int, low: int, high: int) -> None:
@@ -133,14 +122,14 @@ def _check_range(field: str, value: int, low: int, high: int) -> None:
         raise _refused(field, value, f"{low} to {high}")
 
 
-def _check_size(field: str, size: int, limit: int, unit: str) -> None:
+def _check_size(field: str, size: int, limit: int, unit: str, place: str = "") -> None:
     if size > limit:
-        raise _invalid(field, f"{field} has {size} {unit}; at most {limit} are allowed.")
+        raise _invalid(field, f"has {size} {unit}; at most {limit} are allowed.", place)
 
 
-def _refused(field: str, value: float, allowed: str) -> ServingError:
-    return _invalid(field, f"{field} is {shown(value)}; allowed is {allowed}.")
+def _refused(field: str, value: float, allowed: str) -> FieldError:
+    return _invalid(field, f"is {shown(value)}; allowed is {allowed}.")
 
 
-def _invalid(field: str, message: str) -> ServingError:
-    return ServingError(Reason.INVALID_ARGUMENT, message, field)
+def _invalid(field: str, fault: str, place: str = "") -> FieldError:
+    return FieldError(Reason.INVALID_ARGUMENT, field, fault, place)

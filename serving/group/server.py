@@ -11,7 +11,7 @@ from functools import partial
 
 from aiohttp import WSMsgType, web
 
-from serving.engine.engine import DeadlineUnreachable, Engine, EngineUnavailable, QueueFull
+from serving.engine.engine import DeadlineUnreachable, Engine, EngineUnavailable, PromptTooLong, QueueFull
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import Reason
 from serving.link import Abort, FromGroup, GroupAddress, Refusal, Submit, Waiting, decode_to_group, encode
@@ -205,8 +205,10 @@ class _Link:
         try:
             self._engine.submit(request, partial(self._deliver, request.request_id))
             self._open.add(request.request_id)
+        except PromptTooLong as error:
+            self._refuse(request, Reason.CONTEXT_LENGTH_EXCEEDED, error)
         except ValueError as error:
-            self._refuse(request, Reason.CONTEXT_LENGTH_EXCEEDED, error, field="prompt")
+            self._refuse(request, Reason.INTERNAL, error)
         except QueueFull as error:
             self._refuse(request, Reason.OVERLOADED, error, retry_after_s=_RETRY_AFTER_S)
         except DeadlineUnreachable as error:
@@ -231,7 +233,6 @@ class _Link:
         request: GenerationRequest,
         reason: Reason,
         error: Exception,
-        field: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        self._refusals.append(Refusal(request.request_id, reason, str(error), field, retry_after_s))
+        self._refusals.append(Refusal(request.request_id, reason, str(error), retry_after_s))

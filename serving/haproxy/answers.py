@@ -1,12 +1,13 @@
 """What HAProxy says itself, as the Gateway would say it: OpenAI's error body, or a gRPC status without a message.
 
-Made here and not by the Gateway's modules: a proxy must not take seconds to start.
+Nearly all made here and not by the Gateway's modules: a proxy must not take seconds to start.
 """
 
 import json
 from http import HTTPStatus
 
-from serving.errors import Reason, ServingError, error_body
+from serving.errors import Reason, ServingError
+from serving.gateway.http.openai.errors import error_body
 
 _RETRY_AFTER_S = 1
 

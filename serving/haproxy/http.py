@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError
 from serving.haproxy.answers import ERROR_STATUSES, FAILED, NO_GATEWAY, NOT_HERE, http_error_file, json_rule, refuse
 from serving.haproxy.headers import with_address, without_ray_headers
 from serving.haproxy.sections import Section, one
@@ -73,8 +73,8 @@ def _bodies_are_asked_for(section: Section, body_s: float) -> None:
 
 
 def _not_ascii(header: str) -> ServingError:
-    return ServingError(
-        Reason.INVALID_ARGUMENT, f"The header {header} has bytes that are not printable ASCII.", field=header
+    return FieldError(
+        Reason.INVALID_ARGUMENT, header, "has bytes that are not printable ASCII. Send the header without."
     )
 
 

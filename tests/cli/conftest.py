@@ -10,7 +10,7 @@ import uvicorn
 
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import ChatPrompt, CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService, ModelInfo
@@ -43,7 +43,7 @@ class ScriptedService(CodeService):
         for model in self.models():
             if name in (model.id, *model.aliases):
                 return model
-        raise ServingError(Reason.MODEL_NOT_FOUND, f"model '{name}' is not served", field="model")
+        raise FieldError(Reason.MODEL_NOT_FOUND, "model", f"is '{name}', which is not served")
 
     def _model_for(self, request: CodeRequest) -> ModelInfo:
         shape = "codegemma-7b-it" if isinstance(request.prompt, ChatPrompt) else "codegemma-2b"

@@ -104,7 +104,7 @@ def test_without_a_server_every_command_says_how_to_start_one(source):
 def test_what_the_server_refuses_is_said_in_one_line(service, url):
     result = run("chat", "hello", "-m", "gpt-4")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert result.stderr == "error: model 'gpt-4' is not served\n"
+    assert result.stderr == "error: model is 'gpt-4', which is not served\n"
 
 
 def test_a_url_without_scheme_is_refused_before_anything_is_sent():

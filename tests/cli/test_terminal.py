@@ -113,7 +113,7 @@ def test_a_refused_question_does_not_end_the_conversation(service, terminal):
     chat = terminal("chat", "--model", "gpt-4")
     chat.read_until(PROMPT)
     chat.press(b"hello\n")
-    chat.read_until(b"error: model 'gpt-4' is not served")
+    chat.read_until(b"error: model is 'gpt-4', which is not served")
     chat.read_until(PROMPT)
     chat.press(CTRL_D)
     assert chat.process.wait() == 0

@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from grpc_status import rpc_status
 
-from serving.errors import WIRE_ERRORS, Reason, ServingError
+from serving.errors import WIRE_ERRORS, FieldError, Reason, ServingError
 from serving.gateway.grpc.service import GrpcService
 from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
@@ -72,17 +72,25 @@ async def test_a_field_out_of_range_is_refused_by_its_path_in_the_message(backen
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("method", CALLS)
 async def test_a_serving_error_becomes_its_code_with_details(backend, code, method, reason):
-    backend.error = ServingError(reason, "temperature is -1; send 0 or more.", "temperature", retry_after_s=2.5)
+    backend.error = ServingError(reason, "It failed. Try again.", retry_after_s=2.5)
     error, details = await failure(CALLS[method](code))
     assert error.code() is WIRE_ERRORS[reason].grpc_code
-    assert error.details() == "generation_config.temperature is -1; send 0 or more."
+    assert error.details() == "It failed. Try again."
     assert (details[ErrorInfo].reason, details[ErrorInfo].domain) == (reason.name, "codegemma.v1")
-    [violation] = details[BadRequest].field_violations
-    assert violation.field == "generation_config.temperature"
-    assert violation.description == error.details()
+    assert BadRequest not in details
     assert (RetryInfo in details) == WIRE_ERRORS[reason].retryable
     if RetryInfo in details:
         assert details[RetryInfo].retry_delay == Duration(seconds=2, nanos=500_000_000)
+
+
+@pytest.mark.parametrize("method", CALLS)
+async def test_the_error_of_a_field_names_its_path_in_the_message(backend, code, method):
+    backend.error = FieldError(Reason.INVALID_ARGUMENT, "stop", "is empty. Leave it out.", "[1]")
+    error, details = await failure(CALLS[method](code))
+    assert error.details() == "generation_config.stop_sequences[1] is empty. Leave it out."
+    [violation] = details[BadRequest].field_violations
+    assert violation.field == "generation_config.stop_sequences[1]"
+    assert violation.description == error.details()
 
 
 async def test_an_error_in_the_middle_of_a_stream_follows_the_text_so_far(backend, code):
@@ -148,7 +156,7 @@ async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_log
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "\U0001f600" * 1_000_000], ids=["ascii", "emoji"])
 async def test_a_long_message_is_cut_so_that_it_fits_the_metadata(backend, code, text):
-    backend.error = ServingError(Reason.MODEL_NOT_FOUND, text, field="model")
+    backend.error = ServingError(Reason.MODEL_NOT_FOUND, text)
     error, _ = await failure(code.Complete(pb.CompleteRequest(prompt="p")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
     assert len(error.details().encode()) == 1024

@@ -1,7 +1,6 @@
 """Conversions between `codegemma.v1` and the gateway's own request and answer."""
 
 import math
-from dataclasses import replace
 
 import pytest
 from codegemma.v1 import code_assist_service_pb2 as pb
@@ -99,11 +98,10 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
         model=model, generation_config=generation.GenerationConfig(**config), **input_of(prompt)
     )
 
-    request = messages.generation_request(sent(message), "id-1")
+    request = messages.generation_request(sent(message))
 
     sampled = {name: config[name] for name in ("temperature", "top_k", "top_p", "seed", "logprobs") if name in config}
     expected = CodeRequest(
-        request_id="id-1",
         prompt=prompt,
         model=model or None,
         max_tokens=config.get("max_tokens"),
@@ -112,17 +110,17 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
         choices=config.get("choices", 1),
     )
     # repr, for NaN differs from itself
-    assert repr(replace(request, wire_names={})) == repr(expected)
+    assert repr(request) == repr(expected)
 
 
 def test_an_empty_configuration_takes_the_defaults_of_the_request():
-    request = messages.generation_request(pb.CompleteRequest(prompt="x"), "id-1")
-    assert replace(request, wire_names={}) == CodeRequest(request_id="id-1", prompt=TextPrompt("x"))
+    request = messages.generation_request(pb.CompleteRequest(prompt="x"))
+    assert request == CodeRequest(prompt=TextPrompt("x"))
 
 
 def test_zero_is_not_the_same_as_not_set():
     config = generation.GenerationConfig(max_tokens=0, logprobs=0, choices=0, top_p=0)
-    request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)), "id-1")
+    request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)))
     assert (request.max_tokens, request.sampling.logprobs, request.choices, request.sampling.top_p) == (0, 0, 0, 0)
 
 
@@ -132,8 +130,8 @@ def test_counting_takes_every_kind_of_prompt(prompt):
     fields = input_of(prompt)
     if "messages" in fields:
         fields = {"chat": prompt_pb2.ChatInput(messages=fields["messages"])}
-    request = messages.counting_request(sent(pb.CountTokensRequest(model="m", **fields)), "id-1")
-    assert replace(request, wire_names={}) == CodeRequest(request_id="id-1", prompt=prompt, model="m")
+    request = messages.counting_request(sent(pb.CountTokensRequest(model="m", **fields)))
+    assert request == CodeRequest(prompt=prompt, model="m")
 
 
 @quick
@@ -142,9 +140,9 @@ def test_a_timeout_is_its_seconds(seconds, nanos):
     message = pb.ChatRequest(timeout=Duration(seconds=seconds, nanos=nanos))
     if seconds == nanos == 0:
         with pytest.raises(ServingError, match="positive"):
-            messages.generation_request(message, "id-1")
+            messages.generation_request(message)
     else:
-        timeout_s = messages.generation_request(message, "id-1").timeout_s
+        timeout_s = messages.generation_request(message).timeout_s
         assert timeout_s is not None and math.isclose(timeout_s, seconds + nanos * 1e-9, rel_tol=1e-12)
 
 
@@ -173,9 +171,9 @@ def test_a_timeout_is_its_seconds(seconds, nanos):
 def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message, field):
     with pytest.raises(ServingError) as refusal:
         if isinstance(message, pb.CountTokensRequest):
-            messages.counting_request(message, "id-1")
+            messages.counting_request(message)
         else:
-            messages.generation_request(message, "id-1")
+            messages.generation_request(message)
     assert refusal.value.reason is Reason.INVALID_ARGUMENT
     assert refusal.value.field == field
 
@@ -201,9 +199,9 @@ def test_errors_name_fields_that_are_in_the_message(message):
     """Each name is walked down the message's descriptors, from the request's field to the message's."""
     counting = isinstance(message, pb.CountTokensRequest)
     kind = message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
-    request = messages.counting_request(message, "id-1") if counting else messages.generation_request(message, "id-1")
+    words = messages.words(message)
     for field in [*PROMPT_FIELDS[kind], *(["model"] if counting else FIELDS)]:
-        descriptor, path = message.DESCRIPTOR, request.wire_names.get(field, field)
+        descriptor, path = message.DESCRIPTOR, words.get(field, field)
         assert path.split(".")[0] in {kind, "generation_config", "timeout", "model"}
         for name in path.split("."):
             found = descriptor.fields_by_name[name]

@@ -62,9 +62,9 @@ def test_text_goes_to_the_chat_model_where_there_is_no_other() -> None:
 @pytest.mark.parametrize(
     ("prompt", "name", "reason", "message"),
     [
-        (FIM, "it", Reason.ROLE_NOT_SERVED, "'it' does not serve fill-in-the-middle.*Ask '2b'"),
-        (CHAT, "small", Reason.ROLE_NOT_SERVED, "'2b' does not serve chat. Ask 'it'"),
-        (TEXT, "gpt", Reason.MODEL_NOT_FOUND, 'no model "gpt" here. There is: 2b, it'),
+        (FIM, "it", Reason.ROLE_NOT_SERVED, 'model is "it", which does not serve fill-in-the-middle.*Ask .2b.'),
+        (CHAT, "small", Reason.ROLE_NOT_SERVED, 'model is "small", which does not serve chat. Ask .it.'),
+        (TEXT, "gpt", Reason.MODEL_NOT_FOUND, 'model is "gpt", which is not served here. Ask one of: 2b, it'),
     ],
 )
 def test_a_model_that_cannot_answer_is_an_error_that_says_which_can(
@@ -76,7 +76,7 @@ def test_a_model_that_cannot_answer_is_an_error_that_says_which_can(
 
 
 def test_a_role_that_no_model_has_is_refused() -> None:
-    with pytest.raises(ServingError, match="No model here serves fill-in-the-middle") as error:
+    with pytest.raises(ServingError, match="model is not named, and none here serves fill-in-the-middle") as error:
         route(FIM, MODELS[1:])
     assert error.value.reason is Reason.ROLE_NOT_SERVED
 

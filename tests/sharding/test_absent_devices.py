@@ -5,14 +5,19 @@
 
 import json
 import pickle
+import re
 import zlib
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import pytest
 
+from sharding.attention.protocol import Ragged
 from sharding.attention.reference import ReferenceAttention
+from sharding.attention.tpu import TokamaxAttention
 from sharding.batch import Bucket
 from sharding.config import CODEGEMMA_2B
 from sharding.executables import ExecutableWriter
@@ -33,6 +38,22 @@ def test_a_slice_has_its_chips_and_hosts(slice_shape: str, hosts: int, chips: in
     assert {device.device_kind for device in devices} == {"TPU v5 lite"}
     assert len(devices) == chips
     assert len({device.process_index for device in devices}) == hosts
+
+
+@pytest.mark.parametrize(("tokens", "kernels"), [(8, 1), (128, 2)], ids=["decode", "mixed"])
+def test_a_step_has_no_kernel_that_never_has_rows(tokens: int, kernels: int) -> None:
+    mesh = make_mesh(1, tpu_v5e_devices("1x1", 1))
+    attention = TokamaxAttention()
+    cache = attention.cache_shape(64, 32, 1, 256, jnp.bfloat16)
+    shapes = [(tokens, 8, 256), (tokens, 1, 256), (tokens, 1, 256), cache]
+    heads = [jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes]
+    ragged = Ragged(*(jax.ShapeDtypeStruct(shape, jnp.int32) for shape in [(8, 8), (8,), (9,)]))
+    with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
+        lowered = (
+            jax.jit(partial(attention, scale=1.0, window=None)).trace(*heads, ragged).lower(lowering_platforms=("tpu",))
+        )
+    names = re.findall(r'kernel_name = "(\w[^"]*)"', lowered.as_text())
+    assert len(names) == 2 * kernels, names  # each has one that plans its work
 
 
 def test_a_file_for_tpus_has_every_program_and_what_it_depends_on(

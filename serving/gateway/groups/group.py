@@ -150,4 +150,4 @@ def lost() -> ServingError:
 
 
 def _error(refusal: Refusal) -> ServingError:
-    return ServingError(refusal.reason, refusal.message, refusal.field, refusal.retry_after_s)
+    return ServingError(refusal.reason, refusal.message, refusal.retry_after_s)

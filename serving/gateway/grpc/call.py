@@ -1,19 +1,22 @@
 """One gRPC call: who is at its other end, what it is named, its message, and how it ends."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from typing import Protocol
 from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError
+from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.grpc.errors import STATUS_KEY, rich_status
 from serving.gateway.grpc.wire_limits import check_fields
 from serving.grpc_server import MalformedMessage
-from serving.request_id import REQUEST_ID_HEADER, is_request_id, request_id_of
+from serving.request_id import REQUEST_ID_HEADER, is_request_id
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
 
@@ -36,14 +39,14 @@ class Call:
     """A call and its name.
 
     Attributes:
-      request_id: what the client gets back in the trailing metadata: what it sent in the message or the metadata, if
-        it may, or else one made here.
+      metadata: what came with it. Its request id goes back in the trailing metadata; the message may say another.
+      words: what the message calls fields of its request, for errors.
     """
 
     def __init__(self, context: GrpcContext) -> None:
         self._context = context
-        self._named = from_metadata(context, REQUEST_ID_HEADER)
-        self.request_id = request_id_of(self._named)
+        self.metadata = CallMetadata.read("grpc", partial(_from_metadata, context), _peer_address(context))
+        self.words: Mapping[str, str] = {}
         self._answer_with_request_id()
 
     def message[M: Message](self, kind: type[M], data: bytes | MalformedMessage, max_bytes: int | None = None) -> M:
@@ -73,30 +76,30 @@ class Call:
                 f"The request is not a message of the method's type: {error}. "
                 "Send one that was serialised from the .proto files of this server; strings have to be UTF-8.",
             ) from None
-        named = getattr(message, "request_id", "") or self._named
-        if named and not is_request_id(named):
-            raise ServingError(
-                Reason.INVALID_ARGUMENT,
-                f"request_id has {len(named)} characters, and more than 128 or one that could be taken for another "
-                "part of a log line. Send 1 to 128 ASCII letters, digits and any of . _ ~ : / + @ -, or none.",
-                field="request_id",
-            )
-        if named:
-            self.request_id = named
+        self.metadata = replace(self.metadata, route=kind.DESCRIPTOR.name.removesuffix("Request"))
+        if named := getattr(message, "request_id", ""):
+            if not is_request_id(named):
+                raise FieldError(
+                    Reason.INVALID_ARGUMENT,
+                    "request_id",
+                    f"has {len(named)} characters, and more than 128 or one that could be taken for another part of a "
+                    "log line. Send 1 to 128 ASCII letters, digits and any of . _ ~ : / + @ -, or none.",
+                )
+            self.metadata = replace(self.metadata, request_id=named)
             self._answer_with_request_id()
         return message
 
     def fail(self, error: ServingError) -> None:
         """Makes the error the call's status."""
-        status = rich_status(error)
+        status = rich_status(error.in_words(self.words))
         self._context.set_code(error.wire.grpc_code)
         self._context.set_details(status.message)
         self._context.set_trailing_metadata(
-            [(REQUEST_ID_HEADER, self.request_id), (STATUS_KEY, status.SerializeToString())]
+            [(REQUEST_ID_HEADER, self.metadata.request_id), (STATUS_KEY, status.SerializeToString())]
         )
 
     def _answer_with_request_id(self) -> None:
-        self._context.set_trailing_metadata([(REQUEST_ID_HEADER, self.request_id)])
+        self._context.set_trailing_metadata([(REQUEST_ID_HEADER, self.metadata.request_id)])
 
 
 @contextmanager
@@ -111,19 +114,20 @@ def answering(context: GrpcContext) -> Iterator[Call]:
     except ServingError as error:
         call.fail(error)
     except Exception:
-        _log.exception("Request %s failed.", call.request_id)
-        explanation = f"The server failed on this request. Its log says more under the request id {call.request_id}."
+        request_id = call.metadata.request_id
+        _log.exception("Request %s failed.", request_id)
+        explanation = f"The server failed on this request. Its log says more under the request id {request_id}."
         call.fail(ServingError(Reason.INTERNAL, explanation))
 
 
-def from_metadata(context: GrpcContext, key: str) -> str:
+def _from_metadata(context: GrpcContext, key: str) -> str:
     """The value of a metadata key, or an empty string if the client did not send it."""
     return next(
         (value for sent, value in context.invocation_metadata() or () if sent == key and isinstance(value, str)), ""
     )
 
 
-def peer_address(context: GrpcContext) -> str:
+def _peer_address(context: GrpcContext) -> str:
     """The IP address at the other end of the call's connection; empty for one that has none, as a Unix socket.
 
     gRPC writes `ipv4:127.0.0.1:5000`, and `ipv6:[::1]:5000` with the brackets as %5B and %5D

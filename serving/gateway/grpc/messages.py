@@ -24,7 +24,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from serving.config import Role
 from serving.engine.request import FinishReason
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason
 from serving.gateway.request import (
     ChatPrompt,
     CodeChunk,
@@ -52,7 +52,7 @@ _SPEAKERS = {
     ChatMessage.ROLE_MODEL: Speaker.MODEL,
 }
 _SAMPLING_FIELDS = ("temperature", "top_k", "top_p", "seed", "logprobs")
-_WIRE_NAMES = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max_tokens", "choices")} | {
+_WORDS = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max_tokens", "choices")} | {
     "stop": "generation_config.stop_sequences",
     "timeout_s": "timeout",
 }
@@ -61,12 +61,8 @@ _ROLES = {Role.FIM: MODEL_ROLE_FIM, Role.CHAT: MODEL_ROLE_CHAT}
 _FIM_SUPPORT = {"native": FIM_SUPPORT_NATIVE, "prefix": FIM_SUPPORT_PREFIX, None: FIM_SUPPORT_NONE}
 
 
-def generation_request(message: GenerationMessage, request_id: str) -> CodeRequest:
+def generation_request(message: GenerationMessage) -> CodeRequest:
     """The request in the gateway's terms.
-
-    Args:
-      message: what the client sent.
-      request_id: found in the call, or made.
 
     Raises:
       ServingError: INVALID_ARGUMENT with the message's field, for what the gateway's request cannot express.
@@ -77,7 +73,6 @@ def generation_request(message: GenerationMessage, request_id: str) -> CodeReque
         prompt = _completion_input(message)
     config = message.generation_config
     return CodeRequest(
-        request_id=request_id,
         prompt=prompt,
         model=message.model or None,
         max_tokens=config.max_tokens if config.HasField("max_tokens") else None,
@@ -85,11 +80,11 @@ def generation_request(message: GenerationMessage, request_id: str) -> CodeReque
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
-        wire_names=_WIRE_NAMES | _prompt_names(prompt),
+        session_id=message.session_id,
     )
 
 
-def counting_request(message: pb.CountTokensRequest, request_id: str) -> CodeRequest:
+def counting_request(message: pb.CountTokensRequest) -> CodeRequest:
     """The request whose prompt is counted.
 
     Raises:
@@ -99,18 +94,22 @@ def counting_request(message: pb.CountTokensRequest, request_id: str) -> CodeReq
         prompt: Prompt = _conversation(message.chat.messages, "chat.messages")
     else:
         prompt = _completion_input(message)
-    names = _prompt_names(prompt) | {"messages": "chat.messages"}
-    return CodeRequest(request_id=request_id, prompt=prompt, model=message.model or None, wire_names=names)
+    return CodeRequest(prompt=prompt, model=message.model or None)
 
 
-def _prompt_names(prompt: Prompt) -> dict[str, str]:
-    match prompt:
-        case FimPrompt():
-            return {name: f"fim.{name}" for name in ("prefix", "suffix", "path", "context_files")}
-        case TokenPrompt():
-            return {"prompt": "token_ids"}
+def words(message: GenerationMessage | pb.CountTokensRequest) -> dict[str, str]:
+    """What a message calls the fields of its request, where that is another name."""
+    if isinstance(message, ConversationMessage):
+        return _WORDS
+    if isinstance(message, pb.CountTokensRequest) and message.HasField("chat"):
+        return {"messages": "chat.messages"}
+    match message.WhichOneof("input"):
+        case "fim":
+            return _WORDS | {name: f"fim.{name}" for name in ("prefix", "suffix", "path", "context_files")}
+        case "token_ids":
+            return _WORDS | {"prompt": "token_ids"}
         case _:
-            return {}
+            return _WORDS
 
 
 def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Prompt:
@@ -123,7 +122,7 @@ def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Pro
             return TokenPrompt(message.token_ids.ids)
         case _:
             kinds = ", ".join(field.name for field in message.DESCRIPTOR.oneofs_by_name["input"].fields)
-            raise ServingError(Reason.INVALID_ARGUMENT, f"input is not set. Set one of {kinds}.", field="input")
+            raise FieldError(Reason.INVALID_ARGUMENT, "input", f"is not set. Set one of {kinds}.")
 
 
 def _fim(message: FimInput) -> FimPrompt:
@@ -135,10 +134,11 @@ def _conversation(messages: Iterable[ChatMessage], field: str) -> ChatPrompt:
     turns = []
     for position, message in enumerate(messages):
         if message.role not in _SPEAKERS:
-            raise ServingError(
+            raise FieldError(
                 Reason.INVALID_ARGUMENT,
-                f"{field}[{position}].role is {message.role}. Set ROLE_SYSTEM, ROLE_USER or ROLE_MODEL.",
-                field=f"{field}[{position}].role",
+                field,
+                f"is {message.role}. Set ROLE_SYSTEM, ROLE_USER or ROLE_MODEL.",
+                f"[{position}].role",
             )
         turns.append(Message(_SPEAKERS[message.role], message.text))
     return ChatPrompt(tuple(turns))
@@ -151,11 +151,10 @@ def _sampling(config: GenerationConfig) -> SamplingParams:
 def _seconds(timeout: Duration) -> float:
     seconds = timeout.seconds + timeout.nanos / 1e9
     if timeout.seconds < 0 or not 0 <= timeout.nanos < 10**9 or seconds == 0:
-        raise ServingError(
+        raise FieldError(
             Reason.INVALID_ARGUMENT,
-            f"timeout is {timeout.seconds} s and {timeout.nanos} ns. "
-            "Send a positive time with 0 to 999999999 ns, or none.",
-            field="timeout",
+            "timeout",
+            f"is {timeout.seconds} s and {timeout.nanos} ns. Send a positive time with 0 to 999999999 ns, or none.",
         )
     return seconds
 

@@ -13,15 +13,14 @@ from codegemma.v1.model_service_pb2 import GetModelRequest, GetModelResponse, Li
 from google.protobuf.message import Message
 
 from serving.config import GatewayConfig
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason
 from serving.gateway.access import Caller
 from serving.gateway.grpc import messages
-from serving.gateway.grpc.call import Call, GrpcContext, answering, from_metadata, peer_address
+from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import CodeChunk, CodeRequest, Usage
 from serving.gateway.service import CodeService
 from serving.grpc_server import MalformedMessage
-from serving.ray_headers import ADDRESS_HEADER
 
 type Received = bytes | MalformedMessage
 """A request's message as it came."""
@@ -68,28 +67,28 @@ class GrpcService(StandardServices):
     async def CountTokens(self, data: Received, grpc_context: GrpcContext) -> pb.CountTokensResponse:
         """Counts the tokens of a prompt."""
         with answering(grpc_context) as call:
-            caller, request = await self._admit(pb.CountTokensRequest, data, call, grpc_context)
+            caller, message = await self._admit(pb.CountTokensRequest, data, call)
             with self._reading():
-                counting = messages.counting_request(request, call.request_id)
-            code_request = replace(counting, tenant=caller.tenant, roles=caller.roles, key=caller.key)
+                request = call.metadata.applied(messages.counting_request(message), caller)
+            call.words = messages.words(message)
             # In a thread: a long prompt takes a while, in which other requests go on.
-            tokens, model = await asyncio.to_thread(self._service.count_tokens, code_request)
+            tokens, model = await asyncio.to_thread(self._service.count_tokens, request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
 
     async def ListModels(self, data: Received, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context) as call:
-            await self._admit(ListModelsRequest, data, call, grpc_context)
+            await self._admit(ListModelsRequest, data, call)
             return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
         return ListModelsResponse()
 
     async def GetModel(self, data: Received, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
         with answering(grpc_context) as call:
-            _, request = await self._admit(GetModelRequest, data, call, grpc_context)
+            _, request = await self._admit(GetModelRequest, data, call)
             if not request.model:
-                raise ServingError(Reason.INVALID_ARGUMENT, "model is empty. Name a model.", field="model")
+                raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
             return GetModelResponse(model=messages.model(self._service.model(request.model)))
         return GetModelResponse()
 
@@ -97,7 +96,7 @@ class GrpcService(StandardServices):
         self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> R:
         with answering(context) as call:
-            request = await self._generation_request(kind, data, call, context)
+            request = await self._generation_request(kind, data, call)
             async with aclosing(self._service.generate(request)) as chunks:
                 choices, last = await messages.whole_choices(chunks)
             return response(
@@ -105,7 +104,7 @@ class GrpcService(StandardServices):
                 model=last.model,
                 model_version=last.model_version,
                 usage=messages.usage(last.usage or Usage()),
-                request_id=call.request_id,
+                request_id=call.metadata.request_id,
             )
         return response()
 
@@ -113,7 +112,7 @@ class GrpcService(StandardServices):
         self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> AsyncGenerator[R, None]:
         with answering(context) as call:
-            request = await self._generation_request(kind, data, call, context)
+            request = await self._generation_request(kind, data, call)
             async with (
                 aclosing(self._service.generate(request)) as chunks,
                 aclosing(_with_usage_at_the_end(chunks)) as pieces,
@@ -124,40 +123,27 @@ class GrpcService(StandardServices):
                         model=chunk.model,
                         model_version=chunk.model_version,
                         usage=messages.usage(chunk.usage) if chunk.usage else None,
-                        request_id=call.request_id,
+                        request_id=call.metadata.request_id,
                     )
             return
         yield response()
 
     async def _generation_request(
-        self, kind: type[messages.GenerationMessage], data: Received, call: Call, context: GrpcContext
+        self, kind: type[messages.GenerationMessage], data: Received, call: Call
     ) -> CodeRequest:
-        caller, message = await self._admit(kind, data, call, context)
+        caller, message = await self._admit(kind, data, call)
         with self._reading():
-            request = messages.generation_request(message, call.request_id)
-        return replace(
-            request,
-            session_id=message.session_id or from_metadata(context, "x-session-id"),
-            tenant=caller.tenant,
-            owner=caller.owner,
-            roles=caller.roles,
-            key=caller.key,
-            protocol="grpc",
-            route=kind.DESCRIPTOR.name.removesuffix("Request"),
-            trace=from_metadata(context, "traceparent"),
-        )
+            request = call.metadata.applied(messages.generation_request(message), caller)
+        call.words = messages.words(message)
+        return request
 
     async def _is_ready(self) -> bool:
         return (await self._service.health()).ready
 
-    async def _admit[M: Message](
-        self, kind: type[M], data: Received, call: Call, context: GrpcContext
-    ) -> tuple[Caller, M]:
+    async def _admit[M: Message](self, kind: type[M], data: Received, call: Call) -> tuple[Caller, M]:
         """Who calls and, once that is known, the message."""
-        keys = from_metadata(context, "authorization"), from_metadata(context, "x-api-key")
         with self._reading():
-            tenant, address = from_metadata(context, "x-tenant-id"), from_metadata(context, ADDRESS_HEADER)
-            caller = await self._service.access.caller(*keys, tenant, peer_address(context), address)
+            caller = await call.metadata.caller(self._service.access)
             return caller, call.message(kind, data, self._config.max_body_bytes)
 
     def _reading(self) -> AbstractContextManager[None]:

@@ -1,1 +1,1 @@
-"""The HTTP side of the Gateway: OpenAI's API to and from `CodeRequest`s."""
+"""The HTTP side of the Gateway: a package per API around one `CodeService`, joined by `app.py`."""

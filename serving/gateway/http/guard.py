@@ -8,8 +8,10 @@ import re
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from serving.errors import Reason, ServingError
-from serving.gateway.http.errors import error_response
+from serving.errors import FieldError, Reason, ServingError
+from serving.gateway.http.api import api_at
+from serving.gateway.http.app import APIS
+from serving.gateway.http.responses import error_response
 from serving.ray_headers import RAY_HEADERS, READ_HEADERS
 from serving.request_id import REQUEST_ID_HEADER, is_request_id
 
@@ -30,7 +32,7 @@ class HttpGuard:
             return
         if scope["type"] == "http":
             if error := _error_of(scope):
-                await error_response(error)(scope, receive, send)
+                await error_response(api_at(scope["path"], APIS), error)(scope, receive, send)
                 return
             scope["headers"] = [each for each in scope["headers"] if not _is_dropped(*each)]
         await self._app(scope, receive, send)
@@ -42,8 +44,8 @@ def _error_of(scope: Scope) -> ServingError | None:
     for name, value in scope["headers"]:
         if name in _READ and _NOT_PRINTABLE.search(value):
             header = name.decode()
-            return ServingError(
-                Reason.INVALID_ARGUMENT, f"The header {header} has bytes that are not printable ASCII.", field=header
+            return FieldError(
+                Reason.INVALID_ARGUMENT, header, "has bytes that are not printable ASCII. Send the header without."
             )
     return None
 

@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
 
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.http.json_bounds import check_bounds
 from serving.gateway.shown import shown
 
@@ -83,15 +83,13 @@ def _read[T](data: bytes | bytearray, interpret: Callable[[dict[str, Any]], T]) 
         raise _invalid(error) from None
 
 
-def _invalid(error: ValidationError) -> ServingError:
+def _invalid(error: ValidationError) -> FieldError:
     first = error.errors(include_url=False)[0]
     field = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in first["loc"]).lstrip(".")
     if first["type"] == "missing":
-        message = f"{field} is required."
-    else:
-        fault = _in_json_words(first)
-        message = f"{field} is {shown(first['input'])}: {fault[0].lower()}{fault[1:]}."
-    return ServingError(Reason.INVALID_ARGUMENT, message, field)
+        return FieldError(Reason.INVALID_ARGUMENT, field, "is required.")
+    fault = _in_json_words(first)
+    return FieldError(Reason.INVALID_ARGUMENT, field, f"is {shown(first['input'])}: {fault[0].lower()}{fault[1:]}.")
 
 
 def _in_json_words(fault: ErrorDetails) -> str:

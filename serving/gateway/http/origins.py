@@ -15,7 +15,8 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.access import is_loopback
-from serving.gateway.http.errors import error_response
+from serving.gateway.http.api import Api, api_at
+from serving.gateway.http.responses import error_response
 
 _WITHOUT_ASKING = frozenset({"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"})
 """Content types that a page may send anywhere without a preflight (https://fetch.spec.whatwg.org, CORS-safelisted)."""
@@ -23,9 +24,11 @@ _EXPOSED = ["x-request-id", "retry-after"]
 _PREFLIGHT_AGE_S = 3600
 
 
-def origin_middleware(config: GatewayConfig, is_keyless_local: Callable[[], bool]) -> Sequence[Middleware]:
+def origin_middleware(
+    config: GatewayConfig, apis: Sequence[Api], is_keyless_local: Callable[[], bool]
+) -> Sequence[Middleware]:
     """CORS for the origins of the configuration, on every route; a refusal of all other pages by a keyless service."""
-    pages = Middleware(ForeignPages, config=config, is_keyless_local=is_keyless_local)
+    pages = Middleware(ForeignPages, config=config, apis=apis, is_keyless_local=is_keyless_local)
     if not config.allowed_origins:
         return [pages]
     cors = Middleware(
@@ -42,15 +45,18 @@ def origin_middleware(config: GatewayConfig, is_keyless_local: Callable[[], bool
 class ForeignPages:
     """ASGI middleware that refuses what pages of others send to a service on 127.0.0.1 without keys."""
 
-    def __init__(self, app: ASGIApp, config: GatewayConfig, is_keyless_local: Callable[[], bool]) -> None:
+    def __init__(
+        self, app: ASGIApp, config: GatewayConfig, apis: Sequence[Api], is_keyless_local: Callable[[], bool]
+    ) -> None:
         self._app = app
+        self._apis = apis
         self._origins = frozenset(config.allowed_origins)
         self._hosts = frozenset(name.lower() for name in config.allowed_hosts)
         self._is_keyless_local = is_keyless_local
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and self._is_keyless_local() and (error := self._refusal(Headers(scope=scope))):
-            await error_response(error)(scope, receive, send)
+            await error_response(api_at(scope["path"], self._apis), error)(scope, receive, send)
         else:
             await self._app(scope, receive, send)
 

@@ -1,93 +1,105 @@
-"""Answers over HTTP that stop working the moment the client goes away."""
+"""StreamResponse: an answer that is sent as it comes."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import aclosing, suppress
-from typing import Any
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 
-from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.errors import ServingError, error_body
-from serving.gateway.http.errors import ClientGoneError, compact_json
+from serving.errors import ServingError
+from serving.gateway.http.answer import StreamedAnswer
+from serving.gateway.http.connection import ClientGoneError, while_connected
+from serving.gateway.http.responses import gone_response
+from serving.gateway.http.times import HttpTimes
+from serving.gateway.request import CodeChunk
 
 
-async def while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> T:
-    """The result of `work`, which is cancelled if the client goes away.
+class StreamResponse(Response):
+    """Sends each piece in a message of its own, so that it leaves at once."""
 
-    Starlette lets the handler of a request run on after its client is gone.
+    def __init__(
+        self,
+        chunks: AsyncGenerator[CodeChunk, None],
+        answer: StreamedAnswer,
+        told: Callable[[Exception], ServingError],
+        refusal: Callable[[ServingError], Response],
+        times: HttpTimes,
+    ) -> None:
+        """Begins nothing yet.
 
-    Raises:
-      ClientGoneError: the client went away; `work` has ended.
-    """
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_until_gone(receive))
-    try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError
-        return working.result()
-    finally:
-        working.cancel()
-        watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
-
-
-async def _next[T](items: AsyncGenerator[T, None]) -> T:
-    return await anext(items)
-
-
-async def _until_gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-
-
-class EventStream(Response):
-    """Server-sent events, each in a message of its own so that it leaves at once.
-
-    Format: https://html.spec.whatwg.org/multipage/server-sent-events.html, ended by OpenAI's `[DONE]`. A failure
-    is an event with an error body, and the last one.
-    """
-
-    media_type = "text/event-stream"
-
-    @classmethod
-    async def begin(cls, request: Request, events: AsyncGenerator[dict[str, Any], None]) -> "EventStream":
-        """A response whose first event is already there.
-
-        Raises:
-          ServingError: the answer failed before its first event.
-          ClientGoneError: the client went away before.
+        Args:
+          chunks: closed at the end, whatever that is.
+          answer: writes them.
+          told: what the client is told of a failure.
+          refusal: the response of what failed before the headers were sent.
+          times: how long nothing may be said.
         """
-        try:
-            first = await while_connected(request.receive, _next(events))
-        except BaseException:
-            await events.aclose()
-            raise
-        return cls(first, events)
-
-    def __init__(self, first: dict[str, Any], events: AsyncGenerator[dict[str, Any], None]) -> None:
-        super().__init__(headers={"cache-control": "no-cache", "x-accel-buffering": "no"})
+        super().__init__(
+            headers={"cache-control": "no-cache", "x-accel-buffering": "no"}, media_type=answer.framing.media_type
+        )
         del self.headers["content-length"]
-        self._first = first
-        self._events = events
+        self._chunks = chunks
+        self._answer = answer
+        self._told = told
+        self._refusal = refusal
+        self._times = times
+        self._begun = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async with aclosing(self._events):
-            with suppress(ClientGoneError, OSError):  # servers say either way that nobody listens any more
-                await while_connected(receive, self._send(send))
+        refusal: Response | None = None
+        async with aclosing(self._chunks):
+            try:
+                refusal = await while_connected(receive, self._send(send))
+            except (ClientGoneError, OSError):  # servers report either way that nobody listens any more
+                refusal = None if self._begun else gone_response()
+        if refusal:
+            await refusal(scope, receive, send)
 
-    async def _send(self, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await self._send_event(send, compact_json(self._first))
+    async def _send(self, send: Send) -> Response | None:
+        """Sends everything, or returns the response to what failed before."""
         try:
-            async for event in self._events:
-                await self._send_event(send, compact_json(event))
-            last = b"[DONE]"
-        except ServingError as error:
-            last = compact_json(error_body(error))
-        await self._send_event(send, last, more=False)
+            first = await self._first(send)
+            if not self._begun:
+                await self._begin(send)
+            if first:
+                await self._write(send, self._answer.piece(first))
+                async for chunk in self._chunks:
+                    await self._write(send, self._answer.piece(chunk))
+            last = self._answer.end()
+        except OSError:
+            raise  # nobody listens any more
+        except Exception as error:
+            told = self._told(error)
+            if not self._begun:
+                return self._refusal(told)
+            last = self._answer.error(told)
+        await send({"type": "http.response.body", "body": last})
+        return None
 
-    async def _send_event(self, send: Send, data: bytes, *, more: bool = True) -> None:
-        await send({"type": "http.response.body", "body": b"data: %b\n\n" % data, "more_body": more})
+    async def _first(self, send: Send) -> CodeChunk | None:
+        """The first chunk; headers and signs of life meanwhile, if it takes its time."""
+        first = asyncio.create_task(_next(self._chunks))
+        try:
+            await asyncio.wait((first,), timeout=self._times.headers_s)
+            if not first.done():
+                await self._begin(send)
+            while not first.done():
+                await self._write(send, self._answer.framing.sign_of_life)
+                await asyncio.wait((first,), timeout=self._times.sign_of_life_s)
+            return first.result()
+        finally:
+            if first.cancel():
+                await asyncio.gather(first, return_exceptions=True)
+
+    async def _begin(self, send: Send) -> None:
+        self._begun = True
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+
+    async def _write(self, send: Send, data: bytes) -> None:
+        if data:
+            await send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _next(chunks: AsyncGenerator[CodeChunk, None]) -> CodeChunk | None:
+    return await anext(chunks, None)

@@ -47,10 +47,13 @@ class QuotaError(ServingError):
 
 
 class ContextLimit(NamedTuple):
-    """The most tokens of one request, prompt and answer together, and what says so."""
+    """The most tokens of one request, prompt and answer together, and whose limit that is if not its model's."""
 
     tokens: int
-    by: str
+    whose: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.tokens} tokens{self.whose}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,19 +96,19 @@ class Quotas:
         self._is_lost = False
         self._asked_again_at = self._logged_again_at = -float("inf")
 
-    def context(self, request: CodeRequest, model_id: str, max_context: int) -> ContextLimit:
+    def context(self, request: CodeRequest, max_context: int) -> ContextLimit:
         """The most tokens that prompt and answer of a request may have: the model's limit or a lower one.
 
         A minute's tokens are such a limit, too: a request that may take more could never be admitted.
         """
-        limits = [ContextLimit(max_context, f"model {model_id!r}")]
+        limits = [ContextLimit(max_context)]
         for share in self._shares(request):
             for name, tokens in (
                 ("context", share.quota.context),
                 ("tokens_per_minute", share.quota.tokens_per_minute),
             ):
                 if tokens is not None:
-                    limits.append(ContextLimit(tokens, f"{share} ({name})"))
+                    limits.append(ContextLimit(tokens, f" for {share} ({name})"))
         return min(limits, key=lambda limit: limit.tokens)
 
     @asynccontextmanager

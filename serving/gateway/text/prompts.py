@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from serving.errors import Reason, ServingError
+from serving.errors import FieldError, Reason
 from serving.gateway.request import (
     ChatPrompt,
     ContextFile,
@@ -124,11 +124,11 @@ class PromptRenderer:
         vocab_size = self._tokenizer.vocab_size
         for position, token_id in enumerate(ids):
             if not 0 <= token_id < vocab_size:
-                field = f"prompt[{position}]"
-                raise ServingError(
+                raise FieldError(
                     Reason.INVALID_ARGUMENT,
-                    f"{field} is {shown(token_id)}; this model's token ids are 0 to {vocab_size - 1}.",
-                    field=field,
+                    "prompt",
+                    f"is {shown(token_id)}; this model's token ids are 0 to {vocab_size - 1}.",
+                    f"[{position}]",
                 )
         return list(ids)
 
@@ -151,25 +151,31 @@ def turns(messages: Sequence[Message]) -> Iterator[tuple[Speaker, str]]:
     system: list[str] = []
     expected = Speaker.USER
     for index, message in enumerate(messages):
-        field = f"messages[{index}].role"
         if message.speaker is Speaker.SYSTEM:
             if index != len(system):
-                raise ServingError(
-                    Reason.INVALID_ARGUMENT, f"{field}: system messages go before all others.", field=field
+                raise FieldError(
+                    Reason.INVALID_ARGUMENT,
+                    "messages",
+                    "is that of a system message, and these go before all others.",
+                    f"[{index}].role",
                 )
             system.append(message.text.strip())
             continue
         if message.speaker is not expected:
-            raise ServingError(
+            raise FieldError(
                 Reason.INVALID_ARGUMENT,
-                f"{field}: a message of the {expected} is due here. The user and the model alternate, the user first.",
-                field=field,
+                "messages",
+                f"is that of the {message.speaker}, where a message of the {expected} is due. The user and the model "
+                "alternate, the user first.",
+                f"[{index}].role",
             )
         text = message.text.strip()
         yield message.speaker, "\n\n".join([*filter(None, system), text]) if index == len(system) else text
         expected = Speaker.MODEL if expected is Speaker.USER else Speaker.USER
     if expected is Speaker.USER:
-        raise ServingError(Reason.INVALID_ARGUMENT, "messages must end with a message of the user.", field="messages")
+        raise FieldError(
+            Reason.INVALID_ARGUMENT, "messages", "has no message of the user at its end. Add the one to be answered."
+        )
 
 
 def _file_text(file: ContextFile) -> str:

@@ -1,24 +1,25 @@
-"""TokamaxAttention: tokamax's ragged paged attention, with blocks chosen for each shape of step."""
+"""TokamaxAttention: tokamax's ragged paged attention, with kernels and blocks chosen for each shape of step."""
 
 import math
-from typing import Any, Literal
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 from jax.typing import DTypeLike
-from tokamax import config, ops
-from tokamax._src.ops.batched_rpa.api import BlockSizes  # public as a parameter's type, but not exported
+from tokamax import ops
+from tokamax._src.ops.batched_rpa.kernel.configs import BlockSizes, RpaCase
 
 from sharding.attention.protocol import Ragged
 from sharding.attention.tpu.blocks import Blocks, step_blocks
+from sharding.attention.tpu.kernels import attend
 
 _WORD_BYTES = 4
 
 
 class TokamaxAttention:
-    """Implements `sharding.attention.AttentionImplementation` with `tokamax.ops.ragged_paged_attention`.
+    """Implements `sharding.attention.AttentionImplementation` with tokamax's kernels.
 
-    It writes the cache itself, in one pass with reading it.
+    They write the cache themselves, in one pass with reading it.
     """
 
     def __init__(self, implementation: Literal["mosaic_tpu", "reference"] = "mosaic_tpu") -> None:
@@ -48,44 +49,45 @@ class TokamaxAttention:
         window: int | None,
     ) -> tuple[jax.Array, jax.Array]:
         """See `sharding.attention.Attention`."""
-        in_use = ragged.q_lens > 0
         decoding = jnp.cumprod(ragged.q_lens == 1).sum()  # rows with one token, as far as they come first
-        if self._implementation == "reference":  # it knows neither packing nor blocks
-            kernel_cache, blocks = cache.reshape(*cache.shape[:2], -1, cache.shape[-1]), {}
-        else:
-            kernel_cache, blocks = cache, _blocks(q, k, cache, ragged)
-        # It would look for TPUs on this machine, which may compile for others; and what it has tuned is not for v5e.
-        with config.cross_compile(True), config.ignore_autotuning_cache(True):
+        ends = jnp.stack([decoding, decoding, (ragged.q_lens > 0).sum()]).astype(jnp.int32)  # decode, prefill, mixed
+        if self._implementation == "reference":
+            # It knows neither packing nor blocks.
             out, new_cache = ops.ragged_paged_attention(
                 q,
                 k,
                 v,
-                kernel_cache,
+                cache.reshape(*cache.shape[:2], -1, cache.shape[-1]),
                 ragged.kv_lens,
                 ragged.page_table.reshape(-1),
                 ragged.cu_q_lens,
-                jnp.stack([decoding, decoding, in_use.sum()]).astype(jnp.int32),  # ends of decode, prefill, mixed rows
+                ends,
                 sm_scale=scale,
                 sliding_window=window,
-                implementation=self._implementation,
-                **blocks,
+                implementation="reference",
             )
-        return out, new_cache.reshape(cache.shape)
-
-
-def _blocks(q: jax.Array, k: jax.Array, cache: jax.Array, ragged: Ragged) -> dict[str, Any]:
-    """How the kernels divide a step of these shapes, as arguments of `ops.ragged_paged_attention`."""
-    blocks = step_blocks(
-        decode=q.shape[0] == ragged.kv_lens.shape[0],
-        query_bytes=q.size * q.dtype.itemsize,
-        kv_bytes=2 * math.prod(k.shape[1:]) * cache.dtype.itemsize,
-        page_size=cache.shape[1],
-    )
-    return {
-        "decode_block_sizes": _block_sizes(blocks.decode),
-        "prefill_block_sizes": _block_sizes(blocks.several),  # of mixed rows too
-        "vmem_limit_bytes": blocks.vmem_limit_bytes,
-    }
+            return out, new_cache.reshape(cache.shape)
+        decode = q.shape[0] == ragged.kv_lens.shape[0]
+        blocks = step_blocks(
+            query_bytes=q.size * q.dtype.itemsize,
+            kv_bytes=2 * math.prod(k.shape[1:]) * cache.dtype.itemsize,
+            page_size=cache.shape[1],
+        )
+        of_case = {RpaCase.DECODE: _block_sizes(blocks.decode)}
+        if not decode:
+            of_case[RpaCase.MIXED] = _block_sizes(blocks.several)
+        return attend(
+            q,
+            k,
+            v,
+            cache,
+            ragged,
+            ends,
+            scale=scale,
+            window=window,
+            blocks=of_case,
+            vmem_limit_bytes=blocks.vmem_limit_bytes,
+        )
 
 
 def _block_sizes(blocks: Blocks) -> BlockSizes:

@@ -1,7 +1,6 @@
 """How the kernels divide their work: blocks of queries and keys that lie in VMEM, and how much of that they may take.
 
-There is one kernel for rows with one token and one for rows with several; a third, for whole prompts, is never used
-here. All three run in every step, and each fills its blocks with zeros even where it has no rows.
+There is one kernel for rows with one token and one for rows with several, which a decode step does without.
 """
 
 from typing import NamedTuple
@@ -46,7 +45,6 @@ class StepBlocks(NamedTuple):
     vmem_limit_bytes: int | None
 
 
-_IDLE = Blocks(queries=16, queries_at_once=16, keys=128, rows=1, buffers=2)
 _SEVERAL = Blocks(queries=128, queries_at_once=64, keys=512, rows=2, buffers=3)
 """tokamax's own choice."""
 _VMEM_BYTES = 32 * _MIB
@@ -55,11 +53,10 @@ _LARGE_QUERIES_BYTES = 2 * _MIB
 """With more, a step's activations need VMEM more than weights do: CodeGemma 2B's at 1024 tokens moves 10% more else."""
 
 
-def step_blocks(decode: bool, query_bytes: int, kv_bytes: int, page_size: int) -> StepBlocks:
+def step_blocks(query_bytes: int, kv_bytes: int, page_size: int) -> StepBlocks:
     """Chooses the blocks of a step.
 
     Args:
-      decode: whether every row has one token at most.
       query_bytes: of all queries in one layer, on this device.
       kv_bytes: of one token in one layer, on this device.
       page_size: tokens in a page.
@@ -69,6 +66,6 @@ def step_blocks(decode: bool, query_bytes: int, kv_bytes: int, page_size: int) -
     rows = min(max(_DECODE_KV_BYTES // (keys * kv_bytes), 1), _MOST_ROWS)
     return StepBlocks(
         decode=Blocks(queries=1, queries_at_once=1, keys=keys, rows=rows, buffers=3),
-        several=_IDLE if decode else _SEVERAL,
+        several=_SEVERAL,
         vmem_limit_bytes=_VMEM_BYTES if query_bytes <= _LARGE_QUERIES_BYTES else None,
     )

@@ -39,7 +39,7 @@ chunks = st.builds(
     cached_tokens=counts,
     error=st.none() | texts,
 )
-refusals = st.builds(Refusal, texts, st.sampled_from(Reason), texts, st.none() | texts, st.none() | numbers)
+refusals = st.builds(Refusal, texts, st.sampled_from(Reason), texts, st.none() | numbers)
 
 
 @settings(deadline=None)

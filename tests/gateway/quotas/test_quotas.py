@@ -144,9 +144,9 @@ async def test_a_lower_context_shortens_answers_and_refuses_what_asks_for_more(
     async with http(service_with(backend, tenants={"acme": quota})) as client:
         too_much = await client.post("/v1/completions", json=FIM | {"max_tokens": 64})
         assert too_much.json()["error"]["code"] == "context_length_exceeded"
-        assert f"64 with the tenant 'acme' ({by})" in too_much.json()["error"]["message"]
+        assert f"64 tokens for the tenant 'acme' ({by})" in too_much.json()["error"]["message"]
         too_long = await client.post("/v1/completions", json={"prompt": "a b " * 100})
-        assert f"the tenant 'acme' ({by})" in too_long.json()["error"]["message"]
+        assert f"for the tenant 'acme' ({by})" in too_long.json()["error"]["message"]
         whole = await client.post("/v1/completions", json={"prompt": "a", "suffix": "b"})
         assert whole.json()["usage"]["total_tokens"] == 64
         assert whole.json()["choices"][0]["finish_reason"] == "length"

@@ -4,7 +4,8 @@ import grpc
 import pytest
 
 from serving.errors import Reason, ServingError
-from serving.gateway.http.errors import error_response
+from serving.gateway.http.openai.routes import OPENAI
+from serving.gateway.http.responses import error_response
 from serving.haproxy.answers import ERROR_FILES, ERROR_STATUSES, NO_GATEWAY, grpc_error_file, http_error_file, json_rule
 from tests.serving.haproxy.front import Answer
 
@@ -13,7 +14,7 @@ from tests.serving.haproxy.front import Answer
 def test_over_http_each_answer_is_the_gateways(status: int) -> None:
     answer = Answer.of(ERROR_FILES[http_error_file(status)])
     error = ServingError(Reason(answer.error["code"]), answer.error["message"])
-    expected = error_response(error)
+    expected = error_response(OPENAI, error)
     assert (answer.status, answer.body) == (expected.status_code, expected.body)
     assert answer.headers == dict(expected.headers)
 

@@ -60,7 +60,7 @@ async def test_the_blocking_client(blocking_client: openai.OpenAI):
 
 async def test_failures_are_the_clients_own_exceptions(openai_client: openai.AsyncOpenAI, backend: ScriptedBackend):
     create = openai_client.completions.create
-    with pytest.raises(openai.NotFoundError, match='There is no model "gpt" here'):
+    with pytest.raises(openai.NotFoundError, match='model is "gpt", which is not served here'):
         await create(model="gpt", prompt="x")
     with pytest.raises(openai.BadRequestError) as bad_request:
         await create(model="default", prompt="x", n=9)

@@ -2,86 +2,67 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable
 from dataclasses import replace
 from typing import Any
 
 from msgspec import Raw
 
-from serving.gateway.http.errors import compact_json
+from serving.errors import ServingError
+from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
+from serving.gateway.http.framing import SSE, sse_done, sse_event
+from serving.gateway.http.json_text import compact_json
+from serving.gateway.http.openai.errors import error_body
 from serving.gateway.request import CodeChunk, TokenLogprob, Usage
 from serving.gateway.service import ModelInfo
 
 Json = dict[str, Any]
 
 
-class Writer(ABC):
-    """Writes one answer as the bodies of a kind of response."""
+class AnswerObjects(ABC):
+    """Makes the objects of one answer."""
 
     def __init__(self, answer_id: str) -> None:
         self._id = answer_id
         self._created = int(time.time())
 
-    async def whole(self, chunks: AsyncIterable[CodeChunk]) -> Json:
-        """The body of an answer that is sent when it is complete."""
-        choices: dict[int, _Growing] = {}
-        usage = Usage()
-        last = CodeChunk()
-        async for chunk in chunks:
-            if chunk.usage:
-                usage, last = chunk.usage, chunk
-            else:
-                choices.setdefault(chunk.index, _Growing()).add(chunk, self._logprobs(chunk))
-        return {
-            **self._head(last, streamed=False),
-            "choices": [self._choice(each.joined(), each.logprobs()) for _, each in sorted(choices.items())],
-            "usage": _usage(usage),
-        }
-
-    async def events(self, chunks: AsyncIterable[CodeChunk], *, include_usage: bool) -> AsyncGenerator[Json, None]:
-        """The bodies of the events of a stream."""
-        async for chunk in chunks:
-            head = self._head(chunk, streamed=True)
-            if not chunk.usage:
-                choice = self._delta(chunk, self._logprobs(chunk) if chunk.logprobs else None)
-                yield {**head, "choices": [choice]} | ({"usage": None} if include_usage else {})
-            elif include_usage:
-                yield {**head, "choices": [], "usage": _usage(chunk.usage)}
-
-    def _head(self, chunk: CodeChunk, *, streamed: bool) -> Json:
+    def head(self, chunk: CodeChunk, *, streamed: bool) -> Json:
+        """The fields that all objects of an answer have in common."""
         return {
             "id": self._id,
             "created": self._created,
             "model": chunk.model,
             "system_fingerprint": chunk.model_version,
-            "object": self._object(streamed=streamed),
+            "object": self.name(streamed=streamed),
         }
 
     @abstractmethod
-    def _object(self, *, streamed: bool) -> str: ...
+    def name(self, *, streamed: bool) -> str:
+        """What kind of object it is."""
 
     @abstractmethod
-    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json: ...
+    def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+        """A whole choice."""
 
     @abstractmethod
-    def _delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json: ...
+    def delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+        """A piece of a choice."""
 
     @abstractmethod
-    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
         """The log probabilities of a piece, in lists that those of the next piece continue."""
 
 
-class CompletionWriter(Writer):
-    """Writes `text_completion` objects."""
+class CompletionObjects(AnswerObjects):
+    """Makes `text_completion` objects."""
 
     def __init__(self, answer_id: str) -> None:
         super().__init__(answer_id)
         self._lengths: dict[int, int] = {}  # of the text written so far, by choice
 
-    def _object(self, *, streamed: bool) -> str:
+    def name(self, *, streamed: bool) -> str:
         return "text_completion"
 
-    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         return {
             "index": chunk.index,
             "text": chunk.text,
@@ -89,9 +70,9 @@ class CompletionWriter(Writer):
             "finish_reason": chunk.finish_reason,
         }
 
-    _delta = _choice
+    delta = choice
 
-    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
         offsets = []
         for logprob in chunk.logprobs:
             offsets.append(self._lengths.setdefault(chunk.index, 0))
@@ -104,26 +85,26 @@ class CompletionWriter(Writer):
         }
 
 
-class ChatWriter(Writer):
-    """Writes `chat.completion` objects."""
+class ChatObjects(AnswerObjects):
+    """Makes `chat.completion` objects."""
 
     def __init__(self, answer_id: str) -> None:
         super().__init__(answer_id)
         self._begun: set[int] = set()
 
-    def _object(self, *, streamed: bool) -> str:
+    def name(self, *, streamed: bool) -> str:
         return "chat.completion.chunk" if streamed else "chat.completion"
 
-    def _choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def choice(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         message = {"role": "assistant", "content": chunk.text, "refusal": None}
         return {"index": chunk.index, "message": message, **self._end(chunk, logprobs)}
 
-    def _delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
+    def delta(self, chunk: CodeChunk, logprobs: Json | None) -> Json:
         delta = {"content": chunk.text} if chunk.index in self._begun else {"role": "assistant", "content": chunk.text}
         self._begun.add(chunk.index)
         return {"index": chunk.index, "delta": delta, **self._end(chunk, logprobs)}
 
-    def _logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
+    def logprobs(self, chunk: CodeChunk) -> dict[str, list[Any]]:
         tokens = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in chunk.logprobs]
         return {"content": tokens}
 
@@ -132,6 +113,58 @@ class ChatWriter(Writer):
             "logprobs": {**logprobs, "refusal": None} if logprobs else None,
             "finish_reason": chunk.finish_reason,
         }
+
+
+class WholeObject(WholeAnswer):
+    """One object with all choices."""
+
+    def __init__(self, objects: AnswerObjects) -> None:
+        self._objects = objects
+        self._choices: dict[int, _Growing] = {}
+        self._last = CodeChunk()
+
+    def add(self, chunk: CodeChunk) -> None:
+        """As `WholeAnswer.add`."""
+        if chunk.usage:
+            self._last = chunk
+        else:
+            self._choices.setdefault(chunk.index, _Growing()).add(chunk, self._objects.logprobs(chunk))
+
+    def body(self) -> Json:
+        """As `WholeAnswer.body`."""
+        return {
+            **self._objects.head(self._last, streamed=False),
+            "choices": [
+                self._objects.choice(each.joined(), each.logprobs()) for _, each in sorted(self._choices.items())
+            ],
+            "usage": _usage(self._last.usage or Usage()),
+        }
+
+
+class StreamedObjects(StreamedAnswer):
+    """An event with an object for each piece, then perhaps one with the usage, then `[DONE]`."""
+
+    framing = SSE
+
+    def __init__(self, objects: AnswerObjects, *, include_usage: bool) -> None:
+        self._objects = objects
+        self._include_usage = include_usage
+
+    def piece(self, chunk: CodeChunk) -> bytes:
+        """As `StreamedAnswer.piece`."""
+        head = self._objects.head(chunk, streamed=True)
+        if not chunk.usage:
+            choice = self._objects.delta(chunk, self._objects.logprobs(chunk) if chunk.logprobs else None)
+            return sse_event({**head, "choices": [choice]} | ({"usage": None} if self._include_usage else {}))
+        return sse_event({**head, "choices": [], "usage": _usage(chunk.usage)}) if self._include_usage else b""
+
+    def end(self) -> bytes:
+        """As `StreamedAnswer.end`."""
+        return sse_done()
+
+    def error(self, error: ServingError) -> bytes:
+        """As `StreamedAnswer.error`."""
+        return sse_event(error_body(error))
 
 
 class _Growing:

@@ -13,6 +13,7 @@ from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.access import Caller
 from serving.gateway.http.app import build_http_app
+from serving.gateway.http.times import HttpTimes
 from serving.gateway.service import CodeService
 from tests.gateway.conftest import MAX_BODY_BYTES, serving_on_loopback
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
@@ -31,14 +32,15 @@ class NobodyMayAsk:
 
 def app(backend: ScriptedBackend, *, body_s: float = _LONG_S, unread_body_s: float = _LONG_S) -> Starlette:
     service = one_model_service(backend)
-    return build_http_app(lambda: service, GatewayConfig(max_body_bytes=MAX_BODY_BYTES), body_s, unread_body_s)
+    times = HttpTimes(body_s=body_s, unread_body_s=unread_body_s)
+    return build_http_app(lambda: service, GatewayConfig(max_body_bytes=MAX_BODY_BYTES), times)
 
 
 def closed_app(backend: ScriptedBackend, unread_body_s: float = _LONG_S) -> Starlette:
     service = CodeService(
         [served_model(backend, "m", Role.FIM, Role.CHAT)], GatewayConfig(), RoutingConfig(), NobodyMayAsk()
     )
-    return build_http_app(lambda: service, GatewayConfig(), _LONG_S, unread_body_s)
+    return build_http_app(lambda: service, GatewayConfig(), HttpTimes(body_s=_LONG_S, unread_body_s=unread_body_s))
 
 
 class Connection:

@@ -40,6 +40,7 @@ async def fault(client: httpx.AsyncClient, path: str, body: Any) -> tuple[int, s
         ({"prompt": [2, 256_000]}, "prompt[1]"),
         ({"prompt": [[2], [2, -1]]}, "prompt[1][1]"),
         ({"prompt": "", "suffix": ""}, "prompt"),
+        ({"prompt": ["a", ""], "suffix": ""}, "prompt[1]"),
         ({"prompt": [1, 2], "suffix": "x"}, "suffix"),
         ({"prompt": "x", "suffix": 1}, "suffix"),
         ({"prompt": "x", "model": 1}, "model"),
@@ -169,13 +170,14 @@ async def test_an_unknown_path_or_method_has_an_error_body_too(client: httpx.Asy
     assert wrong.headers["allow"] == "POST"
 
 
-async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace():
+@pytest.mark.parametrize("path", ["/v1/models", "/health"])
+async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace(path: str):
     def no_service() -> Any:
         raise RuntimeError("secret")
 
     transport = httpx.ASGITransport(build_http_app(no_service, GatewayConfig()), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
-        response = await client.get("/v1/models")
+        response = await client.get(path)
     assert (response.status_code, response.json()["error"]["type"]) == (500, "server_error")
     assert "secret" not in response.text
 

@@ -6,6 +6,7 @@ import threading
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.http import json_body, json_bounds
 from serving.gateway.http.json_body import WireObject, read_json
 from serving.gateway.http.json_bounds import check_bounds
-from serving.gateway.http.openai_schema import UNSUPPORTED, ChatBody, ChatMessage, CompletionBody, parse_body
+from serving.gateway.http.openai.schema import UNSUPPORTED, ChatBody, ChatMessage, CompletionBody, checked_body
 from serving.gateway.shown import shown
 
 MIB = 2**20
@@ -29,6 +30,10 @@ json_values: st.SearchStrategy[Any] = st.recursive(
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(texts, inner, max_size=5),
     max_leaves=25,
 )
+
+
+async def parse_body(kind: type[Any], data: bytes) -> None:
+    await read_json(data, partial(checked_body, kind))
 
 
 def repeated(head: bytes, item: bytes, tail: bytes, size: int = MIB) -> bytes:

@@ -82,6 +82,14 @@ async def test_a_stream_ends_with_the_usage_if_asked_for_and_done(client: httpx.
     assert not any("usage" in piece for piece in pieces)
 
 
+async def test_text_in_events_ends_no_line(client: httpx.AsyncClient, backend: ScriptedBackend):
+    backend.text = "a\u2028b\u2029c\x85d"
+    response = await client.post("/v1/completions", json={"prompt": "x", "stream": True})
+    *pieces, done = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
+    assert "".join(json.loads(piece)["choices"][0]["text"] for piece in pieces) == backend.text
+    assert done == "[DONE]"
+
+
 async def test_a_chat_stream_names_the_role_once_for_each_choice(client: httpx.AsyncClient):
     *pieces, _ = events(await client.post("/v1/chat/completions", json={"messages": USER, "stream": True, "n": 2}))
     for index in (0, 1):

@@ -4,14 +4,13 @@
 they would change the answer, so they are refused unless they have a value that changes nothing.
 """
 
-from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.errors import Reason, ServingError
-from serving.gateway.http.json_body import WireObject, at_most, read_json
+from serving.errors import FieldError, Reason
+from serving.gateway.http.json_body import WireObject, at_most
 from serving.gateway.validation import MAX_MESSAGES
 
 MAX_PROMPTS = 64
@@ -141,24 +140,19 @@ class ChatBody(GenerationBody):
     top_logprobs: int | None = None
 
 
-async def parse_body[B: GenerationBody](kind: type[B], data: bytes | bytearray) -> B:
+def checked_body[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
     """A request body.
 
     Raises:
-      ServingError: MALFORMED_BODY; INVALID_ARGUMENT or UNSUPPORTED_PARAMETER with the field.
+      ServingError: UNSUPPORTED_PARAMETER with the field.
+      ValidationError: a field is missing or wrong.
     """
-    return await read_json(data, partial(_checked, kind))
-
-
-def _checked[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
     for name, neutral in UNSUPPORTED.items():
         value = body.get(name)
         if value is None or any(value == same for same in (*neutral, *_neutral_here(name, body))):
             continue
-        raise ServingError(
-            Reason.UNSUPPORTED_PARAMETER,
-            f"{name} is not supported here, and would change the answer. Leave it out.",
-            name,
+        raise FieldError(
+            Reason.UNSUPPORTED_PARAMETER, name, "is not supported here, and would change the answer. Leave it out."
         )
     return kind.model_validate(body)
 

@@ -1,0 +1,85 @@
+"""Endpoint: answers what comes to one route of an API, whatever it is in the API's own form."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import replace
+from functools import partial
+
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from serving.errors import ServingError
+from serving.gateway.batch import generate_batch
+from serving.gateway.call_metadata import SESSION_ID_HEADER, CallMetadata
+from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
+from serving.gateway.http.api import Api, ApiRoute, Generation
+from serving.gateway.http.body import read_body
+from serving.gateway.http.call import HttpCall
+from serving.gateway.http.connection import ClientGoneError, while_connected
+from serving.gateway.http.responses import error_response, gone_response, json_response, unexpected
+from serving.gateway.http.stream import StreamResponse
+from serving.gateway.http.times import HttpTimes
+from serving.gateway.request import CodeChunk
+from serving.gateway.service import CodeService
+
+_WORDS = {"session_id": SESSION_ID_HEADER}
+"""What all APIs call fields of a `CodeRequest` that come in headers."""
+
+
+class Endpoint:
+    """The function that Starlette calls for a route."""
+
+    def __init__(
+        self, api: Api, route: ApiRoute, get_service: Callable[[], CodeService], max_body_bytes: int, times: HttpTimes
+    ) -> None:
+        self._api = api
+        self._route = route
+        self._get_service = get_service
+        self._max_body_bytes = max_body_bytes
+        self._times = times
+
+    async def respond(self, request: Request) -> Response:
+        """The response, of an error too."""
+        metadata = CallMetadata.read("http", lambda name: request.headers.get(name, ""), route=request.url.path)
+        told = partial(_told, metadata.request_id, {})
+        try:
+            service = self._get_service()
+            reply = await self._read(request, service, metadata)
+            if isinstance(reply, Response):
+                return reply
+            told = partial(_told, metadata.request_id, {**_WORDS, **reply.words})
+            chunks = generate_batch(service, reply.requests)
+            if isinstance(reply.answer, StreamedAnswer):
+                refusal = partial(error_response, self._api)
+                return StreamResponse(chunks, reply.answer, told, refusal, self._times)
+            return json_response(await while_connected(request.receive, _whole(chunks, reply.answer)))
+        except (ClientGoneError, ClientDisconnect):
+            return gone_response()
+        except Exception as error:
+            return error_response(self._api, told(error))
+
+    async def _read(self, request: Request, service: CodeService, metadata: CallMetadata) -> Generation | Response:
+        with service.records.reading("http"):
+            call = HttpCall(
+                service=service,
+                metadata=metadata,
+                caller=await metadata.caller(service.access),
+                path_params=request.path_params,
+                read_body=partial(read_body, request, self._max_body_bytes, self._times.body_s),
+            )
+            reply = await self._route.handler(call)
+        if isinstance(reply, Response):
+            return reply
+        return replace(reply, requests=[call.applied(each) for each in reply.requests])
+
+
+async def _whole(chunks: AsyncGenerator[CodeChunk, None], answer: WholeAnswer) -> object:
+    async with aclosing(chunks):
+        async for chunk in chunks:
+            answer.add(chunk)
+    return answer.body()
+
+
+def _told(request_id: str, words: Mapping[str, str], error: Exception) -> ServingError:
+    """What a client is told of a failure."""
+    return error.in_words(words) if isinstance(error, ServingError) else unexpected(error, request_id)
