@@ -4,6 +4,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import Literal, get_args
 
 from serving.errors import Reason, ServingError
 from serving.telemetry import metrics
@@ -19,6 +20,21 @@ _MAX_ADDRESSES = 10_000
 _ADDRESS_CHARACTERS = 64
 
 
+Why = Literal[
+    "no_key",
+    "unknown_key",
+    "malformed",
+    "algorithm",
+    "issuer",
+    "signature",
+    "expired",
+    "not_yet_valid",
+    "audience",
+    "claim",
+]
+"""A key or a token is not valid; `unknown_key` is an API key or the key that a token names."""
+
+
 class UnauthenticatedError(ServingError):
     """A call without a valid key or token.
 
@@ -26,7 +42,7 @@ class UnauthenticatedError(ServingError):
       why: for the metric; never a part of what was sent.
     """
 
-    def __init__(self, why: str, message: str) -> None:
+    def __init__(self, why: Why, message: str) -> None:
         super().__init__(Reason.UNAUTHENTICATED, message)
         self.why = why
 
@@ -35,7 +51,10 @@ class FailedAttempts:
     """Failed attempts of this minute, by the address they came from; nothing waits here, so nothing is held."""
 
     def __init__(self, recorder: Recorder, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begins every counter at 0, so that Prometheus sees the first increase."""
         self._recorder = recorder
+        for why in get_args(Why):
+            recorder.record(metrics.FAILED_ATTEMPTS, 0, reason=why)
         self._clock = clock
         self._counts: Counter[str] = Counter()
         self._ends_at = clock() + _WINDOW_S

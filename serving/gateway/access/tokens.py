@@ -9,14 +9,14 @@ from jwt import exceptions as faults
 from serving.access_config import IssuerConfig
 from serving.config import Role
 from serving.gateway.access.caller import Caller, tenant_owner
-from serving.gateway.access.failed_attempts import UnauthenticatedError
+from serving.gateway.access.failed_attempts import UnauthenticatedError, Why
 from serving.gateway.access.issuer_keys import IssuerKeys
 
 _MAX_CHARACTERS = 16 * 1024
 _MAX_NAME_CHARACTERS = 256
 _ROLES = {str(role): role for role in Role}
 
-_FAULTS: tuple[tuple[type[Exception], str, str], ...] = (
+_FAULTS: tuple[tuple[type[Exception], Why, str], ...] = (
     (faults.ExpiredSignatureError, "expired", "The token has expired. Get a new one from its issuer."),
     (
         faults.ImmatureSignatureError,

@@ -7,14 +7,14 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from redis.exceptions import RedisError
 
 from serving.access_config import QuotaConfig, QuotasConfig
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
-from serving.gateway.quotas.ledger import Account, Ledger, Refusal
+from serving.gateway.quotas.ledger import Account, Ledger, Limit, Refusal
 from serving.gateway.quotas.memory import MemoryLedger
 from serving.gateway.quotas.redis import RedisLedger
 from serving.gateway.request import CodeRequest
@@ -89,9 +89,14 @@ class Quotas:
         recorder: Recorder | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Begins every counter at 0, so that Prometheus sees the first increase."""
         self._config = config
         self._ledger = ledger
         self._recorder = recorder or NoRecorder()
+        for limit in get_args(Limit):
+            for whose in ("key", "tenant"):
+                self._recorder.record(metrics.LIMITED, 0, limit=limit, whose=whose)
+        self._recorder.record(metrics.UNCOUNTED, 0)
         self._clock = clock
         self._is_lost = False
         self._asked_again_at = self._logged_again_at = -float("inf")

@@ -20,7 +20,8 @@ class Counts:
         self.recorded: list[tuple[Metric, dict[str, str]]] = []
 
     def record(self, metric: Metric, value: float, **labels: str) -> None:
-        self.recorded.append((metric, labels))
+        if value:
+            self.recorded.append((metric, labels))
 
 
 class Tried:

@@ -40,7 +40,8 @@ class Counts:
         self.recorded: list[tuple[Metric, dict[str, str]]] = []
 
     def record(self, metric: Metric, value: float, **labels: str) -> None:
-        self.recorded.append((metric, labels))
+        if value:
+            self.recorded.append((metric, labels))
 
 
 def service_with(backend: ScriptedBackend, quotas: Quotas | None = None, **limits: Any) -> CodeService:
