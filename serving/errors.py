@@ -24,7 +24,7 @@ class Reason(StrEnum):
     ROLE_NOT_SERVED = "role_not_served"
     ROUTE_NOT_FOUND = "route_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
-    RATE_LIMITED = "rate_limit_exceeded"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -60,7 +60,7 @@ WIRE_ERRORS: dict[Reason, WireError] = {
     Reason.ROLE_NOT_SERVED: WireError(400, grpc.StatusCode.FAILED_PRECONDITION),
     Reason.ROUTE_NOT_FOUND: WireError(404, grpc.StatusCode.UNIMPLEMENTED),
     Reason.METHOD_NOT_ALLOWED: WireError(405, grpc.StatusCode.UNIMPLEMENTED),
-    Reason.RATE_LIMITED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
+    Reason.RATE_LIMIT_EXCEEDED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
     Reason.OVERLOADED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
     Reason.UNAVAILABLE: WireError(503, grpc.StatusCode.UNAVAILABLE, retryable=True),
     Reason.DEADLINE_EXCEEDED: WireError(504, grpc.StatusCode.DEADLINE_EXCEEDED),

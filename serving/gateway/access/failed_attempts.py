@@ -67,7 +67,7 @@ class FailedAttempts:
           address: where it came from; empty if that is not known.
 
         Returns:
-          What to answer: `error`, or RATE_LIMITED after too many from this address.
+          What to answer: `error`, or RATE_LIMIT_EXCEEDED after too many from this address.
         """
         self._recorder.record(metrics.FAILED_ATTEMPTS, 1, reason=error.why)
         now, address = self._clock(), address[:_ADDRESS_CHARACTERS]
@@ -83,7 +83,7 @@ class FailedAttempts:
             _log.warning("more than %d failed attempts within a minute from %s", PER_MINUTE, address or "somewhere")
         wait_s = self._ends_at - now
         return ServingError(
-            Reason.RATE_LIMITED,
+            Reason.RATE_LIMIT_EXCEEDED,
             f"There were more than {PER_MINUTE} requests without a valid key or token from this address within a "
             f"minute. {error.message} The next one that fails is looked at in {wait_s:.0f} s; a valid one at once.",
             retry_after_s=wait_s,

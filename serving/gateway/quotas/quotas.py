@@ -41,7 +41,7 @@ class QuotaError(ServingError):
     """
 
     def __init__(self, limit: str, whose: str, message: str, retry_after_s: float) -> None:
-        super().__init__(Reason.RATE_LIMITED, message, retry_after_s=retry_after_s)
+        super().__init__(Reason.RATE_LIMIT_EXCEEDED, message, retry_after_s=retry_after_s)
         self.limit = limit
         self.whose = whose
 

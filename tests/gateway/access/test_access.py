@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -23,7 +24,9 @@ from serving.errors import ServingError
 from serving.gateway.access import BearerAccess, LocalAccess, OpenAccess, access_for
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
+from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import CodeService
+from serving.gateway.single_flight import SingleFlight
 from serving.keys import KeyFile, KeyFileError
 from tests.gateway.grpc_server import failure, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -339,6 +342,23 @@ async def test_tenants_share_what_is_cached_where_the_operator_says_so(
 ) -> None:
     keys = Keys(tmp_path / "keys.yaml", backend, tenants_share_cache=True)
     assert len(set(await cache_domains(keys, backend, *map(keys.create, ("a", "b", ""))))) == 1
+
+
+@pytest.mark.parametrize(("tenants_share_cache", "computed"), [(None, 2), (True, 1)])
+async def test_equal_requests_of_two_tenants_are_computed_once_only_where_the_operator_says_so(
+    tmp_path: Path, backend: ScriptedBackend, tenants_share_cache: bool | None, computed: int
+) -> None:
+    path = tmp_path / "keys.yaml"
+    KeyFile().write(path)
+    model = replace(served_model(backend, "both", Role.FIM), backend=SingleFlight(backend))
+    service = CodeService([model], GatewayConfig(keys_file=path, tenants_share_cache=tenants_share_cache))
+    prompt = FimPrompt(prefix="a", suffix="b")
+    requests = [CodeRequest(prompt=prompt, tenant=name, owner=f"tenant:{name}") for name in "ab"]
+    both = [service.generate(request) for request in requests]
+    await asyncio.gather(*map(anext, both))
+    assert len(backend.requests) == computed
+    for chunks in both:
+        await chunks.aclose()
 
 
 @pytest.mark.parametrize(("tenants_share_cache", "domains"), [(None, 1), (True, 1), (False, 2)])

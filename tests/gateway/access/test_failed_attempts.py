@@ -57,7 +57,7 @@ async def test_after_many_failures_an_address_is_told_to_wait(tried: Tried) -> N
     tried.now_s = 20.0
     error = await tried.attempt("10.0.0.7")
     assert error is not None
-    assert (error.reason, error.retry_after_s) == (Reason.RATE_LIMITED, 40.0)
+    assert (error.reason, error.retry_after_s) == (Reason.RATE_LIMIT_EXCEEDED, 40.0)
     assert "API key" in error.message
     assert await tried.attempts("10.0.0.8", 1) == [Reason.UNAUTHENTICATED]
     tried.now_s = 60.0
@@ -83,4 +83,4 @@ async def test_many_addresses_take_little_memory(tried: Tried, monkeypatch: pyte
     for number in range(10):
         await tried.attempt(f"10.0.0.{number}")
     reasons = [(await tried.attempts(f"10.0.1.{number}", 1))[0] for number in range(PER_MINUTE + 1)]
-    assert reasons[-2:] == [Reason.UNAUTHENTICATED, Reason.RATE_LIMITED]
+    assert reasons[-2:] == [Reason.UNAUTHENTICATED, Reason.RATE_LIMIT_EXCEEDED]
