@@ -27,8 +27,8 @@ class Access(Protocol):
           address: the IP address that the request was sent from, as HAProxy saw it; empty if that is not known.
 
         Raises:
-          ServingError: UNAUTHENTICATED, and not a word of what is wrong with a key; RATE_LIMIT_EXCEEDED after too many of
-            these from one address; UNAVAILABLE if nothing was ever heard of the keys of a token's issuer.
+          ServingError: UNAUTHENTICATED, and not a word of what is wrong with a key; RATE_LIMIT_EXCEEDED after too many
+            of these from one address; UNAVAILABLE if nothing was ever heard of the keys of a token's issuer.
         """
         ...
 
