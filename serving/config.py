@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from serving.access_config import IssuerConfig, QuotasConfig
 from serving.autoscaling.config import AutoscalingConfig
 from serving.topology import Topology
 
@@ -123,23 +124,59 @@ class GatewayConfig(_Strict):
     """Every request ends within this time; clients may ask for less."""
     keys_file: Path | None = None
     """Where the API keys are that requests must come with, on each Gateway's machine; made by `codegemma keys`."""
+    issuers: tuple[IssuerConfig, ...] = ()
+    """Whose tokens requests may come with instead."""
+    quotas: QuotasConfig | None = None
+    """How much tenants and keys may ask for; by default as much as there is."""
     tenants_share_cache: bool | None = None
     """Let requests use what was computed for those of other tenants: faster where tenants work on the same files, but
-    the time that an answer takes then tells what others have asked. By default only without `keys_file`, where a
-    tenant is what a request says it is."""
+    the time that an answer takes then tells what others have asked. By default only without `keys_file` and `issuers`,
+    where a tenant is what a request says it is."""
     anyone: bool = False
     """Answer requests from other machines without a key: for a service behind one that knows its callers."""
+    allowed_origins: tuple[Annotated[str, Field(pattern=r"^([a-z][a-z0-9+.-]*://[^/*]+|\*)$")], ...] = ()
+    """Origins of web pages that may call the service, as `https://code.example.com`; `*` for all."""
+    allowed_hosts: tuple[str, ...] = ()
+    """Names, besides those of loopback, by which pages may reach a service that listens on 127.0.0.1 without keys."""
+    audit_log: Path | Literal["log"] | None = None
+    """A file on each Gateway's machine, or `log` for Ray Serve's log, that gets a line for each request: who asked,
+    when and how much, and nothing of what."""
 
     @model_validator(mode="after")
     def _keys_or_anyone(self) -> "GatewayConfig":
         if self.anyone and self.keys_file is not None:
             raise ValueError(f"anyone=true, but keys_file={str(self.keys_file)!r} asks for keys. Remove one of them.")
+        if self.anyone and self.issuers:
+            raise ValueError(
+                f"anyone=true, but issuers asks for tokens of {self.issuers[0].issuer}. Remove one of them."
+            )
         return self
+
+    @model_validator(mode="after")
+    def _different_issuers(self) -> "GatewayConfig":
+        names = [issuer.issuer for issuer in self.issuers]
+        if twice := sorted({name for name in names if names.count(name) > 1}):
+            raise ValueError(f"issuers: {twice[0]!r} is there twice. Join the two; audience may have several.")
+        return self
+
+    @model_validator(mode="after")
+    def _counted_together(self) -> "GatewayConfig":
+        if self.quotas is not None and self.quotas.redis is None and self.replicas > 1:
+            raise ValueError(
+                f"quotas.redis is not set, and replicas={self.replicas}: each Gateway would count alone and allow all "
+                "of a limit. Name a Redis there, or leave it at one Gateway."
+            )
+        return self
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether requests must come with a key or a token."""
+        return self.keys_file is not None or bool(self.issuers)
 
     @property
     def shares_cache(self) -> bool:
         """`tenants_share_cache`, or its default."""
-        return self.keys_file is None if self.tenants_share_cache is None else self.tenants_share_cache
+        return not self.asks_for_keys if self.tenants_share_cache is None else self.tenants_share_cache
 
 
 class RouteConfig(_Strict):

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     ROUTE_NOT_FOUND = "route_not_found"
     METHOD_NOT_ALLOWED = "method_not_allowed"
     NOT_IMPLEMENTED = "not_implemented"
+    RATE_LIMIT_EXCEEDED = "rate_limit_exceeded"
     OVERLOADED = "overloaded"
     UNAVAILABLE = "unavailable"
     DEADLINE_EXCEEDED = "deadline_exceeded"
@@ -61,6 +62,7 @@ WIRE_ERRORS: dict[Reason, WireError] = {
     Reason.ROUTE_NOT_FOUND: WireError(404, grpc.StatusCode.UNIMPLEMENTED),
     Reason.METHOD_NOT_ALLOWED: WireError(405, grpc.StatusCode.UNIMPLEMENTED),
     Reason.NOT_IMPLEMENTED: WireError(501, grpc.StatusCode.UNIMPLEMENTED),
+    Reason.RATE_LIMIT_EXCEEDED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
     Reason.OVERLOADED: WireError(429, grpc.StatusCode.RESOURCE_EXHAUSTED, retryable=True),
     Reason.UNAVAILABLE: WireError(503, grpc.StatusCode.UNAVAILABLE, retryable=True),
     Reason.DEADLINE_EXCEEDED: WireError(504, grpc.StatusCode.DEADLINE_EXCEEDED),

@@ -11,6 +11,7 @@ import secrets
 import shutil
 import tempfile
 from collections import Counter
+from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import cached_property
@@ -45,7 +46,7 @@ class ApiKey(BaseModel):
     id: Annotated[str, Field(pattern=r"^[0-9a-f]{8}$")]
     """Part of the key itself, so that its entry is found without trying all."""
     name: Annotated[str, Field(min_length=1, max_length=64)]
-    """Who holds it, for people."""
+    """Who holds it; no other key's, as limits and logs tell keys apart by it."""
     tenant: Annotated[str, Field(max_length=64)] = ""
     """Whom its requests are for: decides models, where `routing.tenants` says so."""
     roles: Annotated[tuple[Role, ...], Field(min_length=1)] = tuple(Role)
@@ -69,9 +70,14 @@ class KeyFile(BaseModel):
 
     @model_validator(mode="after")
     def _unique(self) -> "KeyFile":
-        counts = Counter(key.id for key in self.keys)
-        if twice := sorted(key_id for key_id, count in counts.items() if count > 1):
-            raise ValueError(f"keys: the id {twice[0]} is there twice. Revoke one of them.")
+        if twice := _first_twice(key.id for key in self.keys):
+            raise ValueError(f"keys: the id {twice} is there twice. Revoke one of them.")
+        if twice := _first_twice(key.name for key in self.keys):
+            ids = " and ".join(key.id for key in self.keys if key.name == twice)
+            raise ValueError(
+                f"keys: {ids} have the same name, {twice!r}, by which limits and logs tell keys apart. Change the name "
+                "of all but one of them in the file."
+            )
         return self
 
     @cached_property
@@ -146,7 +152,14 @@ class KeyFile(BaseModel):
 
         Returns:
           The file with it, and the key: the only time that it is known.
+
+        Raises:
+          KeyFileError: a key has this name.
         """
+        if named := [key.id for key in self.keys if key.name == name]:
+            raise KeyFileError(
+                f"the key {named[0]} has the name {name!r} already. Give the new one another name, or revoke that one."
+            )
         taken = {key.id for key in self.keys}
         key_id = next(drawn for drawn in iter(lambda: secrets.token_hex(_ID_BYTES), None) if drawn not in taken)
         key = f"{_PREFIX}_{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
@@ -179,6 +192,11 @@ class KeyFile(BaseModel):
         key_id = rest.partition("_")[0]
         entry = self._by_id.get(key_id)
         return entry if prefix == _PREFIX and entry is not None and entry.opens(key) else None
+
+
+def _first_twice(values: Iterable[str]) -> str | None:
+    """The first in order of those that are there more than once."""
+    return min((value for value, count in Counter(values).items() if count > 1), default=None)
 
 
 def _take_after(path: Path, descriptor: int) -> None:

@@ -12,3 +12,6 @@ RAY_HEADERS = (
 
 READ_HEADERS = ("x-request-id", "x-session-id", "x-tenant-id", "traceparent")
 """Headers that are read as text."""
+
+ADDRESS_HEADER = "x-forwarded-for"
+"""Where HAProxy names the address at the other end of its connection, and that alone."""

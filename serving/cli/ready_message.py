@@ -52,7 +52,7 @@ def print_ready(file: ServeFile, metrics_url: str, logs: Path, console: Console)
             f"  {model.id}   {', '.join(model.roles)}   {model.limits.max_context} tokens of context", highlight=False
         )
     fim = next((model.id for model in models if Role.FIM in model.roles), models[0].id)
-    has_keys = file.config.gateway.keys_file is not None
+    has_keys = file.config.gateway.asks_for_keys
     print(
         _EXAMPLES.format(
             url=url,

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 
 from serving.gateway.access import Access, Caller
 from serving.gateway.request import CodeRequest, Protocol
+from serving.ray_headers import ADDRESS_HEADER
 from serving.request_id import REQUEST_ID_HEADER, request_id_of
 
 SESSION_ID_HEADER = "x-session-id"
@@ -30,6 +31,8 @@ class CallMetadata:
       api_key: a key as some clients send it.
       repeated: as in `CodeRequest`.
       grpc_peer: as in `Access.caller`.
+      address: as in `Access.caller`.
+      route: as in `CodeRequest`.
     """
 
     protocol: Protocol
@@ -41,9 +44,13 @@ class CallMetadata:
     api_key: str
     repeated: bool
     grpc_peer: str | None
+    address: str
+    route: str
 
     @classmethod
-    def read(cls, protocol: Protocol, value: Callable[[str], str], grpc_peer: str | None = None) -> "CallMetadata":
+    def read(
+        cls, protocol: Protocol, value: Callable[[str], str], grpc_peer: str | None = None, route: str = ""
+    ) -> "CallMetadata":
         """Reads it by `value`, which gives what stands under a name, or an empty string."""
         return cls(
             protocol=protocol,
@@ -55,15 +62,17 @@ class CallMetadata:
             api_key=value(_API_KEY_HEADER),
             repeated=bool(value(_REPETITION_HEADER).strip("0")),
             grpc_peer=grpc_peer,
+            address=value(ADDRESS_HEADER),
+            route=route,
         )
 
-    def caller(self, access: Access) -> Caller:
+    async def caller(self, access: Access) -> Caller:
         """Who calls.
 
         Raises:
-          ServingError: UNAUTHENTICATED.
+          ServingError: as `Access.caller`.
         """
-        return access.caller(self.authorization, self.api_key, self.tenant, self.grpc_peer)
+        return await access.caller(self.authorization, self.api_key, self.tenant, self.grpc_peer, self.address)
 
     def applied(self, request: CodeRequest, caller: Caller) -> CodeRequest:
         """The request with what its call and its caller say of it; a session that it names itself stays."""
@@ -75,6 +84,8 @@ class CallMetadata:
             owner=caller.owner,
             roles=caller.roles,
             repeated=self.repeated,
+            key=caller.key,
             protocol=self.protocol,
+            route=self.route,
             trace=self.trace,
         )

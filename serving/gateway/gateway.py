@@ -13,11 +13,13 @@ from starlette.applications import Starlette
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.access import access_for
+from serving.gateway.audit import audit_for
 from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
+from serving.gateway.quotas import quotas_for
 from serving.gateway.records import RequestRecords
 from serving.gateway.self_check import Ports, SelfCheck
 from serving.gateway.served_model import ServedModel
@@ -57,12 +59,14 @@ class Gateway(GrpcService):
             for model in config.models
         ]
         self._config = config.gateway
-        access = access_for(config.gateway, _http_host())
         self._pools = pools
         self._self_check = SelfCheck()
         recorder = RayRecorder()
-        self._records = RequestRecords(recorder, config.models)
-        self._service = CodeService(models, config.gateway, config.routing, access, self._records)
+        access = access_for(config.gateway, _http_host(), recorder)
+        self._records = RequestRecords(recorder, config.models, audit_for(config.gateway.audit_log))
+        self._service = CodeService(
+            models, config.gateway, config.routing, access, self._records, quotas_for(config.gateway, recorder)
+        )
         GrpcService.__init__(self, self._service, config.gateway)
         LoopWatch(recorder).start()
         gc.freeze()  # all this stays: a full collection of garbage would hold the loop for 0.1 s to find that out

@@ -5,12 +5,13 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from serving.config import Role
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.attempt import Attempt
 from serving.gateway.choice import deadline_exceeded
+from serving.gateway.quotas import Admission, Quotas
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, Piece, Usage
 from serving.gateway.served_model import ServedModel
@@ -40,6 +41,7 @@ class OpenRequest:
         request: CodeRequest,
         role: Role,
         records: RequestRecords,
+        quotas: Quotas,
         *,
         timeout_s: float,
         cache_domain: str,
@@ -53,6 +55,7 @@ class OpenRequest:
           request: the request.
           role: what it is for.
           records: keeps how it ends.
+          quotas: how much its caller may ask for.
           timeout_s: after which it is late, from `request.sent_at`.
           cache_domain: of its generations.
           place: of its prompt among several: `[3]`; empty if there is one.
@@ -61,11 +64,13 @@ class OpenRequest:
         """
         self.usage = None
         self._request = request
+        self._quotas = quotas
         self._timeout_s = timeout_s
         self._cache_domain = cache_domain
         self._first_index = first_index
         self._on_change = on_change
         self._models: deque[ServedModel] = deque()
+        self._admission: Admission | None = None
         self._attempt: Attempt | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
@@ -77,13 +82,18 @@ class OpenRequest:
             scope.enter_context(_told_to_client(request, place))
             self._scope = scope.pop_all()
 
-    async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]]) -> None:
-        """Finds the models that may answer, and renders the prompt for the first.
+    async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]], admitted: AsyncExitStack) -> None:
+        """Admits the request, finds the models that may answer, and renders the prompt for the first.
+
+        Args:
+          route: finds the models.
+          admitted: it counts as running until this is closed.
 
         Raises:
-          ServingError: a fault in the request.
+          ServingError: a fault in the request; its caller has reached a limit.
         """
         with self._ending():
+            self._admission = await admitted.enter_async_context(self._quotas.admitted(self._request))
             self._models.extend(route(self._request))
             await self._next_attempt()
 
@@ -99,6 +109,7 @@ class OpenRequest:
     def take(self) -> Iterator[Piece]:
         """The pieces that came since the last call."""
         assert self._attempt is not None
+        self._count(self._attempt.usage)
         for piece in self._attempt.take():
             self._watch.piece(piece)
             yield piece
@@ -135,10 +146,13 @@ class OpenRequest:
         generation = await asyncio.to_thread(
             model.generation,
             self._request,
+            self._quotas.context(self._request, model.max_context),
             timeout_s=self._timeout_s,
             cache_domain=self._cache_domain,
             trace=self._watch.trace,
         )
+        assert self._admission is not None
+        await self._admission.reserve(len(generation.prompt_ids) + self._request.choices * generation.max_tokens)
         self._attempt = Attempt(model, self._request, generation, self._first_index, self._on_change)
 
     async def _go_on_after(self, attempt: Attempt) -> None:
@@ -152,6 +166,8 @@ class OpenRequest:
 
     def _complete(self, usage: Usage) -> None:
         self.usage = usage
+        self._count(usage)
+        self._watch.prompt_tokens = usage.prompt_tokens
         self._watch.tokens = usage.completion_tokens
         self._span.set_attributes(
             {
@@ -162,6 +178,10 @@ class OpenRequest:
             }
         )
         self._scope.close()
+
+    def _count(self, usage: Usage) -> None:
+        assert self._admission is not None
+        self._admission.used = usage.prompt_tokens + usage.completion_tokens
 
     def _be_late(self) -> None:
         self._late = True

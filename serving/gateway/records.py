@@ -13,6 +13,7 @@ from typing import Literal, Protocol, get_args
 
 from serving.config import ModelConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.audit import Audit, NoAudit
 from serving.gateway.request import CodeRequest, Piece
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
@@ -40,9 +41,10 @@ class Pool(Protocol):
 class RequestRecords:
     """Records each request as it ends, and what is open when it is asked to."""
 
-    def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = ()) -> None:
+    def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = (), audit: Audit | None = None) -> None:
         """Begins every counter of these models at 0, so that Prometheus sees the first increase."""
         self._recorder = recorder
+        self._audit = audit or NoAudit()
         self._open: Counter[str] = Counter()
         for model in models:
             for role in model.roles:
@@ -93,6 +95,7 @@ class RequestRecords:
         finally:
             self._open[request.protocol] -= 1
             labels = {"model": watch.model, "role": str(role), "protocol": request.protocol}
+            self._audit.request(request, watch.model, watch.prompt_tokens, watch.tokens, str(reason))
             durations = dict(watch.durations(complete=reason == _OK))
             self._recorder.record(metrics.REQUESTS, 1, **labels, reason=reason)
             for metric, seconds in durations.items():
@@ -122,12 +125,14 @@ class RequestWatch:
     Attributes:
       model: the model that answers; empty until one is chosen.
       trace: names the request's span, as W3C's `traceparent`; empty where nobody follows it.
+      prompt_tokens: of the prompt of a complete answer.
       tokens: of a complete answer.
     """
 
     def __init__(self, request: CodeRequest) -> None:
         self.model = ""
         self.trace = ""
+        self.prompt_tokens = 0
         self.tokens = 0
         self._request = request
         self._first_at: float | None = None

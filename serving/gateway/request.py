@@ -120,7 +120,9 @@ class CodeRequest:
       tenant: for whom; decides which models answer, where the operator says so.
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
+      key: the name of its caller's key, or of the holder of its token; empty where nobody needs one.
       protocol: `http` or `grpc`; for metrics and traces alone.
+      route: the path or the gRPC method that it came by.
       trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
     """
 
@@ -143,7 +145,9 @@ class CodeRequest:
     tenant: str = ""
     owner: str = ""
     roles: frozenset[Role] = frozenset(Role)
+    key: str = ""
     protocol: Protocol = "http"
+    route: str = ""
     trace: str = ""
 
     @property

@@ -9,6 +9,7 @@ from serving.engine.request import GenerationRequest, Priority
 from serving.errors import FieldError, Reason
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
+from serving.gateway.quotas import ContextLimit
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
@@ -38,8 +39,8 @@ class ServedModel:
         """Renders its prompts."""
         return PromptRenderer(self.tokenizer, self.config.fim_format)
 
-    def render(self, request: CodeRequest) -> list[int]:
-        """The ids of a prompt that fits the context, of a request whose fields are in range.
+    def render(self, request: CodeRequest, limit: ContextLimit) -> list[int]:
+        """The ids of a prompt that fits the limit, of a request whose fields are in range.
 
         Raises:
           ServingError: a bad field; the prompt is longer than the context.
@@ -47,32 +48,34 @@ class ServedModel:
         check_request(request)
         # Megabytes are refused without tokenizing them.
         tokens = fewest_tokens(request.prompt, self.tokenizer.longest_piece)
-        if tokens < self.max_context:
-            ids = self.renderer.render(request.prompt, self.max_context)
-            if len(ids) < self.max_context:
+        if tokens < limit.tokens:
+            ids = self.renderer.render(request.prompt, limit.tokens)
+            if len(ids) < limit.tokens:
                 return ids
             tokens = len(ids)
         raise FieldError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
             prompt_field(request.prompt),
             f"is too long: the prompt has at least {tokens} tokens, and this model's maximum context length is "
-            f"{self.max_context} tokens, prompt and answer together. Shorten the prompt.",
+            f"{limit}, prompt and answer together. Shorten the prompt.",
         )
 
-    def generation(self, request: CodeRequest, *, timeout_s: float, cache_domain: str, trace: str) -> GenerationRequest:
+    def generation(
+        self, request: CodeRequest, limit: ContextLimit, *, timeout_s: float, cache_domain: str, trace: str
+    ) -> GenerationRequest:
         """What is to be generated for a request, for all of its choices alike. Takes a while for a long prompt.
 
         Raises:
           ServingError: a bad field; prompt and answer are longer than the context.
         """
-        prompt_ids = tuple(self.render(request))
-        max_tokens = self._max_tokens(request, len(prompt_ids))
+        prompt_ids = tuple(self.render(request, limit))
+        most = max_tokens(request, self.config.default_max_tokens, limit.tokens - len(prompt_ids))
         # Nobody waits for what computes a prompt alone: it goes behind completions, and ends none of its session.
-        is_urgent = max_tokens > 0 and self.renderer.fills_in(request.prompt, prompt_ids)
+        is_urgent = most > 0 and self.renderer.fills_in(request.prompt, prompt_ids)
         return GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=prompt_ids,
-            max_tokens=max(max_tokens, 1),  # an engine computes no prompt for nothing
+            max_tokens=max(most, 1),  # an engine computes no prompt for nothing
             sampling=request.sampling,
             stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
@@ -99,6 +102,3 @@ class ServedModel:
             sees_suffix = self.renderer.fim_mode == "native"
             filters += infill_filters(prompt, request.language, request.post_processing, sees_suffix=sees_suffix)
         return filters
-
-    def _max_tokens(self, request: CodeRequest, prompt_tokens: int) -> int:
-        return max_tokens(request, self.config.default_max_tokens, self.max_context - prompt_tokens)

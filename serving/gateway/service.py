@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.open_request import OpenRequest
+from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import AnswerPart, CodeRequest, End, Usage
 from serving.gateway.routing import Router
@@ -62,6 +63,7 @@ class CodeService:
         routing: RoutingConfig = _NO_ROUTING,
         access: Access = _OPEN,
         records: RequestRecords | None = None,
+        quotas: Quotas | None = None,
     ) -> None:
         """Raises ValueError if a model cannot do what its roles say.
 
@@ -71,9 +73,11 @@ class CodeService:
           routing: which model answers what.
           access: tells who calls; asked by each protocol, before it looks at a request.
           records: keeps how requests end; each protocol reads requests under its eyes. None: nothing does.
+          quotas: how much each caller may ask for. None: what `gateway` says, unrecorded.
         """
         self.access = access
         self.records = records or RequestRecords(NoRecorder())
+        self._quotas = quotas or quotas_for(gateway)
         self._models = tuple(models)
         self._router = Router(models, routing)
         self._timeout_s = gateway.request_timeout_s
@@ -126,7 +130,7 @@ class CodeService:
           ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
         """
         model, *_ = self._route(request)
-        return len(model.render(request)), _info(model)
+        return len(model.render(request, self._quotas.context(request, model.max_context))), _info(model)
 
     async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
         """Generate one answer to all requests; closing the generator aborts it and frees the engine.
@@ -140,12 +144,12 @@ class CodeService:
         changed = asyncio.Event()
         opened: list[OpenRequest] = []
         choices = 0
-        with ExitStack() as closing:
+        async with AsyncExitStack() as closing:
             for position, request in enumerate(requests):
                 place = f"[{position}]" if len(requests) > 1 else ""
                 opened.append(self._open(request, place, choices, changed))
                 closing.callback(opened[-1].close)
-                await opened[-1].prepare(self._route)
+                await opened[-1].prepare(self._route, closing)
                 choices += request.choices
             for each in opened:
                 each.start()
@@ -156,15 +160,16 @@ class CodeService:
                     for piece in each.take():
                         yield piece
                     await each.settle()
-            model = opened[-1].model.config
-            usage = sum((each.usage for each in opened if each.usage), Usage())
-            yield End(model=model.id, model_version=model.version, usage=usage)
+        model = opened[-1].model.config
+        usage = sum((each.usage for each in opened if each.usage), Usage())
+        yield End(model=model.id, model_version=model.version, usage=usage)
 
     def _open(self, request: CodeRequest, place: str, first_index: int, changed: asyncio.Event) -> OpenRequest:
         return OpenRequest(
             request,
             self._router.role(request),
             self.records,
+            self._quotas,
             timeout_s=self._timeout_s if request.timeout_s is None else min(request.timeout_s, self._timeout_s),
             cache_domain="" if self._shares_cache else request.owner,
             place=place,

@@ -6,7 +6,7 @@ from pathlib import Path
 from serving.errors import Reason, ServingError
 from serving.grpc_services import GRPC_SERVICES
 from serving.haproxy.answers import ERROR_STATUSES, NO_GATEWAY, grpc_error_file, grpc_rule, json_rule, refuse
-from serving.haproxy.headers import without_ray_headers
+from serving.haproxy.headers import with_address, without_ray_headers
 from serving.haproxy.sections import Section, one
 
 _HEALTH = "ray.serve.RayServeAPIService/Healthz"
@@ -48,6 +48,7 @@ def _calls_are_checked(section: Section) -> None:
         refuse(grpc_rule(unknown), f"unless {{ pathq -m reg '^/(({services})/[A-Za-z0-9_]+|{re.escape(_HEALTH)})$' }}"),
         refuse(grpc_rule(bad_metadata), r"unless { req.hdrs -m reg '^[\r\n -~]*$' }"),
         *without_ray_headers(),
+        with_address(),
     )
 
 

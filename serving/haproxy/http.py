@@ -5,7 +5,7 @@ from pathlib import Path
 
 from serving.errors import FieldError, Reason, ServingError
 from serving.haproxy.answers import ERROR_STATUSES, FAILED, NO_GATEWAY, NOT_HERE, http_error_file, json_rule, refuse
-from serving.haproxy.headers import without_ray_headers
+from serving.haproxy.headers import with_address, without_ray_headers
 from serving.haproxy.sections import Section, one
 from serving.ray_headers import READ_HEADERS
 from serving.request_id import REQUEST_ID_PATTERN
@@ -54,6 +54,7 @@ def _requests_are_checked(section: Section) -> None:
         # Ray's own pages; its health check is answered below.
         refuse(json_rule(NOT_HERE), "if { path,url_dec -m beg /-/ } !{ path -i /-/healthz }"),
         *without_ray_headers(),
+        with_address(),
         # Ray Serve writes it into its log and says it again; without it Ray makes one, as the Gateway would.
         f"http-request del-header x-request-id unless {{ req.fhdr(x-request-id) -m reg '^{REQUEST_ID_PATTERN}$' }}",
         "http-request del-header upgrade",  # no WebSockets

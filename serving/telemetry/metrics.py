@@ -97,6 +97,18 @@ REFUSED = Metric(
     "Calls refused before they were a request for a generation, by why: no key, a malformed body and the like.",
     ("protocol", "reason"),
 )
+FAILED_ATTEMPTS = Metric(
+    "counter",
+    "codegemma_failed_attempts",
+    "Calls without a valid API key or token, by why: no key, an unknown one, an expired token and the like.",
+    ("reason",),
+)
+LIMITED = Metric(
+    "counter", "codegemma_limited", "Requests refused by a limit of their tenant or key, by which.", ("limit", "whose")
+)
+UNCOUNTED = Metric(
+    "counter", "codegemma_uncounted", "Requests let through because the store of the limits did not answer.", ()
+)
 OPEN_REQUESTS = Metric("gauge", "codegemma_open_requests", "Requests that a Gateway is answering.", ("protocol",))
 WAITING_REQUESTS = Metric(
     "gauge", "codegemma_waiting_requests", "Requests that wait in a Gateway for a group with room.", ("model",)

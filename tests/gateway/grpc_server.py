@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 import grpc
 import pytest
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 from grpc_status import rpc_status
 
 from serving.config import GatewayConfig
@@ -42,7 +42,7 @@ async def failure(call: grpc.aio.Call) -> tuple[grpc.aio.AioRpcError, dict[type[
     status = rpc_status.from_call(error)  # raises unless code and message agree with the details
     details = {}
     for packed in status.details:
-        for kind in (ErrorInfo, BadRequest, RetryInfo):
+        for kind in (ErrorInfo, BadRequest, RetryInfo, QuotaFailure):
             message = kind()
             if packed.Unpack(message):
                 details[kind] = message

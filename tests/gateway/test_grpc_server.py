@@ -29,7 +29,7 @@ from ray.serve.grpc_util import RayServegRPCContext
 from bench.cluster import free_port
 from serving import grpc_server
 from serving.config import GatewayConfig
-from serving.gateway.access import KeyAccess
+from serving.gateway.access import BearerAccess
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
@@ -276,7 +276,7 @@ async def test_a_stream_of_requests_that_does_not_go_on_ends(target: str, monkey
 async def locked_target(backend: ScriptedBackend, tmp_path: Path) -> AsyncIterator[str]:
     KeyFile().write(tmp_path / "keys.yaml")
     service = one_model_service(backend)
-    service.access = KeyAccess(tmp_path / "keys.yaml")
+    service.access = BearerAccess(tmp_path / "keys.yaml")
     async with ray_serves_server(service) as target:
         yield target
 

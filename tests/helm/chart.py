@@ -92,7 +92,12 @@ _EXTRA = {
 }
 _PLACE = {"nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "pool", "operator": "Exists"}]}
 
+_ISSUER = {"issuer": "https://login.example/realms/code", "audience": ["codegemma"], "tenant_claim": "team"}
+_QUOTAS = {"redis": "redis://redis:6379/1", "per_tenant": {"requests_per_minute": 600}}
+
 _TOGGLES: dict[str, dict[str, Any]] = {
+    "tokens": {"auth": {"existingSecret": ""}, "serving": {"gateway": {"issuers": [_ISSUER]}}},
+    "quotas": {"serving": {"gateway": {"quotas": _QUOTAS}}, "quotas": {"redis": {"passwordSecret": {"name": "redis"}}}},
     "anyone": {"auth": {"existingSecret": "", "required": False}},
     "gcs-fuse": {"models": {"volume": {"existingClaim": "", "gcsFuse": {"bucket": "models", "onlyDir": "gemma"}}}},
     "s3": {

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.config import GatewayConfig, Role
-from serving.gateway.access import KeyAccess
+from serving.gateway.access import BearerAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
 from serving.keys import KeyFile
@@ -31,7 +31,7 @@ def key(tmp_path: Path) -> str:
 @pytest.fixture
 def service(backend: ScriptedBackend, key: str, tmp_path: Path) -> CodeService:
     model = served_model(backend, "model", Role.FIM, Role.CHAT)
-    return CodeService([model], GatewayConfig(), access=KeyAccess(tmp_path / "keys.yaml"))
+    return CodeService([model], GatewayConfig(), access=BearerAccess(tmp_path / "keys.yaml"))
 
 
 async def _run(script: str, *arguments: str, **environment: str) -> tuple[int, str]:

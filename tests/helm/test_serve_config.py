@@ -2,6 +2,7 @@ import pytest
 import yaml
 
 from serving.config import GatewayConfig
+from serving.gateway.quotas.redis import PASSWORD_VARIABLE
 from serving.ray_environment import gateway_environment
 from tests.helm.chart import (
     CASE,
@@ -27,7 +28,17 @@ def test_ray_serve_and_the_service_accept_the_config(case: Case) -> None:
     (application,) = ServeDeploySchema.model_validate(serve_config(case)).applications
     assert application.import_path == "serving.app:build"
     config = ServingConfig.model_validate(application.args)
-    assert (config.gateway.keys_file is None) == config.gateway.anyone == (case.name == "anyone")
+    assert config.gateway.anyone == (case.name == "anyone")
+    assert (config.gateway.keys_file is None) == (case.name in ("anyone", "tokens"))
+
+
+def test_gateways_alone_have_the_password_of_the_limits_redis() -> None:
+    groups = worker_groups(CASE["quotas"])
+    reference = {"secretKeyRef": {"name": "redis", "key": "password"}}
+    for name, group in groups.items():
+        (container,) = (each for each in group["template"]["spec"]["containers"] if each["name"] == "ray-worker")
+        found = [each for each in container["env"] if each["name"] == PASSWORD_VARIABLE]
+        assert found == ([{"name": PASSWORD_VARIABLE, "valueFrom": reference}] if name == "gateway" else [])
 
 
 def test_the_config_is_that_of_local_runs_but_for_where_it_listens() -> None:

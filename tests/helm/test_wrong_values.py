@@ -32,6 +32,7 @@ def _slice(**fields: Any) -> dict[str, Any]:
     return _worker(name="slices", accelerator="tpu-v5litepod", **fields)
 
 
+_ISSUER = {"issuer": "https://login.example", "audience": ["codegemma"]}
 _CONVERSION = {
     "name": "a",
     "source": "/models/a",
@@ -92,6 +93,10 @@ SCHEMA = [
 
 TEMPLATES = [
     Mistake(("auth.existingSecret", "codegemma keys create", "auth.required=false"), {"auth": {"existingSecret": ""}}),
+    Mistake(
+        ("serving.gateway.issuers", "auth.required=false"),
+        {"auth": {"existingSecret": "", "required": False}, "serving": {"gateway": {"issuers": [_ISSUER]}}},
+    ),
     Mistake(("auth.existingSecret=codegemma-keys", "auth.required=false"), {"auth": {"required": False}}),
     Mistake(("models.volume", "codegemma-2b", "/models/codegemma-2b"), {"models": {"volume": {"existingClaim": ""}}}),
     Mistake(

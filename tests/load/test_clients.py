@@ -11,7 +11,7 @@ from starlette.routing import Mount
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
-from serving.gateway.access import KeyAccess
+from serving.gateway.access import BearerAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import FimPrompt, Message, Speaker
 from serving.gateway.service import CodeService
@@ -40,7 +40,7 @@ class Gateway:
         file, self.key = KeyFile().with_new("load", "", tuple(Role))
         file.write(directory / "keys.yaml")
         model = served_model(backend, "both", Role.FIM, Role.CHAT)
-        self.service = CodeService([model], GatewayConfig(), access=KeyAccess(directory / "keys.yaml"))
+        self.service = CodeService([model], GatewayConfig(), access=BearerAccess(directory / "keys.yaml"))
 
     @asynccontextmanager
     async def client(self, protocol: str, key: str | None = None) -> AsyncIterator[Client]:

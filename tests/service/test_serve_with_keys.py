@@ -87,7 +87,8 @@ def becomes(started: Started, status: int, headers: dict[str, str]) -> bool:
 
 
 def create_key(started: Started, *options: str) -> str:
-    command = [str(COMMAND), "keys", "create", "another", "--file", str(started.keys_file), *options]
+    name = f"key {len(KeyFile.read(started.keys_file).keys)}"
+    command = [str(COMMAND), "keys", "create", name, "--file", str(started.keys_file), *options]
     key = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     assert becomes(started, 200, {"x-api-key": key})
     return key

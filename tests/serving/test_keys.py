@@ -136,6 +136,20 @@ def test_the_same_id_twice_is_refused() -> None:
         KeyFile.parse(text, "keys.yaml")
 
 
+def test_the_same_name_twice_is_refused_with_both_ids() -> None:
+    file, _ = with_keys("a", "b")
+    first, second = file.keys
+    text = KeyFile.model_construct(keys=(first, second.model_copy(update={"name": "a"}))).dump()
+    with pytest.raises(KeyFileError, match=rf"{first.id} and {second.id} have the same name, 'a'.*Change the name"):
+        KeyFile.parse(text, "keys.yaml")
+
+
+def test_a_new_key_needs_a_name_of_its_own() -> None:
+    file, _ = with_keys("a")
+    with pytest.raises(KeyFileError, match=f"the key {file.keys[0].id} has the name 'a' already"):
+        file.with_new("a", "", (Role.FIM,))
+
+
 def test_an_error_does_not_show_what_the_file_holds(tmp_path: Path) -> None:
     file, _ = with_keys("a")
     broken = file.dump().replace("salt: ", "salt: x")

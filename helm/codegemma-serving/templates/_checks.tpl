@@ -24,8 +24,12 @@
 
 {{- define "codegemma.checkAccess" -}}
 {{- with .Values.auth }}
-{{- if and .required (not .existingSecret) }}
-{{- fail (printf "auth.existingSecret is empty, but auth.required is true: requests need an API key. Make one and name its secret:\n\n  codegemma keys create NAME --file %s\n  kubectl -n %s create secret generic codegemma-keys --from-file=%s\n\nthen add --set auth.existingSecret=codegemma-keys. Or set auth.required=false, if whatever is in front of the service knows its callers.\n" .secretKey $.Release.Namespace .secretKey) }}
+{{- $issuers := ($.Values.serving.gateway | default dict).issuers }}
+{{- if and .required (not .existingSecret) (not $issuers) }}
+{{- fail (printf "auth.existingSecret is empty, but auth.required is true: requests need an API key. Make one and name its secret:\n\n  codegemma keys create NAME --file %s\n  kubectl -n %s create secret generic codegemma-keys --from-file=%s\n\nthen add --set auth.existingSecret=codegemma-keys. Or name an issuer of tokens in serving.gateway.issuers. Or set auth.required=false, if whatever is in front of the service knows its callers.\n" .secretKey $.Release.Namespace .secretKey) }}
+{{- end }}
+{{- if and $issuers (not .required) }}
+{{- fail "serving.gateway.issuers has issuers, but auth.required=false asks nobody for a token. Leave auth.required at true, or remove the issuers." }}
 {{- end }}
 {{- if and .existingSecret (not .required) }}
 {{- fail (printf "auth.existingSecret=%s has keys, but auth.required=false asks nobody for one. Leave auth.required at true, or remove the secret's name." .existingSecret) }}

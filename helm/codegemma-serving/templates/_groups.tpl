@@ -27,16 +27,26 @@ failureThreshold: 2
 {{- end }}
 
 {{- define "codegemma.keysMount" -}}
-{{- if .Values.auth.required }}
+{{- if .Values.auth.existingSecret }}
 # A directory, not one file of it: a change of the secret then reaches the pod.
 - {name: keys, mountPath: /etc/codegemma/keys, readOnly: true}
 {{- end }}
 {{- end }}
 
 {{- define "codegemma.keysVolume" -}}
-{{- if .Values.auth.required }}
+{{- if .Values.auth.existingSecret }}
 - name: keys
   secret: {secretName: {{ .Values.auth.existingSecret }}}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.quotasEnvironment" -}}
+{{- with .Values.quotas.redis.passwordSecret }}
+{{- if .name }}
+- name: CODEGEMMA_QUOTAS_REDIS_PASSWORD
+  valueFrom:
+    secretKeyRef: {name: {{ .name }}, key: {{ .key }}}
+{{- end }}
 {{- end }}
 {{- end }}
 
@@ -65,6 +75,7 @@ failureThreshold: 2
 {{- $_ := set $pod "volumeMounts" (list (include "codegemma.modelMounts" . | trim) (include "codegemma.keysMount" . | trim) | compact | join "\n") }}
 {{- $_ := set $pod "volumes" (list (include "codegemma.modelVolumes" . | trim) (include "codegemma.keysVolume" . | trim) | compact | join "\n") }}
 {{- $_ := set $pod "spread" (include "codegemma.gatewaySpread" . | trim) }}
+{{- with include "codegemma.quotasEnvironment" . | trim }}{{ $_ := set $pod "env" . }}{{ end }}
 {{- with .Values.gateway.nodeSelector }}{{ $_ := set $pod "nodeSelector" (toYaml .) }}{{ end }}
 {{- with .Values.gateway.tolerations }}{{ $_ := set $pod "tolerations" (toYaml .) }}{{ end }}
 {{- include "codegemma.workerPod" $pod }}

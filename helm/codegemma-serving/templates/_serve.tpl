@@ -3,6 +3,9 @@
 {{- $serving := deepCopy .Values.serving }}
 {{- $access := dict "anyone" true }}
 {{- if .Values.auth.required }}
+{{- $access = dict }}
+{{- end }}
+{{- if .Values.auth.existingSecret }}
 {{- $access = dict "keys_file" (printf "/etc/codegemma/keys/%s" .Values.auth.secretKey) }}
 {{- end }}
 {{- $_ := set $serving "gateway" (merge $access ($serving.gateway | default dict)) }}

@@ -76,6 +76,7 @@ class Call:
                 f"The request is not a message of the method's type: {error}. "
                 "Send one that was serialised from the .proto files of this server; strings have to be UTF-8.",
             ) from None
+        self.metadata = replace(self.metadata, route=kind.DESCRIPTOR.name.removesuffix("Request"))
         if named := getattr(message, "request_id", ""):
             if not is_request_id(named):
                 raise FieldError(

@@ -1,10 +1,11 @@
 """Rich gRPC errors: a canonical code, and what happened as google.rpc details (https://google.aip.dev/193)."""
 
 from google.protobuf.duration_pb2 import Duration
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from serving.errors import ERROR_DOMAIN, ServingError
+from serving.gateway.quotas import QuotaError
 
 STATUS_KEY = "grpc-status-details-bin"
 """The trailing metadata that carries a `google.rpc.Status`."""
@@ -16,7 +17,8 @@ _DEFAULT_RETRY_S = 1.0
 
 
 def rich_status(error: ServingError) -> Status:
-    """The error as google.rpc.Status: ErrorInfo always, BadRequest for a field at fault, RetryInfo for a retry.
+    """The error as google.rpc.Status: ErrorInfo always, BadRequest for a field at fault, RetryInfo for a retry,
+    QuotaFailure for a limit.
 
     Args:
       error: `field` is a path in the request message.
@@ -32,4 +34,7 @@ def rich_status(error: ServingError) -> Status:
         delay = Duration()
         delay.FromNanoseconds(round((error.retry_after_s or _DEFAULT_RETRY_S) * 1e9))
         status.details.add().Pack(RetryInfo(retry_delay=delay))
+    if isinstance(error, QuotaError):
+        violated = QuotaFailure.Violation(subject=error.whose, description=message)
+        status.details.add().Pack(QuotaFailure(violations=[violated]))
     return status

@@ -66,7 +66,7 @@ class GrpcService(StandardServices):
     async def CountTokens(self, data: Received, grpc_context: GrpcContext) -> pb.CountTokensResponse:
         """Counts the tokens of a prompt."""
         with answering(grpc_context) as call:
-            caller, message = self._admit(pb.CountTokensRequest, data, call)
+            caller, message = await self._admit(pb.CountTokensRequest, data, call)
             with self._reading():
                 request = call.metadata.applied(messages.counting_request(message), caller)
             call.words = messages.words(message)
@@ -78,14 +78,14 @@ class GrpcService(StandardServices):
     async def ListModels(self, data: Received, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context) as call:
-            self._admit(ListModelsRequest, data, call)
+            await self._admit(ListModelsRequest, data, call)
             return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
         return ListModelsResponse()
 
     async def GetModel(self, data: Received, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
         with answering(grpc_context) as call:
-            _, request = self._admit(GetModelRequest, data, call)
+            _, request = await self._admit(GetModelRequest, data, call)
             if not request.model:
                 raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
             return GetModelResponse(model=messages.model(self._service.model(request.model)))
@@ -95,7 +95,7 @@ class GrpcService(StandardServices):
         self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> R:
         with answering(context) as call:
-            request = self._generation_request(kind, data, call)
+            request = await self._generation_request(kind, data, call)
             async with aclosing(self._service.generate(request)) as parts:
                 choices, end = await messages.whole_choices(parts)
             return response(
@@ -111,7 +111,7 @@ class GrpcService(StandardServices):
         self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> AsyncGenerator[R, None]:
         with answering(context) as call:
-            request = self._generation_request(kind, data, call)
+            request = await self._generation_request(kind, data, call)
             async with (
                 aclosing(self._service.generate(request)) as parts,
                 aclosing(_with_usage_at_the_end(parts)) as pieces,
@@ -127,8 +127,10 @@ class GrpcService(StandardServices):
             return
         yield response()
 
-    def _generation_request(self, kind: type[messages.GenerationMessage], data: Received, call: Call) -> CodeRequest:
-        caller, message = self._admit(kind, data, call)
+    async def _generation_request(
+        self, kind: type[messages.GenerationMessage], data: Received, call: Call
+    ) -> CodeRequest:
+        caller, message = await self._admit(kind, data, call)
         with self._reading():
             request = call.metadata.applied(messages.generation_request(message), caller)
         call.words = messages.words(message)
@@ -137,10 +139,10 @@ class GrpcService(StandardServices):
     async def _is_ready(self) -> bool:
         return (await self._service.health()).ready
 
-    def _admit[M: Message](self, kind: type[M], data: Received, call: Call) -> tuple[Caller, M]:
+    async def _admit[M: Message](self, kind: type[M], data: Received, call: Call) -> tuple[Caller, M]:
         """Who calls and, once that is known, the message."""
         with self._reading():
-            caller = call.metadata.caller(self._service.access)
+            caller = await call.metadata.caller(self._service.access)
             return caller, call.message(kind, data, self._config.max_body_bytes)
 
     def _reading(self) -> AbstractContextManager[None]:

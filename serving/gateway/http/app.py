@@ -12,6 +12,7 @@ from starlette.routing import Route
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
+from serving.gateway.access import LocalAccess
 from serving.gateway.http.anthropic.routes import ANTHROPIC
 from serving.gateway.http.api import api_at
 from serving.gateway.http.endpoint import Endpoint
@@ -19,6 +20,7 @@ from serving.gateway.http.llamacpp.routes import LLAMACPP
 from serving.gateway.http.mistral.routes import MISTRAL
 from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
+from serving.gateway.http.origins import origin_middleware
 from serving.gateway.http.responses import error_response, json_response, unexpected
 from serving.gateway.http.shared_path import by_path
 from serving.gateway.http.tabby.routes import TABBY
@@ -66,7 +68,10 @@ def build_http_app(
     ]
     app = Starlette(
         routes=[Route("/health", health), Route("/", _alive, methods=["HEAD"]), *routes],
-        middleware=[Middleware(UnreadBody, within_s=times.unread_body_s)],
+        middleware=[
+            Middleware(UnreadBody, within_s=times.unread_body_s),
+            *origin_middleware(config, APIS, lambda: isinstance(get_service().access, LocalAccess)),
+        ],
         exception_handlers={ServingError: _failure, HTTPException: _routing_error, Exception: _failure},
     )
     app.router.redirect_slashes = False

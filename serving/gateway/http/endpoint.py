@@ -43,7 +43,7 @@ class Endpoint:
 
     async def respond(self, request: Request) -> Response:
         """The response, of an error too."""
-        metadata = CallMetadata.read("http", lambda name: request.headers.get(name, ""))
+        metadata = CallMetadata.read("http", lambda name: request.headers.get(name, ""), route=request.url.path)
         told = partial(_told, metadata.request_id, {})
         reading = Reading(self._routes)
         try:
@@ -69,7 +69,7 @@ class Endpoint:
             call = HttpCall(
                 service=service,
                 metadata=metadata,
-                caller=metadata.caller(service.access),
+                caller=await metadata.caller(service.access),
                 path_params=request.path_params,
                 read_body=partial(read_body, request, self._max_body_bytes, self._times.body_s),
             )

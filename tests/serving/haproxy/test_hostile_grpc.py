@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import grpc
 import pytest
 
+from serving.ray_headers import ADDRESS_HEADER
 from tests.raw_http2 import call, grpc_headers, grpc_status
 from tests.serving.haproxy.front import Answer, Front
 
@@ -75,10 +76,11 @@ def test_metadata_of_this_service_reaches_it_and_what_steers_ray_serve_does_not(
     ours = ["authorization", "x-api-key", "x-request-id", "x-session-id", "x-tenant-id", "traceparent"]
     ours += ["request_id", "session_id"]  # what the .proto files promise
     rays = ["application", "multiplexed_model_id", "serve_multiplexed_model_id", "tracestate"]
-    [answer] = method(b"x", timeout=10, metadata=tuple((key, "value") for key in ours + rays))
+    [answer] = method(b"x", timeout=10, metadata=tuple((key, "value") for key in [*ours, *rays, ADDRESS_HEADER]))
     metadata = json.loads(answer)["metadata"]
     assert {key: metadata[key] for key in ours} == dict.fromkeys(ours, "value")
     assert not metadata.keys() & set(rays)
+    assert metadata[ADDRESS_HEADER] == "127.0.0.1"  # for HAProxy to say
 
 
 def test_while_nothing_is_deployed_clients_are_told_to_try_again(alone: Front) -> None:

@@ -13,7 +13,7 @@ from ray.serve._private.constants import (
     SERVE_MULTIPLEXED_MODEL_ID,
 )
 
-from serving.ray_headers import RAY_HEADERS, READ_HEADERS
+from serving.ray_headers import ADDRESS_HEADER, RAY_HEADERS, READ_HEADERS
 from tests.raw_http2 import call
 from tests.serving.haproxy.front import Answer, Front
 
@@ -42,6 +42,11 @@ def test_bytes_in_headers_that_nobody_reads_pass(haproxy: Front) -> None:
     assert arrived(haproxy.ask("GET /v1/models", {"user-agent": b"J\xc3\xbcrgen"}))["user-agent"]
 
 
+def test_where_a_request_comes_from_is_for_haproxy_to_say(haproxy: Front) -> None:
+    for headers in ({}, {ADDRESS_HEADER: b"10.0.0.7"}):
+        assert arrived(haproxy.ask("GET /v1/models", headers))[ADDRESS_HEADER] == "127.0.0.1"
+
+
 @pytest.mark.parametrize(
     "header",
     [
@@ -61,7 +66,7 @@ def test_bytes_in_headers_that_nobody_reads_pass(haproxy: Front) -> None:
 )
 def test_what_would_steer_ray_serve_does_not_reach_it(haproxy: Front, header: str) -> None:
     headers = arrived(haproxy.ask("GET /v1/models", {header: b"0.05\xff", "x-kept": b"1"}))
-    assert headers == {"host": "here", "x-kept": "1"}
+    assert headers == {"host": "here", "x-kept": "1", ADDRESS_HEADER: "127.0.0.1"}
 
 
 def test_headers_of_this_service_reach_it(haproxy: Front) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import os
 import threading
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -20,10 +21,12 @@ from grpc_health.v1.health_pb2_grpc import HealthStub
 
 from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.errors import ServingError
-from serving.gateway.access import KeyAccess, LocalAccess, OpenAccess, access_for
+from serving.gateway.access import BearerAccess, LocalAccess, OpenAccess, access_for
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
+from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import CodeService
+from serving.gateway.single_flight import SingleFlight
 from serving.keys import KeyFile, KeyFileError
 from tests.gateway.grpc_server import failure, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -40,12 +43,13 @@ class Keys:
         routing = RoutingConfig(
             roles={"fim": {"models": {"both": 1}}, "chat": {"models": {"both": 1}}}, tenants={"apart": {"fim": "other"}}
         )
-        self.access = KeyAccess(path)
+        self.access = BearerAccess(path)
         self.service = CodeService(models, gateway, routing, self.access)
         self.app = build_http_app(lambda: self.service, gateway)
 
     def create(self, tenant: str = "", *roles: Role) -> str:
-        file, key = KeyFile.read(self.path).with_new("somebody", tenant, roles or tuple(Role))
+        known = KeyFile.read(self.path)
+        file, key = known.with_new(f"somebody {len(known.keys)}", tenant, roles or tuple(Role))
         self.replace(file)
         return key
 
@@ -170,7 +174,7 @@ async def accepted(keys: Keys, key: str) -> None:
     async with asyncio.timeout(30):
         while True:
             with suppress(ServingError):
-                keys.access.caller("", key, "")
+                await keys.access.caller("", key, "")
                 return
             await asyncio.sleep(0)
 
@@ -189,9 +193,9 @@ async def test_requests_are_answered_by_the_old_keys_while_a_changed_file_is_rea
     monkeypatch.setattr(Path, "read_text", read_slowly)
     file.write(keys.path)
     assert await asyncio.to_thread(begun.wait, 30)  # though nobody asked
-    assert keys.access.caller("", old, "").roles
+    assert (await keys.access.caller("", old, "")).roles
     with pytest.raises(ServingError):
-        keys.access.caller("", new, "")
+        await keys.access.caller("", new, "")
     go_on.set()
     await accepted(keys, new)
 
@@ -206,13 +210,13 @@ async def test_a_request_never_looks_at_the_file(keys: Keys, monkeypatch) -> Non
 
     with monkeypatch.context() as slow:
         slow.setattr(os, "stat", stat)
-        assert keys.access.caller("", key, "").roles
+        assert (await keys.access.caller("", key, "")).roles
 
 
 def test_a_file_is_followed_for_as_long_as_somebody_wants_its_keys(tmp_path: Path) -> None:
     KeyFile().write(tmp_path / "keys.yaml")
     before = set(threading.enumerate())
-    access = KeyAccess(tmp_path / "keys.yaml")
+    access = BearerAccess(tmp_path / "keys.yaml")
     [thread] = set(threading.enumerate()) - before
     del access
     thread.join(30)
@@ -340,6 +344,23 @@ async def test_tenants_share_what_is_cached_where_the_operator_says_so(
     assert len(set(await cache_domains(keys, backend, *map(keys.create, ("a", "b", ""))))) == 1
 
 
+@pytest.mark.parametrize(("tenants_share_cache", "computed"), [(None, 2), (True, 1)])
+async def test_equal_requests_of_two_tenants_are_computed_once_only_where_the_operator_says_so(
+    tmp_path: Path, backend: ScriptedBackend, tenants_share_cache: bool | None, computed: int
+) -> None:
+    path = tmp_path / "keys.yaml"
+    KeyFile().write(path)
+    model = replace(served_model(backend, "both", Role.FIM), backend=SingleFlight(backend))
+    service = CodeService([model], GatewayConfig(keys_file=path, tenants_share_cache=tenants_share_cache))
+    prompt = FimPrompt(prefix="a", suffix="b")
+    requests = [CodeRequest(prompt=prompt, tenant=name, owner=f"tenant:{name}") for name in "ab"]
+    both = [service.generate(request) for request in requests]
+    await asyncio.gather(*map(anext, both))
+    assert len(backend.requests) == computed
+    for chunks in both:
+        await chunks.aclose()
+
+
 @pytest.mark.parametrize(("tenants_share_cache", "domains"), [(None, 1), (True, 1), (False, 2)])
 async def test_without_keys_all_share_what_is_cached_unless_told_otherwise(
     backend: ScriptedBackend, tenants_share_cache: bool | None, domains: int
@@ -419,7 +440,7 @@ def local_service(backend: ScriptedBackend, gateway: GatewayConfig) -> CodeServi
 async def test_without_keys_this_machine_is_answered_over_either_protocol(backend: ScriptedBackend) -> None:
     service = local_service(backend, GatewayConfig())
     app = build_http_app(lambda: service, GatewayConfig())
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
         assert (await client.post("/v1/completions", json=FIM)).status_code == 200
     async with grpc_server(service) as address, grpc.aio.insecure_channel(address) as channel:
         assert (await ModelServiceStub(channel).ListModels(ListModelsRequest())).models
@@ -473,7 +494,7 @@ async def test_where_anyone_may_ask_grpc_answers_from_everywhere(backend: Script
 
 
 async def test_with_keys_grpc_answers_from_everywhere(keys: Keys) -> None:
-    caller = keys.service.access.caller(f"Bearer {keys.create('a')}", "", "", "10.0.0.7")
+    caller = await keys.service.access.caller(f"Bearer {keys.create('a')}", "", "", "10.0.0.7")
     assert caller.tenant == "a"
 
 
@@ -485,7 +506,7 @@ def test_beyond_this_machine_keys_are_required(host: str, tmp_path: Path) -> Non
     with pytest.raises(KeyFileError, match="codegemma keys create"):
         access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host)
     KeyFile().write(tmp_path / "keys.yaml")
-    assert isinstance(access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host), KeyAccess)
+    assert isinstance(access_for(GatewayConfig(keys_file=tmp_path / "keys.yaml"), host), BearerAccess)
 
 
 def test_anyone_and_keys_contradict_each_other() -> None:
