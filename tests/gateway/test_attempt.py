@@ -11,6 +11,7 @@ from serving.config import ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
 from serving.gateway.attempt import Attempt
+from serving.gateway.quotas import ContextLimit
 from serving.gateway.request import CodeRequest, FimPrompt, Piece, TokenLogprob, Usage
 from serving.gateway.served_model import ServedModel
 from serving.gateway.text.tokenizer import Tokenizer
@@ -33,7 +34,7 @@ class Played:
         config = ModelConfig(id="m", checkpoint="none", roles=(Role.FIM,))
         model = ServedModel(config=config, tokenizer=tokenizer, backend=self.backend, max_context=512)
         request = CodeRequest(request_id="r", prompt=FIM, choices=2, **fields)  # type: ignore[arg-type]
-        generation = model.generation(request, timeout_s=9, cache_domain="", trace="")
+        generation = model.generation(request, ContextLimit(model.max_context), timeout_s=9, cache_domain="", trace="")
         self.changes = 0
         self.read: defaultdict[int, list[Piece]] = defaultdict(list)
         self.attempt = Attempt(model, request, generation, 4, self._changed)

@@ -6,10 +6,10 @@ import openai
 import pytest
 
 from serving.engine.request import FinishReason, GenerationChunk
-from serving.errors import Reason, ServingError
+from serving.errors import WIRE_ERRORS, Reason, ServingError
 from tests.gateway.scripted_backend import ScriptedBackend
 
-NOT_MENDED = [reason for reason in Reason if reason not in (Reason.OVERLOADED, Reason.UNAVAILABLE)]
+NOT_MENDED = [reason for reason in Reason if not WIRE_ERRORS[reason].retryable]
 
 
 @pytest.fixture
