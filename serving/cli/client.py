@@ -59,7 +59,7 @@ class Client:
             self._check(response, "application/json")
             return msgspec.json.decode(response.content, type=_Models).data
 
-    def ask(self, path: str, **body: object) -> Answer:
+    def ask(self, path: str, /, **body: object) -> Answer:
         """Asks for a streamed answer; the request is sent when its first piece is asked for.
 
         Args:

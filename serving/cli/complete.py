@@ -32,7 +32,7 @@ def complete(
         bool, typer.Option("--show", help="Print the lines around the completion too, with the completion marked.")
     ] = False,
 ) -> None:
-    """Complete the code at a place in a file, and print what goes there.
+    """Complete the code at a place in a file, up to the end of its block, and print what goes there.
 
     The column is that of the character before which text is inserted; one past the end of the line appends to it.
     Without --show exactly the completion is printed, so that another program can insert it.
@@ -44,6 +44,8 @@ def complete(
             model=model,
             prompt=cursor.prefix,
             suffix=cursor.suffix,
+            path=str(cursor.path),
+            post_processing=True,
             max_tokens=max_tokens,
             temperature=temperature,
         )

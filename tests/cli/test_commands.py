@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
 from serving.engine.request import FinishReason
-from serving.gateway.request import ChatPrompt, FimPrompt, Message, Speaker
+from serving.gateway.request import ChatPrompt, FimPrompt, Message, PostProcessing, Speaker
 from sharding.step import SamplingParams
 
 SOURCE = "def fib(n):\n    if \n\nprint(fib(10))\n"
@@ -41,6 +41,13 @@ def test_complete_sends_the_code_before_and_after_the_place(service, url, source
     assert isinstance(request.prompt, FimPrompt)
     assert (request.prompt.prefix, request.prompt.suffix) == ("def fib(n):\n    if ", "\n\nprint(fib(10))\n")
     assert (request.model, request.max_tokens, request.sampling.temperature) == ("code", 12, 0.5)
+
+
+def test_complete_asks_for_the_rest_of_the_block_in_the_files_language(service, url, source):
+    run("complete", f"{source}:2:8")
+    (request,) = service.asked
+    assert request.prompt.path == str(source)
+    assert request.post_processing == PostProcessing()
 
 
 def test_complete_shows_the_lines_around_with_their_numbers(service, url, source):

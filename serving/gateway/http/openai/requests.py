@@ -7,7 +7,7 @@ from dataclasses import replace
 from serving.errors import FieldError, Reason
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
 from serving.gateway.http.unsupported import unsupported
-from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
+from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, PostProcessing, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.shown import shown
 from sharding.step import SamplingParams
 
@@ -30,8 +30,10 @@ def completion_requests(body: CompletionBody) -> list[CodeRequest]:
             "prompt",
             f"is a list of {len(body.prompt)} prompts; at most {MAX_PROMPTS} are allowed.",
         )
-    prompts = [_prompt(prompt, body.suffix) for prompt in body.prompt]
+    prompts = [_prompt(prompt, body.suffix, body.path) for prompt in body.prompt]
     first = _request(body, prompts[0], body.logprobs)
+    if body.post_processing:
+        first = replace(first, post_processing=PostProcessing())
     return [first, *(replace(first, prompt=prompt) for prompt in prompts[1:])]
 
 
@@ -104,11 +106,11 @@ def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> Code
     )
 
 
-def _prompt(prompt: str | list[int], suffix: str | None) -> Prompt:
+def _prompt(prompt: str | list[int], suffix: str | None, path: str) -> Prompt:
     if suffix is None:
         return TextPrompt(prompt) if isinstance(prompt, str) else TokenPrompt(prompt)
     if isinstance(prompt, str):
-        return FimPrompt(prefix=prompt, suffix=suffix)
+        return FimPrompt(prefix=prompt, suffix=suffix, path=path)
     raise FieldError(
         Reason.INVALID_ARGUMENT, "suffix", f"is {shown(suffix)}, which needs a prompt that is text, not token ids."
     )

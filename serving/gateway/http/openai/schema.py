@@ -66,12 +66,17 @@ class GenerationBody(NothingIsAbsent):
 
 
 class CompletionBody(GenerationBody):
-    """`POST /v1/completions`; with `suffix`, the code between prompt and suffix is filled in."""
+    """`POST /v1/completions`; with `suffix`, the code between prompt and suffix is filled in.
+
+    Two fields are ours, for such code: `post_processing`, and `path` of the file, by which its language is known.
+    """
 
     prompt: Annotated[Prompts, PlainValidator(_prompts)]
     suffix: str | None = None
     logprobs: Integer | None = None
     echo: bool = False
+    post_processing: bool = False
+    path: str = ""
 
 
 class ChatBody(GenerationBody):

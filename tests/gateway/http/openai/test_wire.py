@@ -99,6 +99,20 @@ async def test_a_chat_stream_names_the_role_once_for_each_choice(client: httpx.A
     assert {piece["object"] for piece in pieces} == {"chat.completion.chunk"}
 
 
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [({}, "return 1\n\n\ndef g():\n    pass"), ({"post_processing": True, "path": "f.py"}, "return 1")],
+    ids=["as the model wrote it", "to the end of its block"],
+)
+async def test_filled_in_code_ends_with_its_block_where_that_is_asked_for(
+    client: httpx.AsyncClient, backend: ScriptedBackend, fields: dict[str, object], text: str
+) -> None:
+    backend.text = "return 1\n\n\ndef g():\n    pass"
+    body = {"prompt": "def f():\n    ", "suffix": "\n", **fields}
+    answer = await client.post("/v1/completions", json=body)
+    assert answer.json()["choices"][0]["text"] == text
+
+
 async def test_a_suffix_asks_for_fill_in_the_middle(client: httpx.AsyncClient, backend: ScriptedBackend):
     await client.post("/v1/completions", json={"prompt": "a = ", "suffix": "\n"})
     encode = backend.tokenizer.encode
