@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -103,24 +104,24 @@ async def test_a_token_without_the_tenant_that_it_should_name_is_refused(tenant:
     assert "claim team" in error.message
 
 
-WRONG = {
-    "expired": token(exp=time.time() - 60),
-    "not_yet_valid": token(nbf=time.time() + 60),
-    "audience": token(aud="another service"),
-    "issuer": token(iss="https://evil.example"),
-    "signature": token(key=OTHER_KEY),
-    "unknown_key": token(key=OTHER_KEY, key_id="another"),
-    "claim": token(exp=None),
-    "malformed": "a.b.c",
+WRONG: dict[str, Callable[[], str]] = {  # made when they are sent: tests may run long after they are collected
+    "expired": lambda: token(exp=time.time() - 60),
+    "not_yet_valid": lambda: token(nbf=time.time() + 60),
+    "audience": lambda: token(aud="another service"),
+    "issuer": lambda: token(iss="https://evil.example"),
+    "signature": lambda: token(key=OTHER_KEY),
+    "unknown_key": lambda: token(key=OTHER_KEY, key_id="another"),
+    "claim": lambda: token(exp=None),
+    "malformed": lambda: "a.b.c",
 }
 REMEDIES = ("Get a new one", "Send it later", "Ask its issuer", "operator can add")
 
 
 @pytest.mark.parametrize("why", WRONG)
 async def test_a_wrong_token_is_refused_with_the_remedy_and_nothing_of_itself(why: str) -> None:
-    tried = Tried()
-    assert await tried.why(WRONG[why]) == why
-    message = (await tried.refused(WRONG[why])).message
+    tried, sent = Tried(), WRONG[why]()
+    assert await tried.why(sent) == why
+    message = (await tried.refused(sent)).message
     assert any(remedy in message for remedy in REMEDIES)
 
 
