@@ -159,7 +159,7 @@ class OpenRequest:
         if attempt.failure is None:
             raise deadline_exceeded(self._timeout_s)
         reason = attempt.failure.reason if isinstance(attempt.failure, ServingError) else None
-        if attempt.begun or not self._models or reason not in _ANOTHER_MODEL_MAY:
+        if attempt.begun or self._late or not self._models or reason not in _ANOTHER_MODEL_MAY:
             raise attempt.failure
         await self._next_attempt()
         self.start()
