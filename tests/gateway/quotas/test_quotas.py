@@ -17,7 +17,7 @@ from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 from bench.cluster import free_port
 from serving.access_config import QuotasConfig
 from serving.config import GatewayConfig, Role
-from serving.errors import ServingError
+from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app
 from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.quotas.ledger import Account, Refusal
@@ -159,6 +159,34 @@ async def test_who_goes_away_while_a_store_counts_a_request_has_it_no_longer(bac
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
     assert not ledger.used["tenant:acme"].running
+
+
+async def test_who_goes_away_is_concurrent_until_nothing_is_generated_any_more(backend: ScriptedBackend) -> None:
+    backend.pause_at = 3
+    running: list[int] = []
+    ledger = WatchedLedger(at_end=lambda: running.append(backend.running))
+    chunks = watched_service(backend, ledger, concurrent_requests=1).generate(ONE)
+    await anext(chunks)
+    await chunks.aclose()
+    assert running == [0]
+
+
+async def test_who_goes_away_pays_for_what_it_did_not_read(backend: ScriptedBackend) -> None:
+    backend.text, backend.pause_at = "a = 1\n" * 20, 20
+    ledger = MemoryLedger()
+    chunks = watched_service(backend, ledger, tokens_per_minute=400).generate(ONE)
+    await anext(chunks)
+    await backend.paused.wait()
+    await chunks.aclose()
+    assert ledger.used["tenant:acme"].tokens == len(backend.requests[0].prompt_ids) + 20
+
+
+async def test_a_request_that_no_model_took_costs_no_tokens(backend: ScriptedBackend) -> None:
+    backend.text, backend.error = "", ServingError(Reason.OVERLOADED, "Not now.")
+    ledger = MemoryLedger()
+    with pytest.raises(ServingError, match="Not now"):
+        await anext(watched_service(backend, ledger, tokens_per_minute=400).generate(ONE))
+    assert ledger.used["tenant:acme"].tokens == 0
 
 
 async def test_a_key_has_limits_of_its_own_by_its_name(backend: ScriptedBackend) -> None:
