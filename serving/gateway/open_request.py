@@ -49,7 +49,7 @@ class OpenRequest:
         first_index: int,
         on_change: Callable[[], None],
     ) -> None:
-        """Opens its record and its span; `close` it.
+        """Opens its record and its span; `close` it, once it is prepared.
 
         Args:
           request: the request.
@@ -109,7 +109,6 @@ class OpenRequest:
     def take(self) -> Iterator[Piece]:
         """The pieces that came since the last call."""
         assert self._attempt is not None
-        self._count(self._attempt.usage)
         for piece in self._attempt.take():
             self._watch.piece(piece)
             yield piece
@@ -131,11 +130,12 @@ class OpenRequest:
                 await self._go_on_after(attempt)
 
     def close(self) -> None:
-        """Ends what is still generated; a request that has not ended yet counts as cancelled."""
-        if self._timer is not None:
+        """Ends what is still generated, and counts what was; a request that has not ended yet counts as cancelled."""
+        if self._timer is not None:  # it was started
             self._timer.cancel()
-        if self._attempt is not None:
+            assert self._attempt is not None
             self._attempt.abort()
+            self._count(self._attempt)
         with suppress(GeneratorExit), self._scope:
             raise GeneratorExit
 
@@ -159,14 +159,13 @@ class OpenRequest:
         if attempt.failure is None:
             raise deadline_exceeded(self._timeout_s)
         reason = attempt.failure.reason if isinstance(attempt.failure, ServingError) else None
-        if attempt.begun or not self._models or reason not in _ANOTHER_MODEL_MAY:
+        if attempt.begun or self._late or not self._models or reason not in _ANOTHER_MODEL_MAY:
             raise attempt.failure
         await self._next_attempt()
         self.start()
 
     def _complete(self, usage: Usage) -> None:
         self.usage = usage
-        self._count(usage)
         self._watch.prompt_tokens = usage.prompt_tokens
         self._watch.tokens = usage.completion_tokens
         self._span.set_attributes(
@@ -179,9 +178,11 @@ class OpenRequest:
         )
         self._scope.close()
 
-    def _count(self, usage: Usage) -> None:
+    def _count(self, attempt: Attempt) -> None:
         assert self._admission is not None
-        self._admission.used = usage.prompt_tokens + usage.completion_tokens
+        usage = attempt.usage
+        if attempt.failure is None or usage.completion_tokens:  # what no model took costs nothing
+            self._admission.used = usage.prompt_tokens + usage.completion_tokens
 
     def _be_late(self) -> None:
         self._late = True

@@ -1,10 +1,18 @@
 """How the choices of a request draw, with values beyond the range taken into it where their meaning is plain."""
 
+import random
+
 from msgspec.structs import replace
 
 from sharding.step import SamplingParams
 
-_SEEDS = 2**32
+_SEED_BITS = 32
+_SEEDS = 2**_SEED_BITS
+
+
+def new_seed() -> int:
+    """The seed of a request that names none."""
+    return random.getrandbits(_SEED_BITS)
 
 
 def of_choice(sampling: SamplingParams, choice: int, vocab_size: int) -> SamplingParams:

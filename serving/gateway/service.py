@@ -148,8 +148,8 @@ class CodeService:
             for position, request in enumerate(requests):
                 place = f"[{position}]" if len(requests) > 1 else ""
                 opened.append(self._open(request, place, choices, changed))
-                closing.callback(opened[-1].close)
                 await opened[-1].prepare(self._route, closing)
+                closing.callback(opened[-1].close)  # before its admission ends
                 choices += request.choices
             for each in opened:
                 each.start()

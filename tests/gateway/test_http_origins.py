@@ -59,7 +59,9 @@ async def test_without_allowed_origins_no_page_is_told_that_it_may_read(backend:
     assert not [name for name in answer.headers if name.startswith("access-control")]
 
 
-@pytest.mark.parametrize("origin", [EVIL, "null", "http://127.0.0.1:3000", "http://127.0.0.1:8000.evil.example", ""])
+@pytest.mark.parametrize(
+    "origin", [EVIL, "null", "http://127.0.0.1:3000", "http://127.0.0.1:8000.evil.example", "http://[", ""]
+)
 async def test_a_foreign_page_is_refused_before_anything_is_computed(backend: ScriptedBackend, origin: str) -> None:
     async with http(backend, allowed_origins=[PAGE]) as client:
         answer = await client.post("/v1/completions", json=FIM, headers={"origin": origin})

@@ -99,6 +99,15 @@ async def test_another_model_answers_what_the_first_cannot_take(codegemma: Token
     assert (await refusal(service, code_request(FIM_PROMPT))).message == "Neither."
 
 
+async def test_a_request_that_is_late_is_tried_on_no_other_model(codegemma: Tokenizer) -> None:
+    first, second = ScriptedBackend(codegemma), ScriptedBackend(codegemma)
+    first.error = ServingError(Reason.OVERLOADED, "Not now.")
+    models = [served_model(first, "first", Role.FIM), served_model(second, "second", Role.FIM)]
+    service = CodeService(models, GatewayConfig(), FALLBACK)
+    assert (await refusal(service, code_request(FIM_PROMPT, sent_at=0.0))).message == "Not now."
+    assert not second.requests
+
+
 async def test_an_answer_that_has_begun_or_is_wrong_is_not_begun_again(codegemma: Tokenizer):
     first, second = ScriptedBackend(codegemma, "begun"), ScriptedBackend(codegemma)
     first.error = ServingError(Reason.UNAVAILABLE, "Lost.")

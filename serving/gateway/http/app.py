@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
@@ -93,10 +93,16 @@ async def _routing_error(request: Request, error: Exception) -> Response:
     path = request.url.path
     api = api_at(path, APIS)
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-        allowed = (error.headers or {}).get("Allow", "")
+        allowed = ", ".join(sorted(_methods(request)))
         response = error_response(
             api, ServingError(Reason.METHOD_NOT_ALLOWED, f"{path} does not take {request.method}, but {allowed}.")
         )
         response.headers["allow"] = allowed
         return response
     return error_response(api, ServingError(Reason.ROUTE_NOT_FOUND, f"There is nothing at {path}."))
+
+
+def _methods(request: Request) -> set[str]:
+    """What the path takes: Starlette has a route for each method, and tells those of the first alone."""
+    routes = [route for route in request.app.routes if route.matches(request.scope)[0] is not Match.NONE]
+    return {method for route in routes if isinstance(route, Route) for method in route.methods or ()}

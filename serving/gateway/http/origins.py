@@ -71,7 +71,7 @@ class ForeignPages:
             )
         if origin is None or "*" in self._origins:
             return None
-        if origin not in self._origins and urlsplit(origin).netloc != host:
+        if origin not in self._origins and origin not in (f"http://{host}", f"https://{host}"):
             return _denied(
                 f"This service answers no pages of {_shown(origin)}. Have its operator add it to "
                 "gateway.allowed_origins."

@@ -126,7 +126,11 @@ class Quotas:
         shares = [share for share in self._shares(request) if share.is_counted]
         admission = Admission(self, shares)
         if shares:
-            await admission.begin()
+            try:
+                await admission.begin()
+            except asyncio.CancelledError:  # by when the ledger may have counted it
+                await asyncio.shield(admission.end())
+                raise
         try:
             yield admission
         finally:

@@ -48,6 +48,13 @@ async def test_what_is_nobodys_is_refused_in_the_form_of_the_first(client: httpx
     assert (response.status_code, set(response.json()["error"])) == (400, {"message", "type", "param", "code"})
 
 
+async def test_a_wrong_method_is_told_all_that_the_path_takes(client: httpx.AsyncClient) -> None:
+    for path, methods in (("/v1/health", "GET, HEAD, POST"), ("/api/blobs/1", "HEAD, POST"), ("/infill", "POST")):
+        response = await client.put(path)
+        assert (response.status_code, response.headers["allow"]) == (405, methods)
+        assert f"but {methods}." in response.text
+
+
 async def test_a_body_so_large_that_a_thread_reads_it_is_told_apart_too(backend: ScriptedBackend) -> None:
     service = one_model_service(backend)
     transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))

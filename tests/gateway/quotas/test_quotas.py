@@ -1,7 +1,7 @@
 """Limits of tenants and keys over both protocols: what is refused, in which words, and that no limit is exceeded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -17,9 +17,10 @@ from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 from bench.cluster import free_port
 from serving.access_config import QuotasConfig
 from serving.config import GatewayConfig, Role
-from serving.errors import ServingError
+from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app
 from serving.gateway.quotas import Quotas, quotas_for
+from serving.gateway.quotas.ledger import Account, Refusal
 from serving.gateway.quotas.memory import MemoryLedger
 from serving.gateway.quotas.redis import RedisLedger
 from serving.gateway.request import CodeRequest, FimPrompt
@@ -116,6 +117,76 @@ async def test_who_goes_away_pays_for_what_was_generated(backend: ScriptedBacken
     with pytest.raises(ServingError, match=r"of which 9\d are left"):
         await anext(service.generate(replace(request, max_tokens=94)))
     assert [chunk async for chunk in service.generate(replace(request, max_tokens=80))]
+
+
+class WatchedLedger(MemoryLedger):
+    """A ledger in memory whose `begin` is told of when it is done and, with `hangs`, never returns.
+
+    Attributes:
+      begun: set when a request was entered.
+      at_end: called before a request ends.
+    """
+
+    def __init__(self, *, hangs: bool = False, at_end: Callable[[], None] = lambda: None) -> None:
+        super().__init__()
+        self.begun = asyncio.Event()
+        self._hangs = hangs
+        self._at_end = at_end
+
+    async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:
+        refusal = await super().begin(request, accounts)
+        self.begun.set()
+        if self._hangs:
+            await asyncio.Event().wait()
+        return refusal
+
+    async def end(self, request: str, accounts: Sequence[Account], tokens: int | None) -> None:
+        self._at_end()
+        await super().end(request, accounts, tokens)
+
+
+def watched_service(backend: ScriptedBackend, ledger: MemoryLedger, **limits: int) -> CodeService:
+    return service_with(backend, Quotas(QuotasConfig.model_validate({"per_tenant": limits}), ledger))
+
+
+ONE = CodeRequest(request_id="1", prompt=FimPrompt(prefix="a", suffix="b"), tenant="acme", max_tokens=80)
+
+
+async def test_who_goes_away_while_a_store_counts_a_request_has_it_no_longer(backend: ScriptedBackend) -> None:
+    ledger = WatchedLedger(hangs=True)
+    asking = asyncio.ensure_future(anext(watched_service(backend, ledger, concurrent_requests=1).generate(ONE)))
+    await ledger.begun.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert not ledger.used["tenant:acme"].running
+
+
+async def test_who_goes_away_is_concurrent_until_nothing_is_generated_any_more(backend: ScriptedBackend) -> None:
+    backend.pause_at = 3
+    running: list[int] = []
+    ledger = WatchedLedger(at_end=lambda: running.append(backend.running))
+    chunks = watched_service(backend, ledger, concurrent_requests=1).generate(ONE)
+    await anext(chunks)
+    await chunks.aclose()
+    assert running == [0]
+
+
+async def test_who_goes_away_pays_for_what_it_did_not_read(backend: ScriptedBackend) -> None:
+    backend.text, backend.pause_at = "a = 1\n" * 20, 20
+    ledger = MemoryLedger()
+    chunks = watched_service(backend, ledger, tokens_per_minute=400).generate(ONE)
+    await anext(chunks)
+    await backend.paused.wait()
+    await chunks.aclose()
+    assert ledger.used["tenant:acme"].tokens == len(backend.requests[0].prompt_ids) + 20
+
+
+async def test_a_request_that_no_model_took_costs_no_tokens(backend: ScriptedBackend) -> None:
+    backend.text, backend.error = "", ServingError(Reason.OVERLOADED, "Not now.")
+    ledger = MemoryLedger()
+    with pytest.raises(ServingError, match="Not now"):
+        await anext(watched_service(backend, ledger, tokens_per_minute=400).generate(ONE))
+    assert ledger.used["tenant:acme"].tokens == 0
 
 
 async def test_a_key_has_limits_of_its_own_by_its_name(backend: ScriptedBackend) -> None:

@@ -1,9 +1,8 @@
 """Anthropic's wire, inwards: from request bodies to the gateway's requests."""
 
-import random
-
 from serving.gateway.http.anthropic.schema import ConversationBody, MessageBody
 from serving.gateway.request import ChatPrompt, CodeRequest, Message, Speaker
+from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
 _SPEAKERS = {"user": Speaker.USER, "assistant": Speaker.MODEL}
@@ -21,7 +20,7 @@ def message_request(body: MessageBody) -> CodeRequest:
             temperature=body.temperature,
             top_k=max(body.top_k, 0),
             top_p=body.top_p,
-            seed=random.getrandbits(32),
+            seed=new_seed(),
         ),
         stop=tuple(filter(None, body.stop_sequences)),
     )

@@ -1,9 +1,8 @@
 """llama.cpp's wire, inwards: from request bodies to the gateway's requests."""
 
-import random
-
 from serving.gateway.http.llamacpp.schema import CompletionBody, GenerationBody, InfillBody
 from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt, TokenPrompt
+from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
 _WORDS = {"choices": "n_cmpl", "max_tokens": "n_predict", "predict_s": "t_max_predict_ms", "least_indent": "n_indent"}
@@ -44,7 +43,7 @@ def _request(body: GenerationBody, prompt: Prompt, temperature: float) -> CodeRe
             temperature=temperature if body.temperature is None else max(body.temperature, 0.0),
             top_k=max(body.top_k, 0),
             top_p=max(body.top_p, 0.0),
-            seed=random.getrandbits(32) if body.seed == -1 else body.seed,
+            seed=new_seed() if body.seed == -1 else body.seed,
         ),
         stop=tuple(filter(None, body.stop)),
         choices=body.n_cmpl,

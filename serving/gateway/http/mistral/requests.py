@@ -1,9 +1,8 @@
 """Mistral's wire, inwards: from a request body to the gateway's request."""
 
-import random
-
 from serving.gateway.http.mistral.schema import FimBody
 from serving.gateway.request import CodeRequest, FimPrompt
+from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
 WORDS = {"prefix": "prompt", "seed": "random_seed"}
@@ -19,7 +18,7 @@ def fim_request(body: FimBody) -> CodeRequest:
         sampling=SamplingParams(
             temperature=body.temperature,
             top_p=body.top_p,
-            seed=random.getrandbits(32) if body.random_seed is None else body.random_seed,
+            seed=new_seed() if body.random_seed is None else body.random_seed,
         ),
         stop=tuple(filter(None, body.stop)),
     )

@@ -1,12 +1,11 @@
 """Ollama's wire, inwards: from request bodies to the gateway's requests."""
 
-import random
-
 from serving.config import Role
 from serving.errors import Reason, ServingError
 from serving.gateway.http.ollama.schema import AnswerBody, ChatBody, GenerateBody
 from serving.gateway.http.unsupported import unsupported
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Message, Prompt, Speaker, TextPrompt
+from serving.gateway.sampling import new_seed
 from serving.gateway.service import ModelInfo
 from sharding.step import SamplingParams
 
@@ -79,7 +78,7 @@ def _request(body: AnswerBody, prompt: Prompt) -> CodeRequest:
             temperature=temperature if options.temperature is None else options.temperature,
             top_k=top_k if options.top_k is None else max(options.top_k, 0),
             top_p=top_p if options.top_p is None else options.top_p,
-            seed=random.getrandbits(32) if options.seed is None else options.seed,
+            seed=new_seed() if options.seed is None else options.seed,
             logprobs=body.top_logprobs if body.logprobs else None,
         ),
         stop=tuple(filter(None, options.stop)),

@@ -1,6 +1,5 @@
 """The OpenAI wire, inwards: from request bodies to the gateway's requests."""
 
-import random
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -8,6 +7,7 @@ from serving.errors import FieldError, Reason
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
 from serving.gateway.http.unsupported import unsupported
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, PostProcessing, Prompt, TextPrompt, TokenPrompt
+from serving.gateway.sampling import new_seed
 from serving.gateway.shown import shown
 from sharding.step import SamplingParams
 
@@ -76,11 +76,6 @@ def words(body: GenerationBody) -> Mapping[str, str]:
     logprobs = {"logprobs": "top_logprobs"} if isinstance(body, ChatBody) else {}
     max_tokens = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
     return {**_WORDS, **logprobs, "max_tokens": max_tokens}
-
-
-def new_seed() -> int:
-    """The seed of a request that names none."""
-    return random.getrandbits(32)
 
 
 def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> CodeRequest:

@@ -8,9 +8,9 @@ from pydantic_core import PydanticCustomError
 from serving.gateway.http.json_body import at_most
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.http.openai.messages import ChatMessage
-from serving.gateway.http.openai.requests import new_seed
 from serving.gateway.http.unsupported import refuse_unless_neutral, unsupported
 from serving.gateway.request import ChatPrompt, CodeRequest, Message, Speaker
+from serving.gateway.sampling import new_seed
 from serving.gateway.validation import MAX_MESSAGES
 from sharding.step import SamplingParams
 

@@ -1,10 +1,9 @@
 """Tabby's wire, inwards: from request bodies to the gateway's requests."""
 
-import random
-
 from serving.errors import FieldError, Reason
 from serving.gateway.http.tabby.schema import CompletionBody, Segments
 from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt
+from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
 WORDS = {"prefix": "segments.prefix", "context_files": "segments", "prompt": "debug_options.raw_prompt"}
@@ -25,7 +24,7 @@ def completion_request(body: CompletionBody) -> CodeRequest:
         max_tokens=_MAX_TOKENS,
         sampling=SamplingParams(
             temperature=max(body.temperature, 0.0),
-            seed=random.getrandbits(32) if body.seed is None else body.seed,
+            seed=new_seed() if body.seed is None else body.seed,
         ),
     )
 
