@@ -350,6 +350,7 @@ async def test_equal_requests_of_two_tenants_are_computed_once_only_where_the_op
 ) -> None:
     path = tmp_path / "keys.yaml"
     KeyFile().write(path)
+    backend.pause_at = 1  # the first is still computed when the other comes
     model = replace(served_model(backend, "both", Role.FIM), backend=SingleFlight(backend))
     service = CodeService([model], GatewayConfig(keys_file=path, tenants_share_cache=tenants_share_cache))
     prompt = FimPrompt(prefix="a", suffix="b")
