@@ -16,7 +16,7 @@ import logging
 import os
 import sys
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,8 +32,11 @@ from serving.config import GatewayConfig, LimitsConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
-from serving.gateway.request import CodeRequest, FimPrompt, PostProcessing
-from serving.gateway.service import CodeService, ServedModel
+from serving.errors import Reason, ServingError
+from serving.gateway.backend import Sink
+from serving.gateway.request import CodeRequest, FimPrompt, Piece, PostProcessing
+from serving.gateway.served_model import ServedModel
+from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.group.model import load_runner
 from sharding.step import Token
@@ -78,19 +81,28 @@ class EngineBackend:
             prompt, tokens, reason = json.loads(line)
             self._keep(tuple(prompt), tokens, FinishReason(reason))
 
-    async def generate(self, request: GenerationRequest) -> AsyncGenerator[GenerationChunk, None]:
-        """One chunk, as the text is the same however it is cut."""
+    def submit(self, request: GenerationRequest, sink: Sink) -> "EngineHandle":
+        """Gives one chunk, as the text is the same however it is cut."""
+        return EngineHandle(asyncio.create_task(self._answer(request, sink)))
+
+    async def ready(self) -> bool:
+        """It is, when it is asked."""
+        return True
+
+    async def _answer(self, request: GenerationRequest, sink: Sink) -> None:
+        try:
+            sink.feed(await self._whole(request))
+        except RuntimeError as error:
+            sink.fail(ServingError(Reason.INTERNAL, str(error)))
+
+    async def _whole(self, request: GenerationRequest) -> GenerationChunk:
         if request.prompt_ids not in self._kept:
             tokens, reason = await self._generate(request)
             self._keep(request.prompt_ids, tokens, reason)
             if self._kept_file:
                 with self._kept_file.open("a") as file:
                     print(json.dumps([request.prompt_ids, tokens, reason]), file=file)
-        yield self._kept[request.prompt_ids]
-
-    async def ready(self) -> bool:
-        """It is, when it is asked."""
-        return True
+        return self._kept[request.prompt_ids]
 
     def _keep(self, prompt: tuple[int, ...], tokens: Sequence[int], reason: FinishReason) -> None:
         self._kept[prompt] = GenerationChunk(tokens=tuple(map(Token, tokens)), finish_reason=reason)
@@ -117,6 +129,17 @@ class EngineBackend:
                 return tokens, chunk.finish_reason
 
 
+class EngineHandle:
+    """A generation that somebody waits for."""
+
+    def __init__(self, task: asyncio.Task[None]) -> None:
+        self._task = task
+
+    def abort(self) -> None:
+        """Nobody waits any more."""
+        self._task.cancel()
+
+
 async def answer(service: CodeService, problem: Problem, max_tokens: int, post: PostProcessing) -> tuple[str, str]:
     """The answer to a problem and why it ended."""
     request = CodeRequest(
@@ -126,9 +149,10 @@ async def answer(service: CodeService, problem: Problem, max_tokens: int, post: 
         post_processing=post,
     )
     text, reason = "", ""
-    async for chunk in service.generate(request):
-        text += chunk.text
-        reason = chunk.finish_reason or reason
+    async for part in service.generate(request):
+        if isinstance(part, Piece):
+            text += part.text
+            reason = part.finish_reason or reason
     return text, reason
 
 

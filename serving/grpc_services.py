@@ -4,5 +4,6 @@ GRPC_SERVICES = (
     "codegemma.v1.CodeAssistService",
     "codegemma.v1.ModelService",
     "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 )

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.haproxy.grpc import harden_grpc
-from serving.haproxy.http import harden_http
+from serving.haproxy.http import MAX_HEADER_BYTES, MAX_HEADERS, harden_http
 from serving.haproxy.sections import HardeningError, Section, one, parse
 
 _KNOWN_ENTRIES = {"frontend prometheus", "frontend http_frontend", "frontend grpc_frontend", "listen stats"}
@@ -47,6 +47,7 @@ def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> st
     if unknown:
         raise HardeningError(f"HAProxy would listen for {sorted(unknown)}, of which nothing is known here")
     _admin_socket_is_its_users(one(sections, "global"))
+    _parser_reads_more_than_is_allowed(one(sections, "global"))
     _parser_says_nothing(one(sections, "defaults"))
     _headers_have_a_time_limit(one(sections, "defaults"), limits.header_s)
     _metrics_listen_where_the_service_does(
@@ -61,6 +62,12 @@ def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> st
 
 def _admin_socket_is_its_users(section: Section) -> None:
     section.replace(r"stats socket (\S+) mode 666 level admin(.*)", r"stats socket \1 mode 600 level admin\2")
+
+
+def _parser_reads_more_than_is_allowed(section: Section) -> None:
+    """A rule can answer what the parser has read; what is beyond the buffer ends without a word."""
+    section.replace(r"tune\.bufsize \d+", f"tune.bufsize {2 * MAX_HEADER_BYTES}")
+    section.begin(f"tune.http.maxhdr {4 * MAX_HEADERS}")
 
 
 def _parser_says_nothing(section: Section) -> None:

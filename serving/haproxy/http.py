@@ -10,6 +10,9 @@ from serving.haproxy.sections import Section, one
 from serving.ray_headers import READ_HEADERS
 from serving.request_id import REQUEST_ID_PATTERN
 
+MAX_HEADER_BYTES = 16 * 1024
+"""Of all headers of a request together, their names included."""
+MAX_HEADERS = 100
 _PRINTABLE = " -~"
 _METHODS = "GET HEAD POST PUT PATCH DELETE OPTIONS TRACE"
 
@@ -41,7 +44,14 @@ def _requests_are_checked(section: Section) -> None:
         Reason.INVALID_ARGUMENT, "The path has bytes that are not printable ASCII. Send it percent-encoded."
     )
     control = ServingError(Reason.INVALID_ARGUMENT, "A header has a control character. Send it without.")
+    large = ServingError(
+        Reason.INVALID_ARGUMENT,
+        f"The request has more than {MAX_HEADERS} headers, or they are more than {MAX_HEADER_BYTES // 1024} KiB, "
+        "the limits here.",
+    )
     section.begin(
+        refuse(json_rule(large), f"if {{ req.hdrs,length gt {MAX_HEADER_BYTES} }}"),
+        refuse(json_rule(large), f"if {{ req.fhdr_cnt gt {MAX_HEADERS} }}"),
         # Others the Gateway's HTTP parser does not know, and says so in plain text.
         refuse(f"{json_rule(unknown_method)} hdr allow 'GET, HEAD, POST'", f"unless {{ method {_METHODS} }}"),
         refuse(json_rule(NOT_HERE), "unless { path_beg / }"),

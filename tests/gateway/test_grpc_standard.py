@@ -5,12 +5,13 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message_factory import GetMessageClass
 from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
-from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from serving.config import GatewayConfig, Role
@@ -23,6 +24,7 @@ SERVICES = [
     "codegemma.v1.CodeAssistService",
     "codegemma.v1.ModelService",
     "grpc.health.v1.Health",
+    "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ]
 
@@ -146,9 +148,36 @@ async def test_each_listed_service_is_described(channel, service):
     assert await call.code() is grpc.StatusCode.OK
 
 
+@pytest.mark.parametrize("name", ["google.rpc.Status", "google.rpc.ErrorInfo", "google.rpc.RetryInfo"])
+async def test_what_an_error_holds_is_described(channel: Any, name: str) -> None:
+    call = ServerReflectionStub(channel).ServerReflectionInfo()
+    await call.write(ServerReflectionRequest(file_containing_symbol=name))
+    answer = await call.read()
+    await call.done_writing()
+    assert answer.file_descriptor_response.file_descriptor_proto
+
+
+async def test_version_1_of_reflection_answers_in_the_messages_of_v1alpha_under_its_own_name(channel: Any) -> None:
+    call = channel.stream_stream(
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        request_serializer=ServerReflectionRequest.SerializeToString,
+        response_deserializer=ServerReflectionResponse.FromString,
+    )()
+    await call.write(ServerReflectionRequest(list_services=""))
+    listed = (await call.read()).list_services_response.service
+    assert sorted(service.name for service in listed) == SERVICES
+    await call.write(ServerReflectionRequest(file_containing_symbol="grpc.reflection.v1.ServerReflectionRequest"))
+    (data,) = (await call.read()).file_descriptor_response.file_descriptor_proto
+    file = FileDescriptorProto.FromString(data)
+    assert (file.name, file.package) == ("grpc_reflection/v1/reflection.proto", "grpc.reflection.v1")
+    assert file.service[0].method[0].input_type == ".grpc.reflection.v1.ServerReflectionRequest"
+    await call.done_writing()
+    assert await call.code() is grpc.StatusCode.OK
+
+
 async def test_reflection_tells_nothing_of_files_that_clients_do_not_need(channel):
     call = ServerReflectionStub(channel).ServerReflectionInfo()
-    await call.write(ServerReflectionRequest(file_containing_symbol="google.rpc.ErrorInfo"))
+    await call.write(ServerReflectionRequest(file_containing_symbol="ray.serve.ServeResponse"))
     answer = await call.read()
     await call.done_writing()
     assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]

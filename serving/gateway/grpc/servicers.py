@@ -9,6 +9,8 @@ from codegemma.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_serv
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
 
+from serving.gateway.grpc.reflection import of_v1
+
 
 def add_services(servicer: Any, server: grpc.Server) -> None:
     """Register every service of this server.
@@ -27,7 +29,7 @@ def add_services(servicer: Any, server: grpc.Server) -> None:
 
 
 class _BytesRegistry:
-    """Passes method handlers on to a server without their deserializers."""
+    """Passes method handlers on to a server without their deserializers, those of reflection for both its versions."""
 
     def __init__(self, server: grpc.Server) -> None:
         self._server = server
@@ -37,4 +39,5 @@ class _BytesRegistry:
 
     def add_registered_method_handlers(self, service: str, handlers: dict[str, Any]) -> None:
         as_bytes = {name: handler._replace(request_deserializer=None) for name, handler in handlers.items()}
-        self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, as_bytes),))
+        for name in sorted({service, of_v1(service)}):
+            self._server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, as_bytes),))

@@ -9,8 +9,6 @@ from contextlib import aclosing, contextmanager, suppress
 from typing import Any
 
 import grpc
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import FileDescriptor
 from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined] # the type stubs do not know List yet
     HealthCheckRequest,
     HealthCheckResponse,
@@ -22,6 +20,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 
 from serving.errors import Reason, ServingError
 from serving.gateway.grpc.call import Call, GrpcContext, answering
+from serving.gateway.grpc.reflection import public_descriptors
 from serving.grpc_server import MESSAGE_TIMEOUT_S, MalformedMessage
 from serving.grpc_services import GRPC_SERVICES
 
@@ -35,14 +34,14 @@ _MAX_STREAMS = 100
 
 
 class StandardServices:
-    """The methods of `grpc.health.v1.Health` and `grpc.reflection.v1alpha.ServerReflection`."""
+    """The methods of `grpc.health.v1.Health`, and of `grpc.reflection`'s `ServerReflection`, v1 and v1alpha alike."""
 
     def __init__(self, is_ready: Callable[[], Awaitable[bool]]) -> None:
         """`is_ready` says whether requests can be answered now."""
         self._is_ready = is_ready
         self._streams = 0
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
-        self._reflection: Any = reflection.aio.ReflectionServicer(GRPC_SERVICES, _pool())
+        self._reflection: Any = reflection.aio.ReflectionServicer(GRPC_SERVICES, public_descriptors())
 
     async def Check(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthCheckResponse:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
@@ -122,18 +121,3 @@ async def _read(requests: AsyncIterable[bytes], call: Call) -> AsyncGenerator[Se
             if data is None:
                 return
             yield call.message(ServerReflectionRequest, data, _MAX_BYTES)
-
-
-def _pool() -> descriptor_pool.DescriptorPool:
-    """Only our services' files and what they import: the process's own pool has Ray's internals too."""
-    everything = descriptor_pool.Default()
-    pool = descriptor_pool.DescriptorPool()
-
-    def add(file: FileDescriptor) -> None:
-        for dependency in file.dependencies:
-            add(dependency)
-        pool.AddSerializedFile(file.serialized_pb)
-
-    for service in GRPC_SERVICES:
-        add(everything.FindFileContainingSymbol(service))
-    return pool

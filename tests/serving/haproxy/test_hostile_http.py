@@ -26,6 +26,16 @@ def arrived(answer: Answer) -> dict[str, str]:
     return headers
 
 
+@pytest.mark.parametrize(
+    "headers", [{"x-large": b"a" * 17_000}, {f"x-{index}": b"1" for index in range(120)}], ids=["large", "many"]
+)
+def test_headers_beyond_the_limits_are_refused_in_our_words(haproxy: Front, headers: dict[str, bytes]) -> None:
+    answer = haproxy.ask("GET /v1/models", headers)
+    assert (answer.status, answer.error["code"]) == (400, "invalid_argument")
+    assert "100 headers" in answer.error["message"]
+    assert arrived(haproxy.ask("GET /v1/models", {"x-large": b"a" * 15_000}))["x-large"]
+
+
 @pytest.mark.parametrize("header", READ_HEADERS)
 def test_a_header_that_is_read_as_text_and_is_none_is_named(haproxy: Front, header: str) -> None:
     answer = haproxy.ask("POST /v1/completions", {header: b"a\xff"})
@@ -124,7 +134,7 @@ def test_an_error_in_plain_text_becomes_json(haproxy: Front, said: int, status: 
         b"GARBAGE\r\n\r\n",
         b"GET / HTTP/1.1\r\nhost: x\r\nno colon\r\n\r\n",
         b"GET /\xff HTTP/1.1\r\nhost: x\r\n\r\n",
-        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nhost: x\r\nx: " + b"a" * 40_000 + b"\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n",
         b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
         b"GET http://a/ HTTP/1.1\r\nhost: b\r\n\r\n",
