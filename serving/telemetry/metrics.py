@@ -100,7 +100,7 @@ REFUSED = Metric(
 FAILED_ATTEMPTS = Metric(
     "counter",
     "codegemma_failed_attempts",
-    "Calls without a valid API key or token where these are asked for, by why: none, an unknown or expired one and the like.",
+    "Calls without a valid API key or token where these are asked for, by why: none, an unknown or expired one.",
     ("reason",),
 )
 LIMITED = Metric(
