@@ -114,7 +114,7 @@ class Front:
     def ask(self, request: str, headers: Mapping[str, bytes] | None = None, body: bytes = b"") -> "Answer":
         """The answer to an HTTP/1 request; `request` is as `GET /path`."""
         lines = [b"%b: %b" % (name.encode(), value) for name, value in (headers or {}).items()]
-        head = [f"{request} HTTP/1.1".encode(), b"host: here", b"connection: close", *lines]
+        head = [f"{request} HTTP/1.1".encode(), b"host: 127.0.0.1", b"connection: close", *lines]
         if body:
             head.append(b"content-length: %d" % len(body))
         return Answer.of(self.send(b"\r\n".join([*head, b"", body])))
