@@ -93,9 +93,10 @@ class ServedModel:
         return Choice(self.config, index, answer, timeout_s, prompt_only=request.max_tokens == 0)
 
     def _filters(self, request: CodeRequest) -> list[TextFilter]:
-        filters: list[TextFilter] = [StopTexts(request.stop)]
+        filters: list[TextFilter] = []
         if request.predict_s is not None:
-            filters.insert(0, PredictTime(request.predict_s))  # before what holds text back
+            filters.append(PredictTime(request.predict_s))  # before what holds text back
+        filters.append(StopTexts(request.stop))
         if request.least_indent:
             filters.append(LeastIndent(request.least_indent))
         if isinstance(prompt := request.prompt, FimPrompt):

@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from serving.errors import ServingError
 from serving.gateway.http.framing import Framing
-from serving.gateway.request import AnswerPart
+from serving.gateway.request import AnswerPart, End, Piece, Usage
 
 
 class WholeAnswer(ABC):
@@ -17,6 +17,34 @@ class WholeAnswer(ABC):
     @abstractmethod
     def body(self) -> object:
         """What is sent, once all pieces are there."""
+
+
+class WholeText(WholeAnswer):
+    """An answer with one choice, whose text is all that is sent of its pieces.
+
+    Attributes:
+      last: the last piece, which has the finish reason.
+      usage: of the answer.
+    """
+
+    def __init__(self) -> None:
+        """Begins without a piece."""
+        self.last = Piece()
+        self.usage = Usage()
+        self._texts: list[str] = []
+
+    def add(self, part: AnswerPart) -> None:
+        """As `WholeAnswer.add`."""
+        if isinstance(part, End):
+            self.usage = part.usage
+        else:
+            self._texts.append(part.text)
+            self.last = part
+
+    @property
+    def text(self) -> str:
+        """That of all pieces."""
+        return "".join(self._texts)
 
 
 class StreamedAnswer(ABC):

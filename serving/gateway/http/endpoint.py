@@ -52,11 +52,11 @@ class Endpoint:
             if isinstance(reply, Response):
                 return reply
             told = partial(_told, metadata.request_id, {**_WORDS, **reply.words})
-            chunks = service.generate(*reply.requests)
+            parts = service.generate(*reply.requests)
             if isinstance(reply.answer, StreamedAnswer):
                 refusal = partial(error_response, reading.api)
-                return StreamResponse(chunks, reply.answer, told, refusal, self._times)
-            return json_response(await while_connected(request.receive, _whole(chunks, reply.answer)))
+                return StreamResponse(parts, reply.answer, told, refusal, self._times)
+            return json_response(await while_connected(request.receive, _whole(parts, reply.answer)))
         except (ClientGoneError, ClientDisconnect):
             return gone_response()
         except Exception as error:
@@ -79,10 +79,10 @@ class Endpoint:
         return replace(reply, requests=[call.applied(each) for each in reply.requests])
 
 
-async def _whole(chunks: AsyncGenerator[AnswerPart, None], answer: WholeAnswer) -> object:
-    async with aclosing(chunks):
-        async for chunk in chunks:
-            answer.add(chunk)
+async def _whole(parts: AsyncGenerator[AnswerPart, None], answer: WholeAnswer) -> object:
+    async with aclosing(parts):
+        async for part in parts:
+            answer.add(part)
     return answer.body()
 
 

@@ -20,7 +20,7 @@ class StreamResponse(Response):
 
     def __init__(
         self,
-        chunks: AsyncGenerator[AnswerPart, None],
+        parts: AsyncGenerator[AnswerPart, None],
         answer: StreamedAnswer,
         told: Callable[[Exception], ServingError],
         refusal: Callable[[ServingError], Response],
@@ -29,7 +29,7 @@ class StreamResponse(Response):
         """Begins nothing yet.
 
         Args:
-          chunks: closed at the end, whatever that is.
+          parts: closed at the end, whatever that is.
           answer: writes them.
           told: what the client is told of a failure.
           refusal: the response of what failed before the headers were sent.
@@ -39,7 +39,7 @@ class StreamResponse(Response):
             headers={"cache-control": "no-cache", "x-accel-buffering": "no"}, media_type=answer.framing.media_type
         )
         del self.headers["content-length"]
-        self._chunks = chunks
+        self._parts = parts
         self._answer = answer
         self._told = told
         self._refusal = refusal
@@ -48,7 +48,7 @@ class StreamResponse(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refusal: Response | None = None
-        async with aclosing(self._chunks):
+        async with aclosing(self._parts):
             try:
                 refusal = await while_connected(receive, self._send(send))
             except (ClientGoneError, OSError):  # servers report either way that nobody listens any more
@@ -64,8 +64,8 @@ class StreamResponse(Response):
                 await self._begin(send)
             if first:
                 await self._write(send, self._answer.piece(first))
-                async for chunk in self._chunks:
-                    await self._write(send, self._answer.piece(chunk))
+                async for part in self._parts:
+                    await self._write(send, self._answer.piece(part))
             last = self._answer.end()
         except OSError:
             raise  # nobody listens any more
@@ -78,8 +78,8 @@ class StreamResponse(Response):
         return None
 
     async def _first(self, send: Send) -> AnswerPart | None:
-        """The first chunk; headers and signs of life meanwhile, if it takes its time."""
-        first = asyncio.create_task(_next(self._chunks))
+        """The first part; headers and signs of life meanwhile, if it takes its time."""
+        first = asyncio.create_task(_next(self._parts))
         try:
             await asyncio.wait((first,), timeout=self._times.headers_s)
             if not first.done():
@@ -101,5 +101,5 @@ class StreamResponse(Response):
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def _next(chunks: AsyncGenerator[AnswerPart, None]) -> AnswerPart | None:
-    return await anext(chunks, None)
+async def _next(parts: AsyncGenerator[AnswerPart, None]) -> AnswerPart | None:
+    return await anext(parts, None)

@@ -4,39 +4,29 @@ from typing import Any
 
 from serving.engine.request import FinishReason
 from serving.errors import ServingError
-from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
+from serving.gateway.http.answer import StreamedAnswer, WholeText
 from serving.gateway.http.anthropic.errors import error_body
 from serving.gateway.http.framing import SSE, sse_event
-from serving.gateway.request import AnswerPart, End, Piece, Usage
+from serving.gateway.request import AnswerPart, End, Usage
 
 Json = dict[str, Any]
 _STOP_REASONS = {FinishReason.STOP: "end_turn", FinishReason.LENGTH: "max_tokens"}
 
 
-class WholeMessage(WholeAnswer):
+class WholeMessage(WholeText):
     """The message."""
 
     def __init__(self, message_id: str) -> None:
+        super().__init__()
         self._id = message_id
-        self._texts: list[str] = []
-        self._end = Piece()
-        self._usage = Usage()
-
-    def add(self, part: AnswerPart) -> None:
-        """As `WholeAnswer.add`."""
-        if isinstance(part, End):
-            self._usage = part.usage
-        else:
-            self._texts.append(part.text)
-            self._end = part
 
     def body(self) -> Json:
         """As `WholeAnswer.body`."""
-        content = [{"type": "text", "text": "".join(self._texts)}]
+        content = [{"type": "text", "text": self.text}]
         return {
-            **_message(self._id, self._end.model, content),
-            **_stop(self._end.finish_reason),
-            "usage": _usage(self._usage),
+            **_message(self._id, self.last.model, content),
+            **_stop(self.last.finish_reason),
+            "usage": _usage(self.usage),
         }
 
 

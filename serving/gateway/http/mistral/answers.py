@@ -4,7 +4,7 @@ import time
 from typing import Any
 
 from serving.errors import ServingError
-from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
+from serving.gateway.http.answer import StreamedAnswer, WholeText
 from serving.gateway.http.framing import SSE, sse_done, sse_event
 from serving.gateway.http.mistral.errors import error_body
 from serving.gateway.request import AnswerPart, End, Piece, Usage
@@ -22,30 +22,20 @@ class _Head:
         return {**self._fields, "model": piece.model}
 
 
-class WholeObject(WholeAnswer):
+class WholeObject(WholeText):
     """A `chat.completion` with one choice."""
 
     def __init__(self, answer_id: str) -> None:
+        super().__init__()
         self._head = _Head(answer_id, "chat.completion")
-        self._texts: list[str] = []
-        self._end = Piece()
-        self._usage = Usage()
-
-    def add(self, part: AnswerPart) -> None:
-        """As `WholeAnswer.add`."""
-        if isinstance(part, End):
-            self._usage = part.usage
-        else:
-            self._texts.append(part.text)
-            self._end = part
 
     def body(self) -> Json:
         """As `WholeAnswer.body`."""
-        message = {"role": "assistant", "content": "".join(self._texts), "tool_calls": None}
+        message = {"role": "assistant", "content": self.text, "tool_calls": None}
         return {
-            **self._head.of(self._end),
-            "choices": [{"index": 0, "message": message, "finish_reason": self._end.finish_reason}],
-            "usage": _usage(self._usage),
+            **self._head.of(self.last),
+            "choices": [{"index": 0, "message": message, "finish_reason": self.last.finish_reason}],
+            "usage": _usage(self.usage),
         }
 
 

@@ -26,13 +26,13 @@ class AnswerObjects(ABC):
         self._id = answer_id
         self._created = int(time.time())
 
-    def head(self, chunk: AnswerPart, *, streamed: bool) -> Json:
+    def head(self, part: AnswerPart, *, streamed: bool) -> Json:
         """The fields that all objects of an answer have in common."""
         return {
             "id": self._id,
             "created": self._created,
-            "model": chunk.model,
-            "system_fingerprint": chunk.model_version,
+            "model": part.model,
+            "system_fingerprint": part.model_version,
             "object": self.name(streamed=streamed),
         }
 
@@ -41,15 +41,15 @@ class AnswerObjects(ABC):
         """What kind of object it is."""
 
     @abstractmethod
-    def choice(self, chunk: Piece, logprobs: Json | None) -> Json:
+    def choice(self, piece: Piece, logprobs: Json | None) -> Json:
         """A whole choice."""
 
     @abstractmethod
-    def delta(self, chunk: Piece, logprobs: Json | None) -> Json:
+    def delta(self, piece: Piece, logprobs: Json | None) -> Json:
         """A piece of a choice."""
 
     @abstractmethod
-    def logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
+    def logprobs(self, piece: Piece) -> dict[str, list[Any]]:
         """The log probabilities of a piece, in lists that those of the next piece continue."""
 
 
@@ -66,24 +66,24 @@ class CompletionObjects(AnswerObjects):
     def name(self, *, streamed: bool) -> str:
         return "text_completion"
 
-    def choice(self, chunk: Piece, logprobs: Json | None) -> Json:
+    def choice(self, piece: Piece, logprobs: Json | None) -> Json:
         return {
-            "index": chunk.index,
-            "text": self._echo(chunk.index) + chunk.text,
+            "index": piece.index,
+            "text": self._echo(piece.index) + piece.text,
             "logprobs": logprobs,
-            "finish_reason": chunk.finish_reason,
+            "finish_reason": piece.finish_reason,
         }
 
     delta = choice
 
-    def logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
+    def logprobs(self, piece: Piece) -> dict[str, list[Any]]:
         return {
-            "tokens": [_name(logprob) for logprob in chunk.logprobs],
-            "token_logprobs": [logprob.logprob for logprob in chunk.logprobs],
+            "tokens": [_name(logprob) for logprob in piece.logprobs],
+            "token_logprobs": [logprob.logprob for logprob in piece.logprobs],
             "top_logprobs": [
-                {_name(top): top.logprob for top in (*logprob.top, logprob)} for logprob in chunk.logprobs
+                {_name(top): top.logprob for top in (*logprob.top, logprob)} for logprob in piece.logprobs
             ],
-            "text_offset": [logprob.offset for logprob in chunk.logprobs],
+            "text_offset": [logprob.offset for logprob in piece.logprobs],
         }
 
     def _echo(self, index: int) -> str:
@@ -103,23 +103,23 @@ class ChatObjects(AnswerObjects):
     def name(self, *, streamed: bool) -> str:
         return "chat.completion.chunk" if streamed else "chat.completion"
 
-    def choice(self, chunk: Piece, logprobs: Json | None) -> Json:
-        message = {"role": "assistant", "content": chunk.text, "refusal": None}
-        return {"index": chunk.index, "message": message, **self._end(chunk, logprobs)}
+    def choice(self, piece: Piece, logprobs: Json | None) -> Json:
+        message = {"role": "assistant", "content": piece.text, "refusal": None}
+        return {"index": piece.index, "message": message, **self._end(piece, logprobs)}
 
-    def delta(self, chunk: Piece, logprobs: Json | None) -> Json:
-        delta = {"content": chunk.text} if chunk.index in self._begun else {"role": "assistant", "content": chunk.text}
-        self._begun.add(chunk.index)
-        return {"index": chunk.index, "delta": delta, **self._end(chunk, logprobs)}
+    def delta(self, piece: Piece, logprobs: Json | None) -> Json:
+        delta = {"content": piece.text} if piece.index in self._begun else {"role": "assistant", "content": piece.text}
+        self._begun.add(piece.index)
+        return {"index": piece.index, "delta": delta, **self._end(piece, logprobs)}
 
-    def logprobs(self, chunk: Piece) -> dict[str, list[Any]]:
-        tokens = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in chunk.logprobs]
+    def logprobs(self, piece: Piece) -> dict[str, list[Any]]:
+        tokens = [{**_token(logprob), "top_logprobs": list(map(_token, logprob.top))} for logprob in piece.logprobs]
         return {"content": tokens}
 
-    def _end(self, chunk: Piece, logprobs: Json | None) -> Json:
+    def _end(self, piece: Piece, logprobs: Json | None) -> Json:
         return {
             "logprobs": {**logprobs, "refusal": None} if logprobs else None,
-            "finish_reason": chunk.finish_reason,
+            "finish_reason": piece.finish_reason,
         }
 
 
@@ -131,12 +131,12 @@ class WholeObject(WholeAnswer):
         self._choices: dict[int, _Growing] = {}
         self._end = End()
 
-    def add(self, chunk: AnswerPart) -> None:
+    def add(self, part: AnswerPart) -> None:
         """As `WholeAnswer.add`."""
-        if isinstance(chunk, End):
-            self._end = chunk
+        if isinstance(part, End):
+            self._end = part
         else:
-            self._choices.setdefault(chunk.index, _Growing()).add(chunk, self._objects.logprobs(chunk))
+            self._choices.setdefault(part.index, _Growing()).add(part, self._objects.logprobs(part))
 
     def body(self) -> Json:
         """As `WholeAnswer.body`."""
@@ -158,13 +158,13 @@ class StreamedObjects(StreamedAnswer):
         self._objects = objects
         self._include_usage = include_usage
 
-    def piece(self, chunk: AnswerPart) -> bytes:
+    def piece(self, part: AnswerPart) -> bytes:
         """As `StreamedAnswer.piece`."""
-        head = self._objects.head(chunk, streamed=True)
-        if isinstance(chunk, Piece):
-            choice = self._objects.delta(chunk, self._objects.logprobs(chunk) if chunk.logprobs else None)
+        head = self._objects.head(part, streamed=True)
+        if isinstance(part, Piece):
+            choice = self._objects.delta(part, self._objects.logprobs(part) if part.logprobs else None)
             return sse_event({**head, "choices": [choice]} | ({"usage": None} if self._include_usage else {}))
-        return sse_event({**head, "choices": [], "usage": _usage(chunk.usage)}) if self._include_usage else b""
+        return sse_event({**head, "choices": [], "usage": _usage(part.usage)}) if self._include_usage else b""
 
     def end(self) -> bytes:
         """As `StreamedAnswer.end`."""
@@ -186,10 +186,10 @@ class _Growing:
         self._pieces: list[Piece] = []
         self._written: dict[str, list[bytes]] = {}
 
-    def add(self, chunk: Piece, logprobs: dict[str, list[Any]]) -> None:
+    def add(self, piece: Piece, logprobs: dict[str, list[Any]]) -> None:
         """Takes the next piece."""
-        self._pieces.append(replace(chunk, logprobs=()))
-        if chunk.logprobs:
+        self._pieces.append(replace(piece, logprobs=()))
+        if piece.logprobs:
             for name, items in logprobs.items():
                 self._written.setdefault(name, []).append(compact_json(items)[1:-1])
 
