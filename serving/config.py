@@ -18,6 +18,9 @@ class Role(StrEnum):
     CHAT = "chat"
 
 
+ChatFormat = Literal["turns", "transcript"]
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -75,6 +78,9 @@ class ModelConfig(_Strict):
     autoscaling: AutoscalingConfig | None = None
     fim_format: Literal["psm", "spm"] = "psm"
     """The order of a fill-in-the-middle prompt: prefix-suffix-middle or suffix-prefix-middle."""
+    chat_format: ChatFormat = "turns"
+    """How a conversation is given to it: with Gemma's turn tokens, or as a transcript in plain text, for a base model,
+    which has not learnt what turn tokens mean."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
     """Generated at most when the request does not say; for a conversation the room in the context is the limit."""
     limits: LimitsConfig = LimitsConfig()

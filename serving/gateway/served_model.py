@@ -10,7 +10,7 @@ from serving.errors import FieldError, Reason
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
-from serving.gateway.request import CodeRequest, FimPrompt
+from serving.gateway.request import CodeRequest
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
@@ -37,7 +37,7 @@ class ServedModel:
     @cached_property
     def renderer(self) -> PromptRenderer:
         """Renders its prompts."""
-        return PromptRenderer(self.tokenizer, self.config.fim_format)
+        return PromptRenderer(self.tokenizer, self.config.fim_format, self.config.chat_format)
 
     def render(self, request: CodeRequest, limit: ContextLimit) -> list[int]:
         """The ids of a prompt that fits the limit, of a request whose fields are in range.
@@ -96,10 +96,10 @@ class ServedModel:
         filters: list[TextFilter] = []
         if request.predict_s is not None:
             filters.append(PredictTime(request.predict_s))  # before what holds text back
-        filters.append(StopTexts(request.stop))
+        filters.append(StopTexts((*request.stop, *self.renderer.stops(request.prompt))))
         if request.least_indent:
             filters.append(LeastIndent(request.least_indent))
-        if isinstance(prompt := request.prompt, FimPrompt):
+        if prompt := self.renderer.infill(request.prompt):
             sees_suffix = self.renderer.fim_mode == "native"
             filters += infill_filters(prompt, request.language, request.post_processing, sees_suffix=sees_suffix)
         return filters

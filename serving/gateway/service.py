@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from serving.config import GatewayConfig, Role, RoutingConfig
+from serving.config import ChatFormat, GatewayConfig, Role, RoutingConfig
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.open_request import OpenRequest
 from serving.gateway.quotas import Quotas, quotas_for
@@ -25,6 +25,7 @@ class ModelInfo:
     Attributes:
       fim: "native" if it has FIM tokens, "prefix" if it continues the prefix and stops where the suffix
         begins, None if it does not serve FIM.
+      chat: how a conversation is given to it, None if it does not serve chat.
       context_length: tokens of prompt and generation together.
     """
 
@@ -32,6 +33,7 @@ class ModelInfo:
     aliases: tuple[str, ...]
     roles: tuple[Role, ...]
     fim: FimMode | None
+    chat: ChatFormat | None
     context_length: int
     version: str
 
@@ -87,7 +89,8 @@ class CodeService:
             if Role.CHAT in model.config.roles and not model.renderer.serves_chat:
                 raise ValueError(
                     f"models: {model.config.id} has the role 'chat', but its tokenizer has no turn tokens. "
-                    "Take the role away, or point `tokenizer` at the tokenizer of an instruction-tuned Gemma."
+                    "Take the role away, point `tokenizer` at the tokenizer of an instruction-tuned Gemma, or set "
+                    "`chat_format: transcript`."
                 )
 
     def models(self) -> tuple[ModelInfo, ...]:
@@ -189,6 +192,7 @@ def _info(model: ServedModel) -> ModelInfo:
         aliases=config.aliases,
         roles=config.roles,
         fim=model.renderer.fim_mode if Role.FIM in config.roles else None,
+        chat=config.chat_format if Role.CHAT in config.roles else None,
         context_length=model.max_context,
         version=config.version,
     )

@@ -68,7 +68,8 @@ class ScriptedService(CodeService):
 def _model(
     name: str, roles: tuple[Role, ...], fim: Literal["native", "prefix"] | None, aliases: tuple[str, ...] = ()
 ) -> ModelInfo:
-    return ModelInfo(id=name, aliases=aliases, roles=roles, fim=fim, context_length=8192, version="1")
+    chat: Literal["turns"] | None = "turns" if Role.CHAT in roles else None
+    return ModelInfo(id=name, aliases=aliases, roles=roles, fim=fim, chat=chat, context_length=8192, version="1")
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterable
+from typing import Any
 
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
@@ -105,9 +106,10 @@ def _tokens(ids: Iterable[int], request: GenerationRequest) -> Iterable[Token]:
             yield Token(token_id, -0.25, alternatives[: request.sampling.logprobs])
 
 
-def served_model(backend: ScriptedBackend, model_id: str, *roles: Role, aliases: tuple[str, ...] = ()) -> ServedModel:
+def served_model(backend: ScriptedBackend, model_id: str, *roles: Role, **fields: Any) -> ServedModel:
+    """A model with such `fields` in its configuration."""
     config = ModelConfig(
-        id=model_id, checkpoint="a checkpoint", roles=roles, aliases=aliases, default_max_tokens=MAX_CONTEXT // 4
+        id=model_id, checkpoint="a checkpoint", roles=roles, default_max_tokens=MAX_CONTEXT // 4, **fields
     )
     return ServedModel(config=config, tokenizer=backend.tokenizer, backend=backend, max_context=MAX_CONTEXT)
 

@@ -275,7 +275,15 @@ async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
     ],
 )
 def test_a_model_carries_all_of_its_description(fim, support):
-    info = ModelInfo(id="m", aliases=("n",), roles=(Role.CHAT, Role.FIM), fim=fim, context_length=8192, version="v3")
+    info = ModelInfo(
+        id="m",
+        aliases=("n",),
+        roles=(Role.CHAT, Role.FIM),
+        fim=fim,
+        chat="turns",
+        context_length=8192,
+        version="v3",
+    )
     roles = [model_pb2.MODEL_ROLE_CHAT, model_pb2.MODEL_ROLE_FIM]
     expected = model_pb2.Model(
         id="m", aliases=["n"], roles=roles, fim_support=support, context_length=8192, version="v3"

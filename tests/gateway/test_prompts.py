@@ -1,10 +1,11 @@
 """Rendered prompts, token by token."""
 
 import itertools
+from collections.abc import Sequence
 from typing import Literal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from serving.errors import Reason, ServingError
@@ -18,8 +19,10 @@ from serving.gateway.request import (
     TextPrompt,
     TokenPrompt,
 )
-from serving.gateway.text.prompts import PromptRenderer, Turn, turns
+from serving.gateway.text.prompts import PromptRenderer
+from serving.gateway.text.tokenizer import BOS as BOS_TEXT
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
+from serving.gateway.text.turns import Turn, turns
 
 BOS, PREFIX, MIDDLE, SUFFIX, SEPARATOR, START, END = 2, 67, 68, 69, 70, 106, 107
 LIMIT = 8192
@@ -92,9 +95,57 @@ def test_without_fim_tokens_the_prefix_is_continued(gemma3: Tokenizer):
 
 
 def test_a_raw_prompt_has_sentinels_on_a_model_with_fim_tokens_only(codegemma: Tokenizer, gemma3: Tokenizer):
-    text = TextPrompt("<|fim_prefix|>a<|fim_suffix|><|fim_middle|>")
-    assert PromptRenderer(codegemma, "psm").render(text, LIMIT) == [BOS, PREFIX, *codegemma.encode("a"), SUFFIX, MIDDLE]
+    text = TextPrompt("<|fim_prefix|>a<|fim_suffix|>")
+    assert PromptRenderer(codegemma, "psm").render(text, LIMIT) == [BOS, PREFIX, *codegemma.encode("a"), SUFFIX]
     assert PromptRenderer(gemma3, "psm").render(text, LIMIT) == [BOS, *gemma3.encode(text.text)]
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    prefix=st.text(),
+    suffix=st.text(),
+    fim_format=st.sampled_from(["psm", "spm"]),
+    files=st.lists(st.tuples(st.text("a/b.", min_size=1), st.text(min_size=1)).map(lambda it: ContextFile(*it))),
+)
+def test_a_model_without_fim_tokens_reads_a_prompt_that_a_client_has_formatted_with_them(
+    codegemma: Tokenizer,
+    gemma3: Tokenizer,
+    prefix: str,
+    suffix: str,
+    fim_format: Literal["psm", "spm"],
+    files: list[ContextFile],
+) -> None:
+    assume(not any(text in prefix + suffix for text in SENTINELS))
+    path = "main.py" if files else ""
+    prompt = FimPrompt(prefix=prefix, suffix=suffix, path=path, context_files=tuple(files))
+    before, after = f"<|fim_prefix|>{prefix}", f"<|fim_suffix|>{suffix}"
+    raw = "".join(f"{file.path}\n{file.text}<|file_separator|>" for file in files) + (f"{path}\n" if files else "")
+    raw += (before + after if fim_format == "psm" else after + before) + "<|fim_middle|>"
+    without, with_tokens = PromptRenderer(gemma3, "psm"), PromptRenderer(codegemma, fim_format)
+    assert without.infill(TextPrompt(raw)) == prompt
+    assert without.render(TextPrompt(raw), 10**6) == without.render(prompt, 10**6)
+    assert with_tokens.infill(TextPrompt(raw)) is None  # it reads the tokens themselves
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "no markers",
+        "<|fim_prefix|>a<|fim_suffix|>b",
+        "<|fim_middle|>a<|fim_prefix|>b<|fim_suffix|>",
+        "<|fim_prefix|>a<|fim_suffix|>b<|fim_suffix|>c<|fim_middle|>",
+        "<|fim_prefix|>a<|fim_suffix|>b<|fim_middle|>c<|fim_middle|>",
+    ],
+)
+def test_markers_in_no_known_order_are_text(gemma3: Tokenizer, text: str) -> None:
+    renderer = PromptRenderer(gemma3, "psm")
+    assert renderer.infill(TextPrompt(text)) is None
+    assert renderer.render(TextPrompt(text), LIMIT) == [BOS, *gemma3.encode(text)]
+
+
+def test_what_stands_behind_the_last_marker_is_already_written(gemma3: Tokenizer) -> None:
+    text = TextPrompt("<bos><|fim_prefix|>a = <|fim_suffix|>\nb<|fim_middle|>[1, ")
+    assert PromptRenderer(gemma3, "psm").infill(text) == FimPrompt(prefix="a = [1, ", suffix="\nb")
 
 
 @pytest.mark.parametrize("text", ["x", "<bos>x", "<bos><bos>x", "x<bos>"])
@@ -128,6 +179,22 @@ def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: 
 def test_the_template_uses_the_turn_tokens_of_the_vocabulary(gemma3: Tokenizer):
     ids = PromptRenderer(gemma3, "psm").render(ChatPrompt((Message(USER, "Hi"),)), LIMIT)
     assert [token_id for token_id in ids if token_id in gemma3.control_ids] == [2, 105, 106, 105]
+
+
+def test_a_base_model_is_given_a_transcript(codegemma: Tokenizer) -> None:
+    renderer = PromptRenderer(codegemma, "psm", "transcript")
+    messages = (Message(SYSTEM, "Be brief."), Message(USER, "Hi"), Message(MODEL, "Yes?"), Message(USER, "Bye <eos>"))
+    text = "Question:\nBe brief.\n\nHi\n\nAnswer:\nYes?\n\nQuestion:\nBye <eos>\n\nAnswer:\n"
+    assert renderer.conversation_text(messages) == text
+    ids = renderer.render(ChatPrompt(messages), LIMIT)
+    assert codegemma.decode(ids[1:]) == text
+    assert [token_id for token_id in ids if token_id in codegemma.control_ids] == [BOS]
+
+
+def test_a_transcript_needs_no_turn_tokens() -> None:
+    tokenizer = CountingTokenizer((BOS_TEXT,))
+    assert PromptRenderer(tokenizer, "psm", "transcript").serves_chat
+    assert not PromptRenderer(tokenizer, "psm").serves_chat
 
 
 def test_several_system_texts_are_joined_and_blank_ones_leave_no_blank_line():
@@ -187,9 +254,9 @@ def test_a_last_message_of_the_model_is_continued_where_it_ends(codegemma: Token
 class CountingTokenizer(Tokenizer):
     """A token for each byte; counts the characters that it encodes."""
 
-    def __init__(self) -> None:
-        pieces = [bytes([byte]) for byte in range(256)] + [b""] * len(SENTINELS)
-        super().__init__(pieces, {text: token_id for token_id, text in enumerate(SENTINELS, start=256)})
+    def __init__(self, control: Sequence[str] = SENTINELS) -> None:
+        pieces = [bytes([byte]) for byte in range(256)] + [b""] * len(control)
+        super().__init__(pieces, {text: token_id for token_id, text in enumerate(control, start=256)})
         self.encoded = 0
 
     def _encode_text(self, text: str) -> list[int]:

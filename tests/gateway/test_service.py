@@ -219,6 +219,22 @@ async def test_an_answer_cut_by_its_length_says_so_and_shows_what_was_held_back(
     assert pieces[-1].finish_reason is FinishReason.LENGTH
 
 
+async def test_a_base_models_answer_ends_where_it_would_ask_the_next_question(backend: ScriptedBackend) -> None:
+    backend.text = "Paris.\n\nQuestion:\nAnd of Spain?\n\nAnswer:\n"
+    service = CodeService([served_model(backend, "base", Role.CHAT, chat_format="transcript")], GatewayConfig())
+    pieces, _ = await answer(service, code_request(CHAT_PROMPT))
+    assert (text_in(pieces), pieces[-1].finish_reason) == ("Paris.", FinishReason.STOP)
+    assert backend.tokenizer.decode(backend.requests[0].prompt_ids[1:]) == "Question:\nHi\n\nAnswer:\n"
+
+
+async def test_without_fim_tokens_a_formatted_prompt_is_answered_up_to_its_suffix(gemma3: Tokenizer) -> None:
+    backend = ScriptedBackend(gemma3, "total = 1\n    return total\n")
+    prompt = TextPrompt("<|fim_prefix|>def f():\n    <|fim_suffix|>\n    return total\n<|fim_middle|>")
+    assert await text_of(one_model_service(backend), code_request(prompt)) == "total = 1"
+    assert gemma3.decode(backend.requests[0].prompt_ids[1:]) == "def f():\n    "
+    assert backend.requests[0].priority is Priority.URGENT
+
+
 async def test_without_fim_tokens_an_answer_ends_where_the_suffix_begins(gemma3: Tokenizer):
     backend = ScriptedBackend(gemma3, "total = 1\n    return total\n\ndef g():")
     prompt = FimPrompt(prefix="def f():\n    ", suffix="\n    return total\n")

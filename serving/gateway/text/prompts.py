@@ -1,8 +1,8 @@
 """PromptRenderer: from a prompt in text to the token ids that a model was trained to see.
 
-Formats: CodeGemma's prompt structure (https://ai.google.dev/gemma/docs/codegemma/prompt-structure), Gemma's
-(https://ai.google.dev/gemma/docs/core/prompt-structure). BOS stands once, at the front; nothing is put around
-sentinels; text from structured fields is encoded so that it cannot become a control token.
+Format: CodeGemma's prompt structure (https://ai.google.dev/gemma/docs/codegemma/prompt-structure). BOS stands once, at
+the front; nothing is put around sentinels; text from structured fields is encoded so that it cannot become a control
+token.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
+from serving.config import ChatFormat
 from serving.errors import FieldError, Reason
 from serving.gateway.request import (
     ChatPrompt,
@@ -17,20 +18,13 @@ from serving.gateway.request import (
     FimPrompt,
     Message,
     Prompt,
-    Speaker,
     TextPrompt,
     TokenPrompt,
 )
 from serving.gateway.shown import shown
-from serving.gateway.text.tokenizer import (
-    END_OF_TURN,
-    FILE_SEPARATOR,
-    FIM_MIDDLE,
-    FIM_PREFIX,
-    FIM_SUFFIX,
-    START_OF_TURN,
-    Tokenizer,
-)
+from serving.gateway.text.conversation_formats import ConversationFormat, conversation_format
+from serving.gateway.text.fim_markers import marked_fim_prompt
+from serving.gateway.text.tokenizer import FILE_SEPARATOR, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
 
 FimMode = Literal["native", "prefix"]
 
@@ -43,27 +37,26 @@ class _FimIds:
     separator: int
 
 
-@dataclass(frozen=True, slots=True)
-class _TurnIds:
-    start: int
-    end: int
-
-
 class PromptRenderer:
     """Renders every shape of prompt for one model.
 
     Attributes:
       fim_mode: "native" if the vocabulary has the FIM tokens; "prefix" if the model can only continue the prefix.
-      serves_chat: whether the vocabulary has the turn tokens.
+      serves_chat: whether conversations can be written; turns take control tokens that a vocabulary may lack.
     """
 
-    def __init__(self, tokenizer: Tokenizer, fim_format: Literal["psm", "spm"]) -> None:
+    def __init__(
+        self,
+        tokenizer: Tokenizer,
+        fim_format: Literal["psm", "spm"],
+        chat_format: ChatFormat = "turns",
+    ) -> None:
         self._tokenizer = tokenizer
         self._fim_format = fim_format
-        self._fim = _lookup(tokenizer, _FimIds, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR)
-        self._turns = _lookup(tokenizer, _TurnIds, START_OF_TURN, END_OF_TURN)
+        self._fim = _fim_ids(tokenizer)
         self.fim_mode: FimMode = "native" if self._fim else "prefix"
-        self.serves_chat = self._turns is not None
+        self._conversation_format = conversation_format(tokenizer, chat_format)
+        self.serves_chat = self._conversation_format is not None
 
     def render(self, prompt: Prompt, limit: int) -> list[int]:
         """The token ids of a prompt, BOS included.
@@ -74,21 +67,38 @@ class PromptRenderer:
         Raises:
           ServingError: a conversation without the turns that the model knows, or ids out of the vocabulary.
         """
-        match prompt:
-            case FimPrompt() if self._fim:
-                return self._joined(self._native_fim(prompt, self._fim, limit), limit)
-            case FimPrompt():
-                return self._joined(self._prefix_fim(prompt, limit), limit)
+        match self.infill(prompt) or prompt:
+            case FimPrompt() as infill:
+                return self._joined(self._fim_parts(infill, limit), limit)
             case TextPrompt(text):
                 return self._joined(self._raw(text, limit), limit)
             case TokenPrompt(ids):
                 return self._checked(ids)
             case ChatPrompt(messages):
-                return self._joined(self._chat(messages, limit), limit)
+                return self._joined(self._conversations.token_ids(messages, limit), limit)
+
+    def conversation_text(self, messages: Sequence[Message]) -> str:
+        """A conversation as a raw prompt, without BOS."""
+        return self._conversations.text(messages)
+
+    def stops(self, prompt: Prompt) -> tuple[str, ...]:
+        """Texts at which an answer to a prompt ends, whatever the client asks for."""
+        return self._conversations.stops if isinstance(prompt, ChatPrompt) else ()
+
+    def infill(self, prompt: Prompt) -> FimPrompt | None:
+        """The place to fill in, if a prompt describes one in fields or, to a model without FIM tokens, by these."""
+        if isinstance(prompt, TextPrompt) and self._fim is None:
+            return marked_fim_prompt(prompt.text)
+        return prompt if isinstance(prompt, FimPrompt) else None
 
     def fills_in(self, prompt: Prompt, ids: Sequence[int]) -> bool:
         """Whether a prompt, rendered to `ids`, asks to fill in code: also a raw one that a client has formatted."""
-        return isinstance(prompt, FimPrompt) or (self._fim is not None and self._fim.middle in ids)
+        return self.infill(prompt) is not None or (self._fim is not None and self._fim.middle in ids)
+
+    @property
+    def _conversations(self) -> ConversationFormat:
+        assert self._conversation_format is not None, "a model that cannot chat is not given the chat role"
+        return self._conversation_format
 
     def _joined(self, parts: Iterable[Sequence[int]], limit: int) -> list[int]:
         ids = [self._tokenizer.bos_id]
@@ -97,6 +107,9 @@ class PromptRenderer:
             if len(ids) > limit:
                 break
         return ids
+
+    def _fim_parts(self, prompt: FimPrompt, limit: int) -> Iterator[Sequence[int]]:
+        return self._native_fim(prompt, self._fim, limit) if self._fim else self._prefix_fim(prompt, limit)
 
     def _native_fim(self, prompt: FimPrompt, fim: _FimIds, limit: int) -> Iterator[Sequence[int]]:
         encode = partial(self._tokenizer.encode, limit=limit)
@@ -132,73 +145,14 @@ class PromptRenderer:
                 )
         return list(ids)
 
-    def _chat(self, messages: Sequence[Message], limit: int) -> Iterator[Sequence[int]]:
-        assert self._turns is not None, "a model without turn tokens is not given the chat role"
-        encode, newline = partial(self._tokenizer.encode, limit=limit), self._tokenizer.encode("\n")
-        for turn in turns(messages):
-            yield [self._turns.start, *encode(f"{turn.speaker}\n{turn.text}")]
-            if not turn.goes_on:
-                yield [self._turns.end, *newline]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A turn of a conversation as Gemma's chat template has it.
-
-    Attributes:
-      speaker: USER or MODEL.
-      goes_on: the model continues its text; otherwise it is closed.
-    """
-
-    speaker: Speaker
-    text: str
-    goes_on: bool = False
-
-
-def turns(messages: Sequence[Message]) -> Iterator[Turn]:
-    """The turns of a conversation: the user's and the model's in alternation, at the end one that the model continues.
-
-    Gemma has no turn for a system text: it is part of the user's, where it stands. What one of both says in several
-    messages is one turn, with blank lines between. A last message of the model is continued where it ends; after one of
-    the user the model's turn begins.
-    """
-    said: list[str] = []
-    speaker = Speaker.USER
-    for message in messages:
-        due = Speaker.MODEL if message.speaker is Speaker.MODEL else Speaker.USER
-        if said and due is not speaker:
-            yield Turn(speaker, _one_text(said))
-            said = []
-        said.append(message.text)
-        speaker = due
-    if speaker is Speaker.USER:
-        yield Turn(speaker, _one_text(said))
-        yield Turn(Speaker.MODEL, "", goes_on=True)
-    else:
-        yield Turn(speaker, _one_text(said, ends=False), goes_on=True)
-
-
-def _one_text(texts: Sequence[str], *, ends: bool = True) -> str:
-    """Texts with blank lines between, without white space around them; one that does not end keeps its last."""
-    *before, last = texts
-    stripped = [*(text.strip() for text in before), last.strip() if ends else last.lstrip()]
-    return "\n\n".join(filter(None, stripped))
-
-
-def chat_text(messages: Sequence[Message]) -> str:
-    """The turns of a conversation as text, without BOS: a raw prompt."""
-    return "".join(
-        f"{START_OF_TURN}{turn.speaker}\n{turn.text}{'' if turn.goes_on else f'{END_OF_TURN}\n'}"
-        for turn in turns(messages)
-    )
-
 
 def file_text(file: ContextFile) -> str:
     """Another file as the model sees it, without the separator."""
     return f"{file.path}\n{file.text}"
 
 
-def _lookup[T](tokenizer: Tokenizer, kind: type[T], *texts: str) -> T | None:
-    """The ids of control tokens; None unless the vocabulary has them all."""
-    ids = [tokenizer.control_id(text) for text in texts]
-    return None if None in ids else kind(*ids)
+def _fim_ids(tokenizer: Tokenizer) -> _FimIds | None:
+    """None unless the vocabulary has them all."""
+    ids = [tokenizer.control_id(text) for text in (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR)]
+    known = [token_id for token_id in ids if token_id is not None]
+    return _FimIds(*known) if len(known) == len(ids) else None

@@ -20,7 +20,13 @@ from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 
 LIMIT = 8192
 MODEL = ModelInfo(
-    id="some", aliases=(), roles=(Role.FIM, Role.CHAT), fim="native", context_length=LIMIT, version="a checkpoint"
+    id="some",
+    aliases=(),
+    roles=(Role.FIM, Role.CHAT),
+    fim="native",
+    chat="turns",
+    context_length=LIMIT,
+    version="a checkpoint",
 )
 texts = st.lists(st.one_of(st.sampled_from(SENTINELS), st.text(max_size=8)), max_size=6).map("".join)
 

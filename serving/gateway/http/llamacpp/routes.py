@@ -31,7 +31,6 @@ from serving.gateway.http.openai.schema import ChatBody
 from serving.gateway.http.openai.schema import checked_body as checked_chat_body
 from serving.gateway.http.responses import json_response
 from serving.gateway.request import ChatPrompt, CodeRequest, TextPrompt, TokenPrompt
-from serving.gateway.text.prompts import chat_text
 from serving.gateway.text.tokenizer import BOS, EOS
 
 
@@ -66,9 +65,9 @@ async def _detokenize(call: HttpCall) -> Response:
 
 async def _apply_template(call: HttpCall) -> Response:
     request = call.applied(await call.json(lambda content: chat_request(checked_chat_body(ChatBody, content))))
-    call.service.served(request)
+    renderer = call.service.served(request).renderer
     assert isinstance(request.prompt, ChatPrompt)
-    return json_response({"prompt": chat_text(request.prompt.messages)})
+    return json_response({"prompt": renderer.conversation_text(request.prompt.messages)})
 
 
 async def _props(call: HttpCall) -> Response:

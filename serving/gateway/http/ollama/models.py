@@ -4,7 +4,6 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
-from serving.config import Role
 from serving.gateway.http.ollama.answers import timestamp
 from serving.gateway.service import ModelInfo
 from serving.gateway.text.tokenizer import END_OF_TURN, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, START_OF_TURN
@@ -15,10 +14,17 @@ _FAMILY = "gemma"
 _NEVER = timestamp(datetime(9999, 1, 1, tzinfo=UTC))
 _SINCE = timestamp(datetime.now(UTC))
 """When this process began to serve; checkpoints have no date."""
-_CHAT_TEMPLATE = (
-    f'{{{{ range .Messages }}}}{START_OF_TURN}{{{{ if eq .Role "assistant" }}}}model{{{{ else }}}}user{{{{ end }}}}\n'
-    f"{{{{ .Content }}}}{END_OF_TURN}\n{{{{ end }}}}{START_OF_TURN}model\n"
-)
+_CHAT_TEMPLATES = {
+    "turns": (
+        f'{{{{ range .Messages }}}}{START_OF_TURN}{{{{ if eq .Role "assistant" }}}}model{{{{ else }}}}user'
+        "{{ end }}\n"
+        f"{{{{ .Content }}}}{END_OF_TURN}\n{{{{ end }}}}{START_OF_TURN}model\n"
+    ),
+    "transcript": (
+        '{{ range .Messages }}{{ if eq .Role "assistant" }}Answer{{ else }}Question{{ end }}:\n'
+        "{{ .Content }}\n\n{{ end }}Answer:\n"
+    ),
+}
 _FIM_TEMPLATES = {
     "native": f"{FIM_PREFIX}{{{{ .Prompt }}}}{FIM_SUFFIX}{{{{ .Suffix }}}}{FIM_MIDDLE}",
     "prefix": "{{- /* the answer ends where .Suffix begins */ -}}{{ .Prompt }}",
@@ -61,9 +67,11 @@ def shown_model(model: ModelInfo) -> Json:
 
 
 def _template(model: ModelInfo) -> str:
+    chat = _CHAT_TEMPLATES[model.chat] if model.chat else ""
     if model.fim is None:
-        return _CHAT_TEMPLATE
-    chat = f"{{{{ else if .Messages }}}}{_CHAT_TEMPLATE}" if Role.CHAT in model.roles else ""
+        return chat
+    if chat:
+        chat = f"{{{{ else if .Messages }}}}{chat}"
     return f"{{{{ if .Suffix }}}}{_FIM_TEMPLATES[model.fim]}{chat}{{{{ else }}}}{{{{ .Prompt }}}}{{{{ end }}}}"
 
 

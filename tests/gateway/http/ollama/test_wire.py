@@ -282,17 +282,27 @@ async def test_models_are_listed_shown_and_running(client: httpx.AsyncClient, ba
 
 
 @pytest.mark.parametrize(
-    ("roles", "capabilities", "parts"),
+    ("roles", "chat_format", "capabilities", "parts"),
     [
-        ((Role.FIM,), ["completion", "insert"], ("<|fim_prefix|>", ".Suffix", "{{ .Prompt }}")),
-        ((Role.CHAT,), ["completion"], ("<start_of_turn>",)),
-        ((Role.FIM, Role.CHAT), ["completion", "insert"], ("<|fim_prefix|>", "<start_of_turn>", "{{ .Prompt }}")),
+        ((Role.FIM,), "turns", ["completion", "insert"], ("<|fim_prefix|>", ".Suffix", "{{ .Prompt }}")),
+        ((Role.CHAT,), "turns", ["completion"], ("<start_of_turn>",)),
+        ((Role.CHAT,), "transcript", ["completion"], ("Question", "Answer:\n")),
+        (
+            (Role.FIM, Role.CHAT),
+            "turns",
+            ["completion", "insert"],
+            ("<|fim_prefix|>", "<start_of_turn>", "{{ .Prompt }}"),
+        ),
     ],
 )
 async def test_a_template_tells_editors_whether_a_model_fills_in(
-    backend: ScriptedBackend, roles: tuple[Role, ...], capabilities: list[str], parts: tuple[str, ...]
+    backend: ScriptedBackend,
+    roles: tuple[Role, ...],
+    chat_format: str,
+    capabilities: list[str],
+    parts: tuple[str, ...],
 ) -> None:
-    async with client_of(served_model(backend, "some", *roles)) as client:
+    async with client_of(served_model(backend, "some", *roles, chat_format=chat_format)) as client:
         shown = (await client.post("/api/show", json={"name": "some"})).json()
     assert shown["capabilities"] == capabilities
     assert all(part in shown["template"] for part in parts)
