@@ -9,7 +9,7 @@ from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import ServingError
 from serving.gateway.backend import Handle, ModelBackend
 from serving.gateway.choice import Choice
-from serving.gateway.request import CodeRequest, Piece, Usage
+from serving.gateway.request import Piece, Usage
 from serving.gateway.sampling import of_choice
 from serving.gateway.served_model import ServedModel
 
@@ -29,18 +29,16 @@ class Attempt:
     def __init__(
         self,
         model: ServedModel,
-        request: CodeRequest,
         generation: GenerationRequest,
-        first_index: int,
+        choices: Iterable[Choice],
         on_change: Callable[[], None],
     ) -> None:
         """Prepares it.
 
         Args:
           model: generates.
-          request: says how many choices there are, and what their text goes through.
           generation: `ServedModel.generation` of the request.
-          first_index: of these choices among all of the answer.
+          choices: `ServedModel.choice` of each.
           on_change: called when there are pieces to take, and at the end.
         """
         self.model = model
@@ -50,12 +48,8 @@ class Attempt:
         self._on_change = on_change
         self._pieces: list[Piece] = []
         self._generations = [
-            _Generation(
-                self,
-                model.choice(request, first_index + index, generation.timeout_s),
-                _of_choice(generation, index, model.tokenizer.vocab_size),
-            )
-            for index in range(request.choices)
+            _Generation(self, choice, _of_choice(generation, index, model.tokenizer.vocab_size))
+            for index, choice in enumerate(choices)
         ]
 
     def start(self) -> None:

@@ -5,6 +5,7 @@ from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
 from serving.gateway.request import Piece, TokenLogprob
 from serving.gateway.text.answer import Answer
+from serving.gateway.text.stops import StopTexts
 
 _RETRY_AFTER_S = 1.0
 
@@ -18,7 +19,14 @@ class Choice:
     """
 
     def __init__(
-        self, model: ModelConfig, index: int, answer: Answer, timeout_s: float | None, *, prompt_only: bool = False
+        self,
+        model: ModelConfig,
+        index: int,
+        answer: Answer,
+        stops: StopTexts,
+        timeout_s: float | None,
+        *,
+        prompt_only: bool = False,
     ) -> None:
         """Before anything is generated.
 
@@ -26,6 +34,7 @@ class Choice:
           model: that generates.
           index: among the choices of the whole answer.
           answer: makes text of tokens.
+          stops: the client's stop texts, among the filters of `answer`.
           timeout_s: how long the generation may take; for the error of one that takes longer.
           prompt_only: the request wants no tokens; the one that computing its prompt brings all the same is left out.
         """
@@ -34,6 +43,7 @@ class Choice:
         self._model = model
         self._index = index
         self._answer = answer
+        self._stops = stops
         self._timeout_s = timeout_s
         self._prompt_only = prompt_only
 
@@ -68,6 +78,7 @@ class Choice:
             text=text,
             logprobs=logprobs,
             finish_reason=finish_reason,
+            stop_text=self._stops.met,
         )
 
     def _completed(self, chunk: GenerationChunk, reason: FinishReason) -> FinishReason:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from serving.config import Role
+from serving.engine.request import GenerationRequest
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.attempt import Attempt
-from serving.gateway.choice import deadline_exceeded
+from serving.gateway.choice import Choice, deadline_exceeded
 from serving.gateway.quotas import Admission, Quotas
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, Piece, Usage
@@ -143,17 +144,22 @@ class OpenRequest:
         model = self.model = self._models.popleft()
         self._watch.model = model.config.id
         # In a thread: a long prompt takes a while, in which other requests go on.
-        generation = await asyncio.to_thread(
-            model.generation,
-            self._request,
-            self._quotas.context(self._request, model.max_context),
+        generation, choices = await asyncio.to_thread(self._prepared_for, model)
+        assert self._admission is not None
+        await self._admission.reserve(len(generation.prompt_ids) + len(choices) * generation.max_tokens)
+        self._attempt = Attempt(model, generation, choices, self._on_change)
+
+    def _prepared_for(self, model: ServedModel) -> tuple[GenerationRequest, list[Choice]]:
+        request = self._request
+        generation = model.generation(
+            request,
+            self._quotas.context(request, model.max_context),
             timeout_s=self._timeout_s,
             cache_domain=self._cache_domain,
             trace=self._watch.trace,
         )
-        assert self._admission is not None
-        await self._admission.reserve(len(generation.prompt_ids) + self._request.choices * generation.max_tokens)
-        self._attempt = Attempt(model, self._request, generation, self._first_index, self._on_change)
+        indices = range(self._first_index, self._first_index + request.choices)
+        return generation, [model.choice(request, index, self._timeout_s) for index in indices]
 
     async def _go_on_after(self, attempt: Attempt) -> None:
         if attempt.failure is None:

@@ -201,6 +201,7 @@ class Piece:
       index: which choice this belongs to, from 0; the choices of several prompts are counted on.
       text: always whole characters; never a stop text, never a control token.
       finish_reason: STOP or LENGTH on the last piece of a choice; failures are raised as `ServingError` instead.
+      stop_text: of the request's stop texts, on the last piece of a choice, the one that ended it; empty if none did.
     """
 
     model: str = ""
@@ -209,6 +210,7 @@ class Piece:
     text: str = ""
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
+    stop_text: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,15 +88,16 @@ class ServedModel:
         )
 
     def choice(self, request: CodeRequest, index: int, timeout_s: float | None) -> Choice:
-        """One choice of the answer to a request, before anything is generated."""
-        answer = Answer(self.tokenizer, self._filters(request))
-        return Choice(self.config, index, answer, timeout_s, prompt_only=request.max_tokens == 0)
+        """One choice of the answer to a request, before anything is generated. Takes a while for long or odd code."""
+        stops = StopTexts(request.stop)
+        answer = Answer(self.tokenizer, self._filters(request, stops))
+        return Choice(self.config, index, answer, stops, timeout_s, prompt_only=request.max_tokens == 0)
 
-    def _filters(self, request: CodeRequest) -> list[TextFilter]:
+    def _filters(self, request: CodeRequest, stops: StopTexts) -> list[TextFilter]:
         filters: list[TextFilter] = []
         if request.predict_s is not None:
             filters.append(PredictTime(request.predict_s))  # before what holds text back
-        filters.append(StopTexts((*request.stop, *self.renderer.stops(request.prompt))))
+        filters += [stops, StopTexts(self.renderer.stops(request.prompt))]
         if request.least_indent:
             filters.append(LeastIndent(request.least_indent))
         if prompt := self.renderer.infill(request.prompt):

@@ -37,7 +37,8 @@ class Played:
         generation = model.generation(request, ContextLimit(model.max_context), timeout_s=9, cache_domain="", trace="")
         self.changes = 0
         self.read: defaultdict[int, list[Piece]] = defaultdict(list)
-        self.attempt = Attempt(model, request, generation, 4, self._changed)
+        choices = [model.choice(request, 4 + index, generation.timeout_s) for index in range(request.choices)]
+        self.attempt = Attempt(model, generation, choices, self._changed)
 
     def _changed(self) -> None:
         self.changes += 1

@@ -41,6 +41,7 @@ def test_a_text_ends_before_the_stop_text_that_is_complete_first(cut: tuple[str,
     text_filter = StopTexts(stops)
     assert "".join(filtered(text_filter, pieces)) == (text[: min(ends)[1]] if ends else text)
     assert text_filter.stopped == bool(ends)
+    assert text_filter.met == (text[min(ends)[1] : min(ends)[0]] if ends else "")
 
 
 @settings(deadline=None, max_examples=300)

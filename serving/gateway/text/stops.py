@@ -11,6 +11,7 @@ class StopTexts:
 
     Attributes:
       stopped: a stop text was met; the text before it is complete.
+      met: which; empty before.
       skipped: nothing is left out before what is shown.
       added: nothing is shown that the text did not have.
     """
@@ -23,15 +24,17 @@ class StopTexts:
         self._stops = tuple(map(_StopText, filter(None, stops)))
         self._held = ""
         self.stopped = False
+        self.met = ""
 
     def feed(self, text: str) -> str:
         """What can be shown after the text has grown by this much."""
         before = len(self._held)
         self._held += text
-        found = [(before + end, before + end - len(stop)) for stop in self._stops if (end := stop.feed(text))]
-        if found:
+        ends = [(before + end, stop.text) for stop in self._stops if (end := stop.feed(text))]
+        if ends:
             self.stopped = True
-            return self._release(min(found)[1])
+            end, self.met = min(ends, key=lambda met: (met[0], -len(met[1])))
+            return self._release(end - len(self.met))
         return self._release(len(self._held) - max((stop.begun for stop in self._stops), default=0))
 
     def flush(self, *, cut: bool = False) -> str:
@@ -47,34 +50,32 @@ class _StopText:
     """One stop text and how much of it a growing text ends with (Knuth, Morris and Pratt 1977).
 
     Attributes:
+      text: the stop text.
       begun: how many of the text's last characters are the first ones of the stop text.
     """
 
-    def __init__(self, stop: str) -> None:
+    def __init__(self, text: str) -> None:
+        self.text = text
         self.begun = 0
-        self._stop = stop
         self._borders = [0, 0]  # [n]: of the first n characters, how many of the last are the first; made as needed
-
-    def __len__(self) -> int:
-        return len(self._stop)
 
     def feed(self, text: str) -> int:
         """After how many of these characters the stop text is complete for the first time; 0 if it is not."""
-        if not self.begun and self._stop[0] not in text:
+        if not self.begun and self.text[0] not in text:
             return 0
         for position, character in enumerate(text, start=1):
-            while self.begun and self._stop[self.begun] != character:
+            while self.begun and self.text[self.begun] != character:
                 self.begun = self._border(self.begun)
-            self.begun += self._stop[self.begun] == character
-            if self.begun == len(self._stop):
+            self.begun += self.text[self.begun] == character
+            if self.begun == len(self.text):
                 return position
         return 0
 
     def _border(self, length: int) -> int:
         while len(self._borders) <= length:
-            character = self._stop[len(self._borders) - 1]
+            character = self.text[len(self._borders) - 1]
             border = self._borders[-1]
-            while border and self._stop[border] != character:
+            while border and self.text[border] != character:
                 border = self._borders[border]
-            self._borders.append(border + (self._stop[border] == character))
+            self._borders.append(border + (self.text[border] == character))
         return self._borders[length]

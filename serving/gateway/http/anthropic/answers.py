@@ -7,7 +7,7 @@ from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeText
 from serving.gateway.http.anthropic.errors import error_body
 from serving.gateway.http.framing import SSE, sse_event
-from serving.gateway.request import AnswerPart, End, Usage
+from serving.gateway.request import AnswerPart, End, Piece, Usage
 
 Json = dict[str, Any]
 _STOP_REASONS = {FinishReason.STOP: "end_turn", FinishReason.LENGTH: "max_tokens"}
@@ -25,7 +25,7 @@ class WholeMessage(WholeText):
         content = [{"type": "text", "text": self.text}]
         return {
             **_message(self._id, self.last.model, content),
-            **_stop(self.last.finish_reason),
+            **_stop(self.last),
             "usage": _usage(self.usage),
         }
 
@@ -38,14 +38,14 @@ class MessageEvents(StreamedAnswer):
     def __init__(self, message_id: str) -> None:
         self._id = message_id
         self._begun = False
-        self._finish_reason: FinishReason | None = None
+        self._last = Piece()
 
     def piece(self, part: AnswerPart) -> bytes:
         """As `StreamedAnswer.piece`."""
         if isinstance(part, End):
-            stop = {"delta": _stop(self._finish_reason), "usage": _usage(part.usage)}
+            stop = {"delta": _stop(self._last), "usage": _usage(part.usage)}
             return _event("content_block_stop", index=0) + _event("message_delta", **stop) + _event("message_stop")
-        self._finish_reason = part.finish_reason
+        self._last = part
         start = b"" if self._begun else self._start(part.model)
         self._begun = True
         delta = {"type": "text_delta", "text": part.text}
@@ -61,7 +61,7 @@ class MessageEvents(StreamedAnswer):
 
     def _start(self, model: str) -> bytes:
         # The tokens of the prompt come with the end, in `message_delta`, where clients take them from as well.
-        message = {**_message(self._id, model, []), **_stop(None), "usage": _usage(Usage())}
+        message = {**_message(self._id, model, []), **_stop(Piece()), "usage": _usage(Usage())}
         return _event("message_start", message=message) + _event(
             "content_block_start", index=0, content_block={"type": "text", "text": ""}
         )
@@ -75,9 +75,11 @@ def _message(message_id: str, model: str, content: list[Json]) -> Json:
     return {"id": message_id, "type": "message", "role": "assistant", "model": model, "content": content}
 
 
-def _stop(finish_reason: FinishReason | None) -> Json:
-    """The reason; which of the `stop_sequences` ended an answer is not known here, it is `end_turn` then."""
-    return {"stop_reason": finish_reason and _STOP_REASONS[finish_reason], "stop_sequence": None}
+def _stop(last: Piece) -> Json:
+    """Why an answer ended with this piece."""
+    if last.stop_text:
+        return {"stop_reason": "stop_sequence", "stop_sequence": last.stop_text}
+    return {"stop_reason": last.finish_reason and _STOP_REASONS[last.finish_reason], "stop_sequence": None}
 
 
 def _usage(usage: Usage) -> Json:

@@ -28,7 +28,7 @@ class CompletionObjects:
         """
         self._fields = fields
         self._timings = timings or Timings()
-        self._finish_reasons: dict[int, FinishReason] = {}
+        self._last: dict[int, Piece] = {}
         self._end = End()
 
     def add(self, part: AnswerPart) -> None:
@@ -37,22 +37,23 @@ class CompletionObjects:
             self._end = part
             return
         if part.finish_reason:
-            self._finish_reasons[part.index] = part.finish_reason
+            self._last[part.index] = part
         self._timings.piece()
 
     def all(self, contents: Mapping[int, str]) -> list[Json]:
         """All of the completions, each with a text."""
-        return [self._object(index, contents.get(index, "")) for index in sorted(self._finish_reasons)]
+        return [self._object(index, contents.get(index, "")) for index in sorted(self._last)]
 
     def _object(self, index: int, content: str) -> Json:
         usage = self._end.usage
-        is_cut = self._finish_reasons[index] is FinishReason.LENGTH
+        last = self._last[index]
         return selected(
             {
                 "index": index,
                 "content": content,
                 "stop": True,
-                "stop_type": "limit" if is_cut else "eos",  # of a stop text, too
+                "stop_type": _stop_type(last),
+                "stopping_word": last.stop_text,
                 "model": self._end.model,
                 "tokens_predicted": usage.completion_tokens,
                 "tokens_evaluated": usage.prompt_tokens,
@@ -62,6 +63,12 @@ class CompletionObjects:
             },
             self._fields,
         )
+
+
+def _stop_type(last: Piece) -> str:
+    if last.stop_text:
+        return "word"
+    return "limit" if last.finish_reason is FinishReason.LENGTH else "eos"
 
 
 class WholeCompletions(WholeAnswer):

@@ -102,7 +102,8 @@ async def test_fields_reach_the_backend(client: httpx.AsyncClient, backend: Scri
 
 async def test_a_stop_sequence_ends_an_answer(client: httpx.AsyncClient) -> None:
     body = (await client.post(PATH, json={**BODY, "stop_sequences": ["1"]})).json()
-    assert (body["content"][0]["text"], body["stop_reason"]) == ("return ", "end_turn")
+    assert body["content"][0]["text"] == "return "
+    assert (body["stop_reason"], body["stop_sequence"]) == ("stop_sequence", "1")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,14 @@ async def test_a_failure_in_a_stream_is_its_last_event(client: httpx.AsyncClient
 
 async def test_a_cut_is_said(client: httpx.AsyncClient) -> None:
     cut = (await client.post("/completion", json={"prompt": "x", "n_predict": 2})).json()
-    assert (cut["stop_type"], cut["tokens_predicted"]) == ("limit", 2)
+    assert (cut["stop_type"], cut["stopping_word"], cut["tokens_predicted"]) == ("limit", "", 2)
+
+
+async def test_the_stop_text_that_ended_an_answer_is_said(client: httpx.AsyncClient) -> None:
+    ended = (await client.post("/completion", json={"prompt": "x", "stop": ["none", "1"]})).json()
+    assert (ended["stop_type"], ended["stopping_word"]) == ("word", "1")
+    whole = (await client.post("/completion", json={"prompt": "x"})).json()
+    assert (whole["stop_type"], whole["stopping_word"]) == ("eos", "")
 
 
 async def test_a_raw_prompt_is_text_with_sentinels_or_ids(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
