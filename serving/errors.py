@@ -128,3 +128,8 @@ class FieldError(ServingError):
     def in_words(self, words: Mapping[str, str]) -> "FieldError":
         """As `ServingError.in_words`, in the message too."""
         return FieldError(self.reason, words.get(self.name, self.name), self.fault, self.place)
+
+
+def unforeseen(request_id: str) -> ServingError:
+    """What the client is told of an error that nobody foresaw; the log says all of it."""
+    return ServingError(Reason.INTERNAL, f"The server failed on request {request_id}; its log says more.")

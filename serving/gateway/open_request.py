@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from serving.config import Role
 from serving.engine.request import GenerationRequest
-from serving.errors import FieldError, Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError, unforeseen
 from serving.gateway.attempt import Attempt
 from serving.gateway.choice import Choice, deadline_exceeded
 from serving.gateway.quotas import Admission, Quotas
@@ -219,6 +219,4 @@ def _told_to_client(request: CodeRequest, place: str) -> Iterator[None]:
         raise
     except Exception as error:
         _log.exception("request %s failed", request.request_id)
-        raise ServingError(
-            Reason.INTERNAL, f"The server failed on request {request.request_id}; its log says more."
-        ) from error
+        raise unforeseen(request.request_id) from error

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import grpc
 from google.protobuf.message import DecodeError, Message
 
-from serving.errors import FieldError, Reason, ServingError
+from serving.errors import FieldError, Reason, ServingError, unforeseen
 from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.grpc.errors import STATUS_KEY, rich_status
 from serving.gateway.grpc.wire_limits import check_fields
@@ -116,8 +116,7 @@ def answering(context: GrpcContext) -> Iterator[Call]:
     except Exception:
         request_id = call.metadata.request_id
         _log.exception("Request %s failed.", request_id)
-        explanation = f"The server failed on this request. Its log says more under the request id {request_id}."
-        call.fail(ServingError(Reason.INTERNAL, explanation))
+        call.fail(unforeseen(request_id))
 
 
 def _from_metadata(context: GrpcContext, key: str) -> str:

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 from starlette.responses import Response
 
-from serving.errors import Reason, ServingError
+from serving.errors import Reason, ServingError, unforeseen
 from serving.gateway.http.api import Api
 from serving.gateway.http.json_text import compact_json
 
@@ -41,4 +41,4 @@ def gone_response() -> Response:
 def unexpected(error: Exception, request_id: str) -> ServingError:
     """What the client is told of an error that nobody foresaw; the log says all of it."""
     _log.error("request %s failed", request_id, exc_info=error)
-    return ServingError(Reason.INTERNAL, f"The server failed on request {request_id}; its log says more.")
+    return unforeseen(request_id)
