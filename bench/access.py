@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
@@ -30,7 +31,7 @@ from serving.keys import KeyFile
 
 ROUNDS = 3000
 _ISSUER = "https://login.example"
-_KEYS = {
+_KEYS: dict[str, tuple[Any, Any]] = {
     "RS256": (generate_rsa_key(65537, 2048), RSAAlgorithm),
     "ES256": (generate_private_key(SECP256R1()), ECAlgorithm),
     "EdDSA": (Ed25519PrivateKey.generate(), OKPAlgorithm),

@@ -76,8 +76,8 @@ def inputs(
         (num_pages, page_size, 2 * kv_heads, HEAD_DIM),
     )
     keys = jax.random.split(jax.random.key(len(lens), impl="rbg"), len(shapes))
-    drawn = [jax.random.normal(key, shape, dtype) for key, shape in zip(keys, shapes, strict=True)]
-    return Inputs(*drawn, Ragged(jnp.asarray(table), jnp.asarray(kv_lens), jnp.asarray(ends)))
+    q, k, v, cache = (jax.random.normal(key, shape, dtype) for key, shape in zip(keys, shapes, strict=True))
+    return Inputs(q, k, v, cache, Ragged(jnp.asarray(table), jnp.asarray(kv_lens), jnp.asarray(ends)))
 
 
 @partial(jax.jit, static_argnames=("attention", "window"))
@@ -107,5 +107,5 @@ def largest_error(attention: Attention, reference: Attention, case: Inputs, wind
 
 def exact(case: Inputs) -> Inputs:
     """The same inputs in float32."""
-    q, k, v, cache, ragged = case
-    return Inputs(*(x.astype(jnp.float32) for x in (q, k, v, cache)), ragged)
+    q, k, v, cache = (x.astype(jnp.float32) for x in (case.q, case.k, case.v, case.cache))
+    return Inputs(q, k, v, cache, case.ragged)

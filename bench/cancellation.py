@@ -38,8 +38,8 @@ class _Engine:
         self._handle = serve.get_deployment_handle(model, app)
 
     def stats(self) -> EngineStats:
-        [stats] = self._handle.broadcast("stats").results(timeout_s=30)
-        return stats
+        stats: list[EngineStats] = self._handle.broadcast("stats").results(timeout_s=30)
+        return stats[0]
 
     async def when(self, condition: Callable[[EngineStats], bool]) -> EngineStats:
         """Where it stands as soon as the condition holds."""
@@ -58,17 +58,14 @@ async def _http(url: str, *, stream: bool) -> None:
 
 
 async def _grpc(target: str, *, stream: bool) -> None:
-    fields = {
-        "fim": FimInput(prefix=_PREFIX),
-        "generation_config": GenerationConfig(max_tokens=_MAX_TOKENS),
-    }
+    fim, config = FimInput(prefix=_PREFIX), GenerationConfig(max_tokens=_MAX_TOKENS)
     async with grpc.aio.insecure_channel(target) as channel:
         stub = CodeAssistServiceStub(channel)
         if stream:
-            async for _ in stub.StreamComplete(StreamCompleteRequest(**fields)):
+            async for _ in stub.StreamComplete(StreamCompleteRequest(fim=fim, generation_config=config)):
                 pass
         else:
-            await stub.Complete(CompleteRequest(**fields))
+            await stub.Complete(CompleteRequest(fim=fim, generation_config=config))
 
 
 async def _steps_after_close(engine: _Engine, request: Callable[[], Awaitable[None]]) -> int:

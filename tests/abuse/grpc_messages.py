@@ -4,6 +4,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import Any
 
 import grpc
 from codegemma.v1 import code_assist_service_pb2 as pb
@@ -29,7 +30,7 @@ _TURNS = [
 ]
 _FIM = FimInput(prefix="def f(", suffix="\n", path="a.py", context_files=[ContextFile(path="b.py", text="b")])
 _FEW_S = Duration(seconds=9)
-_ABOUT = {"session_id": "s", "request_id": "r", "generation_config": _CONFIG}
+_ABOUT: dict[str, Any] = {"session_id": "s", "request_id": "r", "generation_config": _CONFIG}
 VALID: tuple[tuple[str, bytes], ...] = (
     (f"{CODE_ASSIST}/Complete", pb.CompleteRequest(fim=_FIM, timeout=_FEW_S, **_ABOUT).SerializeToString()),
     (f"{CODE_ASSIST}/Complete", pb.CompleteRequest(token_ids=TokenIds(ids=[2, 3, 4]), **_ABOUT).SerializeToString()),
@@ -75,7 +76,7 @@ class CallAttack:
                 return grpc_faults(error.code(), error.details() or "", self.data)
         return []
 
-    async def _call(self, channel: grpc.aio.Channel) -> None:
+    async def _call(self, channel: Any) -> None:
         name = self.method.rpartition("/")[2]
         if name in _STREAMS:
             async for _ in channel.unary_stream(self.method)(self.data, timeout=_TIMEOUT_S, metadata=self.metadata):
@@ -98,11 +99,12 @@ def message(draw: Random) -> Attack:
     for change in draw.choices(_CHANGES, k=draw.randint(1, 3)):
         done.append(change.__name__.strip("_"))
         data = change(data, draw)
-    metadata = ((draw.choice(("x-request-id", "x-session-id", "x-bin", "traceparent")), "a b~"),) * draw.randint(0, 1)
-    if metadata and metadata[0][0].endswith("-bin"):
-        metadata = ((metadata[0][0], odd_bytes(draw)),)
+    metadata: list[tuple[str, str | bytes]] = []
+    if draw.random() < 0.5:
+        key = draw.choice(("x-request-id", "x-session-id", "x-bin", "traceparent"))
+        metadata.append((key, odd_bytes(draw) if key.endswith("-bin") else "a b~"))
     door = draw.choices((Door.GRPC, Door.DIRECT_GRPC), (4, 1))[0]
-    return CallAttack(f"{method.rpartition('/')[2]}: {', '.join(done)}", method, data, metadata, door)
+    return CallAttack(f"{method.rpartition('/')[2]}: {', '.join(done)}", method, data, tuple(metadata), door)
 
 
 def varint(value: int) -> bytes:

@@ -5,10 +5,9 @@ import contextlib
 import time
 from dataclasses import dataclass
 
-from tests.abuse.connection import HOST
 from tests.abuse.http2 import call, message
 from tests.abuse.http2_attack import PREFACE, FrameType, frame, headers_frames
-from tests.abuse.target import Door, Target
+from tests.abuse.target import HOST, Door, Target
 
 _POST = b"POST /v1/completions HTTP/1.1\r\nhost: a\r\n"
 _TRICKLE_S = 1.0

@@ -41,7 +41,7 @@ def _raw(headers: list[tuple[bytes, bytes]], body: bytes = b"") -> Attack:
     return Http2Attack("", data, must_answer=True)
 
 
-WORST = {
+WORST: dict[str, Callable[[], Attack]] = {
     "2 million numbers as stop texts": lambda: _listed("/v1/completions", b'{"prompt":"a","stop":[', b"1", b"]}"),
     "1.3 million empty chat messages": lambda: _listed("/v1/chat/completions", b'{"messages":[', b"{}", b"]}"),
     "2 million numbers as content": lambda: _listed(

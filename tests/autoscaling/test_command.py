@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,6 +17,7 @@ from serving.autoscaling.traffic import Request
 from serving.cli.main import app
 
 QUIET = ("--users", "5")
+WriteConfig = Callable[..., str]
 
 
 def run(*args: str) -> Result:
@@ -28,9 +30,9 @@ def rows(result: Result) -> dict[str, str]:
 
 
 @pytest.fixture
-def write_config(tmp_path: Path):
-    def write(*models: dict[str, object]) -> str:
-        base = {"checkpoint": "/m", "limits": {"max_rows": 2}}
+def write_config(tmp_path: Path) -> WriteConfig:
+    def write(*models: tuple[str, dict[str, object]]) -> str:
+        base: dict[str, object] = {"checkpoint": "/m", "limits": {"max_rows": 2}}
         args = {"models": [base | {"id": f"m{i}", "roles": [role]} | model for i, (role, model) in enumerate(models)]}
         path = tmp_path / "serve.yaml"
         path.write_text(yaml.safe_dump({"applications": [{"import_path": "serving.app:build", "args": args}]}))
@@ -62,7 +64,7 @@ def test_a_fixed_number_is_that_number() -> None:
     assert rows(run(*QUIET, "--min", "2", "--max", "2"))["replica hours"] == "48.0 (48.0 with 2 all day)"
 
 
-def test_the_settings_come_from_a_config_file_unless_given(write_config) -> None:
+def test_the_settings_come_from_a_config_file_unless_given(write_config: WriteConfig) -> None:
     file = write_config(("fim", {"autoscaling": {"min_replicas": 2, "max_replicas": 3}}), ("chat", {"replicas": 3}))
     assert rows(run(*QUIET, "--config", file, "--model", "m0"))["replica groups"] == "2.0 on average, 2 at most"
     assert rows(run(*QUIET, "--config", file, "--model", "m1"))["replica groups"] == "3.0 on average, 3 at most"
@@ -70,7 +72,7 @@ def test_the_settings_come_from_a_config_file_unless_given(write_config) -> None
     assert rows(given)["replica groups"] == "1.0 on average, 1 at most"
 
 
-def test_the_only_model_of_a_file_needs_no_name(write_config) -> None:
+def test_the_only_model_of_a_file_needs_no_name(write_config: WriteConfig) -> None:
     assert rows(run(*QUIET, "--config", write_config(("fim", {"replicas": 2}))))["changes"] == "0"
 
 
@@ -90,7 +92,7 @@ def test_a_mistake_is_named(args: tuple[str, ...], message: str) -> None:
     assert message in " ".join(result.stderr.replace("│", " ").split())
 
 
-def test_an_unknown_model_is_answered_with_the_known(write_config) -> None:
+def test_an_unknown_model_is_answered_with_the_known(write_config: WriteConfig) -> None:
     file = write_config(("fim", {}), ("chat", {}))
     for args, said in (((), "several models; name one: m0, m1"), (("--model", "m2"), "'m2' is not one of the models")):
         result = run("--config", file, *args)

@@ -15,6 +15,7 @@ from serving.cli.main import app
 from serving.engine.request import FinishReason
 from serving.gateway.request import ChatPrompt, FimPrompt, Message, PostProcessing, Speaker
 from sharding.step import SamplingParams
+from tests.cli.conftest import ScriptedService
 
 SOURCE = "def fib(n):\n    if \n\nprint(fib(10))\n"
 
@@ -30,12 +31,12 @@ def source(tmp_path: Path) -> Path:
     return path
 
 
-def test_complete_prints_exactly_the_completion(service, url, source):
+def test_complete_prints_exactly_the_completion(service: ScriptedService, url: str, source: Path) -> None:
     result = run("complete", f"{source}:2:8")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "n < 2:\n        return n", "")
 
 
-def test_complete_sends_the_code_before_and_after_the_place(service, url, source):
+def test_complete_sends_the_code_before_and_after_the_place(service: ScriptedService, url: str, source: Path) -> None:
     run("complete", f"{source}:2:8", "-n", "12", "-t", "0.5", "-m", "code")
     (request,) = service.asked
     assert isinstance(request.prompt, FimPrompt)
@@ -43,14 +44,17 @@ def test_complete_sends_the_code_before_and_after_the_place(service, url, source
     assert (request.model, request.max_tokens, request.sampling.temperature) == ("code", 12, 0.5)
 
 
-def test_complete_asks_for_the_rest_of_the_block_in_the_files_language(service, url, source):
+def test_complete_asks_for_the_rest_of_the_block_in_the_files_language(
+    service: ScriptedService, url: str, source: Path
+) -> None:
     run("complete", f"{source}:2:8")
     (request,) = service.asked
+    assert isinstance(request.prompt, FimPrompt)
     assert request.prompt.path == str(source)
     assert request.post_processing == PostProcessing()
 
 
-def test_complete_shows_the_lines_around_with_their_numbers(service, url, source):
+def test_complete_shows_the_lines_around_with_their_numbers(service: ScriptedService, url: str, source: Path) -> None:
     lines = [line.rstrip() for line in run("complete", f"{source}:2:8", "--show").stdout.splitlines()]
     assert [line for line in lines if line] == [
         "  1 def fib(n):",
@@ -62,7 +66,7 @@ def test_complete_shows_the_lines_around_with_their_numbers(service, url, source
     ]
 
 
-def test_models_lists_roles_fim_context_and_aliases(url):
+def test_models_lists_roles_fim_context_and_aliases(url: str) -> None:
     header, *rows = [line.split("  ") for line in run("models").stdout.splitlines()]
     cells = [[cell.strip() for cell in row if cell.strip()] for row in (header, *rows)]
     assert cells == [
@@ -73,13 +77,13 @@ def test_models_lists_roles_fim_context_and_aliases(url):
     ]
 
 
-def test_models_as_json_is_what_the_server_sent(url):
+def test_models_as_json_is_what_the_server_sent(url: str) -> None:
     models = json.loads(run("models", "--json").stdout)
     assert [model["id"] for model in models] == ["codegemma-2b", "gemma-3-270m", "codegemma-7b-it"]
     assert models[0].items() >= {"roles": ["fim"], "fim": "native", "context_length": 8192}.items()
 
 
-def test_chat_answers_one_message(service, url):
+def test_chat_answers_one_message(service: ScriptedService, url: str) -> None:
     service.pieces = ["Use ", "`sum`."]
     result = run("chat", "Add numbers?", "--system", "Be short.")
     assert (result.exit_code, result.stdout, result.stderr) == (0, "Use `sum`.\n", "")
@@ -93,13 +97,14 @@ def test_chat_answers_one_message(service, url):
 
 
 @pytest.mark.parametrize("args", [("chat",), ("chat", "-")])
-def test_chat_reads_the_message_from_a_pipe(service, url, args):
+def test_chat_reads_the_message_from_a_pipe(service: ScriptedService, url: str, args: tuple[str, ...]) -> None:
     run(*args, stdin="Explain:\nx = 1\n")
     (request,) = service.asked
+    assert isinstance(request.prompt, ChatPrompt)
     assert request.prompt.messages == (Message(Speaker.USER, "Explain:\nx = 1\n"),)
 
 
-def test_without_a_server_every_command_says_how_to_start_one(source):
+def test_without_a_server_every_command_says_how_to_start_one(source: Path) -> None:
     refused = f"[Errno {errno.ECONNREFUSED}] {os.strerror(errno.ECONNREFUSED)}"
     for args in (["models"], ["chat", "hello"], ["complete", f"{source}:1:1"]):
         result = run(*args, "--url", "http://127.0.0.1:9")
@@ -110,26 +115,26 @@ def test_without_a_server_every_command_says_how_to_start_one(source):
         )
 
 
-def test_what_the_server_refuses_is_said_in_one_line(service, url):
+def test_what_the_server_refuses_is_said_in_one_line(service: ScriptedService, url: str) -> None:
     result = run("chat", "hello", "-m", "gpt-4")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "error: model is 'gpt-4', which is not served\n"
 
 
-def test_a_url_without_scheme_is_refused_before_anything_is_sent():
+def test_a_url_without_scheme_is_refused_before_anything_is_sent() -> None:
     result = run("models", "--url", "localhost:8000")
     assert result.exit_code == 2
     assert "'localhost:8000' must begin with http:// or https://" in " ".join(result.stderr.replace("│", "").split())
 
 
-def test_a_place_that_is_not_there_is_a_usage_error(source):
+def test_a_place_that_is_not_there_is_a_usage_error(source: Path) -> None:
     result = run("complete", f"{source}:99:1")
     assert result.exit_code == 2
     assert "99 is not among them" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["serve", "complete", "chat", "models", "compile"])
-def test_help_of_every_command_ends_with_examples(command):
+def test_help_of_every_command_ends_with_examples(command: str) -> None:
     text = run(command, "--help").stdout
     assert f"codegemma {command}" in text.split("Examples")[1]
 
@@ -150,9 +155,9 @@ INVOKE = (
 def imported(program: str, *also: str) -> list[str]:
     """Which heavy modules, or modules of `also`, a program imports."""
     program += f"; import sys; print(sorted({HEAVY | set(also)!r} & set(sys.modules)))"
-    return ast.literal_eval(
-        subprocess.check_output([sys.executable, "-c", program], text=True, stderr=subprocess.DEVNULL)
-    )
+    printed = subprocess.check_output([sys.executable, "-c", program], text=True, stderr=subprocess.DEVNULL)
+    modules: list[str] = ast.literal_eval(printed)
+    return modules
 
 
 @pytest.mark.parametrize("command", ["complete", "chat"])
@@ -179,7 +184,7 @@ def test_a_mistyped_command_is_answered_with_the_one_meant() -> None:
 
 
 @pytest.mark.parametrize("args", [("chat", "hello"), ("chat", "hello", "-n", "2")])
-def test_chat_says_when_its_answer_was_cut(service, url, args) -> None:
+def test_chat_says_when_its_answer_was_cut(service: ScriptedService, url: str, args: tuple[str, ...]) -> None:
     service.finish_reason = FinishReason.LENGTH
     result = run(*args)
     assert (result.exit_code, result.stdout) == (0, "n < 2:\n        return n\n")
@@ -187,7 +192,7 @@ def test_chat_says_when_its_answer_was_cut(service, url, args) -> None:
     assert "--max-tokens" in result.stderr
 
 
-def test_complete_says_nothing_of_a_cut_to_a_program(service, url, source) -> None:
+def test_complete_says_nothing_of_a_cut_to_a_program(service: ScriptedService, url: str, source: Path) -> None:
     service.finish_reason = FinishReason.LENGTH
     assert run("complete", f"{source}:2:8").stderr == ""
 

@@ -3,6 +3,7 @@
 import json
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -27,13 +28,14 @@ def test_create_prints_the_key_alone_and_the_file_knows_it(path: Path) -> None:
     result = run(path, "create", "ci", "--tenant", "platform", "--role", "fim")
     entry = KeyFile.read(path).find(result.stdout.removesuffix("\n"))
     assert result.exit_code == 0
+    assert entry is not None
     assert (entry.name, entry.tenant, entry.roles) == ("ci", "platform", (Role.FIM,))
 
 
 def test_create_adds_to_what_there_is_and_by_default_for_every_role(path: Path) -> None:
     keys = [run(path, "create", name).stdout.strip() for name in ("a", "b")]
     found = [KeyFile.read(path).find(key) for key in keys]
-    assert [(entry.name, entry.tenant, entry.roles) for entry in found] == [
+    assert [(entry.name, entry.tenant, entry.roles) for entry in found if entry] == [
         ("a", "", tuple(Role)),
         ("b", "", tuple(Role)),
     ]
@@ -122,7 +124,7 @@ def test_changes_at_the_same_time_all_count(path: Path, monkeypatch: pytest.Monk
     """Another command begins when this one has read the file and not yet written it."""
     run(path, "create", "first")
     first = KeyFile.read(path).keys[0].id
-    change = {"create": KeyFile.with_new, "revoke": KeyFile.without}[command]
+    change: Any = {"create": KeyFile.with_new, "revoke": KeyFile.without}[command]
 
     def begin_another() -> None:
         with key_store(path, None, None, None, to_change=True) as store:

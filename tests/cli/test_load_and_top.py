@@ -1,7 +1,7 @@
 """`codegemma bench serve` and `codegemma top` against real servers on loopback."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from serving.cli.main import app
 from serving.errors import Reason, ServingError
 from serving.gateway.request import CodeRequest
 from serving.load.ask import Outcome
+from tests.cli.conftest import ScriptedService
 
 METRICS = """\
 # TYPE ray_codegemma_ready_groups gauge
@@ -28,23 +29,33 @@ ray_codegemma_requests_total{model="codegemma-2b",role="fim",protocol="http",rea
 """
 
 
-@pytest.fixture
-def node() -> Iterator[HTTPServer]:
+class Node(HTTPServer):
     """Exports `METRICS`, or what a test puts in their place."""
 
-    class Node(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.server.requests += 1
-            self.server.on_request()
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(self.server.text.encode())
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Exporter)
+        self.text = METRICS
+        self.requests = 0
+        self.on_request: Callable[[], object] = lambda: None
 
-        def log_message(self, format: str, *args: object) -> None:
-            pass
 
-    with HTTPServer(("127.0.0.1", 0), Node) as server:
-        server.text, server.requests, server.on_request = METRICS, 0, lambda: None
+class Exporter(BaseHTTPRequestHandler):
+    server: Node
+
+    def do_GET(self) -> None:
+        self.server.requests += 1
+        self.server.on_request()
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(self.server.text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def node() -> Iterator[Node]:
+    with Node() as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server
@@ -52,7 +63,7 @@ def node() -> Iterator[HTTPServer]:
         thread.join()
 
 
-def top(node: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def top(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr("serving.cli.top._REFRESH_S", 0.01)
     monkeypatch.setattr("serving.cli.top._WINDOW_S", 0.05)
     picture = tmp_path / "top.svg"
@@ -62,18 +73,20 @@ def top(node: HTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> st
     return picture.read_text().replace("&#160;", " ")
 
 
-def test_top_shows_models_groups_and_the_fullest_memory(node, tmp_path, monkeypatch) -> None:
+def test_top_shows_models_groups_and_the_fullest_memory(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     shown = top(node, tmp_path, monkeypatch)
     assert all(text in shown for text in ("codegemma-2b", "Requests", "Groups", "50%", "6 ms"))
     assert "recompilations" not in shown
 
 
-def test_top_says_that_a_recompilation_is_a_bug(node, tmp_path, monkeypatch) -> None:
+def test_top_says_that_a_recompilation_is_a_bug(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node.text += 'ray_codegemma_recompilations_total{model="codegemma-2b"} 3\n'
     assert "3 recompilations: a bug" in top(node, tmp_path, monkeypatch)
 
 
-def test_top_waits_for_a_service_that_starts(node, tmp_path, monkeypatch) -> None:
+def test_top_waits_for_a_service_that_starts(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     node.text = "# nothing yet\n"
     assert "No model of codegemma-serving is there yet" in top(node, tmp_path, monkeypatch)
 
@@ -99,7 +112,7 @@ def test_top_without_a_service_says_so_in_one_line(url: str) -> None:
 
 
 @pytest.mark.parametrize("path", ["none/top.svg", "file/top.svg", "."])
-def test_top_says_at_once_that_there_is_no_place_for_its_picture(node, tmp_path, path: str) -> None:
+def test_top_says_at_once_that_there_is_no_place_for_its_picture(node: Node, tmp_path: Path, path: str) -> None:
     (tmp_path / "file").write_text("x")
     url = f"http://127.0.0.1:{node.server_port}/metrics"
     result = CliRunner().invoke(
@@ -110,7 +123,9 @@ def test_top_says_at_once_that_there_is_no_place_for_its_picture(node, tmp_path,
     assert str(tmp_path / path) in result.stderr
 
 
-def test_top_says_that_its_picture_could_not_be_written_after_all(node, tmp_path, monkeypatch) -> None:
+def test_top_says_that_its_picture_could_not_be_written_after_all(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.cli.top._REFRESH_S", 0.01)
     monkeypatch.setattr("serving.cli.top._WINDOW_S", 0.05)
     directory = tmp_path / "pictures"
@@ -124,14 +139,16 @@ def test_top_says_that_its_picture_could_not_be_written_after_all(node, tmp_path
     assert "--picture" in result.stderr
 
 
-def test_top_of_something_else_says_so(node, tmp_path) -> None:
+def test_top_of_something_else_says_so(node: Node, tmp_path: Path) -> None:
     node.text = "<html>welcome {</html>"
     url = f"http://127.0.0.1:{node.server_port}/"
     result = CliRunner().invoke(app, ["top", "--metrics-url", url], catch_exceptions=False)
     assert (result.exit_code, "no metrics" in result.stderr) == (1, True)
 
 
-def test_bench_serve_tells_how_long_developers_waited_and_writes_a_report(service, url, tmp_path: Path) -> None:
+def test_bench_serve_tells_how_long_developers_waited_and_writes_a_report(
+    service: ScriptedService, url: str, tmp_path: Path
+) -> None:
     result = CliRunner().invoke(
         app,
         ["bench", "serve", "--users", "4", "--seconds", "5", "--load", "mixed", "--report", str(tmp_path / "load")],
@@ -154,7 +171,9 @@ def test_bench_serve_without_a_service_says_so_before_the_load(protocol: str, mo
     assert result.stderr.count("\n") == 1
 
 
-def test_bench_serve_says_which_model_is_missing_before_the_load(service, url, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bench_serve_says_which_model_is_missing_before_the_load(
+    service: ScriptedService, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(request: CodeRequest) -> None:
         raise ServingError(Reason.ROLE_NOT_SERVED, "No model here serves chat.")
 

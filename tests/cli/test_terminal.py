@@ -5,11 +5,13 @@ import pty
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from serving.engine.request import FinishReason
-from serving.gateway.request import Message, Speaker
+from serving.gateway.request import ChatPrompt, Message, Speaker
+from tests.cli.conftest import ScriptedService
 
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 PROMPT = b">"
@@ -50,8 +52,11 @@ class Terminal:
         os.close(self._ours)
 
 
+OpenTerminal = Callable[..., Terminal]
+
+
 @pytest.fixture
-def terminal(url: str) -> Iterator[Callable[..., Terminal]]:
+def terminal(url: str) -> Iterator[OpenTerminal]:
     opened: list[Terminal] = []
 
     def open_terminal(*args: str) -> Terminal:
@@ -63,7 +68,9 @@ def terminal(url: str) -> Iterator[Callable[..., Terminal]]:
         each.close()
 
 
-def test_a_conversation_remembers_its_turns_and_ends_with_ctrl_d(service, terminal):
+def test_a_conversation_remembers_its_turns_and_ends_with_ctrl_d(
+    service: ScriptedService, terminal: OpenTerminal
+) -> None:
     service.pieces = ["Use ", "**sum**."]
     chat = terminal("chat")
     chat.read_until(PROMPT)
@@ -75,7 +82,7 @@ def test_a_conversation_remembers_its_turns_and_ends_with_ctrl_d(service, termin
     chat.read_until(PROMPT)
     chat.press(CTRL_D)
     assert chat.process.wait() == 0
-    assert [request.prompt.messages for request in service.asked] == [
+    assert [request.prompt.messages for request in service.asked if isinstance(request.prompt, ChatPrompt)] == [
         (Message(Speaker.USER, "Add numbers?"),),
         (
             Message(Speaker.USER, "Add numbers?"),
@@ -85,7 +92,9 @@ def test_a_conversation_remembers_its_turns_and_ends_with_ctrl_d(service, termin
     ]
 
 
-def test_ctrl_c_stops_the_answer_at_the_server_too_and_the_conversation_goes_on(service, terminal):
+def test_ctrl_c_stops_the_answer_at_the_server_too_and_the_conversation_goes_on(
+    service: ScriptedService, terminal: OpenTerminal
+) -> None:
     service.stays_open = True
     chat = terminal("chat")
     chat.read_until(PROMPT)
@@ -100,7 +109,9 @@ def test_ctrl_c_stops_the_answer_at_the_server_too_and_the_conversation_goes_on(
     assert chat.process.wait() == 0
 
 
-def test_ctrl_c_ends_a_single_answer_with_the_exit_code_of_an_interrupt(service, terminal):
+def test_ctrl_c_ends_a_single_answer_with_the_exit_code_of_an_interrupt(
+    service: ScriptedService, terminal: OpenTerminal
+) -> None:
     service.stays_open = True
     chat = terminal("chat", "Count for ever")
     chat.read_until(b"return")
@@ -110,7 +121,7 @@ def test_ctrl_c_ends_a_single_answer_with_the_exit_code_of_an_interrupt(service,
     assert service.closed.wait(timeout=30)
 
 
-def test_a_refused_question_does_not_end_the_conversation(service, terminal):
+def test_a_refused_question_does_not_end_the_conversation(service: ScriptedService, terminal: OpenTerminal) -> None:
     chat = terminal("chat", "--model", "gpt-4")
     chat.read_until(PROMPT)
     chat.press(b"hello\n")
@@ -120,14 +131,18 @@ def test_a_refused_question_does_not_end_the_conversation(service, terminal):
     assert chat.process.wait() == 0
 
 
-def test_the_completion_is_marked_among_the_lines_around_it(service, terminal, tmp_path):
+def test_the_completion_is_marked_among_the_lines_around_it(
+    service: ScriptedService, terminal: OpenTerminal, tmp_path: Path
+) -> None:
     (tmp_path / "fib.py").write_text("def fib(n):\n    if \n")
     complete = terminal("complete", f"{tmp_path}/fib.py:2:8", "--show")
     shown = complete.read_until(b"return")
     assert b"48;5;22m" in shown  # dark green behind what was filled in
 
 
-def test_a_completion_that_was_cut_says_so_at_a_terminal(service, terminal, tmp_path) -> None:
+def test_a_completion_that_was_cut_says_so_at_a_terminal(
+    service: ScriptedService, terminal: OpenTerminal, tmp_path: Path
+) -> None:
     service.finish_reason = FinishReason.LENGTH
     (tmp_path / "fib.py").write_text("def fib(n):\n    if \n")
     complete = terminal("complete", f"{tmp_path}/fib.py:2:8")

@@ -11,6 +11,7 @@ from serving.config import Role
 from serving.errors import ServingError
 from serving.gateway.request import AnswerPart, CodeRequest
 from serving.gateway.service import CodeService
+from serving.gateway.text.tokenizer import Tokenizer
 from tests.gateway.conftest import codegemma
 from tests.gateway.grpc_server import CONFIG, grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -73,7 +74,7 @@ class Server:
 
 
 @pytest.fixture
-def service(codegemma) -> Service:
+def service(codegemma: Tokenizer) -> Service:
     return Service(ScriptedBackend(codegemma, "return 1"))
 
 

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import threading
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import grpc
 import pytest
@@ -101,7 +102,7 @@ async def test_a_call_that_was_cancelled_elsewhere_is_no_cancelled_task(streamed
         await context.abort(grpc.StatusCode.CANCELLED)
 
     server = grpc.aio.server()
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
         "Complete": grpc.unary_unary_rpc_method_handler(whole),
         "StreamComplete": grpc.unary_stream_rpc_method_handler(parts),
     }

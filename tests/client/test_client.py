@@ -225,7 +225,9 @@ async def test_a_method_that_sets_ok_itself_has_not_failed() -> None:
 
     harden()
     server = grpc.aio.server()
-    handlers = {"ListModels": grpc.unary_unary_rpc_method_handler(list_models)}
+    handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {
+        "ListModels": grpc.unary_unary_rpc_method_handler(list_models)
+    }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("codegemma.v1.ModelService", handlers),))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()

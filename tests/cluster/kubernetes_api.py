@@ -98,7 +98,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
         return await super()._render_error(exc)
 
     async def _serve_list(self, request: Any) -> Any:
-        answer = await super()._serve_list(request)
+        answer: Any = await super()._serve_list(request)
         labels, fields = (_wanted(request.params.get(key, "")) for key in ("labelSelector", "fieldSelector"))
         answer["items"] = [
             one

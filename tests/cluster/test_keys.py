@@ -11,6 +11,7 @@ from serving.cli.main import app
 from serving.cluster.connection import connect
 from serving.cluster.errors import ClusterError
 from serving.cluster.key_secret import SecretKeys
+from serving.config import Role
 from serving.keys import KeyFile
 from tests.cluster.kubernetes_api import KubernetesApi
 from tests.kubernetes_server import serve
@@ -31,13 +32,15 @@ def keys(api: KubernetesApi, kubeconfig: Callable[[str], Path]) -> Iterator[Keys
         yield run
 
 
-def kept() -> KeyFile | None:
-    return SecretKeys(connect(None, None), "codegemma-keys", "keys.yaml").read()
+def kept() -> KeyFile:
+    file = SecretKeys(connect(None, None), "codegemma-keys", "keys.yaml").read()
+    assert file is not None
+    return file
 
 
 def test_create_makes_the_secret_and_then_adds_to_it(keys: Keys) -> None:
     made = [keys("create", name).stdout.strip() for name in ("a", "b")]
-    assert [kept().find(key).name for key in made] == ["a", "b"]
+    assert [entry.name for key in made if (entry := kept().find(key))] == ["a", "b"]
 
 
 def test_list_and_revoke_work_on_the_secret(keys: Keys) -> None:
@@ -73,7 +76,9 @@ def test_no_right_to_the_secret_is_said(api: KubernetesApi, keys: Keys) -> None:
 def test_a_change_that_came_between_is_not_overwritten(api: KubernetesApi, keys: Keys) -> None:
     keys("create", "a")
     store = SecretKeys(connect(None, None), "codegemma-keys", "keys.yaml")
-    mine, _ = store.read().with_new("mine", "", ("fim",))
+    before = store.read()
+    assert before is not None
+    mine, _ = before.with_new("mine", "", (Role.FIM,))
     keys("create", "theirs")
     with pytest.raises(ClusterError, match="changed by somebody else"):
         store.write(mine)

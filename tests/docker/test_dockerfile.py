@@ -19,7 +19,8 @@ ACCELERATORS = ("cpu", "gpu", "tpu")
 @pytest.fixture(scope="module")
 def instructions() -> list[dict[str, str]]:
     with (ROOT / "Dockerfile").open("rb") as file:
-        return DockerfileParser(fileobj=file).structure
+        structure: list[dict[str, str]] = DockerfileParser(fileobj=file).structure
+        return structure
 
 
 def values(instructions: list[dict[str, str]], name: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Timelines: what was done for a request that is followed, and nothing for others."""
 
 import math
+from typing import Any
 
 import pytest
 
@@ -36,7 +37,7 @@ def traced() -> Traced:
     return Traced()
 
 
-def request(name: str, trace: str = "t", **fields: object) -> GenerationRequest:
+def request(name: str, trace: str = "t", **fields: Any) -> GenerationRequest:
     plain = request_of(name, range(10), max_tokens=3, **fields)
     return GenerationRequest(**{field: getattr(plain, field) for field in plain.__struct_fields__} | {"trace": trace})
 

@@ -3,12 +3,14 @@
 A step runs while these tests submit: the first one that a new request can be in is the one after it.
 """
 
+from collections.abc import Callable
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from serving.engine.engine import Engine
-from serving.engine.request import GenerationRequest, Priority
+from serving.engine.request import GenerationChunk, GenerationRequest, Priority
 from serving.engine.scheduler import AGEING_STEPS
 from tests.engine.simulated import (
     FakeClock,
@@ -95,8 +97,12 @@ def test_the_queue_is_by_class_then_by_deadline_then_by_arrival() -> None:
         "sooner": request_of("sooner", priority=URGENT, timeout_s=7),
     }
     ended: list[str] = []
+
+    def noting(name: str) -> Callable[[GenerationChunk], None]:
+        return lambda _: ended.append(name)
+
     for name, request in waiting.items():
-        engine.submit(replace(request, max_tokens=1), lambda _, name=name: ended.append(name))
+        engine.submit(replace(request, max_tokens=1), noting(name))
     stats = engine.stats()
     assert (stats.queued, stats.queued_urgent, stats.queued_normal, stats.queued_tokens) == (6, 4, 2, 18)
     run_until_idle(engine)

@@ -50,7 +50,7 @@ def main() -> None:
 
 
 @ray.remote(num_cpus=0, resources={"TPU": 4})
-def _host() -> tuple[str, str]:
+def _host() -> tuple[list[str], list[str]]:
     labels = ray.get_runtime_context().get_node_labels()
     return labels["ray.io/tpu-slice-name"], labels["ray.io/tpu-worker-id"]
 

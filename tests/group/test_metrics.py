@@ -1,8 +1,10 @@
 """GroupMetrics: what a group tells of itself."""
 
+from typing import Any
+
 import pytest
 
-from serving.config import ModelConfig
+from serving.config import ModelConfig, Role
 from serving.engine.engine import DeadlineUnreachable, Engine
 from serving.engine.request import GenerationRequest, Priority
 from serving.group.metrics import GroupMetrics
@@ -11,15 +13,24 @@ from tests.engine.simulated import FakeClock, SimulatedRunner, limits_of, reques
 from tests.telemetry.memory_recorder import MemoryRecorder
 
 STEP_S = 0.5
-MODEL = ModelConfig(id="tiny", checkpoint="x", roles=("fim",))
+MODEL = ModelConfig(id="tiny", checkpoint="x", roles=(Role.FIM,))
+
+
+class Runner(SimulatedRunner):
+    """What `GroupMetrics` asks a group's runner, too."""
+
+    recompilations = 0
+    step_limit_s = 0.25
+
+    async def check(self) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class Group:
     def __init__(self) -> None:
         clock = FakeClock()
-        self.runner = SimulatedRunner(limits_of(max_rows=2, max_step_tokens=8))
-        self.runner.recompilations = 0
-        self.runner.step_limit_s = 0.25
+        self.runner = Runner(limits_of(max_rows=2, max_step_tokens=8))
 
         def take_time() -> None:
             clock.now += STEP_S
@@ -35,7 +46,7 @@ def group() -> Group:
     return Group()
 
 
-def request(name: str, **fields: object) -> GenerationRequest:
+def request(name: str, **fields: Any) -> GenerationRequest:
     return request_of(name, range(5), max_tokens=4, **fields)
 
 

@@ -60,7 +60,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
 @contextmanager
 def postgres(folder: Path) -> Iterator[str]:
     """A Postgres for this time. Yields where it is, as Helm's SQL driver wants it."""
-    import pgserver  # looks for XDG_RUNTIME_DIR, and warns without it
+    import pgserver.postgres_server  # looks for XDG_RUNTIME_DIR, and warns without it
 
-    with pgserver.get_server(folder, cleanup_mode="delete") as server:
+    with pgserver.postgres_server.get_server(folder, cleanup_mode="delete") as server:
         yield f"{server.get_uri()}&sslmode=disable"

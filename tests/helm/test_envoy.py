@@ -221,7 +221,7 @@ def test_envoy_serves_both_protocols_on_one_port(case: str, certificates: Path, 
             assert answer.read() == b"ok"
         parts = [(certificates / name).read_bytes() for name in ("ca.crt", "tls.key", "tls.crt")]
         with grpc.secure_channel(f"localhost:{edge}", grpc.ssl_channel_credentials(*parts)) as channel:
-            stub = health_pb2_grpc.HealthStub(channel)
+            stub: Any = health_pb2_grpc.HealthStub(channel)
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=10)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
         with urllib.request.urlopen(f"http://127.0.0.1:{status}/stats/prometheus", timeout=10) as metrics:
@@ -243,7 +243,7 @@ def test_calls_of_one_grpc_connection_reach_every_gateway_that_is_there(certific
             f"localhost:{edge}", grpc.ssl_channel_credentials((certificates / "ca.crt").read_bytes())
         ) as channel,
     ):
-        stub = health_pb2_grpc.HealthStub(channel)
+        stub: Any = health_pb2_grpc.HealthStub(channel)
         answers = [stub.Check(health_pb2.HealthCheckRequest(), timeout=10).status for _ in range(40)]
     assert set(answers) == {_SERVING, _NOT_SERVING}
 

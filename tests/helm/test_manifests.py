@@ -1,6 +1,7 @@
 """k8s/, the plain manifests made from the chart."""
 
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -16,7 +17,7 @@ def test_they_are_what_the_chart_gives_now() -> None:
 @pytest.mark.parametrize("profile", PROFILES)
 def test_an_overlay_is_the_release_without_what_is_helms(profile: str) -> None:
     kubectl = ROOT / ".helm" / "kubectl"
-    command = [kubectl, "kustomize", OUTPUT / "overlays" / profile]
+    command: list[str | Path] = [kubectl, "kustomize", OUTPUT / "overlays" / profile]
     text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     objects = [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
     release = [_without_helm(each) for each in rendered(CASE[profile]) if not is_hook(each)]

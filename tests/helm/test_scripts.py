@@ -63,7 +63,7 @@ def _grpc(status: int) -> Iterator[int]:
 
 
 def _run(script: str, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, CHART / "files" / script, *map(str, arguments)]
+    command: list[str | Path] = [sys.executable, CHART / "files" / script, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=60, env=os.environ | environment)
 
 

@@ -82,6 +82,7 @@ async def test_an_answer_is_read_to_its_end(
         outcome = await noted(client, ask)
     assert outcome.end == "complete"
     assert outcome.kind == ("typing" if ask is FIM else "chat")
+    assert outcome.first_s is not None
     assert 0 < outcome.first_s <= outcome.total_s
     assert outcome.pieces >= 1
     assert {request.session_id.rpartition("/")[2] for request in backend.requests} == {"s"}

@@ -1,6 +1,7 @@
 """LoadReport: the figures of a load, as text and as a picture."""
 
 from pathlib import Path
+from typing import Literal
 from xml.etree import ElementTree
 
 from serving.load.ask import Outcome
@@ -9,7 +10,10 @@ from serving.load.report import LoadReport
 
 
 def outcome(
-    kind: str = "typing", end: str = "complete", first_s: float | None = 0.1, started_s: float = 0.0
+    kind: Literal["typing", "chat"] = "typing",
+    end: str = "complete",
+    first_s: float | None = 0.1,
+    started_s: float = 0.0,
 ) -> Outcome:
     return Outcome(kind=kind, started_s=started_s, first_s=first_s, total_s=0.5, pieces=4, end=end)
 

@@ -1,7 +1,7 @@
 """run_load: how long it went on, and what came of it."""
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
@@ -24,7 +24,12 @@ class Broken:
         yield
 
 
-async def run(seconds: float, client: Prompt | Broken, on_second=lambda elapsed_s, outcomes: None):
+OnSecond = Callable[[float, list[Outcome]], None]
+
+
+async def run(
+    seconds: float, client: Prompt | Broken, on_second: OnSecond = lambda elapsed_s, outcomes: None
+) -> tuple[list[Outcome], float]:
     return await run_load(
         client, Load.TYPING, users=8, seconds=seconds, typing_tokens=8, chat_tokens=8, seed=0, on_second=on_second
     )

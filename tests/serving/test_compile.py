@@ -55,7 +55,7 @@ def test_a_group_reads_what_a_machine_without_weights_compiled(
     only_config.mkdir()
     (only_config / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
     file = config(tmp_path / "config.yaml", model(only_config, quantize=quantize))
-    arguments = ["compile", file, "--for", "cpu", "--out", tmp_path / "out"]
+    arguments: list[str | Path] = ["compile", file, "--for", "cpu", "--out", tmp_path / "out"]
     done = subprocess.run([sys.executable, "-c", _RUN, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     executables = tmp_path / "out" / "tiny.executables"

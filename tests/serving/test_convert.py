@@ -19,6 +19,7 @@ from serving.checkpoint_path import checkpoint_path
 from serving.cli.main import app
 from serving.gateway.text.tokenizers import load_tokenizer
 from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint.source import TensorSource
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 TEXTS = ["def f(a, b):\n\treturn a  +   b\n", "<|fim_prefix|>x", "naïve 🙂 \r\n", " leading", "\n\n\n", "a" * 50]
@@ -41,12 +42,13 @@ def test_the_real_model_with_its_tokenizer_comes_out_the_same(tmp_path: Path) ->
     original, converted = open_checkpoint(checkpoint_path(name)), open_checkpoint(tmp_path / "gemma")
     assert converted.config == original.config
     for path in ("final_norm", "layers.0.attention.q", "layers.17.mlp.down"):
-        expected = original.tensors[path].read((), ml_dtypes.bfloat16)
-        np.testing.assert_array_equal(converted.tensors[path].read((), ml_dtypes.bfloat16), expected)
-    before, after = load_tokenizer(checkpoint_path(name)), load_tokenizer(tmp_path / "gemma")
+        before, after = original.tensors[path], converted.tensors[path]
+        assert isinstance(before, TensorSource) and isinstance(after, TensorSource)
+        np.testing.assert_array_equal(after.read((), ml_dtypes.bfloat16), before.read((), ml_dtypes.bfloat16))
+    tokenizer, of_converted = load_tokenizer(checkpoint_path(name)), load_tokenizer(tmp_path / "gemma")
     for text in TEXTS:
-        assert after.encode(text) == before.encode(text)
-    assert (after.vocab_size, after.terminator_ids) == (before.vocab_size, before.terminator_ids)
+        assert of_converted.encode(text) == tokenizer.encode(text)
+    assert (of_converted.vocab_size, of_converted.terminator_ids) == (tokenizer.vocab_size, tokenizer.terminator_ids)
 
 
 def test_the_tokenizer_of_hugging_face_files_comes_along(source: Path, tmp_path: Path) -> None:
@@ -176,6 +178,7 @@ def converting(source: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         try:
+            assert process.stdout is not None
             assert process.stdout.readline() == "writing\n"
             yield process
         finally:

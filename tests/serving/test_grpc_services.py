@@ -16,7 +16,9 @@ class _Registry:
     def add_generic_rpc_handlers(self, handlers: Sequence[Any]) -> None:
         self.services += [handler.service_name() for handler in handlers]
 
-    def add_registered_method_handlers(self, service: str, handlers: dict[str, grpc.RpcMethodHandler]) -> None:
+    def add_registered_method_handlers(
+        self, service: str, handlers: "dict[str, grpc.RpcMethodHandler[Any, Any]]"
+    ) -> None:
         pass
 
 

@@ -121,8 +121,12 @@ def test_a_gpu_is_judged_by_the_memory_it_has() -> None:
 
 def test_more_rows_and_tokens_in_a_step_leave_less_for_the_cache() -> None:
     few, rows, tokens = (
-        kv_tokens(model(v5e(1), **limits), CODEGEMMA_2B, V5E_BYTES)
-        for limits in ({"max_rows": 8}, {"max_rows": 512}, {"max_rows": 8, "max_step_tokens": 8192})
+        kv_tokens(configured, CODEGEMMA_2B, V5E_BYTES)
+        for configured in (
+            model(v5e(1), max_rows=8),
+            model(v5e(1), max_rows=512),
+            model(v5e(1), max_rows=8, max_step_tokens=8192),
+        )
     )
     assert few > rows and few > tokens
 

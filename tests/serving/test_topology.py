@@ -1,13 +1,13 @@
 """Topologies: what Ray reserves for a group, and what is refused."""
 
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from pydantic import ValidationError
 
 from serving.topology import Topology
 
-V5E = "tpu-v5litepod"
+V5E: Final = "tpu-v5litepod"
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def pins(lock: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("lock", LOCKS)
-def test_every_package_is_pinned_with_hashes_and_no_address_is_named(lock):
+def test_every_package_is_pinned_with_hashes_and_no_address_is_named(lock: str) -> None:
     text = (ROOT / lock).read_text()
     requirements = re.split(r"\n(?=\S)", text.strip())
     assert len(requirements) > 100
@@ -31,7 +31,7 @@ def test_every_package_is_pinned_with_hashes_and_no_address_is_named(lock):
 
 
 @pytest.mark.parametrize(("lock", "extras"), LOCKS.items())
-def test_the_pins_satisfy_what_the_project_asks_for(lock, extras):
+def test_the_pins_satisfy_what_the_project_asks_for(lock: str, extras: tuple[str, ...]) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     asked = [*project["dependencies"]]
     for extra in ("demo", "dev", *extras):
@@ -42,12 +42,12 @@ def test_the_pins_satisfy_what_the_project_asks_for(lock, extras):
 
 
 @pytest.mark.parametrize("lock", ["requirements-gpu.lock", "requirements-tpu.lock"])
-def test_accelerators_run_the_versions_that_are_tested_on_the_cpu(lock):
+def test_accelerators_run_the_versions_that_are_tested_on_the_cpu(lock: str) -> None:
     assert pins(lock).items() >= pins("requirements.lock").items()
 
 
-def test_the_wheel_carries_the_code_the_grpc_stubs_and_the_configuration(tmp_path):
-    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
+def test_the_wheel_carries_the_code_the_grpc_stubs_and_the_configuration(tmp_path: Path) -> None:
+    build: list[str | Path] = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", tmp_path]
     subprocess.run(build, cwd=ROOT, check=True, capture_output=True, timeout=120)
     (wheel,) = tmp_path.glob("*.whl")
     names = set(zipfile.ZipFile(wheel).namelist())

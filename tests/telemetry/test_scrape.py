@@ -74,6 +74,7 @@ def test_a_quantile_lies_in_the_bucket_of_the_true_one(earlier: list[float], obs
     bounds = (0.0, *TIME_TO_FIRST_TOKEN.buckets)
     low = max(bound for bound in bounds if bound < true)
     high = min((bound for bound in bounds if bound >= true), default=bounds[-1])
+    assert estimate is not None
     assert low <= estimate <= high or math.isclose(estimate, low)
 
 
