@@ -27,7 +27,7 @@ NEAR_TIE = 1e-3
 answer and is left out (the file says how many were)."""
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]  # of another environment
 def greedy(model: PreTrainedModel, prompts: list[list[int]], steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Continues prompts of equal length.
 
@@ -108,7 +108,7 @@ def main() -> None:
         expected["real"] = run_real(args.model, args.seed)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.write_text(json.dumps(expected, ensure_ascii=False, separators=(",", ":")) + "\n")
-    np.savez_compressed(args.out.with_suffix(".npz"), **logits)
+    np.savez_compressed(args.out.with_suffix(".npz"), **logits)  # type: ignore[arg-type]  # as the names of arrays
     print(f"wrote {args.out} and {args.out.with_suffix('.npz')}")
 
 

@@ -66,7 +66,7 @@ def random_tensors(config: dict[str, Any], seed: int) -> Tensors:
     queries, keys = config["num_attention_heads"] * head, config["num_key_value_heads"] * head
 
     def matrix(rows: int, columns: int, gain: float = 1.0) -> npt.NDArray[np.float32]:
-        return (gain * columns**-0.5 * rng.standard_normal((rows, columns))).astype(np.float32)
+        return np.asarray(gain * columns**-0.5 * rng.standard_normal((rows, columns)), np.float32)
 
     def norm(size: int) -> npt.NDArray[np.float32]:
         return (0.2 * rng.standard_normal(size)).astype(np.float32)

@@ -45,7 +45,8 @@ def load_model(path: Path) -> tuple[Gemma3ForCausalLM, spm.SentencePieceProcesso
     reader = gguf.GGUFReader(path)
 
     def value(key: str) -> float:
-        return reader.fields[f"gemma3.{key}"].contents()
+        number: float = reader.fields[f"gemma3.{key}"].contents()
+        return number
 
     config = Gemma3TextConfig(
         vocab_size=len(reader.fields["tokenizer.ggml.tokens"].data),

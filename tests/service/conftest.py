@@ -40,13 +40,13 @@ class Service:
 
     def stats(self, model: str) -> EngineStats:
         """Where the engine of a model stands."""
-        [stats] = serve.get_deployment_handle(model, APP).broadcast("stats").results(timeout_s=30)
-        return stats
+        stats: list[EngineStats] = serve.get_deployment_handle(model, APP).broadcast("stats").results(timeout_s=30)
+        return stats[0]
 
     def recompilations(self, model: str) -> int:
         """Compilations of a model's steps after it was ready."""
-        [count] = serve.get_deployment_handle(model, APP).broadcast("recompilations").results(timeout_s=30)
-        return count
+        counts: list[int] = serve.get_deployment_handle(model, APP).broadcast("recompilations").results(timeout_s=30)
+        return counts[0]
 
 
 @asynccontextmanager

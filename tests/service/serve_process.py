@@ -44,6 +44,7 @@ class Server:
     def output_until(self, text: str) -> str:
         """What it prints up to a line with this text."""
         output = ""
+        assert self.process.stdout is not None
         for line in self.process.stdout:
             output += line
             if text in line:

@@ -1,9 +1,10 @@
 """Every row of the table in docs/errors.md, over both protocols, and that the server goes on."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 import grpc
 import httpx
@@ -37,7 +38,7 @@ def _http(**fields: object) -> bytes:
     return json.dumps({"model": FIM, "prompt": "a", "suffix": "b"} | fields).encode()
 
 
-def _grpc(fim: FimInput | None = None, model: str = FIM, prompt: str | None = None, **config: float) -> bytes:
+def _grpc(fim: FimInput | None = None, model: str = FIM, prompt: str | None = None, **config: Any) -> bytes:
     request = CompleteRequest(model=model, generation_config=GenerationConfig(**config))
     if prompt is None:
         request.fim.CopyFrom(fim or FimInput(prefix="a", suffix="b"))
@@ -111,7 +112,7 @@ CASES = {
 
 
 @pytest.fixture(autouse=True)
-def _the_server_goes_on(service: Service, channel: grpc.Channel) -> None:
+def _the_server_goes_on(service: Service, channel: grpc.Channel) -> Iterator[None]:
     yield
     assert httpx.post(f"{service.url}/v1/completions", content=_http(max_tokens=1), timeout=60).status_code == 200
     assert _complete(channel)(_grpc(max_tokens=1), timeout=60).choices
@@ -135,9 +136,11 @@ def test_grpc(channel: grpc.Channel, name: str) -> None:
     assert failed.value.code() == WIRE_ERRORS[reason].grpc_code
     if reason is Reason.BODY_TOO_LARGE:
         return  # gRPC's own answer
-    _check_message(failed.value.details(), field)
+    _check_message(failed.value.details() or "", field)
     info, violation = ErrorInfo(), BadRequest()
-    for detail in rpc_status.from_call(failed.value).details:
+    status = rpc_status.from_call(cast(grpc.Call, failed.value))  # it is both
+    assert status is not None
+    for detail in status.details:
         detail.Unpack(info)
         detail.Unpack(violation)
     assert (info.reason, info.domain) == (reason.upper(), "codegemma.v1")

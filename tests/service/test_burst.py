@@ -3,8 +3,9 @@
 import asyncio
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -48,11 +49,11 @@ def model(service: Service) -> Iterator[ModelConfig]:
 
 def replicas() -> tuple[int, int]:
     """How many groups run or start, and how many run."""
-    states = serve.status().applications[_APP].deployments[_MODEL].replica_states
+    states: dict[Any, int] = serve.status().applications[_APP].deployments[_MODEL].replica_states
     return states.get("RUNNING", 0) + states.get("STARTING", 0), states.get("RUNNING", 0)
 
 
-async def until(condition, timeout_s: float) -> float:
+async def until(condition: Callable[[], bool], timeout_s: float) -> float:
     """Waits for a condition; returns how long it took."""
     started = time.monotonic()
     while not condition():

@@ -1,6 +1,7 @@
 """The clients that people use: OpenAI's library, editors' plug-ins, the gRPC stubs, gRPC with reflection alone."""
 
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import grpc
 import httpx
@@ -54,7 +55,7 @@ def test_openai_completes_in_the_middle(client: openai.OpenAI) -> None:
 
 
 def test_openai_streams_the_text_of_the_whole_answer(client: openai.OpenAI) -> None:
-    request = {"model": FIM, "prompt": _PREFIX, "suffix": _SUFFIX, "max_tokens": 24, "temperature": 0}
+    request: Any = {"model": FIM, "prompt": _PREFIX, "suffix": _SUFFIX, "max_tokens": 24, "temperature": 0}
     whole = client.completions.create(**request)
     parts = [chunk.choices[0].text for chunk in client.completions.create(**request, stream=True) if chunk.choices]
     assert "".join(parts) == whole.choices[0].text
@@ -62,7 +63,7 @@ def test_openai_streams_the_text_of_the_whole_answer(client: openai.OpenAI) -> N
 
 
 async def test_openai_async_streams_chat(async_client: openai.AsyncOpenAI) -> None:
-    request = {"model": CHAT, "messages": _MESSAGES, "max_tokens": 24, "temperature": 0}
+    request: Any = {"model": CHAT, "messages": _MESSAGES, "max_tokens": 24, "temperature": 0}
     whole = await async_client.chat.completions.create(**request)
     stream = await async_client.chat.completions.create(**request, stream=True, stream_options={"include_usage": True})
     text, usage = "", None
@@ -70,16 +71,17 @@ async def test_openai_async_streams_chat(async_client: openai.AsyncOpenAI) -> No
         text += chunk.choices[0].delta.content or "" if chunk.choices else ""
         usage = chunk.usage or usage
     assert text == whole.choices[0].message.content
-    assert usage is not None
+    assert usage is not None and whole.usage is not None
     assert usage.completion_tokens == whole.usage.completion_tokens
 
 
 def test_a_repeated_prompt_is_cached(client: openai.OpenAI) -> None:
     prompt = "\n".join(f"cached_{n} = {n}" for n in range(60))
-    request = {"model": FIM, "prompt": prompt, "suffix": "\n", "max_tokens": 4, "temperature": 0}
+    request: Any = {"model": FIM, "prompt": prompt, "suffix": "\n", "max_tokens": 4, "temperature": 0}
     first, second = client.completions.create(**request), client.completions.create(**request)
     assert second.choices[0].text == first.choices[0].text
-    assert second.usage.prompt_tokens_details.cached_tokens > 0
+    assert second.usage is not None and second.usage.prompt_tokens_details is not None
+    assert second.usage.prompt_tokens_details.cached_tokens
 
 
 def test_a_warm_up_of_llama_cpps_clients_leaves_other_files_in_the_cache(service: Service) -> None:
@@ -114,17 +116,15 @@ def test_both_protocols_answer_the_same(client: openai.OpenAI, channel: grpc.Cha
         )
     )
     assert by_grpc.choices[0].text == by_http.choices[0].text
+    assert by_http.usage is not None
     assert by_grpc.usage.completion_tokens == by_http.usage.completion_tokens
 
 
 def test_grpc_streams_the_text_of_the_whole_answer(channel: grpc.Channel) -> None:
     stub = CodeAssistServiceStub(channel)
-    fields = {
-        "fim": FimInput(prefix=_PREFIX, suffix=_SUFFIX),
-        "generation_config": GenerationConfig(max_tokens=24),
-    }
-    whole = stub.Complete(CompleteRequest(**fields))
-    parts = list(stub.StreamComplete(StreamCompleteRequest(**fields)))
+    fim, config = FimInput(prefix=_PREFIX, suffix=_SUFFIX), GenerationConfig(max_tokens=24)
+    whole = stub.Complete(CompleteRequest(fim=fim, generation_config=config))
+    parts = list(stub.StreamComplete(StreamCompleteRequest(fim=fim, generation_config=config)))
     assert "".join(part.choice.text for part in parts) == whole.choices[0].text
     assert whole.choices[0].finish_reason != FinishReason.FINISH_REASON_UNSPECIFIED
     assert parts[-1].usage == whole.usage or parts[-1].usage.completion_tokens == whole.usage.completion_tokens
@@ -132,12 +132,11 @@ def test_grpc_streams_the_text_of_the_whole_answer(channel: grpc.Channel) -> Non
 
 def test_grpc_chats(channel: grpc.Channel) -> None:
     stub = CodeAssistServiceStub(channel)
-    fields = {
-        "messages": [ChatMessage(role=ChatMessage.ROLE_USER, text="What is a monad?")],
-        "generation_config": GenerationConfig(max_tokens=16),
-    }
-    whole = stub.Chat(ChatRequest(**fields))
-    streamed = "".join(part.choice.text for part in stub.StreamChat(StreamChatRequest(**fields)))
+    messages = [ChatMessage(role=ChatMessage.ROLE_USER, text="What is a monad?")]
+    config = GenerationConfig(max_tokens=16)
+    whole = stub.Chat(ChatRequest(messages=messages, generation_config=config))
+    parts = stub.StreamChat(StreamChatRequest(messages=messages, generation_config=config))
+    streamed = "".join(part.choice.text for part in parts)
     assert whole.model == CHAT
     assert streamed == whole.choices[0].text
 
@@ -156,9 +155,15 @@ def test_grpc_describes_models(channel: grpc.Channel) -> None:
     assert stub.GetModel(GetModelRequest(model=FIM)).model == listed[0]
 
 
+def health(channel: grpc.Channel, service: str = "") -> int:
+    stub: Any = HealthStub(channel)
+    status: int = stub.Check(HealthCheckRequest(service=service)).status
+    return status
+
+
 @pytest.mark.parametrize("name", ["", "codegemma.v1.CodeAssistService", "codegemma.v1.ModelService"])
 def test_grpc_health_is_the_standard_one(channel: grpc.Channel, name: str) -> None:
-    assert HealthStub(channel).Check(HealthCheckRequest(service=name)).status == HealthCheckResponse.SERVING
+    assert health(channel, name) == HealthCheckResponse.SERVING
 
 
 def test_grpc_reflection_alone_is_enough_to_call(channel: grpc.Channel) -> None:
@@ -168,7 +173,7 @@ def test_grpc_reflection_alone_is_enough_to_call(channel: grpc.Channel) -> None:
     )
     pool = DescriptorPool(database)
     method = pool.FindServiceByName("codegemma.v1.CodeAssistService").FindMethodByName("Complete")
-    request = GetMessageClass(method.input_type)()
+    request: Any = GetMessageClass(method.input_type)()
     request.fim.prefix, request.fim.suffix = _PREFIX, _SUFFIX
     request.generation_config.max_tokens = 4
     call = channel.unary_unary(
@@ -176,7 +181,8 @@ def test_grpc_reflection_alone_is_enough_to_call(channel: grpc.Channel) -> None:
         request_serializer=type(request).SerializeToString,
         response_deserializer=GetMessageClass(method.output_type).FromString,
     )
-    assert call(request).model == FIM
+    answer: Any = call(request)
+    assert answer.model == FIM
 
 
 def test_a_request_gets_its_name_back_once(service: Service, channel: grpc.Channel) -> None:
@@ -188,11 +194,11 @@ def test_a_request_gets_its_name_back_once(service: Service, channel: grpc.Chann
 
 def test_both_protocols_say_that_the_service_is_ready(service: Service, channel: grpc.Channel) -> None:
     assert httpx.get(f"{service.url}/health").json() == {"status": "ok"}
-    assert HealthStub(channel).Check(HealthCheckRequest()).status == HealthCheckResponse.SERVING
+    assert health(channel) == HealthCheckResponse.SERVING
 
 
 def test_nothing_is_compiled_after_readiness(service: Service, client: openai.OpenAI) -> None:
     for max_tokens in (1, 7, 33):
-        sampled = {"max_tokens": max_tokens, "logprobs": 3, "n": 2, "temperature": 1}
+        sampled: Any = {"max_tokens": max_tokens, "logprobs": 3, "n": 2, "temperature": 1}
         client.completions.create(model=FIM, prompt=_PREFIX * max_tokens, suffix=_SUFFIX, **sampled)
     assert [service.recompilations(model) for model in (FIM, CHAT)] == [0, 0]

@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Iterator
+from typing import Any
 
 import pytest
 from ray import serve
@@ -39,7 +40,7 @@ async def backend(model: ModelConfig) -> AsyncIterator[GroupPool]:
         yield pool
 
 
-async def generate(backend: GroupPool, request_id: str, *ids: int, tokens: int = 3, **fields: float) -> int:
+async def generate(backend: GroupPool, request_id: str, *ids: int, tokens: int = 3, **fields: Any) -> int:
     request = GenerationRequest(request_id=request_id, prompt_ids=(2, 5, *ids), max_tokens=tokens, **fields)
     return len((await collected(backend, request)).ids)
 

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.timeout(600), needs_redis]
 
 
 @pytest.fixture
-def nodes() -> Iterator[tuple[RayNodes, ServingNode]]:
+def head_and_node() -> Iterator[tuple[RayNodes, ServingNode]]:
     """The head, and a node that serves."""
     with (
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as directory,
@@ -34,8 +34,10 @@ def nodes() -> Iterator[tuple[RayNodes, ServingNode]]:
         yield nodes, node
 
 
-async def test_requests_do_not_notice_that_the_head_is_lost_and_a_group_lost_with_it_comes_back(nodes) -> None:
-    nodes, node = nodes
+async def test_requests_do_not_notice_that_the_head_is_lost_and_a_group_lost_with_it_comes_back(
+    head_and_node: tuple[RayNodes, ServingNode],
+) -> None:
+    nodes, node = head_and_node
     prompts = (f"{number}" for number in count())  # equal ones in flight would share a computation
 
     async def answers(client: openai.AsyncOpenAI) -> bool:

@@ -43,6 +43,7 @@ def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ServingNode, Servin
 def program() -> ModuleType:
     """The chart's leave.py."""
     spec = importlib.util.spec_from_file_location("leave", LEAVE)
+    assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -60,7 +61,9 @@ def replicas(node: ServingNode) -> dict[str, int]:
     return {kind: len(processes[kind]) for kind in ("Gateway", "leader")}
 
 
-async def test_a_node_goes_under_load_without_a_failed_request(nodes, program, tmp_path, monkeypatch) -> None:
+async def test_a_node_goes_under_load_without_a_failed_request(
+    nodes: tuple[ServingNode, ServingNode], program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     leaving, staying = nodes
     assert replicas(leaving) == replicas(staying) == {"Gateway": 1, "leader": 1}
     prompts = (f"{number}" for number in count())  # equal ones in flight would share a computation

@@ -98,7 +98,8 @@ def test_a_prompt_is_cached_for_its_tenant_and_for_no_other(started: Started) ->
     def cached(key: str) -> int:
         body = {"prompt": "\n".join(f"x{n} = {n}" for n in range(16)), "max_tokens": 1}
         answer = httpx.post(f"{started.url}/v1/completions", json=body, headers={"x-api-key": key}, timeout=60)
-        return answer.raise_for_status().json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+        tokens: int = answer.raise_for_status().json()["usage"]["prompt_tokens_details"]["cached_tokens"]
+        return tokens
 
     of_a, also_of_a, of_b = (create_key(started, "--tenant", tenant) for tenant in "aab")
     assert cached(of_a) == 0

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
@@ -48,8 +49,11 @@ async def over_grpc(service: Service, traceparent: str, suffix: str) -> None:
         await CodeAssistServiceStub(channel).Complete(request, metadata=[("traceparent", traceparent)])
 
 
+Ask = Callable[[Service, str, str], Awaitable[None]]
+
+
 @pytest.mark.parametrize(("ask", "protocol"), [(over_http, "http"), (over_grpc, "grpc")])
-async def test_a_trace_goes_from_the_client_to_each_device_step(service: Service, ask, protocol: str) -> None:
+async def test_a_trace_goes_from_the_client_to_each_device_step(service: Service, ask: Ask, protocol: str) -> None:
     trace_id, client_span = f"{protocol.encode().hex():0>32}", "00000000000000aa"
     await ask(service, f"00-{trace_id}-{client_span}-01", f"-{protocol}")
     spans = await spans_of(service, trace_id)
