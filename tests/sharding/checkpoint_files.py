@@ -9,6 +9,8 @@ import gguf
 import numpy.typing as npt
 from safetensors.numpy import save_file
 
+from sharding.checkpoint.quantised import QuantisedSource
+from sharding.checkpoint.source import TensorSource
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 
 Tensors = dict[str, npt.NDArray[Any]]
@@ -102,6 +104,12 @@ def gguf_tensors(config: Mapping[str, Any], tensors: Tensors) -> Tensors:
     }
 
 
+def plain(source: TensorSource | QuantisedSource) -> TensorSource:
+    """A source of numbers, not of codes and scales."""
+    assert isinstance(source, TensorSource)
+    return source
+
+
 def write_gguf(
     file: Path,
     config: Mapping[str, Any],
@@ -134,10 +142,12 @@ def write_gguf(
     writer.add_token_list([f"token {number}" for number in range(config["vocab_size"])])
     writer.add_token_scores([0.5] * config["vocab_size"])
     for key, value in keys:
-        add = writer.add_string if isinstance(value, str) else writer.add_float32
-        add(f"{architecture}.{key}", value)
-    for name, value in tensors.items():
-        writer.add_tensor(name, value, raw_dtype=(types or {}).get(name))
+        if isinstance(value, str):
+            writer.add_string(f"{architecture}.{key}", value)
+        else:
+            writer.add_float32(f"{architecture}.{key}", value)
+    for name, tensor in tensors.items():
+        writer.add_tensor(name, tensor, raw_dtype=(types or {}).get(name))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -62,7 +63,7 @@ def make_runner(config: GemmaConfig, tensor_parallel: int = 1, limits: Limits = 
 
 
 def sharded_parameters(config: GemmaConfig, tensor_parallel: int) -> dict[str, jax.Array]:
-    specs = abstract_parameters(config, make_mesh(tensor_parallel), jnp.float32)
+    specs: dict[str, Any] = abstract_parameters(config, make_mesh(tensor_parallel), jnp.float32)
     return {path: jax.device_put(host_parameters(config)[path], spec.sharding) for path, spec in specs.items()}
 
 
@@ -116,7 +117,7 @@ def _dense_attention(
     else:
         q, k = (_rotate(y, positions, config.local_rope_theta) for y in (q, k))
     out = dense_attention(q * config.query_scale, k, v, window)
-    return np.einsum("end,nsd->se", layer["attention.o"], out)
+    return np.asarray(np.einsum("end,nsd->se", layer["attention.o"], out))
 
 
 def dense_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, window: int | None) -> np.ndarray:
@@ -127,15 +128,15 @@ def dense_attention(q: np.ndarray, k: np.ndarray, v: np.ndarray, window: int | N
     visible = (keys <= newest) & (keys > newest - (window or k.shape[1]))
     scores = np.where(visible, q @ k.swapaxes(1, 2), -np.inf)
     weights = np.exp(scores - scores.max(-1, keepdims=True))
-    return weights / weights.sum(-1, keepdims=True) @ v
+    return np.asarray(weights / weights.sum(-1, keepdims=True) @ v)
 
 
 def _norm(config: GemmaConfig, x: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    return x / np.sqrt((x * x).mean(-1, keepdims=True) + config.rms_norm_eps) * (1 + weight)
+    return np.asarray(x / np.sqrt((x * x).mean(-1, keepdims=True) + config.rms_norm_eps) * (1 + weight))
 
 
 def _gelu(x: np.ndarray) -> np.ndarray:
-    return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+    return np.asarray(0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3))))
 
 
 def _rotate(x: np.ndarray, positions: np.ndarray, theta: float) -> np.ndarray:

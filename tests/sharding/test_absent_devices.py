@@ -10,6 +10,7 @@ import zlib
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,8 @@ def test_a_step_has_no_kernel_that_never_has_rows(tokens: int, kernels: int) -> 
     cache = attention.cache_shape(64, 32, 1, 256, jnp.bfloat16)
     shapes = [(tokens, 8, 256), (tokens, 1, 256), (tokens, 1, 256), cache]
     heads = [jax.ShapeDtypeStruct(shape, jnp.bfloat16) for shape in shapes]
-    ragged = Ragged(*(jax.ShapeDtypeStruct(shape, jnp.int32) for shape in [(8, 8), (8,), (9,)]))
+    rows: Any = [jax.ShapeDtypeStruct(shape, jnp.int32) for shape in [(8, 8), (8,), (9,)]]
+    ragged = Ragged(*rows)
     with jax.sharding.use_abstract_mesh(mesh.abstract_mesh):
         lowered = (
             jax.jit(partial(attention, scale=1.0, window=None)).trace(*heads, ragged).lower(lowering_platforms=("tpu",))

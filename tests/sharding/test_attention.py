@@ -1,7 +1,8 @@
 """Attention implementations against dense attention, on random ragged batches."""
 
+from collections.abc import Callable
 from functools import cache, partial
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sharding.attention import Attention, AttentionImplementation, Ragged, ReferenceAttention, attention_for
+from sharding.attention import AttentionImplementation, Ragged, ReferenceAttention, attention_for
 from sharding.attention.gpu import TritonAttention
 from sharding.attention.gpu.tiling import Tiling
 from tests.sharding.small_models import dense_attention, relative_error
@@ -56,15 +57,22 @@ def cases(draw: st.DrawFn) -> Case:
 
 
 @cache
-def compiled(attention: Attention, window: int | None):
+def compiled(attention: Any, window: int | None) -> Callable[..., tuple[jax.Array, jax.Array]]:
     return jax.jit(partial(attention, scale=0.25, window=window))
 
 
-def run(attention: AttentionImplementation, case: Case, keep: set[int] | None = None):
-    """Runs the rows in `keep` of a batch, each with the values it has in the full batch.
+class Outcome(NamedTuple):
+    """Outputs by row, the cache before and after, the pages by row, and the expected outputs by row."""
 
-    Returns outputs by row, the cache before and after, the pages by row, and the expected outputs by row.
-    """
+    outputs: dict[int, np.ndarray]
+    cache_before: np.ndarray
+    cache_after: np.ndarray
+    pages: dict[int, np.ndarray]
+    expected: dict[int, np.ndarray]
+
+
+def run(attention: AttentionImplementation, case: Case, keep: set[int] | None = None) -> Outcome:
+    """Runs the rows in `keep` of a batch, each with the values it has in the full batch."""
     rng = np.random.default_rng(case.seed)
     num_heads, kv_heads = case.heads
     cache_before = rng.normal(size=(NUM_PAGES, case.page_size, 2 * kv_heads, case.head_dim)).astype(np.float32)
@@ -91,9 +99,9 @@ def run(attention: AttentionImplementation, case: Case, keep: set[int] | None = 
     ragged = Ragged(jnp.asarray(table), jnp.asarray(kv_lens), jnp.asarray(cu_q_lens, jnp.int32))
     shape = attention.cache_shape(NUM_PAGES, case.page_size, kv_heads, case.head_dim, jnp.float32)
     given = jnp.asarray(cache_before).reshape(shape)
-    out, cache_after = compiled(attention, case.window)(q, k, v, given, ragged)
+    out, cache_after = compiled(cast(Any, attention), case.window)(q, k, v, given, ragged)
     outputs = {index: np.asarray(out)[cu_q_lens[slot] : cu_q_lens[slot + 1]] for slot, index in enumerate(expected)}
-    return outputs, cache_before, np.asarray(cache_after).reshape(cache_before.shape), pages, expected
+    return Outcome(outputs, cache_before, np.asarray(cache_after).reshape(cache_before.shape), pages, expected)
 
 
 REFERENCE = ReferenceAttention()

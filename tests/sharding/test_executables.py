@@ -31,8 +31,11 @@ def _key_of_its_own(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytes
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
 
 
+Get = Callable[..., dict[str, Compiled]]
+
+
 @pytest.fixture
-def get(tmp_path) -> Callable[..., dict[str, Compiled]]:
+def get(tmp_path: Path) -> Get:
     """Gets executables from a store in the directory `kept`."""
 
     def from_store(
@@ -51,18 +54,20 @@ def unwanted() -> dict[str, Compiled]:
     raise AssertionError("compiled again")
 
 
-def test_what_was_compiled_is_read_the_next_time(get) -> None:
+def test_what_was_compiled_is_read_the_next_time(get: Get) -> None:
     get(compiled, "a")
     assert get(unwanted, "a")["times"](jnp.ones(3)).tolist() == [2, 2, 2]
 
 
-def test_what_depends_on_something_else_is_compiled(get) -> None:
+def test_what_depends_on_something_else_is_compiled(get: Get) -> None:
     get(compiled, "a")
     assert get(lambda: compiled(3), "b")["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
 @pytest.mark.parametrize("name", ["XLA_FLAGS_OF_A_TEST", "LIBTPU_INIT_ARGS", "JAX_OF_A_TEST"])
-def test_another_environment_of_the_compiler_is_compiled_for(get, monkeypatch, name) -> None:
+def test_another_environment_of_the_compiler_is_compiled_for(
+    get: Get, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
     get(compiled)
     monkeypatch.setenv(name, "1")
     assert get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
@@ -78,7 +83,9 @@ def flipped(data: bytes) -> bytes:
     [lambda data: b"", lambda data: b"something else", lambda data: data[:-100], flipped],
     ids=["empty", "other", "cut", "flipped"],
 )
-def test_a_damaged_file_is_compiled_anew(get, tmp_path, caplog, damaged) -> None:
+def test_a_damaged_file_is_compiled_anew(
+    get: Get, tmp_path: Path, caplog: pytest.LogCaptureFixture, damaged: Callable[[bytes], bytes]
+) -> None:
     get(compiled)
     (file,) = (tmp_path / "kept").iterdir()
     file.write_bytes(damaged(file.read_bytes()))
@@ -91,12 +98,14 @@ def test_a_damaged_file_is_compiled_anew(get, tmp_path, caplog, damaged) -> None
 class Exploit:
     """Runs code when it is unpickled."""
 
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
         return Path.touch, (Path(os.environ["EXPLOITED"]),)
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(32), None], ids=["none", "zeros", "digest"])
-def test_what_somebody_else_put_there_is_not_unpickled(get, tmp_path, monkeypatch, caplog, signature) -> None:
+def test_what_somebody_else_put_there_is_not_unpickled(
+    get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, signature: bytes | None
+) -> None:
     monkeypatch.setenv("EXPLOITED", str(tmp_path / "exploited"))
     content = pickle.dumps(Exploit())
     pickle.loads(content)
@@ -110,7 +119,7 @@ def test_what_somebody_else_put_there_is_not_unpickled(get, tmp_path, monkeypatc
     assert f"{file} is damaged, or was not signed" in caplog.text
 
 
-def test_what_was_signed_for_something_else_is_not_taken_for_it(get, tmp_path) -> None:
+def test_what_was_signed_for_something_else_is_not_taken_for_it(get: Get, tmp_path: Path) -> None:
     get(compiled, "a")
     (first,) = (tmp_path / "kept").iterdir()
     get(compiled, "b")
@@ -119,7 +128,9 @@ def test_what_was_signed_for_something_else_is_not_taken_for_it(get, tmp_path) -
     assert get(lambda: compiled(3), "b")["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
-def test_what_others_may_write_is_compiled_anew_and_named(get, tmp_path, caplog) -> None:
+def test_what_others_may_write_is_compiled_anew_and_named(
+    get: Get, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     get(compiled)
     (file,) = (tmp_path / "kept").iterdir()
     file.chmod(0o660)
@@ -130,7 +141,7 @@ def test_what_others_may_write_is_compiled_anew_and_named(get, tmp_path, caplog)
     assert "times" in get(unwanted)
 
 
-def test_files_directory_and_key_are_this_users_alone(get, tmp_path) -> None:
+def test_files_directory_and_key_are_this_users_alone(get: Get, tmp_path: Path) -> None:
     (tmp_path / "kept").mkdir(mode=0o777)
     get(compiled)
     (file,) = (tmp_path / "kept").iterdir()
@@ -140,13 +151,15 @@ def test_files_directory_and_key_are_this_users_alone(get, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [lambda key: key.chmod(0o666), lambda key: key.write_bytes(b""), Path.unlink])
-def test_with_another_key_or_one_that_others_know_everything_is_compiled_anew(get, spoil) -> None:
+def test_with_another_key_or_one_that_others_know_everything_is_compiled_anew(
+    get: Get, spoil: Callable[[Path], object]
+) -> None:
     get(compiled)
     spoil(signing_key_path())
     assert get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
 
 
-def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(get, tmp_path) -> None:
+def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(get: Get, tmp_path: Path) -> None:
     get(compiled, "read")
     get(compiled, "unused")
     for file in (tmp_path / "kept").iterdir():
@@ -157,7 +170,7 @@ def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(get, tmp_
     assert len(list((tmp_path / "kept").iterdir())) == 2
 
 
-def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog, tmp_path) -> None:
+def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     store = LocalStore(tmp_path / "file" / "executables")
     with caplog.at_level(logging.WARNING):
@@ -166,7 +179,7 @@ def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog, tmp_path) -> 
 
 
 @pytest.mark.parametrize("tensor_parallel", [1, 2])
-def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -> None:
+def test_steps_that_were_read_are_the_compiled_ones(tmp_path: Path, tensor_parallel: int) -> None:
     def steps(progress: list[tuple[int, int]]) -> ModelRunner:
         mesh = make_mesh(tensor_parallel)
         compiled = compile_steps(
@@ -174,20 +187,24 @@ def test_steps_that_were_read_are_the_compiled_ones(tmp_path, tensor_parallel) -
         )
         return ModelRunner(sharded_parameters(LOCAL, tensor_parallel), compiled)
 
-    first, second = [], []
+    first: list[tuple[int, int]] = []
+    second: list[tuple[int, int]] = []
     runner, same = steps(first), steps(second)
     assert len(first) > len(second) == 1  # nothing to compile
     assert list(same.steps.by_bucket) == list(runner.steps.by_bucket)
     for bucket, forward in runner.steps.by_bucket.items():
         assert same.steps.by_bucket[bucket].input_shardings == forward.input_shardings
-        assert same.steps.by_bucket[bucket].memory_analysis().alias_size_in_bytes > 0  # the cache is updated in place
+        memory = same.steps.by_bucket[bucket].memory_analysis()
+        assert memory is not None and memory.alias_size_in_bytes > 0  # the cache is updated in place
     rows = [row([3, 1, 4], 0, [0]), row([1, 5], 0, [1])]
     np.testing.assert_array_equal(same.logits(in_slots(rows)), runner.logits(in_slots(rows)))
     assert step(same, rows) == step(runner, rows)
     assert same.recompilations == 0
 
 
-def test_hosts_compile_together_unless_all_can_read_what_they_did(tmp_path, unused_tcp_port_factory) -> None:
+def test_hosts_compile_together_unless_all_can_read_what_they_did(
+    tmp_path: Path, unused_tcp_port_factory: Callable[[], int]
+) -> None:
     directories = [tmp_path / "host 0", tmp_path / "host 1"]  # no disk in common, and so no key
 
     def start() -> list[str]:

@@ -109,4 +109,4 @@ def test_more_than_ten_layers_keep_their_order() -> None:
         for path, parameter in abstract.items()
     }
     layers = build(config, parameters).layers
-    assert [float(layer["pre_mlp_norm"][0]) for layer in layers] == list(range(12))
+    assert [float(jnp.asarray(layer["pre_mlp_norm"])[0]) for layer in layers] == list(range(12))

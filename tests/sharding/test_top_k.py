@@ -3,6 +3,7 @@
 from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -31,5 +32,5 @@ def test_the_largest_numbers_come_first_and_of_equal_ones_the_first(seed: int, s
 def test_all_of_the_largest_may_lie_in_one_chunk(chunk: int) -> None:
     x = np.zeros((1, 13 * 512), np.float32)
     x[0, 512 * chunk + 100 : 512 * chunk + 100 + K] = np.arange(K) + 1
-    _, indices = top_k(x, K)
+    _, indices = top_k(jnp.asarray(x), K)
     assert indices[0].tolist() == [512 * chunk + 100 + i for i in reversed(range(K))]

@@ -56,7 +56,7 @@ def kept_by_sorting(logits: np.ndarray, top_k: int, top_p: float) -> tuple[np.nd
     p /= p.sum()
     descending = np.sort(p)[::-1]
     cumulative = np.cumsum(descending)
-    threshold = descending[min(np.searchsorted(cumulative, top_p), len(p) - 1)]
+    threshold = descending[min(int(np.searchsorted(cumulative, top_p)), len(p) - 1)]
     return p >= threshold, np.abs(cumulative - top_p).min() < 1e-6
 
 
