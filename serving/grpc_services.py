@@ -2,6 +2,7 @@
 
 GRPC_SERVICES = (
     "codegemma.v1.CodeAssistService",
+    "codegemma.v1.FeedbackService",
     "codegemma.v1.ModelService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",

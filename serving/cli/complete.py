@@ -3,11 +3,12 @@
 import sys
 from collections.abc import Iterable
 from contextlib import closing
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from serving.cli.answer import CUT_NOTE
+from serving.cli.answer import CONTEXT_NOTE, CUT_NOTE
 from serving.cli.client import connected
 from serving.cli.errors import say_note
 from serving.cli.options import (
@@ -18,7 +19,7 @@ from serving.cli.options import (
     TemperatureOption,
     UrlOption,
 )
-from serving.cli.place import parse_place
+from serving.cli.place import parse_place, read_text
 
 
 def complete(
@@ -28,6 +29,13 @@ def complete(
     model: ModelOption = "",
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = 0.0,
+    language: Annotated[
+        str, typer.Option("--language", "-l", help="As editors name it, such as python; by default by the file's name.")
+    ] = "",
+    context: Annotated[
+        list[Path] | None,
+        typer.Option("--context", "-c", metavar="FILE", help="Another file for the model to see; may be repeated."),
+    ] = None,
     show: Annotated[
         bool, typer.Option("--show", help="Print the lines around the completion too, with the completion marked.")
     ] = False,
@@ -45,6 +53,8 @@ def complete(
             prompt=cursor.prefix,
             suffix=cursor.suffix,
             path=str(cursor.path),
+            language=language or None,
+            context_files=[{"path": str(file), "text": read_text(file)} for file in context or ()] or None,
             post_processing=True,
             max_tokens=max_tokens,
             temperature=temperature,
@@ -58,6 +68,8 @@ def complete(
                 _write(answer)
     if answer.is_cut and sys.stderr.isatty():
         say_note(CUT_NOTE)
+    if answer.lacks_context and sys.stderr.isatty():
+        say_note(CONTEXT_NOTE)
 
 
 def _write(pieces: Iterable[str]) -> None:

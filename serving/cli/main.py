@@ -16,6 +16,7 @@ COMMANDS = {
         "codegemma complete src/app.py:12:5                 [dim]# prints what goes there[/]",
         "codegemma complete src/app.py:12:5 --show          [dim]# with the lines around it[/]",
         "codegemma complete main.go:3:1 -n 32 --url http://10.0.0.7:8000",
+        "codegemma complete src/app.py:12:5 -c src/db.py     [dim]# the model sees another file, too[/]",
     ),
     "chat": (
         "codegemma chat                                     [dim]# a conversation[/]",

@@ -27,16 +27,25 @@ def parse_place(place: str) -> Cursor:
     if found is None:
         raise typer.BadParameter(f"'{place}' is not FILE:LINE:COL, for example src/app.py:12:5")
     path = Path(found[1])
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read '{path}': {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise typer.BadParameter(f"'{path}' is not UTF-8 text (byte {error.start})") from None
+    text = read_text(path)
     try:
         return Cursor(path, *split_at(text, int(found[2]), int(found[3])))
     except ValueError as error:
         raise typer.BadParameter(f"'{path}' {error}") from None
+
+
+def read_text(path: Path) -> str:
+    """The text of a file, with its line ends as they are.
+
+    Raises:
+      typer.BadParameter: when it cannot be read.
+    """
+    try:
+        return path.read_bytes().decode("utf-8")
+    except OSError as error:
+        raise typer.BadParameter(f"cannot read '{path}': {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise typer.BadParameter(f"'{path}' is not UTF-8 text (byte {error.start})") from None
 
 
 def split_at(text: str, line: int, column: int) -> tuple[str, str]:

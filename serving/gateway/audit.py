@@ -1,6 +1,7 @@
 """AuditLog: who asked for an answer, when, how much it was and how it ended; nothing of what was asked or answered."""
 
 import logging
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from logging.handlers import QueueHandler, QueueListener, WatchedFileHandler
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Literal, Protocol
 import msgspec
 
 from serving.errors import WIRE_ERRORS, Reason
+from serving.gateway.access import Caller
+from serving.gateway.call_metadata import CallMetadata
+from serving.gateway.feedback.feedback import CompletionEvent
 from serving.gateway.request import CodeRequest
 
 _log = logging.getLogger("ray.serve.audit")  # below Ray Serve's logger, whose handlers write the log
@@ -30,12 +34,23 @@ class Audit(Protocol):
         """
         ...
 
+    def event(
+        self, caller: Caller, metadata: CallMetadata, completion_id: str, model: str, event: CompletionEvent
+    ) -> None:
+        """Takes note of what somebody reported of a completion of a model."""
+        ...
+
 
 class NoAudit:
     """Takes note of nothing."""
 
     def request(self, request: CodeRequest, model: str, prompt_tokens: int, tokens: int, outcome: str) -> None:
         """As `Audit.request`."""
+
+    def event(
+        self, caller: Caller, metadata: CallMetadata, completion_id: str, model: str, event: CompletionEvent
+    ) -> None:
+        """As `Audit.event`."""
 
 
 class AuditLog:
@@ -64,18 +79,38 @@ class AuditLog:
 
     def request(self, request: CodeRequest, model: str, prompt_tokens: int, tokens: int, outcome: str) -> None:
         """As `Audit.request`."""
-        line = {
-            "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            "request_id": request.request_id,
-            "tenant": request.tenant,
-            "key": request.key,
-            "route": request.route,
-            "model": model,
-            "prompt_tokens": prompt_tokens,
-            "completion_tokens": tokens,
-            "outcome": outcome,
-            "status": _status(outcome, request.protocol),
-        }
+        self._line(
+            {
+                "request_id": request.request_id,
+                "tenant": request.tenant,
+                "key": request.key,
+                "route": request.route,
+                "model": model,
+                "prompt_tokens": prompt_tokens,
+                "completion_tokens": tokens,
+                "outcome": outcome,
+                "status": _status(outcome, request.protocol),
+            }
+        )
+
+    def event(
+        self, caller: Caller, metadata: CallMetadata, completion_id: str, model: str, event: CompletionEvent
+    ) -> None:
+        """As `Audit.event`."""
+        self._line(
+            {
+                "request_id": metadata.request_id,
+                "tenant": caller.tenant,
+                "key": caller.key,
+                "route": metadata.route,
+                "model": model,
+                "completion_id": completion_id,
+                "event": event,
+            }
+        )
+
+    def _line(self, content: Mapping[str, object]) -> None:
+        line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **content}
         self._write.info("%s", msgspec.json.encode(line).decode())
 
     def close(self) -> None:

@@ -66,7 +66,7 @@ class Choice:
             last_text, last_logprobs = self._answer.flush(cut=finish_reason is FinishReason.LENGTH)
             text, logprobs = text + last_text, logprobs + last_logprobs
         if self._answer.stopped:
-            finish_reason = FinishReason.STOP
+            finish_reason = FinishReason.LENGTH if self._answer.is_late else FinishReason.STOP
         self.finished = finish_reason is not None
         return self._piece(text, logprobs, finish_reason) if text or logprobs or finish_reason else None
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from ray import serve
 from ray._private.worker import global_worker
+from ray._raylet import AuthenticationTokenLoader  # type: ignore[attr-defined]  # compiled, without types
 from ray.serve.context import _get_global_client as get_global_client
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
@@ -14,6 +15,7 @@ from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.access import access_for
 from serving.gateway.audit import audit_for
+from serving.gateway.feedback.completion_id import CompletionIds
 from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.pool import GroupPool
@@ -63,7 +65,8 @@ class Gateway(GrpcService):
         self._self_check = SelfCheck()
         recorder = RayRecorder()
         access = access_for(config.gateway, _http_host(), recorder)
-        self._records = RequestRecords(recorder, config.models, audit_for(config.gateway.audit_log))
+        audit = audit_for(config.gateway.audit_log)
+        self._records = RequestRecords(recorder, config.models, audit, CompletionIds(_cluster_secret()))
         self._service = CodeService(
             models, config.gateway, config.routing, access, self._records, quotas_for(config.gateway, recorder)
         )
@@ -86,6 +89,12 @@ class Gateway(GrpcService):
 
     def __serve_build_asgi_app__(self) -> Starlette:
         return build_http_app(lambda: self._service, self._config)
+
+
+def _cluster_secret() -> bytes:
+    """Ray's token, which every process of the cluster has and no client; empty without one."""
+    tokens = AuthenticationTokenLoader.instance()
+    return str(tokens.get_raw_token()).encode() if tokens.has_token() else b""
 
 
 def _http_host() -> str:

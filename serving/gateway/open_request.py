@@ -12,10 +12,13 @@ from serving.engine.request import GenerationRequest
 from serving.errors import FieldError, Reason, ServingError, unforeseen
 from serving.gateway.attempt import Attempt
 from serving.gateway.choice import Choice, deadline_exceeded
+from serving.gateway.feedback.completion_id import CompletionId
+from serving.gateway.feedback.text_length import TextLength
 from serving.gateway.quotas import Admission, Quotas
 from serving.gateway.records import RequestRecords
-from serving.gateway.request import CodeRequest, Piece, Usage
+from serving.gateway.request import CodeRequest, FimPrompt, Piece, Truncation, Usage
 from serving.gateway.served_model import ServedModel
+from serving.gateway.text.postprocessing.languages import language_of
 from serving.gateway.validation import PROMPT_FIELDS
 from serving.telemetry.tracing import request_span, traceparent_of
 
@@ -32,10 +35,12 @@ class OpenRequest:
     Attributes:
       model: the model that answers, once it is prepared.
       usage: None until the answer is complete.
+      truncation: what of the prompt the model is not given, once it is prepared.
     """
 
     model: ServedModel
     usage: Usage | None
+    truncation: Truncation
 
     def __init__(
         self,
@@ -65,6 +70,7 @@ class OpenRequest:
         """
         self.usage = None
         self._request = request
+        self._records = records
         self._quotas = quotas
         self._timeout_s = timeout_s
         self._cache_domain = cache_domain
@@ -75,6 +81,7 @@ class OpenRequest:
         self._attempt: Attempt | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
+        self._length = TextLength()
         about = {"codegemma.request_id": request.request_id, "codegemma.protocol": request.protocol}
         with ExitStack() as scope:
             self._watch = scope.enter_context(records.request(request, role))
@@ -112,7 +119,21 @@ class OpenRequest:
         assert self._attempt is not None
         for piece in self._attempt.take():
             self._watch.piece(piece)
+            if piece.index == self._first_index:
+                self._length.add(piece.text)
             yield piece
+
+    @property
+    def completion_id(self) -> str:
+        """Names the answer, once it is complete."""
+        request, model = self._request, self.model.config
+        path = request.prompt.path if isinstance(request.prompt, FimPrompt) else ""
+        language = language_of(request.language, path).name
+        length = self._length
+        completion = CompletionId(
+            request.request_id, model.id, model.version, language, length.lines, length.characters
+        )
+        return self._records.completion_ids.written(completion)
 
     async def settle(self) -> None:
         """Ends the request if all pieces of its answer are taken; tries the next model if this one cannot take it.
@@ -144,14 +165,14 @@ class OpenRequest:
         model = self.model = self._models.popleft()
         self._watch.model = model.config.id
         # In a thread: a long prompt takes a while, in which other requests go on.
-        generation, choices = await asyncio.to_thread(self._prepared_for, model)
+        generation, choices, self.truncation = await asyncio.to_thread(self._prepared_for, model)
         assert self._admission is not None
         await self._admission.reserve(len(generation.prompt_ids) + len(choices) * generation.max_tokens)
         self._attempt = Attempt(model, generation, choices, self._on_change)
 
-    def _prepared_for(self, model: ServedModel) -> tuple[GenerationRequest, list[Choice]]:
+    def _prepared_for(self, model: ServedModel) -> tuple[GenerationRequest, list[Choice], Truncation]:
         request = self._request
-        generation = model.generation(
+        generation, truncation = model.generation(
             request,
             self._quotas.context(request, model.max_context),
             timeout_s=self._timeout_s,
@@ -159,7 +180,7 @@ class OpenRequest:
             trace=self._watch.trace,
         )
         indices = range(self._first_index, self._first_index + request.choices)
-        return generation, [model.choice(request, index, self._timeout_s) for index in indices]
+        return generation, [model.choice(request, index, self._timeout_s) for index in indices], truncation
 
     async def _go_on_after(self, attempt: Attempt) -> None:
         if attempt.failure is None:
@@ -174,6 +195,7 @@ class OpenRequest:
         self.usage = usage
         self._watch.prompt_tokens = usage.prompt_tokens
         self._watch.tokens = usage.completion_tokens
+        self._watch.truncation = self.truncation
         self._span.set_attributes(
             {
                 "gen_ai.response.model": self.model.config.id,

@@ -9,12 +9,16 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Literal, Protocol, get_args
+from typing import Protocol, get_args
 
 from serving.config import ModelConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import Caller
 from serving.gateway.audit import Audit, NoAudit
-from serving.gateway.request import CodeRequest, Piece
+from serving.gateway.call_metadata import CallMetadata
+from serving.gateway.feedback.completion_id import CompletionIds
+from serving.gateway.feedback.feedback import CompletionEvent, Feedback
+from serving.gateway.request import CodeRequest, Piece, TruncatedPart, Truncation
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
 
@@ -24,9 +28,7 @@ _OK = "ok"
 _CANCELLED = "cancelled"
 _ENDS = (_OK, _CANCELLED, *Reason)
 _PROTOCOLS = ("http", "grpc")
-
-CompletionEvent = Literal["shown", "accepted", "rejected"]
-"""What became of an answer in an editor."""
+_UNPROTECTED_IDS = CompletionIds(b"")
 
 
 class Pool(Protocol):
@@ -39,12 +41,24 @@ class Pool(Protocol):
 
 
 class RequestRecords:
-    """Records each request as it ends, and what is open when it is asked to."""
+    """Records each request as it ends, and what is open when it is asked to.
 
-    def __init__(self, recorder: Recorder, models: Sequence[ModelConfig] = (), audit: Audit | None = None) -> None:
+    Attributes:
+      completion_ids: writes the ids by which it is told what became of answers.
+    """
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        models: Sequence[ModelConfig] = (),
+        audit: Audit | None = None,
+        completion_ids: CompletionIds = _UNPROTECTED_IDS,
+    ) -> None:
         """Begins every counter of these models at 0, so that Prometheus sees the first increase."""
+        self.completion_ids = completion_ids
         self._recorder = recorder
         self._audit = audit or NoAudit()
+        self._feedback = Feedback(recorder, models, completion_ids)
         self._open: Counter[str] = Counter()
         for model in models:
             for role in model.roles:
@@ -53,18 +67,29 @@ class RequestRecords:
                         labels = {"model": model.id, "role": role, "protocol": protocol, "reason": reason}
                         recorder.record(metrics.REQUESTS, 0, **labels)
             if Role.FIM in model.roles:
-                for event in get_args(CompletionEvent):
-                    self._count(model.id, event, 0)
+                for part in get_args(TruncatedPart):
+                    recorder.record(metrics.TRUNCATED, 0, model=model.id, part=part)
         for protocol in _PROTOCOLS:
             for reason in Reason:
                 recorder.record(metrics.REFUSED, 0, protocol=protocol, reason=reason)
 
-    def completion_event(self, model: str, event: CompletionEvent) -> None:
-        """Counts what became of an answer of a model."""
-        self._count(model, event, 1)
+    def completion_event(
+        self, caller: Caller, metadata: CallMetadata, completion_id: str, event: CompletionEvent, characters: int = 0
+    ) -> None:
+        """Records what became of a completion.
 
-    def _count(self, model: str, event: CompletionEvent, times: int) -> None:
-        self._recorder.record(metrics.COMPLETION_EVENTS, times, model=model, event=event)
+        Args:
+          caller: who reports it.
+          metadata: of the call that reports it.
+          completion_id: as `Feedback.record`.
+          event: as there.
+          characters: that were accepted, as there.
+
+        Raises:
+          ServingError: as `Feedback.record`.
+        """
+        completion = self._feedback.record(completion_id, event, characters)
+        self._audit.event(caller, metadata, completion_id, completion.model, event)
 
     @contextmanager
     def reading(self, protocol: str) -> Iterator[None]:
@@ -100,6 +125,8 @@ class RequestRecords:
             self._recorder.record(metrics.REQUESTS, 1, **labels, reason=reason)
             for metric, seconds in durations.items():
                 self._recorder.record(metric, seconds, **labels)
+            for part in watch.truncation.parts:
+                self._recorder.record(metrics.TRUNCATED, 1, model=watch.model, part=part)
             _log.info(
                 "%s: %s",
                 request.request_id,
@@ -127,6 +154,7 @@ class RequestWatch:
       trace: names the request's span, as W3C's `traceparent`; empty where nobody follows it.
       prompt_tokens: of the prompt of a complete answer.
       tokens: of a complete answer.
+      truncation: what of the prompt was left out, of a complete answer.
     """
 
     def __init__(self, request: CodeRequest) -> None:
@@ -134,6 +162,7 @@ class RequestWatch:
         self.trace = ""
         self.prompt_tokens = 0
         self.tokens = 0
+        self.truncation = Truncation()
         self._request = request
         self._first_at: float | None = None
 

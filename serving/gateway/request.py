@@ -3,7 +3,7 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import IntEnum, StrEnum
 from typing import Literal
 
 from serving.config import Role
@@ -11,22 +11,84 @@ from serving.engine.request import FinishReason
 from sharding.step import SamplingParams
 
 
+class ContextKind(IntEnum):
+    """What another file is to the one under the cursor; those that change least while a developer types come first."""
+
+    IMPORT = 0
+    """Imported by it: changes with its imports."""
+    OPEN_FILE = 1
+    """Open in the editor: changes as files are opened and edited."""
+    SNIPPET = 2
+    """Found by what is at the cursor: may change with each key. It is given to the model whole or not at all."""
+
+
 @dataclass(frozen=True, slots=True)
 class ContextFile:
-    """Another file of the repository, given to the model before the file under the cursor."""
+    """Another file of the repository, or a part of one, given to the model before the file under the cursor.
+
+    Attributes:
+      score: how much it may help, from 0 to 1; where not all files have room, the highest are taken.
+    """
 
     path: str
     text: str
+    kind: ContextKind = ContextKind.OPEN_FILE
+    score: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FimPrompt:
-    """Fill in the code between `prefix` and `suffix`. Nothing in these texts can become a control token."""
+    """Fill in the code between `prefix` and `suffix`. Nothing in these texts can become a control token.
+
+    Attributes:
+      context_files: in any order; the model is given what a fixed share of its context has room for.
+      may_be_cut: of a prefix and a suffix that are too long the model is given what is next to the cursor; otherwise
+        the request is refused.
+    """
 
     prefix: str
     suffix: str
     path: str = ""
     context_files: tuple[ContextFile, ...] = ()
+    may_be_cut: bool = False
+
+
+TruncatedPart = Literal["prefix", "suffix", "context"]
+
+
+@dataclass(frozen=True, slots=True)
+class Truncation:
+    """What of a prompt the model was not given, as its context has no room for it; falsy if it was given all.
+
+    Attributes:
+      prefix_characters: at the prefix's beginning.
+      suffix_characters: at the suffix's end.
+      context_lines: of all context files.
+    """
+
+    prefix_characters: int = 0
+    suffix_characters: int = 0
+    context_lines: int = 0
+
+    @property
+    def parts(self) -> tuple[TruncatedPart, ...]:
+        """Those of the prompt of which something is left out."""
+        left_out: dict[TruncatedPart, int] = {
+            "prefix": self.prefix_characters,
+            "suffix": self.suffix_characters,
+            "context": self.context_lines,
+        }
+        return tuple(part for part, amount in left_out.items() if amount)
+
+    def __bool__(self) -> bool:
+        return bool(self.parts)
+
+    def __add__(self, other: "Truncation") -> "Truncation":
+        return Truncation(
+            self.prefix_characters + other.prefix_characters,
+            self.suffix_characters + other.suffix_characters,
+            self.context_lines + other.context_lines,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +142,14 @@ class PostProcessing:
       suffix_overlap: end where the suffix begins to repeat.
       whole_lines: of an answer that is cut off, by time or length, leave out the last line unless it is the only one.
       file_style: write line ends and indentation as the file does.
+      single_line: end before the first line break.
     """
 
     end_of_block: bool = True
     suffix_overlap: bool = True
     whole_lines: bool = True
     file_style: bool = True
+    single_line: bool = False
 
     @classmethod
     def off(cls) -> "PostProcessing":
@@ -221,11 +285,15 @@ class End:
       model: the id of the model that answered; of several prompts, the last one.
       model_version: its version.
       usage: over all prompts and choices.
+      truncation: what of all prompts was left out.
+      completion_id: names the answer to the last prompt, for what becomes of it.
     """
 
     model: str = ""
     model_version: str = ""
     usage: Usage = Usage()
+    truncation: Truncation = Truncation()
+    completion_id: str = ""
 
 
 type AnswerPart = Piece | End

@@ -10,7 +10,7 @@ from serving.errors import FieldError, Reason
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
-from serving.gateway.request import CodeRequest
+from serving.gateway.request import CodeRequest, Prompt, Truncation
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
@@ -39,8 +39,8 @@ class ServedModel:
         """Renders its prompts."""
         return PromptRenderer(self.tokenizer, self.config.fim_format, self.config.chat_format)
 
-    def render(self, request: CodeRequest, limit: ContextLimit) -> list[int]:
-        """The ids of a prompt that fits the limit, of a request whose fields are in range.
+    def render(self, request: CodeRequest, limit: ContextLimit) -> tuple[list[int], Truncation]:
+        """The ids of a prompt, which fit the limit, and what is not in them; of a request whose fields are in range.
 
         Raises:
           ServingError: a bad field; the prompt is longer than the context.
@@ -49,9 +49,9 @@ class ServedModel:
         # Megabytes are refused without tokenizing them.
         tokens = fewest_tokens(request.prompt, self.tokenizer.longest_piece)
         if tokens < limit.tokens:
-            ids = self.renderer.render(request.prompt, limit.tokens)
+            ids, truncation = self._rendered(request.prompt, limit.tokens)
             if len(ids) < limit.tokens:
-                return ids
+                return ids, truncation
             tokens = len(ids)
         raise FieldError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
@@ -62,19 +62,21 @@ class ServedModel:
 
     def generation(
         self, request: CodeRequest, limit: ContextLimit, *, timeout_s: float, cache_domain: str, trace: str
-    ) -> GenerationRequest:
-        """What is to be generated for a request, for all of its choices alike. Takes a while for a long prompt.
+    ) -> tuple[GenerationRequest, Truncation]:
+        """What is to be generated for a request, for all of its choices alike, and what of its prompt is left out.
+
+        Takes a while for a long prompt.
 
         Raises:
           ServingError: a bad field; prompt and answer are longer than the context.
         """
-        prompt_ids = tuple(self.render(request, limit))
+        prompt_ids, truncation = self.render(request, limit)
         most = max_tokens(request, self.config.default_max_tokens, limit.tokens - len(prompt_ids))
         # Nobody waits for what computes a prompt alone: it goes behind completions, and ends none of its session.
         is_urgent = most > 0 and self.renderer.fills_in(request.prompt, prompt_ids)
-        return GenerationRequest(
+        generation = GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
-            prompt_ids=prompt_ids,
+            prompt_ids=tuple(prompt_ids),
             max_tokens=max(most, 1),  # an engine computes no prompt for nothing
             sampling=request.sampling,
             stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
@@ -86,18 +88,24 @@ class ServedModel:
             cache_domain=cache_domain,
             trace=trace,
         )
+        return generation, truncation
 
     def choice(self, request: CodeRequest, index: int, timeout_s: float | None) -> Choice:
         """One choice of the answer to a request, before anything is generated. Takes a while for long or odd code."""
         stops = StopTexts(request.stop)
-        answer = Answer(self.tokenizer, self._filters(request, stops))
+        time_limit = None if request.predict_s is None else PredictTime(request.predict_s)
+        answer = Answer(self.tokenizer, self._filters(request, stops), time_limit)
         return Choice(self.config, index, answer, stops, timeout_s, prompt_only=request.max_tokens == 0)
 
+    def _rendered(self, prompt: Prompt, limit: int) -> tuple[list[int], Truncation]:
+        if infill := self.renderer.infill(prompt):
+            fim = self.renderer.fim.render(infill, limit)
+            return fim.ids, fim.truncation
+        return self.renderer.render(prompt, limit), Truncation()
+
     def _filters(self, request: CodeRequest, stops: StopTexts) -> list[TextFilter]:
-        filters: list[TextFilter] = []
-        if request.predict_s is not None:
-            filters.append(PredictTime(request.predict_s))  # before what holds text back
-        filters += [stops, StopTexts(self.renderer.stops(request.prompt))]
+        line_end = ("\r\n", "\n") if request.post_processing.single_line else ()
+        filters: list[TextFilter] = [stops, StopTexts((*self.renderer.stops(request.prompt), *line_end))]
         if request.least_indent:
             filters.append(LeastIndent(request.least_indent))
         if prompt := self.renderer.infill(request.prompt):

@@ -10,10 +10,10 @@ from serving.gateway.access import Access, OpenAccess
 from serving.gateway.open_request import OpenRequest
 from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.records import RequestRecords
-from serving.gateway.request import AnswerPart, CodeRequest, End, Usage
+from serving.gateway.request import AnswerPart, CodeRequest, End, Truncation, Usage
 from serving.gateway.routing import Router
 from serving.gateway.served_model import ServedModel
-from serving.gateway.text.prompts import FimMode
+from serving.gateway.text.fim import FimMode
 from serving.gateway.validation import check_sizes
 from serving.telemetry.recorder import NoRecorder
 
@@ -78,7 +78,7 @@ class CodeService:
           quotas: how much each caller may ask for. None: what `gateway` says, unrecorded.
         """
         self.access = access
-        self.records = records or RequestRecords(NoRecorder())
+        self.records = records or RequestRecords(NoRecorder(), [model.config for model in models])
         self._quotas = quotas or quotas_for(gateway)
         self._models = tuple(models)
         self._router = Router(models, routing)
@@ -133,7 +133,8 @@ class CodeService:
           ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
         """
         model, *_ = self._route(request)
-        return len(model.render(request, self._quotas.context(request, model.max_context))), _info(model)
+        ids, _ = model.render(request, self._quotas.context(request, model.max_context))
+        return len(ids), _info(model)
 
     async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
         """Generate one answer to all requests; closing the generator aborts it and frees the engine.
@@ -165,7 +166,14 @@ class CodeService:
                     await each.settle()
         model = opened[-1].model.config
         usage = sum((each.usage for each in opened if each.usage), Usage())
-        yield End(model=model.id, model_version=model.version, usage=usage)
+        truncation = sum((each.truncation for each in opened), Truncation())
+        yield End(
+            model=model.id,
+            model_version=model.version,
+            usage=usage,
+            truncation=truncation,
+            completion_id=opened[-1].completion_id,
+        )
 
     def _open(self, request: CodeRequest, place: str, first_index: int, changed: asyncio.Event) -> OpenRequest:
         return OpenRequest(

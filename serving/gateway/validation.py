@@ -35,6 +35,10 @@ def check_sizes(request: CodeRequest) -> None:
             _check_size("messages", len(messages), MAX_MESSAGES, "messages")
         case FimPrompt(context_files=files):
             _check_size("context_files", len(files), MAX_CONTEXT_FILES, "files")
+            for position, file in enumerate(files):
+                if not 0 <= file.score <= 1:  # nor NaN
+                    place = f"[{position}].score"
+                    raise _invalid("context_files", f"is {shown(file.score)}; allowed is 0 to 1.", place)
 
 
 def check_request(request: CodeRequest) -> None:
@@ -109,8 +113,7 @@ def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
     """
     match prompt:
         case FimPrompt():
-            files = (text for file in prompt.context_files for text in (file.path, file.text))
-            texts: tuple[str, ...] = (prompt.prefix, prompt.suffix, prompt.path, *files)
+            texts: tuple[str, ...] = () if prompt.may_be_cut else (prompt.prefix, prompt.suffix)
         case TextPrompt(text):
             texts = (text,)
         case TokenPrompt(ids):

@@ -85,11 +85,23 @@ REQUESTS = Metric(
     "Requests for a generation that ended, by how: ok, cancelled, or an error's reason.",
     (*_REQUEST, "reason"),
 )
+TRUNCATED = Metric(
+    "counter",
+    "codegemma_truncated",
+    "Completions whose model was not given all of the code that was sent, by the part that was left out.",
+    ("model", "part"),
+)
 COMPLETION_EVENTS = Metric(
     "counter",
     "codegemma_completion_events",
-    "What became of completions, as editors tell it: shown, accepted or rejected.",
-    ("model", "event"),
+    "What became of completions, as editors report it: shown, accepted, partly_accepted or rejected.",
+    ("model", "model_version", "language", "lines", "event"),
+)
+ACCEPTED_CHARACTERS = Metric(
+    "counter",
+    "codegemma_accepted_characters",
+    "Characters of completions that were accepted, in whole or in part, as editors report it.",
+    ("model", "model_version", "language"),
 )
 REFUSED = Metric(
     "counter",

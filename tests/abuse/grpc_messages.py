@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.feedback_service_pb2 import RecordEventRequest
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.model_service_pb2 import GetModelRequest
 from codegemma.v1.prompt_pb2 import ChatInput, ChatMessage, ContextFile, FimInput, TokenIds
@@ -38,6 +39,10 @@ VALID: tuple[tuple[str, bytes], ...] = (
     (f"{CODE_ASSIST}/Chat", pb.ChatRequest(messages=_TURNS, generation_config=_CONFIG).SerializeToString()),
     (f"{CODE_ASSIST}/StreamChat", pb.StreamChatRequest(messages=_TURNS, generation_config=_CONFIG).SerializeToString()),
     (f"{CODE_ASSIST}/CountTokens", pb.CountTokensRequest(chat=ChatInput(messages=_TURNS)).SerializeToString()),
+    (
+        "/codegemma.v1.FeedbackService/RecordEvent",
+        RecordEventRequest(completion_id="c", event="COMPLETION_EVENT_SHOWN").SerializeToString(),
+    ),
     ("/codegemma.v1.ModelService/GetModel", GetModelRequest(model="codegemma").SerializeToString()),
     ("/codegemma.v1.ModelService/ListModels", b""),
     ("/grpc.health.v1.Health/Check", HealthCheckRequest(service="codegemma.v1.ModelService").SerializeToString()),

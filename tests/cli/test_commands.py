@@ -54,6 +54,24 @@ def test_complete_asks_for_the_rest_of_the_block_in_the_files_language(
     assert request.post_processing == PostProcessing()
 
 
+def test_complete_sends_other_files_and_the_language(
+    service: ScriptedService, url: str, source: Path, tmp_path: Path
+) -> None:
+    other = tmp_path / "other.py"
+    other.write_bytes(b"x = 1\r\n")
+    run("complete", f"{source}:2:8", "--context", str(other), "-c", str(source), "--language", "go")
+    (request,) = service.asked
+    assert isinstance(request.prompt, FimPrompt)
+    files = [(file.path, file.text) for file in request.prompt.context_files]
+    assert files == [(str(other), "x = 1\r\n"), (str(source), SOURCE)]
+    assert request.language == "go"
+
+
+def test_a_context_file_that_cannot_be_read_is_a_usage_error(source: Path) -> None:
+    result = run("complete", f"{source}:2:8", "--context", "none.py")
+    assert (result.exit_code, "cannot read 'none.py'" in result.stderr) == (2, True)
+
+
 def test_complete_shows_the_lines_around_with_their_numbers(service: ScriptedService, url: str, source: Path) -> None:
     lines = [line.rstrip() for line in run("complete", f"{source}:2:8", "--show").stdout.splitlines()]
     assert [line for line in lines if line] == [

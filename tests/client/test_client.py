@@ -15,6 +15,7 @@ from codegemma.client import (
     AsyncClient,
     ChatMessage,
     Client,
+    CompletionEvent,
     ContextFile,
     DeadlineExceededError,
     FimInput,
@@ -23,6 +24,7 @@ from codegemma.client import (
     InvalidArgumentError,
     Model,
     NotFoundError,
+    PostProcessing,
     TokenIds,
     UnavailableError,
 )
@@ -83,6 +85,24 @@ def test_complete_sends_the_place_and_every_option(call: Caller, service: Servic
     assert [(file.path, file.text) for file in asked.prompt.context_files] == [("b.py", "b = 1")]
     assert (asked.max_tokens, asked.sampling.temperature, asked.sampling.seed) == (20, 0.5, 7)
     assert (asked.session_id, asked.timeout_s) == ("file-1", 25.5)
+
+
+def test_complete_sends_what_is_for_completions_alone(call: Caller, service: Service) -> None:
+    for method in ("complete", "stream_complete"):
+        call(method, FIM, time_budget=0.25, post_processing=PostProcessing(single_line=True, file_style=False))
+    for asked in service.asked:
+        assert asked.predict_s == 0.25
+        assert (asked.post_processing.single_line, asked.post_processing.file_style) == (True, False)
+        assert asked.post_processing.end_of_block
+
+
+def test_what_became_of_an_answer_is_reported(call: Caller) -> None:
+    last = call("stream_complete", FIM)[-1]
+    for event in (CompletionEvent.COMPLETION_EVENT_SHOWN, CompletionEvent.COMPLETION_EVENT_PARTLY_ACCEPTED):
+        assert call("record_event", last.completion_id, event, accepted_characters=3) is None
+    with pytest.raises(InvalidArgumentError) as raised:
+        call("record_event", "else", CompletionEvent.COMPLETION_EVENT_SHOWN)
+    assert raised.value.field == "completion_id"
 
 
 def test_a_text_and_token_ids_are_continued(call: Caller, service: Service) -> None:

@@ -21,6 +21,18 @@ def shown_of(text_filter: TextFilter, pieces: list[str]) -> str:
     return shown + text_filter.flush()
 
 
+def shown_in_time(times: list[float], pieces: list[str]) -> str:
+    """What comes until five seconds are over, where the pieces come at these times."""
+    clock = iter(times)
+    limit = PredictTime(5.0, lambda: next(clock))
+    shown = ""
+    for piece in pieces:
+        shown += piece
+        if limit.is_over(piece):
+            break
+    return shown
+
+
 def until_dedent(text: str, least: int) -> str:
     """What is to be shown, said of the whole text."""
     lines = text.split("\n")
@@ -66,10 +78,8 @@ def test_a_line_is_shown_as_soon_as_its_indentation_is_known() -> None:
     ],
 )
 def test_an_answer_that_takes_too_long_ends_once_it_has_a_line_break(times: list[float], shown: str) -> None:
-    clock = iter(times)
-    assert shown_of(PredictTime(5.0, lambda: next(clock)), ["a", " b\n", "c", " d"]) == shown
+    assert shown_in_time(times, ["a", " b\n", "c", " d"]) == shown
 
 
 def test_the_time_does_not_begin_before_there_is_text() -> None:
-    clock = iter([0.0, 100.0, 101.0])
-    assert shown_of(PredictTime(5.0, lambda: next(clock)), ["", "a\n", "b"]) == "a\nb"
+    assert shown_in_time([0.0, 100.0, 101.0], ["", "a\n", "b"]) == "a\nb"

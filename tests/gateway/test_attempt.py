@@ -34,7 +34,9 @@ class Played:
         config = ModelConfig(id="m", checkpoint="none", roles=(Role.FIM,))
         model = ServedModel(config=config, tokenizer=tokenizer, backend=self.backend, max_context=512)
         request = CodeRequest(request_id="r", prompt=FIM, choices=2, **fields)  # type: ignore[arg-type]
-        generation = model.generation(request, ContextLimit(model.max_context), timeout_s=9, cache_domain="", trace="")
+        generation, _ = model.generation(
+            request, ContextLimit(model.max_context), timeout_s=9, cache_domain="", trace=""
+        )
         self.changes = 0
         self.read: defaultdict[int, list[Piece]] = defaultdict(list)
         choices = [model.choice(request, 4 + index, generation.timeout_s) for index in range(request.choices)]

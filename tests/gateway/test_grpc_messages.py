@@ -18,6 +18,7 @@ from serving.gateway.request import (
     ChatPrompt,
     CodeRequest,
     ContextFile,
+    ContextKind,
     End,
     FimPrompt,
     Message,
@@ -42,7 +43,10 @@ fim_prompts = st.builds(
     prefix=texts,
     suffix=texts,
     path=texts,
-    context_files=st.lists(st.builds(ContextFile, texts, texts), max_size=3).map(tuple),
+    context_files=st.lists(
+        st.builds(ContextFile, texts, texts, st.sampled_from(ContextKind), float32s), max_size=3
+    ).map(tuple),
+    may_be_cut=st.just(True),
 )
 text_prompts = st.builds(TextPrompt, texts)
 token_prompts = st.builds(TokenPrompt, st.lists(int32s, max_size=5))
@@ -68,13 +72,21 @@ ROLES = {
     Speaker.USER: prompt_pb2.ChatMessage.ROLE_USER,
     Speaker.MODEL: prompt_pb2.ChatMessage.ROLE_MODEL,
 }
+KINDS = {
+    ContextKind.IMPORT: prompt_pb2.ContextFile.KIND_IMPORT,
+    ContextKind.OPEN_FILE: prompt_pb2.ContextFile.KIND_OPEN_FILE,
+    ContextKind.SNIPPET: prompt_pb2.ContextFile.KIND_SNIPPET,
+}
 
 
 def input_of(prompt):
     """The fields of a message that say this prompt."""
     match prompt:
         case FimPrompt():
-            files = [prompt_pb2.ContextFile(path=file.path, text=file.text) for file in prompt.context_files]
+            files = [
+                prompt_pb2.ContextFile(path=file.path, text=file.text, kind=KINDS[file.kind], score=file.score)
+                for file in prompt.context_files
+            ]
             fim = prompt_pb2.FimInput(prefix=prompt.prefix, suffix=prompt.suffix, path=prompt.path, context_files=files)
             return {"fim": fim}
         case TextPrompt():
@@ -110,7 +122,7 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
         sampling=SamplingParams(**sampled),
         stop=tuple(config.get("stop_sequences", ())),
         choices=config.get("choices", 1),
-        post_processing=PostProcessing(),
+        post_processing=PostProcessing.off() if isinstance(prompt, ChatPrompt) else PostProcessing(),
     )
     # repr, for NaN differs from itself
     assert repr(request) == repr(expected)
@@ -158,6 +170,8 @@ def test_a_timeout_is_its_seconds(seconds, nanos):
         (pb.CompleteRequest(prompt="x", timeout=Duration(seconds=-1)), "timeout"),
         (pb.CompleteRequest(prompt="x", timeout=Duration(nanos=-1)), "timeout"),
         (pb.CompleteRequest(prompt="x", timeout=Duration(nanos=10**9)), "timeout"),
+        (pb.CompleteRequest(prompt="x", time_budget=Duration()), "time_budget"),
+        (pb.CompleteRequest(fim={"context_files": [{}, {"kind": 9}]}), "fim.context_files[1].kind"),
         (pb.ChatRequest(messages=[prompt_pb2.ChatMessage(text="hi")]), "messages[0].role"),
         (
             pb.StreamChatRequest(

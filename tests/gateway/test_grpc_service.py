@@ -101,7 +101,7 @@ async def test_complete_answers_with_every_choice_and_the_usage(service, backend
     assert answer.usage == Usage(prompt_tokens=prompt_tokens, cached_tokens=2, completion_tokens=completion_tokens)
     assert (answer.model, answer.request_id) == ("fim-model", "req-1")
     [asked] = service.requests
-    assert asked.prompt == FimPrompt(prefix="def f(x): ", suffix="\n", path="a.py")
+    assert asked.prompt == FimPrompt(prefix="def f(x): ", suffix="\n", path="a.py", may_be_cut=True)
     assert (asked.timeout_s, asked.session_id, asked.request_id) == (2.5, "file-1", "req-1")
     assert sorted(request.sampling.seed for request in backend.requests) == [7, 8]
     assert {(request.max_tokens, request.sampling.temperature) for request in backend.requests} == {(20, 0.5)}

@@ -22,6 +22,7 @@ from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, s
 
 SERVICES = [
     "codegemma.v1.CodeAssistService",
+    "codegemma.v1.FeedbackService",
     "codegemma.v1.ModelService",
     "grpc.health.v1.Health",
     "grpc.reflection.v1.ServerReflection",

@@ -51,12 +51,12 @@ def test_fim_is_suffix_prefix_middle_when_configured(codegemma: Tokenizer):
     assert ids == [BOS, SUFFIX, *encode("\nb"), PREFIX, *encode("a = "), MIDDLE]
 
 
-def test_other_files_go_before_the_file_under_the_cursor(codegemma: Tokenizer, renderer: PromptRenderer):
+def test_other_files_go_before_the_file_under_the_cursor_by_path(codegemma: Tokenizer, renderer: PromptRenderer):
     encode = codegemma.encode
     files = (ContextFile("lib/a.py", "A = 1\n"), ContextFile("b.py", "B = 2"))
     ids = renderer.render(FimPrompt(prefix="import", suffix="", path="main.py", context_files=files), LIMIT)
     assert ids == [
-        *(BOS, *encode("lib/a.py\nA = 1\n"), SEPARATOR, *encode("b.py\nB = 2"), SEPARATOR),
+        *(BOS, *encode("b.py\nB = 2"), SEPARATOR, *encode("lib/a.py\nA = 1\n"), SEPARATOR),
         *(*encode("main.py\n"), PREFIX, *encode("import"), SUFFIX, MIDDLE),
     ]
 
@@ -74,7 +74,7 @@ def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, 
     prompt = FimPrompt(prefix=prefix, suffix=suffix, path=path, context_files=(ContextFile(other_path, other_text),))
     ids = PromptRenderer(codegemma, "psm").render(prompt, LIMIT)
     control = [token_id for token_id in ids if token_id in codegemma.control_ids]
-    assert control == [BOS, SEPARATOR, PREFIX, SUFFIX, MIDDLE]
+    assert control == [BOS, *[SEPARATOR] * bool(other_text.strip()), PREFIX, SUFFIX, MIDDLE]
 
 
 @settings(deadline=None, max_examples=100)
@@ -267,10 +267,11 @@ class CountingTokenizer(Tokenizer):
 SHORT = 100
 """A limit, in tokens."""
 UNIT = "x = 1\n"
+OTHER = ContextFile("a", UNIT)
 LONG_PROMPTS = [
     pytest.param(ChatPrompt((Message(USER, UNIT), Message(MODEL, UNIT)) * 2000 + (Message(USER, UNIT),)), id="turns"),
     pytest.param(ChatPrompt((Message(USER, UNIT * 5000),)), id="a turn"),
-    pytest.param(FimPrompt(prefix="", suffix="", context_files=(ContextFile("a", UNIT),) * 5000), id="files"),
+    pytest.param(FimPrompt(prefix="", suffix="", path="a" * 50_000, context_files=(OTHER,)), id="path"),
     pytest.param(FimPrompt(prefix=UNIT * 5000, suffix="\n"), id="prefix"),
     pytest.param(FimPrompt(prefix="a", suffix=UNIT * 5000), id="suffix"),
     pytest.param(TextPrompt(UNIT * 5000), id="text"),

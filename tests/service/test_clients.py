@@ -15,6 +15,8 @@ from codegemma.v1.code_assist_service_pb2 import (
     StreamCompleteRequest,
 )
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.feedback_service_pb2 import COMPLETION_EVENT_ACCEPTED, RecordEventRequest, RecordEventResponse
+from codegemma.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from codegemma.v1.generation_pb2 import FinishReason, GenerationConfig
 from codegemma.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
@@ -105,6 +107,15 @@ def test_llama_cpps_clients_and_tabbys_get_the_text_that_openais_get(service: Se
     assert tabbys["choices"] == [{"index": 0, "text": text}]
     event = {"type": "view", "completion_id": tabbys["id"], "choice_index": 0}
     assert httpx.post(f"{service.url}/v1/events", json=event).status_code == 200
+
+
+def test_grpc_takes_in_what_became_of_any_answer(service: Service, channel: grpc.Channel) -> None:
+    segments = {"segments": {"prefix": _PREFIX, "suffix": _SUFFIX}}
+    tabbys = httpx.post(f"{service.url}/v1/completions", json=segments, timeout=60).json()
+    answer = CodeAssistServiceStub(channel).Complete(CompleteRequest(fim=FimInput(prefix=_PREFIX, suffix=_SUFFIX)))
+    for completion_id in (tabbys["id"], answer.completion_id):
+        event = RecordEventRequest(completion_id=completion_id, event=COMPLETION_EVENT_ACCEPTED)
+        assert FeedbackServiceStub(channel).RecordEvent(event) == RecordEventResponse()
 
 
 def test_both_protocols_answer_the_same(client: openai.OpenAI, channel: grpc.Channel) -> None:

@@ -27,7 +27,7 @@ from codegemma.client.errors import (
     UnavailableError,
     UnimplementedError,
 )
-from codegemma.client.requests import CallOptions
+from codegemma.client.requests import CallOptions, CompletionOptions
 from codegemma.client.stream import Stream
 from codegemma.v1.code_assist_service_pb2 import (
     ChatResponse,
@@ -36,6 +36,8 @@ from codegemma.v1.code_assist_service_pb2 import (
     StreamChatResponse,
     StreamCompleteResponse,
 )
+from codegemma.v1.completion_pb2 import PostProcessing, Truncation
+from codegemma.v1.feedback_service_pb2 import CompletionEvent
 from codegemma.v1.generation_pb2 import FinishReason, GenerationConfig
 from codegemma.v1.model_pb2 import Model
 from codegemma.v1.prompt_pb2 import ChatMessage, ContextFile, FimInput, TokenIds
@@ -51,6 +53,8 @@ __all__ = [
     "ChatResponse",
     "Client",
     "CompleteResponse",
+    "CompletionEvent",
+    "CompletionOptions",
     "ContextFile",
     "CountTokensResponse",
     "DeadlineExceededError",
@@ -63,11 +67,13 @@ __all__ = [
     "Model",
     "NotFoundError",
     "PermissionDeniedError",
+    "PostProcessing",
     "ResourceExhaustedError",
     "Stream",
     "StreamChatResponse",
     "StreamCompleteResponse",
     "TokenIds",
+    "Truncation",
     "UnauthenticatedError",
     "UnavailableError",
     "UnimplementedError",

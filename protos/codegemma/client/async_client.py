@@ -12,9 +12,11 @@ from codegemma.client import requests
 from codegemma.client.async_stream import AsyncStream, raise_if_cut_off
 from codegemma.client.channel import ApiKey, call_metadata, channel_options
 from codegemma.client.errors import api_error
-from codegemma.client.requests import CallOptions, Prompt
+from codegemma.client.requests import CallOptions, CompletionOptions, Prompt
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.feedback_service_pb2 import CompletionEvent, RecordEventRequest
+from codegemma.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from codegemma.v1.model_pb2 import Model
 from codegemma.v1.model_service_pb2 import ListModelsRequest, ListModelsResponse
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
@@ -52,18 +54,21 @@ class AsyncClient:
         else:
             self._channel = grpc.aio.secure_channel(target, credentials, arguments)
         self._code = CodeAssistServiceStub(self._channel)
+        self._feedback = FeedbackServiceStub(self._channel)
         self._models = ModelServiceStub(self._channel)
         self._api_key = api_key
         self._timeout = timeout
 
-    async def complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> pb.CompleteResponse:
+    async def complete(self, prompt: Prompt, **options: Unpack[CompletionOptions]) -> pb.CompleteResponse:
         """Completes code, and returns when all of it is there."""
         timeout = options.get("timeout", self._timeout)
         request = requests.completion(pb.CompleteRequest, prompt, options, timeout)
         answer: pb.CompleteResponse = await self._call(self._code.Complete, request, timeout)
         return answer
 
-    def stream_complete(self, prompt: Prompt, **options: Unpack[CallOptions]) -> AsyncStream[pb.StreamCompleteResponse]:
+    def stream_complete(
+        self, prompt: Prompt, **options: Unpack[CompletionOptions]
+    ) -> AsyncStream[pb.StreamCompleteResponse]:
         """Completes code, and returns it while it is generated."""
         timeout = options.get("timeout", self._timeout)
         request = requests.completion(pb.StreamCompleteRequest, prompt, options, timeout)
@@ -91,6 +96,18 @@ class AsyncClient:
         request = requests.counting(prompt, model)
         answer: pb.CountTokensResponse = await self._call(self._code.CountTokens, request, timeout)
         return answer
+
+    async def record_event(
+        self,
+        completion_id: str,
+        event: CompletionEvent,
+        *,
+        accepted_characters: int = 0,
+        timeout: float | None = None,
+    ) -> None:
+        """Reports what became of a completion, named by the `completion_id` of its answer."""
+        request = RecordEventRequest(completion_id=completion_id, event=event, accepted_characters=accepted_characters)
+        await self._call(self._feedback.RecordEvent, request, timeout)
 
     async def models(self, *, timeout: float | None = None) -> list[Model]:
         """The server's models, in the order of its configuration."""

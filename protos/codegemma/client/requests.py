@@ -12,6 +12,7 @@ from codegemma.v1.code_assist_service_pb2 import (
     StreamChatRequest,
     StreamCompleteRequest,
 )
+from codegemma.v1.completion_pb2 import PostProcessing
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import ChatInput, ChatMessage, FimInput, TokenIds
 
@@ -38,11 +39,27 @@ class CallOptions(TypedDict, total=False):
     timeout: float
 
 
+class CompletionOptions(CallOptions, total=False):
+    """What a request to complete code may say besides.
+
+    Attributes:
+      time_budget: seconds from the first text on after which the answer ends with what there is, once it has a line
+        break; by default there is no such limit.
+      post_processing: what is done to an answer that fills in code; by default all but `single_line`.
+    """
+
+    time_budget: float
+    post_processing: PostProcessing
+
+
 def completion[M: (CompleteRequest, StreamCompleteRequest)](
-    kind: type[M], prompt: Prompt, options: CallOptions, timeout: float
+    kind: type[M], prompt: Prompt, options: CompletionOptions, timeout: float
 ) -> M:
     """The message that asks for a completion, within `timeout` seconds."""
-    return _with_options(kind(**_input(prompt)), options, timeout)
+    message = kind(**_input(prompt), post_processing=options.get("post_processing"))
+    if "time_budget" in options:
+        message.time_budget.CopyFrom(_duration(options["time_budget"]))
+    return _with_options(message, options, timeout)
 
 
 def chat[M: (ChatRequest, StreamChatRequest)](
@@ -72,8 +89,18 @@ def _input(prompt: Prompt) -> dict[str, Any]:
 def _with_options[M: (CompleteRequest, StreamCompleteRequest, ChatRequest, StreamChatRequest)](
     message: M, options: CallOptions, timeout: float
 ) -> M:
-    budget = Duration()
-    budget.FromNanoseconds(round(timeout * 1e9))
-    fields: dict[str, Any] = {name: value for name, value in options.items() if name != "timeout"}
-    message.MergeFrom(type(message)(timeout=budget, **fields))
+    about = type(message)(
+        timeout=_duration(timeout),
+        model=options.get("model"),
+        generation_config=options.get("generation_config"),
+        session_id=options.get("session_id"),
+        request_id=options.get("request_id"),
+    )
+    message.MergeFrom(about)
     return message
+
+
+def _duration(seconds: float) -> Duration:
+    duration = Duration()
+    duration.FromNanoseconds(round(seconds * 1e9))
+    return duration

@@ -22,38 +22,39 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from codegemma.v1 import completion_pb2 as codegemma_dot_v1_dot_completion__pb2
 from codegemma.v1 import generation_pb2 as codegemma_dot_v1_dot_generation__pb2
 from codegemma.v1 import prompt_pb2 as codegemma_dot_v1_dot_prompt__pb2
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&codegemma/v1/code_assist_service.proto\x12\x0c\x63odegemma.v1\x1a\x1d\x63odegemma/v1/generation.proto\x1a\x19\x63odegemma/v1/prompt.proto\x1a\x1egoogle/protobuf/duration.proto\"\x9e\x02\n\x0f\x43ompleteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x03\x66im\x18\x02 \x01(\x0b\x32\x16.codegemma.v1.FimInputH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12+\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x16.codegemma.v1.TokenIdsH\x00\x12\x39\n\x11generation_config\x18\x05 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x07\n\x05input\"\x97\x01\n\x10\x43ompleteResponse\x12%\n\x07\x63hoices\x18\x01 \x03(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xa4\x02\n\x15StreamCompleteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x03\x66im\x18\x02 \x01(\x0b\x32\x16.codegemma.v1.FimInputH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12+\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x16.codegemma.v1.TokenIdsH\x00\x12\x39\n\x11generation_config\x18\x05 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\tB\x07\n\x05input\"\x9c\x01\n\x16StreamCompleteResponse\x12$\n\x06\x63hoice\x18\x01 \x01(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xd8\x01\n\x0b\x43hatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.codegemma.v1.ChatMessage\x12\x39\n\x11generation_config\x18\x03 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x93\x01\n\x0c\x43hatResponse\x12%\n\x07\x63hoices\x18\x01 \x03(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xde\x01\n\x11StreamChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.codegemma.v1.ChatMessage\x12\x39\n\x11generation_config\x18\x03 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x98\x01\n\x12StreamChatResponse\x12$\n\x06\x63hoice\x18\x01 \x01(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xbb\x01\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x03\x66im\x18\x02 \x01(\x0b\x32\x16.codegemma.v1.FimInputH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12+\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x16.codegemma.v1.TokenIdsH\x00\x12\'\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x17.codegemma.v1.ChatInputH\x00\x42\x07\n\x05input\"4\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x05\x12\r\n\x05model\x18\x02 \x01(\t2\xa3\x03\n\x11\x43odeAssistService\x12I\n\x08\x43omplete\x12\x1d.codegemma.v1.CompleteRequest\x1a\x1e.codegemma.v1.CompleteResponse\x12]\n\x0eStreamComplete\x12#.codegemma.v1.StreamCompleteRequest\x1a$.codegemma.v1.StreamCompleteResponse0\x01\x12=\n\x04\x43hat\x12\x19.codegemma.v1.ChatRequest\x1a\x1a.codegemma.v1.ChatResponse\x12Q\n\nStreamChat\x12\x1f.codegemma.v1.StreamChatRequest\x1a .codegemma.v1.StreamChatResponse0\x01\x12R\n\x0b\x43ountTokens\x12 .codegemma.v1.CountTokensRequest\x1a!.codegemma.v1.CountTokensResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&codegemma/v1/code_assist_service.proto\x12\x0c\x63odegemma.v1\x1a\x1d\x63odegemma/v1/completion.proto\x1a\x1d\x63odegemma/v1/generation.proto\x1a\x19\x63odegemma/v1/prompt.proto\x1a\x1egoogle/protobuf/duration.proto\"\x85\x03\n\x0f\x43ompleteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x03\x66im\x18\x02 \x01(\x0b\x32\x16.codegemma.v1.FimInputH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12+\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x16.codegemma.v1.TokenIdsH\x00\x12\x39\n\x11generation_config\x18\x05 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12.\n\x0btime_budget\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x0fpost_processing\x18\n \x01(\x0b\x32\x1c.codegemma.v1.PostProcessingB\x07\n\x05input\"\xdc\x01\n\x10\x43ompleteResponse\x12%\n\x07\x63hoices\x18\x01 \x03(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12,\n\ntruncation\x18\x06 \x01(\x0b\x32\x18.codegemma.v1.Truncation\x12\x15\n\rcompletion_id\x18\x07 \x01(\t\"\x8b\x03\n\x15StreamCompleteRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x03\x66im\x18\x02 \x01(\x0b\x32\x16.codegemma.v1.FimInputH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12+\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x16.codegemma.v1.TokenIdsH\x00\x12\x39\n\x11generation_config\x18\x05 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12.\n\x0btime_budget\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x0fpost_processing\x18\n \x01(\x0b\x32\x1c.codegemma.v1.PostProcessingB\x07\n\x05input\"\xe1\x01\n\x16StreamCompleteResponse\x12$\n\x06\x63hoice\x18\x01 \x01(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\x12,\n\ntruncation\x18\x06 \x01(\x0b\x32\x18.codegemma.v1.Truncation\x12\x15\n\rcompletion_id\x18\x07 \x01(\t\"\xd8\x01\n\x0b\x43hatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.codegemma.v1.ChatMessage\x12\x39\n\x11generation_config\x18\x03 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x93\x01\n\x0c\x43hatResponse\x12%\n\x07\x63hoices\x18\x01 \x03(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xde\x01\n\x11StreamChatRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12+\n\x08messages\x18\x02 \x03(\x0b\x32\x19.codegemma.v1.ChatMessage\x12\x39\n\x11generation_config\x18\x03 \x01(\x0b\x32\x1e.codegemma.v1.GenerationConfig\x12*\n\x07timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x12\n\nsession_id\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\"\x98\x01\n\x12StreamChatResponse\x12$\n\x06\x63hoice\x18\x01 \x01(\x0b\x32\x14.codegemma.v1.Choice\x12\r\n\x05model\x18\x02 \x01(\t\x12\"\n\x05usage\x18\x03 \x01(\x0b\x32\x13.codegemma.v1.Usage\x12\x12\n\nrequest_id\x18\x04 \x01(\t\x12\x15\n\rmodel_version\x18\x05 \x01(\t\"\xbb\x01\n\x12\x43ountTokensRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12%\n\x03\x66im\x18\x02 \x01(\x0b\x32\x16.codegemma.v1.FimInputH\x00\x12\x10\n\x06prompt\x18\x03 \x01(\tH\x00\x12+\n\ttoken_ids\x18\x04 \x01(\x0b\x32\x16.codegemma.v1.TokenIdsH\x00\x12\'\n\x04\x63hat\x18\x05 \x01(\x0b\x32\x17.codegemma.v1.ChatInputH\x00\x42\x07\n\x05input\"4\n\x13\x43ountTokensResponse\x12\x0e\n\x06tokens\x18\x01 \x01(\x05\x12\r\n\x05model\x18\x02 \x01(\t2\xa3\x03\n\x11\x43odeAssistService\x12I\n\x08\x43omplete\x12\x1d.codegemma.v1.CompleteRequest\x1a\x1e.codegemma.v1.CompleteResponse\x12]\n\x0eStreamComplete\x12#.codegemma.v1.StreamCompleteRequest\x1a$.codegemma.v1.StreamCompleteResponse0\x01\x12=\n\x04\x43hat\x12\x19.codegemma.v1.ChatRequest\x1a\x1a.codegemma.v1.ChatResponse\x12Q\n\nStreamChat\x12\x1f.codegemma.v1.StreamChatRequest\x1a .codegemma.v1.StreamChatResponse0\x01\x12R\n\x0b\x43ountTokens\x12 .codegemma.v1.CountTokensRequest\x1a!.codegemma.v1.CountTokensResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'codegemma.v1.code_assist_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_COMPLETEREQUEST']._serialized_start=147
-  _globals['_COMPLETEREQUEST']._serialized_end=433
-  _globals['_COMPLETERESPONSE']._serialized_start=436
-  _globals['_COMPLETERESPONSE']._serialized_end=587
-  _globals['_STREAMCOMPLETEREQUEST']._serialized_start=590
-  _globals['_STREAMCOMPLETEREQUEST']._serialized_end=882
-  _globals['_STREAMCOMPLETERESPONSE']._serialized_start=885
-  _globals['_STREAMCOMPLETERESPONSE']._serialized_end=1041
-  _globals['_CHATREQUEST']._serialized_start=1044
-  _globals['_CHATREQUEST']._serialized_end=1260
-  _globals['_CHATRESPONSE']._serialized_start=1263
-  _globals['_CHATRESPONSE']._serialized_end=1410
-  _globals['_STREAMCHATREQUEST']._serialized_start=1413
-  _globals['_STREAMCHATREQUEST']._serialized_end=1635
-  _globals['_STREAMCHATRESPONSE']._serialized_start=1638
-  _globals['_STREAMCHATRESPONSE']._serialized_end=1790
-  _globals['_COUNTTOKENSREQUEST']._serialized_start=1793
-  _globals['_COUNTTOKENSREQUEST']._serialized_end=1980
-  _globals['_COUNTTOKENSRESPONSE']._serialized_start=1982
-  _globals['_COUNTTOKENSRESPONSE']._serialized_end=2034
-  _globals['_CODEASSISTSERVICE']._serialized_start=2037
-  _globals['_CODEASSISTSERVICE']._serialized_end=2456
+  _globals['_COMPLETEREQUEST']._serialized_start=178
+  _globals['_COMPLETEREQUEST']._serialized_end=567
+  _globals['_COMPLETERESPONSE']._serialized_start=570
+  _globals['_COMPLETERESPONSE']._serialized_end=790
+  _globals['_STREAMCOMPLETEREQUEST']._serialized_start=793
+  _globals['_STREAMCOMPLETEREQUEST']._serialized_end=1188
+  _globals['_STREAMCOMPLETERESPONSE']._serialized_start=1191
+  _globals['_STREAMCOMPLETERESPONSE']._serialized_end=1416
+  _globals['_CHATREQUEST']._serialized_start=1419
+  _globals['_CHATREQUEST']._serialized_end=1635
+  _globals['_CHATRESPONSE']._serialized_start=1638
+  _globals['_CHATRESPONSE']._serialized_end=1785
+  _globals['_STREAMCHATREQUEST']._serialized_start=1788
+  _globals['_STREAMCHATREQUEST']._serialized_end=2010
+  _globals['_STREAMCHATRESPONSE']._serialized_start=2013
+  _globals['_STREAMCHATRESPONSE']._serialized_end=2165
+  _globals['_COUNTTOKENSREQUEST']._serialized_start=2168
+  _globals['_COUNTTOKENSREQUEST']._serialized_end=2355
+  _globals['_COUNTTOKENSRESPONSE']._serialized_start=2357
+  _globals['_COUNTTOKENSRESPONSE']._serialized_end=2409
+  _globals['_CODEASSISTSERVICE']._serialized_start=2412
+  _globals['_CODEASSISTSERVICE']._serialized_end=2831
 # @@protoc_insertion_point(module_scope)

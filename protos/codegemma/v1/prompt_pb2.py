@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63odegemma/v1/prompt.proto\x12\x0c\x63odegemma.v1\"j\n\x08\x46imInput\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0e\n\x06suffix\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x30\n\rcontext_files\x18\x04 \x03(\x0b\x32\x19.codegemma.v1.ContextFile\")\n\x0b\x43ontextFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"8\n\tChatInput\x12+\n\x08messages\x18\x01 \x03(\x0b\x32\x19.codegemma.v1.ChatMessage\"\x97\x01\n\x0b\x43hatMessage\x12,\n\x04role\x18\x01 \x01(\x0e\x32\x1e.codegemma.v1.ChatMessage.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\"L\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x0e\n\nROLE_MODEL\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x63odegemma/v1/prompt.proto\x12\x0c\x63odegemma.v1\"|\n\x08\x46imInput\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x0e\n\x06suffix\x18\x02 \x01(\t\x12\x0c\n\x04path\x18\x03 \x01(\t\x12\x30\n\rcontext_files\x18\x04 \x03(\x0b\x32\x19.codegemma.v1.ContextFile\x12\x10\n\x08language\x18\x05 \x01(\t\"\xbb\x01\n\x0b\x43ontextFile\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12,\n\x04kind\x18\x03 \x01(\x0e\x32\x1e.codegemma.v1.ContextFile.Kind\x12\r\n\x05score\x18\x04 \x01(\x02\"S\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x0f\n\x0bKIND_IMPORT\x10\x01\x12\x12\n\x0eKIND_OPEN_FILE\x10\x02\x12\x10\n\x0cKIND_SNIPPET\x10\x03\"\x17\n\x08TokenIds\x12\x0b\n\x03ids\x18\x01 \x03(\x05\"8\n\tChatInput\x12+\n\x08messages\x18\x01 \x03(\x0b\x32\x19.codegemma.v1.ChatMessage\"\x97\x01\n\x0b\x43hatMessage\x12,\n\x04role\x18\x01 \x01(\x0e\x32\x1e.codegemma.v1.ChatMessage.Role\x12\x0c\n\x04text\x18\x02 \x01(\t\"L\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_SYSTEM\x10\x01\x12\r\n\tROLE_USER\x10\x02\x12\x0e\n\nROLE_MODEL\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,15 +32,17 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'codegemma.v1.prompt_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_FIMINPUT']._serialized_start=43
-  _globals['_FIMINPUT']._serialized_end=149
-  _globals['_CONTEXTFILE']._serialized_start=151
-  _globals['_CONTEXTFILE']._serialized_end=192
-  _globals['_TOKENIDS']._serialized_start=194
-  _globals['_TOKENIDS']._serialized_end=217
-  _globals['_CHATINPUT']._serialized_start=219
-  _globals['_CHATINPUT']._serialized_end=275
-  _globals['_CHATMESSAGE']._serialized_start=278
-  _globals['_CHATMESSAGE']._serialized_end=429
-  _globals['_CHATMESSAGE_ROLE']._serialized_start=353
-  _globals['_CHATMESSAGE_ROLE']._serialized_end=429
+  _globals['_FIMINPUT']._serialized_end=167
+  _globals['_CONTEXTFILE']._serialized_start=170
+  _globals['_CONTEXTFILE']._serialized_end=357
+  _globals['_CONTEXTFILE_KIND']._serialized_start=274
+  _globals['_CONTEXTFILE_KIND']._serialized_end=357
+  _globals['_TOKENIDS']._serialized_start=359
+  _globals['_TOKENIDS']._serialized_end=382
+  _globals['_CHATINPUT']._serialized_start=384
+  _globals['_CHATINPUT']._serialized_end=440
+  _globals['_CHATMESSAGE']._serialized_start=443
+  _globals['_CHATMESSAGE']._serialized_end=594
+  _globals['_CHATMESSAGE_ROLE']._serialized_start=518
+  _globals['_CHATMESSAGE_ROLE']._serialized_end=594
 # @@protoc_insertion_point(module_scope)

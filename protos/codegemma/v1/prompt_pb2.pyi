@@ -8,24 +8,40 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class FimInput(_message.Message):
-    __slots__ = ("prefix", "suffix", "path", "context_files")
+    __slots__ = ("prefix", "suffix", "path", "context_files", "language")
     PREFIX_FIELD_NUMBER: _ClassVar[int]
     SUFFIX_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FILES_FIELD_NUMBER: _ClassVar[int]
+    LANGUAGE_FIELD_NUMBER: _ClassVar[int]
     prefix: str
     suffix: str
     path: str
     context_files: _containers.RepeatedCompositeFieldContainer[ContextFile]
-    def __init__(self, prefix: _Optional[str] = ..., suffix: _Optional[str] = ..., path: _Optional[str] = ..., context_files: _Optional[_Iterable[_Union[ContextFile, _Mapping]]] = ...) -> None: ...
+    language: str
+    def __init__(self, prefix: _Optional[str] = ..., suffix: _Optional[str] = ..., path: _Optional[str] = ..., context_files: _Optional[_Iterable[_Union[ContextFile, _Mapping]]] = ..., language: _Optional[str] = ...) -> None: ...
 
 class ContextFile(_message.Message):
-    __slots__ = ("path", "text")
+    __slots__ = ("path", "text", "kind", "score")
+    class Kind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = ()
+        KIND_UNSPECIFIED: _ClassVar[ContextFile.Kind]
+        KIND_IMPORT: _ClassVar[ContextFile.Kind]
+        KIND_OPEN_FILE: _ClassVar[ContextFile.Kind]
+        KIND_SNIPPET: _ClassVar[ContextFile.Kind]
+    KIND_UNSPECIFIED: ContextFile.Kind
+    KIND_IMPORT: ContextFile.Kind
+    KIND_OPEN_FILE: ContextFile.Kind
+    KIND_SNIPPET: ContextFile.Kind
     PATH_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    SCORE_FIELD_NUMBER: _ClassVar[int]
     path: str
     text: str
-    def __init__(self, path: _Optional[str] = ..., text: _Optional[str] = ...) -> None: ...
+    kind: ContextFile.Kind
+    score: float
+    def __init__(self, path: _Optional[str] = ..., text: _Optional[str] = ..., kind: _Optional[_Union[ContextFile.Kind, str]] = ..., score: _Optional[float] = ...) -> None: ...
 
 class TokenIds(_message.Message):
     __slots__ = ("ids",)

@@ -1,8 +1,16 @@
 """Between the messages of `codegemma.v1` and the gateway's own request and answer."""
 
 from collections.abc import AsyncIterable, Iterable
+from typing import Any
 
 from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.feedback_service_pb2 import (
+    COMPLETION_EVENT_ACCEPTED,
+    COMPLETION_EVENT_PARTLY_ACCEPTED,
+    COMPLETION_EVENT_REJECTED,
+    COMPLETION_EVENT_SHOWN,
+    RecordEventRequest,
+)
 from codegemma.v1.generation_pb2 import (
     FINISH_REASON_LENGTH,
     FINISH_REASON_STOP,
@@ -19,22 +27,22 @@ from codegemma.v1.model_pb2 import (
     MODEL_ROLE_FIM,
     Model,
 )
-from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
+from codegemma.v1.prompt_pb2 import ChatMessage
+from google.protobuf import message as protobuf
 from google.protobuf.duration_pb2 import Duration
 
 from serving.config import Role
 from serving.engine.request import FinishReason
 from serving.errors import FieldError, Reason
+from serving.gateway.feedback.feedback import CompletionEvent
+from serving.gateway.grpc.fim import fim_prompt, post_processing, truncation
 from serving.gateway.request import (
     AnswerPart,
     ChatPrompt,
     CodeRequest,
-    ContextFile,
     End,
-    FimPrompt,
     Message,
     Piece,
-    PostProcessing,
     Prompt,
     Speaker,
     TextPrompt,
@@ -60,6 +68,12 @@ _WORDS = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max
     "timeout_s": "timeout",
 }
 _FINISH_REASONS = {FinishReason.STOP: FINISH_REASON_STOP, FinishReason.LENGTH: FINISH_REASON_LENGTH}
+_EVENTS = {
+    COMPLETION_EVENT_SHOWN: CompletionEvent.SHOWN,
+    COMPLETION_EVENT_ACCEPTED: CompletionEvent.ACCEPTED,
+    COMPLETION_EVENT_PARTLY_ACCEPTED: CompletionEvent.PARTLY_ACCEPTED,
+    COMPLETION_EVENT_REJECTED: CompletionEvent.REJECTED,
+}
 _ROLES = {Role.FIM: MODEL_ROLE_FIM, Role.CHAT: MODEL_ROLE_CHAT}
 _FIM_SUPPORT = {"native": FIM_SUPPORT_NATIVE, "prefix": FIM_SUPPORT_PREFIX, None: FIM_SUPPORT_NONE}
 
@@ -82,10 +96,20 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         sampling=_sampling(config),
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
-        timeout_s=_seconds(message.timeout) if message.HasField("timeout") else None,
+        timeout_s=_seconds(message.timeout, "timeout") if message.HasField("timeout") else None,
         session_id=message.session_id,
-        post_processing=PostProcessing(),
+        **_completion_fields(message),
     )
+
+
+def _completion_fields(message: GenerationMessage) -> dict[str, Any]:
+    if isinstance(message, ConversationMessage):
+        return {}
+    return {
+        "post_processing": post_processing(message.post_processing),
+        "language": message.fim.language,
+        "predict_s": _seconds(message.time_budget, "time_budget") if message.HasField("time_budget") else None,
+    }
 
 
 def counting_request(message: pb.CountTokensRequest) -> CodeRequest:
@@ -119,7 +143,7 @@ def words(message: GenerationMessage | pb.CountTokensRequest) -> dict[str, str]:
 def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Prompt:
     match message.WhichOneof("input"):
         case "fim":
-            return _fim(message.fim)
+            return fim_prompt(message.fim)
         case "prompt":
             return TextPrompt(message.prompt)
         case "token_ids":
@@ -127,11 +151,6 @@ def _completion_input(message: CompletionMessage | pb.CountTokensRequest) -> Pro
         case _:
             kinds = ", ".join(field.name for field in message.DESCRIPTOR.oneofs_by_name["input"].fields)
             raise FieldError(Reason.INVALID_ARGUMENT, "input", f"is not set. Set one of {kinds}.")
-
-
-def _fim(message: FimInput) -> FimPrompt:
-    files = tuple(ContextFile(file.path, file.text) for file in message.context_files)
-    return FimPrompt(prefix=message.prefix, suffix=message.suffix, path=message.path, context_files=files)
 
 
 def _conversation(messages: Iterable[ChatMessage], field: str) -> ChatPrompt:
@@ -152,13 +171,13 @@ def _sampling(config: GenerationConfig) -> SamplingParams:
     return SamplingParams(**{name: getattr(config, name) for name in _SAMPLING_FIELDS if config.HasField(name)})
 
 
-def _seconds(timeout: Duration) -> float:
-    seconds = timeout.seconds + timeout.nanos / 1e9
-    if timeout.seconds < 0 or not 0 <= timeout.nanos < 10**9 or seconds == 0:
+def _seconds(time: Duration, field: str) -> float:
+    seconds = time.seconds + time.nanos / 1e9
+    if time.seconds < 0 or not 0 <= time.nanos < 10**9 or seconds == 0:
         raise FieldError(
             Reason.INVALID_ARGUMENT,
-            "timeout",
-            f"is {timeout.seconds} s and {timeout.nanos} ns. Send a positive time with 0 to 999999999 ns, or none.",
+            field,
+            f"is {time.seconds} s and {time.nanos} ns. Send a positive time with 0 to 999999999 ns, or none.",
         )
     return seconds
 
@@ -177,6 +196,25 @@ async def whole_choices(parts: AsyncIterable[AnswerPart]) -> tuple[list[Choice],
     for index, whole in choices.items():
         whole.text = "".join(texts[index])
     return [whole for _, whole in sorted(choices.items())], end
+
+
+def completion_end(response: type[protobuf.Message], end: End) -> dict[str, Any]:
+    """What a completion says at its end beside its usage; nothing of a conversation's answer."""
+    if "completion_id" not in response.DESCRIPTOR.fields_by_name:
+        return {}
+    return {"truncation": truncation(end.truncation), "completion_id": end.completion_id}
+
+
+def completion_event(message: RecordEventRequest) -> CompletionEvent:
+    """What became of a completion.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    if message.event not in _EVENTS:
+        names = ", ".join(f"COMPLETION_EVENT_{event.name}" for event in CompletionEvent)
+        raise FieldError(Reason.INVALID_ARGUMENT, "event", f"is {message.event}. Set one of {names}.")
+    return _EVENTS[message.event]
 
 
 def choice(piece: Piece) -> Choice:

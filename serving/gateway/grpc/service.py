@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import AbstractContextManager, aclosing
 
 from codegemma.v1 import code_assist_service_pb2 as pb
+from codegemma.v1.feedback_service_pb2 import RecordEventRequest, RecordEventResponse
 from codegemma.v1.model_service_pb2 import GetModelRequest, GetModelResponse, ListModelsRequest, ListModelsResponse
 from google.protobuf.message import Message
 
@@ -17,7 +18,7 @@ from serving.gateway.access import Caller
 from serving.gateway.grpc import messages
 from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.standard import StandardServices
-from serving.gateway.request import AnswerPart, CodeRequest, End, Piece, Usage
+from serving.gateway.request import AnswerPart, CodeRequest, End, Piece
 from serving.gateway.service import CodeService
 from serving.grpc_server import MalformedMessage
 
@@ -75,6 +76,18 @@ class GrpcService(StandardServices):
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
 
+    async def RecordEvent(self, data: Received, grpc_context: GrpcContext) -> RecordEventResponse:
+        """Takes in what became of a completion."""
+        with answering(grpc_context) as call:
+            caller, message = await self._admit(RecordEventRequest, data, call)
+            with self._reading():
+                event = messages.completion_event(message)
+                records = self._service.records
+                records.completion_event(
+                    caller, call.metadata, message.completion_id, event, message.accepted_characters
+                )
+        return RecordEventResponse()
+
     async def ListModels(self, data: Received, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context) as call:
@@ -104,6 +117,7 @@ class GrpcService(StandardServices):
                 model_version=end.model_version,
                 usage=messages.usage(end.usage),
                 request_id=call.metadata.request_id,
+                **messages.completion_end(response, end),
             )
         return response()
 
@@ -114,15 +128,16 @@ class GrpcService(StandardServices):
             request = await self._generation_request(kind, data, call)
             async with (
                 aclosing(self._service.generate(request)) as parts,
-                aclosing(_with_usage_at_the_end(parts)) as pieces,
+                aclosing(_with_its_end(parts)) as pieces,
             ):
-                async for piece, usage in pieces:
+                async for piece, end in pieces:
                     yield response(
                         choice=messages.choice(piece),
                         model=piece.model,
                         model_version=piece.model_version,
-                        usage=messages.usage(usage) if usage else None,
+                        usage=messages.usage(end.usage) if end else None,
                         request_id=call.metadata.request_id,
+                        **(messages.completion_end(response, end) if end else {}),
                     )
             return
         yield response()
@@ -149,14 +164,12 @@ class GrpcService(StandardServices):
         return self._service.records.reading("grpc")
 
 
-async def _with_usage_at_the_end(
-    parts: AsyncIterable[AnswerPart],
-) -> AsyncGenerator[tuple[Piece, Usage | None], None]:
-    """The pieces; the one that ends the last choice with the usage."""
+async def _with_its_end(parts: AsyncIterable[AnswerPart]) -> AsyncGenerator[tuple[Piece, End | None], None]:
+    """The pieces; the one that ends the last choice with the answer's end."""
     last: Piece | None = None
     async for part in parts:
         if last:
-            yield last, part.usage if isinstance(part, End) else None
+            yield last, part if isinstance(part, End) else None
         last = part if isinstance(part, Piece) and part.finish_reason else None
         if isinstance(part, Piece) and not last:
             yield part, None

@@ -5,6 +5,7 @@ from typing import Any
 
 import grpc
 from codegemma.v1.code_assist_service_pb2_grpc import add_CodeAssistServiceServicer_to_server
+from codegemma.v1.feedback_service_pb2_grpc import add_FeedbackServiceServicer_to_server
 from codegemma.v1.model_service_pb2_grpc import add_ModelServiceServicer_to_server
 from grpc_health.v1.health_pb2_grpc import add_HealthServicer_to_server
 from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServicer_to_server
@@ -21,6 +22,7 @@ def add_services(servicer: Any, server: grpc.Server) -> None:
     as_bytes: Any = _BytesRegistry(server)
     for add in (
         add_CodeAssistServiceServicer_to_server,
+        add_FeedbackServiceServicer_to_server,
         add_ModelServiceServicer_to_server,
         add_HealthServicer_to_server,
         add_ServerReflectionServicer_to_server,

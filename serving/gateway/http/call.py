@@ -20,6 +20,7 @@ class HttpCall:
       metadata: its headers.
       caller: who asks.
       path_params: what stands in the path for the names in the route's.
+      query: what comes after the path.
       read_body: reads its body, once, within the limits of the gateway.
     """
 
@@ -27,6 +28,7 @@ class HttpCall:
     metadata: CallMetadata
     caller: Caller
     path_params: Mapping[str, str]
+    query: Mapping[str, str]
     read_body: Callable[[], Awaitable[bytes | bytearray]]
 
     async def json[T](self, interpret: Callable[[dict[str, Any]], T]) -> T:

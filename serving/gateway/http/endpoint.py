@@ -71,6 +71,7 @@ class Endpoint:
                 metadata=metadata,
                 caller=await metadata.caller(service.access),
                 path_params=request.path_params,
+                query=request.query_params,
                 read_body=partial(read_body, request, self._max_body_bytes, self._times.body_s),
             )
             reply = await reading.reply(call)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from serving.gateway.request import TokenLogprob
 from serving.gateway.text.detokenizer import Detokenizer
+from serving.gateway.text.predict_time import PredictTime
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
 
@@ -44,16 +45,21 @@ class Answer:
     A token's log probability is shown when the whole of its text is, and never if none of it is.
 
     Attributes:
-      stopped: a filter ended the text; no more tokens are wanted.
+      stopped: a filter or the time limit ended the text; no more tokens are wanted.
+      is_late: it was the time limit.
       tokens: how many tokens were taken in.
     """
 
-    def __init__(self, tokenizer: Tokenizer, filters: Sequence[TextFilter]) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, filters: Sequence[TextFilter], time_limit: PredictTime | None = None
+    ) -> None:
         self.stopped = False
+        self.is_late = False
         self.tokens = 0
         self._tokenizer = tokenizer
         self._detokenizer = Detokenizer(tokenizer)
         self._filters = tuple(filters)
+        self._time_limit = time_limit
         self._decoded = 0  # characters of text that the tokens have made
         self._shown = 0  # of those, characters shown
         self._unfinished: list[tuple[int, TokenLogprob]] = []  # (start, ...) of the tokens of an unfinished character
@@ -70,7 +76,10 @@ class Answer:
                 self._unfinished.append((start, self._logprob(token, token.logprob, start)))
             if self._unfinished and not self._detokenizer.mid_character:
                 self._finish_tokens()
-            shown += self._filter(text, final=False)
+            late = self._time_limit is not None and self._time_limit.is_over(text)
+            shown += self._filter(text, final=late, cut=late)
+            self.is_late = late and not self.stopped
+            self.stopped |= late
             if self.stopped:
                 break
         return shown, self._shown_logprobs(final=self.stopped)

@@ -1,128 +1,88 @@
-"""pack_context: other code for a prompt, as much of it as a number of tokens allows, in an order that stays.
+"""pack_context: other files for a prompt, as much of them as a number of tokens allows, in an order that stays.
 
 What a prompt begins with is computed once as long as it stays the same. So what changes least goes first, and within
-that the order is that of paths and lines: a score decides whether a snippet is in the prompt, never where. Scores count
-in steps, so that a small change of one seldom decides anything. Whatever is left out is reported.
+that the order is that of paths: a score decides whether a file is in the prompt, never where. Scores count in steps, so
+that a small change of one seldom decides anything.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from enum import IntEnum
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
-from serving.gateway.request import ContextFile
-from serving.gateway.text.prompts import file_text
-
-CountTokens = Callable[[str], int]
-"""How many tokens a text has, without BOS."""
+from serving.gateway.request import ContextFile, ContextKind
+from serving.gateway.text.cut import whole_lines
+from serving.gateway.text.tokenizer import Tokenizer
 
 _SCORE_STEP = 0.25
-_SEPARATOR = 1
-"""Tokens between a file and the next."""
-
-
-class Stability(IntEnum):
-    """How seldom a kind of context changes while a developer types, the most stable first."""
-
-    IMPORT = 0
-    """What the file imports: changes with its imports."""
-    OPEN_FILE = 1
-    """Another file that is open: changes as files are opened and edited."""
-    SNIPPET = 2
-    """Found by what is at the cursor: may change with each key."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContextPiece:
-    """Code of another file that may help.
-
-    Attributes:
-      path: of the file in its repository.
-      text: whole lines. Of an import or a file the first lines may be taken; a snippet is taken whole or not at all.
-      line: the line of the file that the text begins with, from 0.
-      score: how much it may help, from 0 to 1.
-    """
-
-    stability: Stability
-    path: str
-    text: str
-    line: int = 0
-    score: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Lines that are not in the prompt: the last `lines` of a piece."""
-
-    piece: ContextPiece
-    lines: int
+_MAX_ENCODED = 2
+"""Tokens that are encoded for each one of the budget: to find out that a file does not fit takes encoding it."""
 
 
 @dataclass(frozen=True, slots=True)
 class PackedContext:
-    """What a prompt gets of all pieces.
+    """What a prompt gets of all files.
 
     Attributes:
-      files: for `FimPrompt.context_files`, in this order.
-      tokens: how many these are in CodeGemma's form, separators included.
-      left_out: what is not among them.
+      files: the ids of each, with its path and its end, in the prompt's order.
+      lines_left_out: lines of the files that are not among them.
     """
 
-    files: tuple[ContextFile, ...]
-    tokens: int
-    left_out: tuple[LeftOut, ...]
+    files: tuple[Sequence[int], ...]
+    lines_left_out: int
+
+    @property
+    def tokens(self) -> int:
+        """How many ids there are."""
+        return sum(map(len, self.files))
 
 
-def pack_context(pieces: Iterable[ContextPiece], budget: int, count: CountTokens) -> PackedContext:
+def file_text(file: ContextFile) -> str:
+    """Another file as the model sees it, without its end."""
+    return f"{file.path}\n{file.text}"
+
+
+def pack_context(
+    files: Iterable[ContextFile], budget: int, tokenizer: Tokenizer, end_of_file: Sequence[int]
+) -> PackedContext:
     """Packs what helps most into at most `budget` tokens.
 
-    A text that a taken one of the same file contains is dropped, as nothing is lost.
+    Of imports and open files the first lines may be taken, of a snippet all or none. A text that a taken one of the
+    same path contains is dropped, as nothing is lost.
 
     Args:
-      pieces: in any order, which does not matter.
-      budget: tokens of all files together, each with its path and a separator.
-      count: of the tokenizer that renders the prompt.
+      files: in any order, which does not matter.
+      budget: tokens of all of them together, each with its path and its end.
+      tokenizer: that of the model.
+      end_of_file: ids that follow each file.
     """
-    taken: list[tuple[ContextPiece, ContextFile]] = []
-    left_out: list[LeftOut] = []
-    room = budget
-    for piece in sorted(set(pieces), key=_importance):
-        if not piece.text.strip() or any(it.path == piece.path and piece.text in it.text for _, it in taken):
+    taken: list[tuple[ContextFile, Sequence[int]]] = []
+    room, encodable, lines_left_out = budget, _MAX_ENCODED * budget, 0
+    for file in sorted(set(files), key=_importance):
+        if not file.text.strip() or any(it.path == file.path and file.text in it.text for it, _ in taken):
             continue
-        lines = piece.text.splitlines(keepends=True)
-        fitting = _fitting(piece, lines, room, count)
-        if not "".join(lines[:fitting]).strip():
-            fitting = 0
-        if fitting < len(lines):
-            left_out.append(LeftOut(piece, len(lines) - fitting))
-        if fitting:
-            file = ContextFile(piece.path, "".join(lines[:fitting]))
-            room -= count(file_text(file)) + _SEPARATOR
-            taken.append((piece, file))
+        most = room - len(end_of_file)
+        ids: Sequence[int] = tokenizer.encode(file_text(file), most) if most > 0 and encodable > 0 else ()
+        encodable -= len(ids)
+        part = file
+        if not ids or len(ids) > most:
+            part, ids = _first_lines(file, ids[: max(most, 0)], tokenizer)
+            lines_left_out += len(file.text.splitlines()) - len(part.text.splitlines())
+        if ids:
+            room -= len(ids) + len(end_of_file)
+            taken.append((part, (*ids, *end_of_file)))
     taken.sort(key=lambda it: _place(it[0]))
-    left_out.sort(key=lambda it: _place(it.piece))
-    return PackedContext(tuple(file for _, file in taken), budget - room, tuple(left_out))
+    return PackedContext(tuple(ids for _, ids in taken), lines_left_out)
 
 
-def _fitting(piece: ContextPiece, lines: Sequence[str], room: int, count: CountTokens) -> int:
-    """How many first lines of a piece are at most `room` tokens; of a snippet all or none."""
-
-    def fits(number: int) -> bool:
-        return count(file_text(ContextFile(piece.path, "".join(lines[:number])))) + _SEPARATOR <= room
-
-    if fits(len(lines)):
-        return len(lines)
-    if piece.stability is Stability.SNIPPET:
-        return 0
-    low, high = 0, len(lines)  # so many fit; so many do not
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle) else (low, middle)
-    return low
+def _first_lines(file: ContextFile, ids: Sequence[int], tokenizer: Tokenizer) -> tuple[ContextFile, Sequence[int]]:
+    """The lines of a file that are whole in its first ids, and their ids; none of a snippet, nor of blank lines."""
+    whole = () if file.kind is ContextKind.SNIPPET else whole_lines(ids, tokenizer)
+    text = tokenizer.decode(whole).removeprefix(f"{file.path}\n")
+    return (replace(file, text=text), whole) if text.strip() else (replace(file, text=""), ())
 
 
-def _importance(piece: ContextPiece) -> tuple[object, ...]:
-    return (-int(piece.score / _SCORE_STEP), *_place(piece))
+def _importance(file: ContextFile) -> tuple[object, ...]:
+    return (-int(file.score / _SCORE_STEP), *_place(file))
 
 
-def _place(piece: ContextPiece) -> tuple[int, str, int, str]:
-    return piece.stability, piece.path, piece.line, piece.text
+def _place(file: ContextFile) -> tuple[int, str, str]:
+    return file.kind, file.path, file.text

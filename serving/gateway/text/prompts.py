@@ -1,20 +1,15 @@
 """PromptRenderer: from a prompt in text to the token ids that a model was trained to see.
 
-Format: CodeGemma's prompt structure (https://ai.google.dev/gemma/docs/codegemma/prompt-structure). BOS stands once, at
-the front; nothing is put around sentinels; text from structured fields is encoded so that it cannot become a control
-token.
+BOS stands once, at the front; nothing is put around sentinels; text from structured fields is encoded so that it cannot
+become a control token. Code that is filled in is rendered by `fim.py`.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Literal
 
 from serving.config import ChatFormat
 from serving.errors import FieldError, Reason
 from serving.gateway.request import (
     ChatPrompt,
-    ContextFile,
     FimPrompt,
     Message,
     Prompt,
@@ -23,38 +18,24 @@ from serving.gateway.request import (
 )
 from serving.gateway.shown import shown
 from serving.gateway.text.conversation_formats import ConversationFormat, conversation_format
+from serving.gateway.text.fim import FimFormat, FimMode, FimRenderer
 from serving.gateway.text.fim_markers import marked_fim_prompt
-from serving.gateway.text.tokenizer import FILE_SEPARATOR, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, Tokenizer
-
-FimMode = Literal["native", "prefix"]
-
-
-@dataclass(frozen=True, slots=True)
-class _FimIds:
-    prefix: int
-    middle: int
-    suffix: int
-    separator: int
+from serving.gateway.text.tokenizer import Tokenizer
 
 
 class PromptRenderer:
     """Renders every shape of prompt for one model.
 
     Attributes:
+      fim: renders those that fill in code.
       fim_mode: "native" if the vocabulary has the FIM tokens; "prefix" if the model can only continue the prefix.
       serves_chat: whether conversations can be written; turns take control tokens that a vocabulary may lack.
     """
 
-    def __init__(
-        self,
-        tokenizer: Tokenizer,
-        fim_format: Literal["psm", "spm"],
-        chat_format: ChatFormat = "turns",
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, fim_format: FimFormat, chat_format: ChatFormat = "turns") -> None:
         self._tokenizer = tokenizer
-        self._fim_format = fim_format
-        self._fim = _fim_ids(tokenizer)
-        self.fim_mode: FimMode = "native" if self._fim else "prefix"
+        self.fim = FimRenderer(tokenizer, fim_format)
+        self.fim_mode: FimMode = "native" if self.fim.ids else "prefix"
         self._conversation_format = conversation_format(tokenizer, chat_format)
         self.serves_chat = self._conversation_format is not None
 
@@ -69,7 +50,7 @@ class PromptRenderer:
         """
         match self.infill(prompt) or prompt:
             case FimPrompt() as infill:
-                return self._joined(self._fim_parts(infill, limit), limit)
+                return self.fim.render(infill, limit).ids
             case TextPrompt(text):
                 return self._joined(self._raw(text, limit), limit)
             case TokenPrompt(ids):
@@ -87,13 +68,13 @@ class PromptRenderer:
 
     def infill(self, prompt: Prompt) -> FimPrompt | None:
         """The place to fill in, if a prompt describes one in fields or, to a model without FIM tokens, by these."""
-        if isinstance(prompt, TextPrompt) and self._fim is None:
+        if isinstance(prompt, TextPrompt) and self.fim.ids is None:
             return marked_fim_prompt(prompt.text)
         return prompt if isinstance(prompt, FimPrompt) else None
 
     def fills_in(self, prompt: Prompt, ids: Sequence[int]) -> bool:
         """Whether a prompt, rendered to `ids`, asks to fill in code: also a raw one that a client has formatted."""
-        return self.infill(prompt) is not None or (self._fim is not None and self._fim.middle in ids)
+        return self.infill(prompt) is not None or (self.fim.ids is not None and self.fim.ids.middle in ids)
 
     @property
     def _conversations(self) -> ConversationFormat:
@@ -108,28 +89,9 @@ class PromptRenderer:
                 break
         return ids
 
-    def _fim_parts(self, prompt: FimPrompt, limit: int) -> Iterator[Sequence[int]]:
-        return self._native_fim(prompt, self._fim, limit) if self._fim else self._prefix_fim(prompt, limit)
-
-    def _native_fim(self, prompt: FimPrompt, fim: _FimIds, limit: int) -> Iterator[Sequence[int]]:
-        encode = partial(self._tokenizer.encode, limit=limit)
-        for file in prompt.context_files:
-            yield [*encode(file_text(file)), fim.separator]
-        if prompt.context_files and prompt.path:
-            yield encode(f"{prompt.path}\n")
-        before, after = (fim.prefix, prompt.prefix), (fim.suffix, prompt.suffix)
-        for sentinel, text in (before, after) if self._fim_format == "psm" else (after, before):
-            yield [sentinel, *encode(text)]
-        yield [fim.middle]
-
-    def _prefix_fim(self, prompt: FimPrompt, limit: int) -> Iterator[Sequence[int]]:
-        files = "".join(f"{file_text(file)}\n" for file in prompt.context_files)
-        path = f"{prompt.path}\n" if prompt.context_files and prompt.path else ""
-        yield self._tokenizer.encode(files + path + prompt.prefix, limit)
-
     def _raw(self, text: str, limit: int) -> Iterator[Sequence[int]]:
         tokenizer, bos = self._tokenizer, self._tokenizer.bos_id
-        parts = tokenizer.encode_with_sentinels(text, limit) if self._fim else (tokenizer.encode(text, limit),)
+        parts = tokenizer.encode_with_sentinels(text, limit) if self.fim.ids else (tokenizer.encode(text, limit),)
         for part in parts:
             yield [token_id for token_id in part if token_id != bos]
 
@@ -144,15 +106,3 @@ class PromptRenderer:
                     f"[{position}]",
                 )
         return list(ids)
-
-
-def file_text(file: ContextFile) -> str:
-    """Another file as the model sees it, without the separator."""
-    return f"{file.path}\n{file.text}"
-
-
-def _fim_ids(tokenizer: Tokenizer) -> _FimIds | None:
-    """None unless the vocabulary has them all."""
-    ids = [tokenizer.control_id(text) for text in (FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR)]
-    known = [token_id for token_id in ids if token_id is not None]
-    return _FimIds(*known) if len(known) == len(ids) else None

@@ -12,6 +12,8 @@ import httpx
 import pytest
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.feedback_service_pb2 import RecordEventRequest
+from codegemma.v1.feedback_service_pb2_grpc import FeedbackServiceStub
 from codegemma.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
@@ -141,6 +143,7 @@ async def test_grpc_without_a_key_is_unauthenticated_and_says_no_more(keys: Keys
                 code.CountTokens(pb.CountTokensRequest(), metadata=metadata),
                 models.ListModels(ListModelsRequest(), metadata=metadata),
                 models.GetModel(GetModelRequest(), metadata=metadata),
+                FeedbackServiceStub(channel).RecordEvent(RecordEventRequest(), metadata=metadata),
             ):
                 error, details = await failure(call)
                 assert error.code() is grpc.StatusCode.UNAUTHENTICATED

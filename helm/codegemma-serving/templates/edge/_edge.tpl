@@ -1,4 +1,4 @@
 {{- /* The gRPC services that the Gateway answers, as a JSON list. */}}
 {{- define "codegemma.grpcServices" -}}
-{{- list "codegemma.v1.CodeAssistService" "codegemma.v1.ModelService" "grpc.health.v1.Health" "grpc.reflection.v1.ServerReflection" "grpc.reflection.v1alpha.ServerReflection" | toJson }}
+{{- list "codegemma.v1.CodeAssistService" "codegemma.v1.FeedbackService" "codegemma.v1.ModelService" "grpc.health.v1.Health" "grpc.reflection.v1.ServerReflection" "grpc.reflection.v1alpha.ServerReflection" | toJson }}
 {{- end }}

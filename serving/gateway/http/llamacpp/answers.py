@@ -58,7 +58,7 @@ class CompletionObjects:
                 "tokens_predicted": usage.completion_tokens,
                 "tokens_evaluated": usage.prompt_tokens,
                 "tokens_cached": usage.cached_tokens,
-                "truncated": False,  # a prompt that is too long is refused, not cut
+                "truncated": bool(self._end.truncation),
                 "timings": self._timings.body(usage),
             },
             self._fields,

@@ -1,7 +1,7 @@
 """llama.cpp's wire, inwards: from request bodies to the gateway's requests."""
 
 from serving.gateway.http.llamacpp.schema import CompletionBody, GenerationBody, InfillBody
-from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt, TokenPrompt
+from serving.gateway.request import CodeRequest, ContextFile, ContextKind, FimPrompt, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
@@ -17,13 +17,18 @@ _TEMPERATURE = 0.8
 
 def infill_request(body: InfillBody) -> CodeRequest:
     """The request to fill in code. Without a temperature it is greedy; several answers would be the same then, and
-    have llama.cpp's default. Other files come first, in the order of the body, so that what was computed for them
-    is used again.
+    have llama.cpp's default. The pieces of other files that were sent last count most: the plug-ins add new ones
+    at the end.
     """
+    pieces = enumerate(body.input_extra, 1)
     prompt = FimPrompt(
         prefix=body.input_prefix + body.prompt,
         suffix=body.input_suffix,
-        context_files=tuple(ContextFile(extra.filename, extra.text) for extra in body.input_extra),
+        context_files=tuple(
+            ContextFile(piece.filename, piece.text, ContextKind.SNIPPET, position / len(body.input_extra))
+            for position, piece in pieces
+        ),
+        may_be_cut=True,
     )
     return _request(body, prompt, 0.0 if body.n_cmpl == 1 else _TEMPERATURE)
 

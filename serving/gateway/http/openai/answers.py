@@ -146,11 +146,12 @@ class WholeObject(WholeAnswer):
                 self._objects.choice(each.joined(), each.logprobs()) for _, each in sorted(self._choices.items())
             ],
             "usage": _usage(self._end.usage),
+            **_truncated(self._end),
         }
 
 
 class StreamedObjects(StreamedAnswer):
-    """An event with an object for each piece, then perhaps one with the usage, then `[DONE]`."""
+    """An event with an object for each piece, then perhaps one with what there is to say of all, then `[DONE]`."""
 
     framing = SSE
 
@@ -164,7 +165,8 @@ class StreamedObjects(StreamedAnswer):
         if isinstance(part, Piece):
             choice = self._objects.delta(part, self._objects.logprobs(part) if part.logprobs else None)
             return sse_event({**head, "choices": [choice]} | ({"usage": None} if self._include_usage else {}))
-        return sse_event({**head, "choices": [], "usage": _usage(part.usage)}) if self._include_usage else b""
+        end = ({"usage": _usage(part.usage)} if self._include_usage else {}) | _truncated(part)
+        return sse_event({**head, "choices": [], **end}) if end else b""
 
     def end(self) -> bytes:
         """As `StreamedAnswer.end`."""
@@ -201,6 +203,11 @@ class _Growing:
     def logprobs(self) -> dict[str, Raw] | None:
         """All lists of log probabilities, None without any."""
         return {name: Raw(b"[%b]" % b",".join(items)) for name, items in self._written.items()} or None
+
+
+def _truncated(end: End) -> Json:
+    """Ours: whether of `context_files`, which are ours too, some are left out."""
+    return {"truncated": True} if end.truncation else {}
 
 
 def model_object(info: ModelInfo) -> Json:

@@ -6,7 +6,16 @@ from dataclasses import replace
 from serving.errors import FieldError, Reason
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
 from serving.gateway.http.unsupported import unsupported
-from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, PostProcessing, Prompt, TextPrompt, TokenPrompt
+from serving.gateway.request import (
+    ChatPrompt,
+    CodeRequest,
+    ContextFile,
+    FimPrompt,
+    PostProcessing,
+    Prompt,
+    TextPrompt,
+    TokenPrompt,
+)
 from serving.gateway.sampling import new_seed
 from serving.gateway.shown import shown
 from sharding.step import SamplingParams
@@ -30,8 +39,8 @@ def completion_requests(body: CompletionBody) -> list[CodeRequest]:
             "prompt",
             f"is a list of {len(body.prompt)} prompts; at most {MAX_PROMPTS} are allowed.",
         )
-    prompts = [_prompt(prompt, body.suffix, body.path) for prompt in body.prompt]
-    first = _request(body, prompts[0], body.logprobs)
+    prompts = [_prompt(prompt, body) for prompt in body.prompt]
+    first = replace(_request(body, prompts[0], body.logprobs), language=body.language)
     if body.post_processing:
         first = replace(first, post_processing=PostProcessing())
     return [first, *(replace(first, prompt=prompt) for prompt in prompts[1:])]
@@ -101,11 +110,14 @@ def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> Code
     )
 
 
-def _prompt(prompt: str | list[int], suffix: str | None, path: str) -> Prompt:
-    if suffix is None:
+def _prompt(prompt: str | list[int], body: CompletionBody) -> Prompt:
+    if body.suffix is None and body.context_files:
+        raise FieldError(Reason.INVALID_ARGUMENT, "context_files", "needs a suffix, which may be empty.")
+    if body.suffix is None:
         return TextPrompt(prompt) if isinstance(prompt, str) else TokenPrompt(prompt)
     if isinstance(prompt, str):
-        return FimPrompt(prefix=prompt, suffix=suffix, path=path)
+        files = tuple(ContextFile(file.path, file.text) for file in body.context_files)
+        return FimPrompt(prefix=prompt, suffix=body.suffix, path=body.path, context_files=files)
     raise FieldError(
-        Reason.INVALID_ARGUMENT, "suffix", f"is {shown(suffix)}, which needs a prompt that is text, not token ids."
+        Reason.INVALID_ARGUMENT, "suffix", f"is {shown(body.suffix)}, which needs a prompt that is text, not token ids."
     )

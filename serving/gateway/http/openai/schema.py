@@ -14,7 +14,7 @@ from serving.gateway.http.json_body import at_most
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.openai.messages import ChatMessage
 from serving.gateway.http.openai.neutral import refuse_unsupported
-from serving.gateway.validation import MAX_MESSAGES, MAX_STOPS
+from serving.gateway.validation import MAX_CONTEXT_FILES, MAX_MESSAGES, MAX_STOPS
 
 MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
@@ -65,10 +65,18 @@ class GenerationBody(NothingIsAbsent):
     timeout: float | None = None
 
 
+class ContextFileBody(NothingIsAbsent):
+    """Another file of the repository, or the beginning of one."""
+
+    path: str
+    text: str
+
+
 class CompletionBody(GenerationBody):
     """`POST /v1/completions`; with `suffix`, the code between prompt and suffix is filled in.
 
-    Two fields are ours, for such code: `post_processing`, and `path` of the file, by which its language is known.
+    Four fields are ours, for such code: `post_processing`; `path` of the file and its `language`, as editors name it,
+    which is otherwise known by the path; and `context_files` of the same repository.
     """
 
     prompt: Annotated[Prompts, PlainValidator(_prompts)]
@@ -77,6 +85,8 @@ class CompletionBody(GenerationBody):
     echo: bool = False
     post_processing: bool = False
     path: str = ""
+    language: str = ""
+    context_files: Annotated[list[ContextFileBody], at_most(MAX_CONTEXT_FILES)] = Field(default_factory=list)
 
 
 class ChatBody(GenerationBody):

@@ -3,27 +3,27 @@
 from collections import defaultdict
 
 from serving.gateway.http.answer import WholeAnswer
-from serving.gateway.http.tabby.completion_id import CompletionId
-from serving.gateway.request import AnswerPart, Piece
+from serving.gateway.request import AnswerPart, End
 
 
 class Completion(WholeAnswer):
     """The answer to a completion, which is never streamed."""
 
-    def __init__(self, request_id: str) -> None:
-        self._request_id = request_id
+    def __init__(self) -> None:
+        """Begins without a piece."""
         self._texts: defaultdict[int, list[str]] = defaultdict(list)
-        self._model = ""
+        self._end = End()
 
     def add(self, part: AnswerPart) -> None:
         """As `WholeAnswer.add`."""
-        self._model = part.model
-        if isinstance(part, Piece):
+        if isinstance(part, End):
+            self._end = part
+        else:
             self._texts[part.index].append(part.text)
 
     def body(self) -> dict[str, object]:
         """As `WholeAnswer.body`."""
         return {
-            "id": CompletionId(self._request_id, self._model).written(),
+            "id": self._end.completion_id,
             "choices": [{"index": index, "text": "".join(texts)} for index, texts in sorted(self._texts.items())],
         }

@@ -1,8 +1,10 @@
 """Tabby's wire, inwards: from request bodies to the gateway's requests."""
 
+from collections.abc import Iterable, Iterator
+
 from serving.errors import FieldError, Reason
-from serving.gateway.http.tabby.schema import CompletionBody, Segments
-from serving.gateway.request import CodeRequest, ContextFile, FimPrompt, Prompt, TextPrompt
+from serving.gateway.http.tabby.schema import CompletionBody, Segments, Snippet
+from serving.gateway.request import CodeRequest, ContextFile, ContextKind, FimPrompt, Prompt, TextPrompt
 from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
@@ -22,6 +24,7 @@ def completion_request(body: CompletionBody) -> CodeRequest:
     return CodeRequest(
         prompt=_prompt(body),
         max_tokens=_MAX_TOKENS,
+        language=body.language,
         sampling=SamplingParams(
             temperature=max(body.temperature, 0.0),
             seed=new_seed() if body.seed is None else body.seed,
@@ -38,15 +41,22 @@ def _prompt(body: CompletionBody) -> Prompt:
 
 
 def _fim_prompt(segments: Segments) -> FimPrompt:
-    """What changes least comes first, so that what was computed for it is used again."""
-    snippets = (
-        *segments.declarations,
-        *segments.relevant_snippets_from_recently_opened_files,
-        *segments.relevant_snippets_from_changed_files,
-    )
+    """Declarations help most, then what has changed, in the order of the body, then files that were opened."""
+    changed = segments.relevant_snippets_from_changed_files
+    opened = segments.relevant_snippets_from_recently_opened_files
     return FimPrompt(
         prefix=segments.prefix,
         suffix=segments.suffix,
         path=segments.filepath,
-        context_files=tuple(ContextFile(snippet.filepath, snippet.body) for snippet in snippets),
+        context_files=(
+            *_files(segments.declarations, ContextKind.SNIPPET, 1.0),
+            *_files(changed, ContextKind.SNIPPET, 0.75),
+            *_files(opened, ContextKind.OPEN_FILE, 0.5),
+        ),
+        may_be_cut=True,
     )
+
+
+def _files(snippets: Iterable[Snippet], kind: ContextKind, score: float) -> Iterator[ContextFile]:
+    for snippet in snippets:
+        yield ContextFile(snippet.filepath, snippet.body, kind, score)

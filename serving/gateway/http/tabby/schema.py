@@ -45,6 +45,7 @@ class CompletionBody(NothingIsAbsent):
     """`POST /v1/completions`; without segments, the debug options have a prompt."""
 
     segments: Segments | None = None
+    language: str = ""
     debug_options: DebugOptions = DebugOptions()
     temperature: float = 0.0
     seed: Integer | None = None

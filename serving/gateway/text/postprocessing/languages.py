@@ -8,6 +8,9 @@ from pathlib import PurePath
 
 from tree_sitter import Language as Grammar
 
+OTHER_LANGUAGE = "other"
+"""The name of a language that is not known."""
+
 
 @dataclass(frozen=True, slots=True)
 class Language:
@@ -30,6 +33,11 @@ class Language:
     ends: frozenset[str] = frozenset()
     margin: str = ""
     closes_patterns: bool = False
+
+    @property
+    def name(self) -> str:
+        """Its one name in metrics."""
+        return self.names[0] if self.names else OTHER_LANGUAGE
 
     def load_grammar(self) -> Grammar | None:
         """The grammar; None if there is none."""

@@ -118,8 +118,30 @@ async def test_a_warm_up_computes_what_the_completion_after_it_begins_with(
     await infill(client, vim(input_extra=extra))
     warm, asked = (request.prompt_ids for request in backend.requests)
     encode = backend.tokenizer.encode
-    files = (2, *encode("b.py\nB = 1\n"), 70, *encode("a.py\nA = 2\n"), 70)
+    files = (2, *encode("a.py\nA = 2\n"), 70, *encode("b.py\nB = 1\n"), 70)
     assert warm[: len(files)] == asked[: len(files)] == files
+
+
+async def test_more_pieces_than_fit_are_answered_and_the_newest_are_taken(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
+    """llama.vim sends 16 pieces of 64 lines by default."""
+    extra = [{"filename": f"{n:02}.py", "text": f"value_{n} = {n}\n" * 10} for n in range(16)]
+    answer = await infill(client, vim(input_extra=extra))
+    text = backend.tokenizer.decode(backend.requests[0].prompt_ids)
+    assert answer["truncated"]
+    assert "15.py" in text and "00.py" not in text
+    assert not (await infill(client, vim(input_extra=extra[-1:])))["truncated"]
+
+
+async def test_of_a_file_that_is_too_long_what_is_next_to_the_cursor_is_filled_in(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
+    lines = "".join(f"value_{number} = {number}\n" for number in range(400))
+    answer = await infill(client, vim(input_prefix=lines, input_suffix=lines))
+    assert (answer["content"], answer["truncated"]) == ("return 1\n", True)
+    text = backend.tokenizer.decode(backend.requests[0].prompt_ids)
+    assert "value_399 = 399\n    value_0 = 0\n" in text.replace("<|fim_suffix|>", "")
 
 
 async def test_vscode_gets_an_object_with_timings_inside(client: httpx.AsyncClient) -> None:

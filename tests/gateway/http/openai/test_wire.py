@@ -354,3 +354,39 @@ async def test_an_unexpected_failure_is_a_500_without_a_stack_trace(
     assert (response.status_code, response.json()["error"]["code"]) == (500, "internal")
     assert "secret" not in response.text
     assert "Traceback" not in response.text
+
+
+async def test_other_files_go_before_the_code_and_those_left_out_are_said(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+):
+    fill = {"prompt": "x = ", "suffix": "\n", "path": "m.py", "language": "python"}
+    files = [{"path": "b.py", "text": "B = 1\n"}, {"path": "a.py", "text": "A = 2\n"}]
+    body = (await client.post("/v1/completions", json={**fill, "context_files": files})).json()
+    assert "truncated" not in body
+    encode = backend.tokenizer.encode
+    others = (*encode("a.py\nA = 2\n"), 70, *encode("b.py\nB = 1\n"), 70, *encode("m.py\n"))
+    assert backend.requests[0].prompt_ids[1 : len(others) + 1] == others
+    long = {**fill, "context_files": [{"path": "a.py", "text": "A = 2\n" * 500}]}
+    assert (await client.post("/v1/completions", json=long)).json()["truncated"]
+    *_, last, _ = events(await client.post("/v1/completions", json={**long, "stream": True}))
+    assert (last["choices"], last["truncated"]) == ([], True)
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "param"),
+    [
+        ({"prompt": "x = 1\n" * 500, "suffix": "\n"}, "context_length_exceeded", "prompt"),
+        ({"prompt": "x", "context_files": [{"path": "a.py", "text": "A"}]}, "invalid_argument", "context_files"),
+        (
+            {"prompt": "x", "suffix": "", "context_files": [{"path": "a.py"}]},
+            "invalid_argument",
+            "context_files[0].text",
+        ),
+    ],
+)
+async def test_a_prompt_that_is_too_long_is_refused_and_so_are_files_without_a_suffix(
+    client: httpx.AsyncClient, body: dict[str, Any], code: str, param: str
+):
+    response = await client.post("/v1/completions", json=body)
+    assert response.status_code == 400
+    assert (response.json()["error"]["code"], response.json()["error"]["param"]) == (code, param)
