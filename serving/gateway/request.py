@@ -4,7 +4,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from typing import Literal
+from typing import Literal, get_args
 
 from serving.config import Role
 from serving.engine.request import FinishReason
@@ -73,12 +73,8 @@ class Truncation:
     @property
     def parts(self) -> tuple[TruncatedPart, ...]:
         """Those of the prompt of which something is left out."""
-        left_out: dict[TruncatedPart, int] = {
-            "prefix": self.prefix_characters,
-            "suffix": self.suffix_characters,
-            "context": self.context_lines,
-        }
-        return tuple(part for part, amount in left_out.items() if amount)
+        amounts = (self.prefix_characters, self.suffix_characters, self.context_lines)
+        return tuple(part for part, amount in zip(get_args(TruncatedPart), amounts, strict=True) if amount)
 
     def __bool__(self) -> bool:
         return bool(self.parts)
