@@ -56,8 +56,8 @@ class ServedModel:
         raise FieldError(
             Reason.CONTEXT_LENGTH_EXCEEDED,
             prompt_field(request.prompt),
-            f"is too long: the prompt has at least {tokens} tokens, and this model's maximum context length is "
-            f"{limit}, prompt and answer together. Shorten the prompt.",
+            f"does not fit: the prompt is too long. It has at least {tokens} tokens, and this model's maximum context "
+            f"length is {limit}, prompt and answer together. Shorten the prompt.",
         )
 
     def generation(

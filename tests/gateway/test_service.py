@@ -363,7 +363,7 @@ async def test_a_prompt_as_long_as_the_context_is_refused_with_the_limit(backend
     error = await refusal(service, code_request(prompt))
     assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt")
     assert f"maximum context length is {MAX_CONTEXT} tokens" in error.message
-    with pytest.raises(ServingError, match="the prompt has"):
+    with pytest.raises(ServingError, match="the prompt is too long"):
         service.count_tokens(code_request(prompt))
 
 
