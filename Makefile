@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse lint format protos protos-check oracle peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse clients lint format protos protos-check oracle peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -39,6 +39,10 @@ chaos-memory: setup ## take memory until Ray ends parts of a running service (ne
 abuse: setup ## send 25,000 hostile inputs to a running service (SEED=N for others, INPUTS=N for fewer)
 	$(BIN)/python -m tests.abuse --seed $(or $(SEED),1) --inputs $(or $(INPUTS),25000)
 
+clients: setup ## ask a running service with the clients that people use: Python, JavaScript, Neovim
+	@sh scripts/clients.sh
+	$(BIN)/python -m tests.clients
+
 lint: setup protos-check manifests-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -74,9 +78,10 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	$(LOCK) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
 	$(LOCK) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock
+	$(PIN) tests/clients/requirements.in --universal --output-file tests/clients/requirements.txt
 	$(IMAGE_LOCK) --extra demo --constraint requirements.lock --output-file docker/requirements-cpu.lock
 	$(IMAGE_LOCK) --extra gpu --constraint requirements-gpu.lock --output-file docker/requirements-gpu.lock
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
