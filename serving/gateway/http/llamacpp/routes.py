@@ -54,13 +54,19 @@ async def _tokenize(call: HttpCall) -> Response:
     body = await call.json(TokenizeBody.model_validate)
     model = call.service.served(call.applied(CodeRequest(prompt=TextPrompt(body.content), model=body.model)))
     ids = await asyncio.to_thread(tokenized, model, body)
-    return json_response({"tokens": pieces(model.tokenizer, ids) if body.with_pieces else ids})
+    tokens = pieces(model.tokenizer, ids) if body.with_pieces else ids
+    return json_response({"tokens": tokens, "count": len(ids), "max_model_len": model.max_context})
 
 
 async def _detokenize(call: HttpCall) -> Response:
     body = await call.json(DetokenizeBody.model_validate)
     model = call.service.served(call.applied(CodeRequest(prompt=TokenPrompt(body.tokens), model=body.model)))
-    return json_response({"content": await asyncio.to_thread(detokenized, model.tokenizer, body.tokens)})
+    text = await asyncio.to_thread(detokenized, model.tokenizer, body.tokens)
+    return json_response({"content": text, "prompt": text})  # llama.cpp's name for it, and vLLM's
+
+
+async def _tokenizer_info(call: HttpCall) -> Response:
+    return json_response({"bos_token": BOS, "eos_token": EOS})
 
 
 async def _apply_template(call: HttpCall) -> Response:
@@ -97,6 +103,7 @@ LLAMACPP = Api(
         ApiRoute("POST", "/completion", _completion),
         ApiRoute("POST", "/tokenize", _tokenize),
         ApiRoute("POST", "/detokenize", _detokenize),
+        ApiRoute("GET", "/tokenizer_info", _tokenizer_info),  # vLLM's: lm-eval looks there for a tokenizer
         ApiRoute("POST", "/apply-template", _apply_template),
         ApiRoute("GET", "/props", _props),
     ),

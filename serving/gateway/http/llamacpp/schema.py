@@ -7,7 +7,7 @@ would change the answer: they are refused unless they have a value that changes 
 
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator
+from pydantic import AliasChoices, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import at_most
@@ -94,7 +94,7 @@ class CompletionBody(GenerationBody):
 
 
 class TokenizeBody(_LlamaCppBody):
-    """`POST /tokenize`.
+    """`POST /tokenize`, in llama.cpp's words or in vLLM's, whose `prompt` begins with BOS unless it says otherwise.
 
     Attributes:
       add_special: begin with BOS.
@@ -102,10 +102,17 @@ class TokenizeBody(_LlamaCppBody):
       with_pieces: say the text of each token, too.
     """
 
-    content: str
+    content: str = Field(validation_alias=AliasChoices("content", "prompt"))
     add_special: bool = False
     parse_special: bool = True
     with_pieces: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_vllms_bos(cls, body: Any) -> Any:
+        if isinstance(body, dict) and "prompt" in body:
+            return {"add_special": body.get("add_special_tokens", True), **body}
+        return body
 
 
 class DetokenizeBody(_LlamaCppBody):

@@ -166,7 +166,23 @@ async def test_text_becomes_ids_and_ids_text(client: httpx.AsyncClient, codegemm
     assert pieces[0] == {"id": codegemma.encode("a")[0], "piece": "a"}
     assert b"".join(bytes(piece["piece"]) for piece in pieces[1:]).decode() == "𓀀"
     whole = (await client.post("/detokenize", json={"tokens": [2, *ids]})).json()
-    assert whole == {"content": "def f(x): ▁"}
+    assert whole == {"content": "def f(x): ▁", "prompt": "def f(x): ▁"}
+
+
+async def test_vllms_clients_find_the_tokenizer_too(client: httpx.AsyncClient, codegemma: Tokenizer) -> None:
+    async def tokenized(**body: object) -> Any:
+        return (await client.post("/tokenize", json=body)).json()
+
+    ids = codegemma.encode("def f(x): ▁")
+    assert await tokenized(prompt="def f(x): ▁", add_special_tokens=False, return_token_strs=None) == {
+        "tokens": ids,
+        "count": len(ids),
+        "max_model_len": MAX_CONTEXT,
+    }
+    assert (await tokenized(prompt="def f(x): ▁"))["tokens"] == [2, *ids]
+    info = (await client.get("/tokenizer_info")).json()
+    for name, token_id in (("bos_token", 2), ("eos_token", 1)):
+        assert (await tokenized(prompt=info[name], add_special_tokens=False))["tokens"] == [token_id]
 
 
 async def test_a_text_of_a_full_context_is_tokenized(client: httpx.AsyncClient) -> None:
