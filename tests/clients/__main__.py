@@ -16,10 +16,11 @@ from tests.service.serve_process import Server
 
 _TESTS = Path(__file__).parent
 _BIN = _TESTS.parents[1] / ".venv-clients" / "bin"
-_PARTS = {
+_PARTS: dict[str, list[str | Path]] = {
     "Python": [_BIN / "pytest", _TESTS / "python"],
     "JavaScript": [
-        *[_BIN / "node", "--test", "--test-force-exit", "--test-timeout=60000"],
+        _BIN / "node",
+        *("--test", "--test-force-exit", "--test-timeout=60000"),
         *sorted((_TESTS / "javascript").glob("*.test.js")),
     ],
     "Neovim": [_BIN / "nvim", "--clean", "--headless", "-l", _TESTS / "neovim" / "llama_vim.lua"],

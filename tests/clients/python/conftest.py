@@ -4,6 +4,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,6 +21,11 @@ class Asked:
     filled_in: str
     question: str
     answer: str
+
+    @property
+    def messages(self) -> Any:
+        """The question as a conversation."""
+        return [{"role": "user", "content": self.question}]
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,13 @@
 """LangChain through Ollama's API."""
 
 import pytest
-from conftest import Asked
 from langchain.agents import create_agent
 from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaLLM
 from ollama import ResponseError
 from pydantic import BaseModel
+
+from tests.clients.python.conftest import Asked
 
 
 class Person(BaseModel):

@@ -2,13 +2,14 @@
 
 import openai
 import pytest
-from conftest import Asked
 from langchain.agents import create_agent
 from langchain_core.exceptions import ContextOverflowError
 from langchain_core.messages import AIMessage, HumanMessage, SystemMessage, ToolMessage
 from langchain_core.tools import tool
 from langchain_openai import ChatOpenAI, OpenAI
 from pydantic import BaseModel
+
+from tests.clients.python.conftest import Asked
 
 
 class Person(BaseModel):

@@ -7,20 +7,23 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # or it looks for prices on
 
 import litellm
 import pytest
-from conftest import Asked
 
-_SHORT = {"max_tokens": 8, "temperature": 0}
+from tests.clients.python.conftest import Asked
+
+_SHORT: dict[str, Any] = {"max_tokens": 8, "temperature": 0}
 _KEY = {"api_key": "none"}
 
 
 def chat_text(answer: Any, stream: bool) -> str:
     if stream:
         return "".join(part.choices[0].delta.content or "" for part in answer)
-    return answer.choices[0].message.content
+    return str(answer.choices[0].message.content)
 
 
 def completion_text(answer: Any, stream: bool) -> str:
-    return "".join(part.choices[0].text or "" for part in answer) if stream else answer.choices[0].text
+    if stream:
+        return "".join(part.choices[0].text or "" for part in answer)
+    return str(answer.choices[0].text)
 
 
 @pytest.mark.parametrize("stream", [False, True])
@@ -36,9 +39,8 @@ def completion_text(answer: Any, stream: bool) -> str:
     ],
 )
 def test_it_chats(url: str, asked: Asked, route: str, path: str, stream: bool) -> None:
-    messages = [{"role": "user", "content": asked.question}]
-    model = f"{route}/{asked.model}"
-    answer = litellm.completion(model=model, api_base=url + path, messages=messages, stream=stream, **_KEY, **_SHORT)
+    question = {"model": f"{route}/{asked.model}", "messages": asked.messages}
+    answer = litellm.completion(**question, api_base=url + path, stream=stream, **_KEY, **_SHORT)
     assert chat_text(answer, stream).startswith(asked.answer)
 
 
@@ -67,6 +69,5 @@ def test_it_recognises_a_prompt_that_is_too_long(url: str, asked: Asked, too_lon
 
 
 def test_a_model_that_is_not_served_is_not_found(url: str, asked: Asked) -> None:
-    messages = [{"role": "user", "content": asked.question}]
     with pytest.raises(litellm.NotFoundError, match=asked.model):
-        litellm.completion(model="openai/gpt", api_base=f"{url}/v1", messages=messages, **_KEY, **_SHORT)
+        litellm.completion(model="openai/gpt", api_base=f"{url}/v1", messages=asked.messages, **_KEY, **_SHORT)

@@ -13,8 +13,9 @@ os.environ["HF_HUB_OFFLINE"] = "1"  # the tasks are here
 os.environ["HF_DATASETS_OFFLINE"] = "1"
 
 import pytest
-from conftest import Asked
 from lm_eval import simple_evaluate
+
+from tests.clients.python.conftest import Asked
 
 _ANSWERS = {
     "1, 2, 3, 4,": ["5", "9", "1"],
@@ -52,7 +53,7 @@ def accuracy(url: str, asked: Asked, questions: Path, metric: dict[str, object],
         "tokenized_requests": False,  # texts: the service begins them with BOS, and token ids as they are
     }
     results: dict[str, Any] = simple_evaluate("local-completions", where, tasks=[config], bootstrap_iters=0)
-    return results["results"]["beginnings"][f"{metric['metric']},none"]
+    return float(results["results"]["beginnings"][f"{metric['metric']},none"])
 
 
 def test_it_generates(url: str, asked: Asked, questions: Path) -> None:

@@ -1,7 +1,8 @@
 """Mistral's library."""
 
-from conftest import Asked
 from mistralai.client import Mistral
+
+from tests.clients.python.conftest import Asked
 
 
 def test_it_fills_in(url: str, asked: Asked) -> None:
@@ -16,6 +17,5 @@ def test_it_fills_in(url: str, asked: Asked) -> None:
 
 def test_it_chats(url: str, asked: Asked) -> None:
     with Mistral(api_key="none", server_url=url) as client:
-        messages = [{"role": "user", "content": asked.question}]
-        answer = client.chat.complete(model=asked.model, messages=messages, max_tokens=8)
+        answer = client.chat.complete(model=asked.model, messages=asked.messages, max_tokens=8)
     assert answer.choices[0].message.content.startswith(asked.answer)
