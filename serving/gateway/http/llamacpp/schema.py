@@ -103,15 +103,15 @@ class TokenizeBody(_LlamaCppBody):
     """
 
     content: str = Field(validation_alias=AliasChoices("content", "prompt"))
-    add_special: bool = False
+    add_special: bool = Field(False, validation_alias=AliasChoices("add_special", "add_special_tokens"))
     parse_special: bool = True
     with_pieces: bool = False
 
     @model_validator(mode="before")
     @classmethod
     def _with_vllms_bos(cls, body: Any) -> Any:
-        if isinstance(body, dict) and "prompt" in body:
-            return {"add_special": body.get("add_special_tokens", True), **body}
+        if isinstance(body, dict) and "content" not in body and body.get("add_special_tokens") is None:
+            return {**body, "add_special_tokens": "prompt" in body}
         return body
 
 
