@@ -9,6 +9,8 @@ import asyncio
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from serving.joined_writes import JoinedWrites
+
 HEADERS_S = 10.0
 """As long as HAProxy waits for the headers of a request, and for the first byte of a connection."""
 
@@ -26,7 +28,7 @@ class TimelyHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Waits for the first request."""
-        super().connection_made(transport)
+        super().connection_made(JoinedWrites(transport, self.loop))
         self._overdue = self.loop.call_later(self.headers_s, transport.close)
 
     def data_received(self, data: bytes) -> None:

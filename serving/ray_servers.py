@@ -1,5 +1,6 @@
 """What Ray Serve calls before it makes the servers of a proxy, or the HTTP server of a Gateway."""
 
+from ray.serve.context import _get_internal_replica_context
 from starlette.middleware import Middleware
 
 from serving import grpc_server, http_server
@@ -10,4 +11,4 @@ def guards() -> list[Middleware]:
     """Makes servers fit for hostile clients; returns the middleware that HTTP servers need for that."""
     grpc_server.harden()
     http_server.harden()
-    return [Middleware(HttpGuard)]
+    return [Middleware(HttpGuard, watches_clients=_get_internal_replica_context() is not None)]

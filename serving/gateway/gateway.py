@@ -33,6 +33,9 @@ from serving.telemetry.loop_watch import LoopWatch
 from serving.telemetry.recorder import RayRecorder
 from serving.telemetry.tracing import flush_tracing, start_tracing
 
+_GARBAGE = 20_000
+"""Objects until garbage is looked for. Open requests have thousands, and Python's 700 would be reached with each."""
+
 harden()  # here, as Ray Serve makes a replica's first gRPC server once it has read the replica's class
 
 
@@ -73,6 +76,7 @@ class Gateway(GrpcService):
         GrpcService.__init__(self, self._service, config.gateway)
         LoopWatch(recorder).start()
         gc.freeze()  # all this stays: a full collection of garbage would hold the loop for 0.1 s to find that out
+        gc.set_threshold(_GARBAGE)
 
     async def check_health(self) -> None:
         """Called by Ray Serve every second; tells the metrics how the Gateway is.

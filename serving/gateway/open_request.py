@@ -19,7 +19,7 @@ from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, FimPrompt, Piece, Truncation, Usage
 from serving.gateway.served_model import ServedModel
 from serving.gateway.text.postprocessing.languages import language_of
-from serving.gateway.validation import PROMPT_FIELDS
+from serving.gateway.validation import PROMPT_FIELDS, is_short
 from serving.telemetry.tracing import request_span, traceparent_of
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
@@ -164,8 +164,10 @@ class OpenRequest:
     async def _next_attempt(self) -> None:
         model = self.model = self._models.popleft()
         self._watch.model = model.config.id
-        # In a thread: a long prompt takes a while, in which other requests go on.
-        generation, choices, self.truncation = await asyncio.to_thread(self._prepared_for, model)
+        if is_short(self._request.prompt):
+            generation, choices, self.truncation = self._prepared_for(model)
+        else:  # in a thread: it takes a while, in which other requests go on
+            generation, choices, self.truncation = await asyncio.to_thread(self._prepared_for, model)
         assert self._admission is not None
         await self._admission.reserve(len(generation.prompt_ids) + len(choices) * generation.max_tokens)
         self._attempt = Attempt(model, generation, choices, self._on_change)

@@ -81,9 +81,7 @@ class Router[M: _Configured]:
         return next((role for role in asked if role in request.roles and role in served), asked[0])
 
     def _shared(self, route: RouteConfig, request: CodeRequest) -> tuple[M, ...]:
-        # Drawn from what stays the same while somebody types in a file: models share sessions, not single requests.
-        drawn = random.Random(request.session or request.request_id)
-        [chosen] = drawn.choices(list(route.models), weights=list(route.models.values()))
+        chosen = next(iter(route.models)) if len(route.models) == 1 else _drawn(route, request)
         ids = [chosen] if route.fallback in (None, chosen) else [chosen, route.fallback]
         return tuple(self._by_name[model_id] for model_id in ids if model_id)
 
@@ -91,6 +89,13 @@ class Router[M: _Configured]:
         route = self._routes.get(role)
         remedy = f"Ask {next(iter(route.models))!r}." if route else f"The operator can give a model the role '{role}'."
         return FieldError(Reason.ROLE_NOT_SERVED, "model", f"{fault} {_WORK[role]}. {remedy}")
+
+
+def _drawn(route: RouteConfig, request: CodeRequest) -> str:
+    # From what stays the same while somebody types in a file: models share sessions, not single requests.
+    drawn = random.Random(request.session or request.request_id)
+    [chosen] = drawn.choices(list(route.models), weights=list(route.models.values()))
+    return chosen
 
 
 def _roles(prompt: Prompt) -> tuple[Role, ...]:

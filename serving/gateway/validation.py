@@ -17,6 +17,10 @@ MAX_SESSION_ID_CHARACTERS = 1024
 MAX_CHOICES = 8
 MAX_TEMPERATURE = 2.0
 MAX_ANSWER_LOGPROBS = 200_000
+_SHORT = 1000
+"""Characters, or token ids: 50 µs."""
+_FEW = 16
+"""Messages, each of which takes some time for itself."""
 
 
 def check_sizes(request: CodeRequest) -> None:
@@ -102,6 +106,19 @@ def prompt_field(prompt: Prompt) -> str:
             return "messages"
         case _:
             return "prompt"
+
+
+def is_short(prompt: Prompt) -> bool:
+    """Whether to render a prompt takes no longer than to hand it to a thread."""
+    match prompt:
+        case FimPrompt(context_files=()):
+            return len(prompt.prefix) + len(prompt.suffix) <= _SHORT
+        case TextPrompt(text=text) | TokenPrompt(ids=text):
+            return len(text) <= _SHORT
+        case ChatPrompt(messages):
+            return len(messages) <= _FEW and sum(len(message.text) for message in messages) <= _SHORT
+        case _:
+            return False
 
 
 def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:

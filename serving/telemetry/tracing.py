@@ -106,6 +106,8 @@ def traceparent_of(span: Span) -> str:
 
 
 def _context(traceparent: str) -> Context:
+    if _provider() is None:
+        return Context()  # of which nothing is made
     return TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
 
 

@@ -61,7 +61,7 @@ def build_http_app(
     routes = [
         Route(
             own[0].route.path,
-            Endpoint(own, get_service, config.max_body_bytes, times).respond,
+            Endpoint(own, get_service, config.max_body_bytes, times),
             methods=[own[0].route.method],
         )
         for own in by_path(APIS)

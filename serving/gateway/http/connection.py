@@ -19,19 +19,22 @@ async def while_connected[T](receive: Receive, work: Coroutine[Any, Any, T]) -> 
     Raises:
       ClientGoneError: the client went away; `work` has ended.
     """
-    working = asyncio.create_task(work)
-    watching = asyncio.create_task(_until_gone(receive))
+    working = asyncio.current_task()
+    assert working is not None
+    cancellations = working.cancelling()
+    watching = asyncio.create_task(_cancel_once_gone(receive, working))
     try:
-        await asyncio.wait((working, watching), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError
-        return working.result()
+        return await work
+    except asyncio.CancelledError:
+        # As `asyncio.timeout` does: another cancellation beside ours is not ours to swallow.
+        if watching.done() and not watching.cancelled() and working.uncancel() <= cancellations:
+            raise ClientGoneError from None
+        raise
     finally:
-        working.cancel()
         watching.cancel()
-        await asyncio.gather(working, watching, return_exceptions=True)
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _cancel_once_gone(receive: Receive, working: asyncio.Task[Any]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    working.cancel()

@@ -7,6 +7,7 @@ from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
 
 from serving.errors import ServingError
 from serving.gateway.call_metadata import SESSION_ID_HEADER, CallMetadata
@@ -27,7 +28,7 @@ _WORDS = {"session_id": SESSION_ID_HEADER}
 
 
 class Endpoint:
-    """The function that Starlette calls for the routes of a method and path."""
+    """The ASGI application of the routes of a method and path."""
 
     def __init__(
         self,
@@ -41,9 +42,13 @@ class Endpoint:
         self._max_body_bytes = max_body_bytes
         self._times = times
 
-    async def respond(self, request: Request) -> Response:
-        """The response, of an error too."""
-        metadata = CallMetadata.read("http", lambda name: request.headers.get(name, ""), route=request.url.path)
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answers, if only with an error."""
+        response = await self._respond(Request(scope, receive))
+        await response(scope, receive, send)
+
+    async def _respond(self, request: Request) -> Response:
+        metadata = CallMetadata.read("http", _header(request), route=request.scope["path"])
         told = partial(_told, metadata.request_id, {})
         reading = Reading(self._routes)
         try:
@@ -78,6 +83,12 @@ class Endpoint:
         if isinstance(reply, Response):
             return reply
         return replace(reply, requests=[call.applied(each) for each in reply.requests])
+
+
+def _header(request: Request) -> Callable[[str], str]:
+    """Gives the first value of a header, or an empty string."""
+    values = dict(reversed(request.scope["headers"]))
+    return lambda name: values.get(name.encode(), b"").decode("latin-1")
 
 
 async def _whole(parts: AsyncGenerator[AnswerPart, None], answer: WholeAnswer) -> object:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
@@ -79,18 +79,30 @@ class StreamResponse(Response):
 
     async def _first(self, send: Send) -> AnswerPart | None:
         """The first part; headers and signs of life meanwhile, if it takes its time."""
-        first = asyncio.create_task(_next(self._parts))
+        here = asyncio.Event()
+        signs: list[asyncio.Task[None]] = []  # few answers are late enough for a task
+
+        def be_late() -> None:
+            signs.append(asyncio.create_task(self._signs_of_life(send, here)))
+
+        late = asyncio.get_running_loop().call_later(self._times.headers_s, be_late)
         try:
-            await asyncio.wait((first,), timeout=self._times.headers_s)
-            if not first.done():
-                await self._begin(send)
-            while not first.done():
-                await self._write(send, self._answer.framing.sign_of_life)
-                await asyncio.wait((first,), timeout=self._times.sign_of_life_s)
-            return first.result()
+            return await anext(self._parts, None)
+        except asyncio.CancelledError:
+            for sign in signs:
+                sign.cancel()
+            raise
         finally:
-            if first.cancel():
-                await asyncio.gather(first, return_exceptions=True)
+            late.cancel()
+            here.set()
+            await asyncio.gather(*signs, return_exceptions=True)
+
+    async def _signs_of_life(self, send: Send, until: asyncio.Event) -> None:
+        await self._begin(send)
+        while not until.is_set():
+            await self._write(send, self._answer.framing.sign_of_life)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(until.wait(), self._times.sign_of_life_s)
 
     async def _begin(self, send: Send) -> None:
         self._begun = True
@@ -99,7 +111,3 @@ class StreamResponse(Response):
     async def _write(self, send: Send, data: bytes) -> None:
         if data:
             await send({"type": "http.response.body", "body": data, "more_body": True})
-
-
-async def _next(parts: AsyncGenerator[AnswerPart, None]) -> AnswerPart | None:
-    return await anext(parts, None)

@@ -61,7 +61,7 @@ class GenerationBody(NothingIsAbsent):
     stop: Stops = Field(default_factory=list)
     stop_token_ids: Annotated[list[Integer], at_most(MAX_STOPS)] = Field(default_factory=list)
     stream: bool = False
-    stream_options: StreamOptions = StreamOptions()
+    stream_options: StreamOptions = Field(default_factory=StreamOptions)
     timeout: float | None = None
 
 
