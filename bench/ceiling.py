@@ -3,7 +3,7 @@
     python -m bench.ceiling [--against CHECKOUT] [--rounds N]
 
 A model that takes no time, 32 clients, streamed, one token. Two versions are measured in turns, each in a cluster and
-with the clients of its own.
+with the clients of its own. On a machine that others use too, processor time says more than requests per second.
 """
 
 import argparse
@@ -24,17 +24,23 @@ from bench.plain_ray import deploy_plain_ray
 from bench.simulated_service import deploy, simulated_cluster
 from bench.table import markdown
 
-_CLIENTS, _ROWS, _SECONDS = 32, 64, 8.0
+_CLIENTS, _ROWS = 32, 64
+_WARM_UP_S, _SECONDS = 1.0, 8.0
 _ROOT = Path(__file__).parents[1]
-_KINDS = {":Gateway": "Gateway", "ServeReplica:": "leader", "haproxy": "HAProxy", "ProxyActor": "HAProxy", "": "Ray"}
-"""Of processes, by the first part that the title of one has."""
+_PROCESSES = {
+    ":Gateway": "Gateway",
+    "ServeReplica:": "leader",
+    "haproxy": "HAProxy",
+    "": "Ray",
+}
+"""Part of a process's title -> whose processor time it counts as; the first that fits."""
 
 type Measured = dict[str, float]
-"""Of a protocol: `requests/s`, milliseconds until the first token, and milliseconds a request of each kind of process."""
+"""Of a protocol: requests per second, milliseconds until the first token, processor milliseconds of a request."""
 
 
 def _processor_s() -> Counter[str]:
-    """Seconds of processor time so far of this process, the client, and all below it."""
+    """Seconds of processor time so far, of this process, the client, and of all below it."""
     seconds = Counter[str]()
     client = psutil.Process()
     for process in (client, *client.children(recursive=True)):
@@ -42,28 +48,28 @@ def _processor_s() -> Counter[str]:
             title, times = " ".join(process.cmdline()), process.cpu_times()
         except psutil.Error:
             continue  # it has just ended
-        kind = "client" if process == client else next(kind for part, kind in _KINDS.items() if part in title)
-        seconds[kind] += times.user + times.system
+        whose = "client" if process == client else next(name for part, name in _PROCESSES.items() if part in title)
+        seconds[whose] += times.user + times.system
     return seconds
 
 
 async def _ceiling(addresses: Addresses, protocol: str) -> Measured:
     async with CLIENTS[protocol](addresses, 1) as send:
-        await load(send, _CLIENTS, 1)
+        await load(send, _CLIENTS, _WARM_UP_S)
         before = _processor_s()
         measured = await load(send, _CLIENTS, _SECONDS)
         spent = _processor_s() - before
-    seconds = _SECONDS + 1  # in the first of which the load is not counted, but costs as much
+    requests = measured.requests_per_s * (_SECONDS + 1)  # `load` counts none in its first second
     return {
         "requests/s": measured.requests_per_s,
         "first token p50, ms": measured.percentile_ms(0.5),
-        "p95, ms": measured.percentile_ms(0.95),
-        **{kind: 1e3 * s / seconds / measured.requests_per_s for kind, s in sorted(spent.items())},
+        "first token p95, ms": measured.percentile_ms(0.95),
+        **{f"{whose}, ms of processor a request": 1e3 * s / requests for whose, s in sorted(spent.items())},
     }
 
 
-def measure(*, plain: bool) -> dict[str, Measured]:
-    """Measures this version of the code once, and plain Ray Serve if it is asked for."""
+def _measure(*, plain: bool) -> dict[str, Measured]:
+    """Measures this version once, and plain Ray Serve if it is asked for."""
     with simulated_cluster(0.0) as addresses:
         deploy(groups=1, rows=_ROWS)
         measured = {protocol: asyncio.run(_ceiling(addresses, protocol)) for protocol in CLIENTS}
@@ -74,11 +80,12 @@ def measure(*, plain: bool) -> dict[str, Measured]:
 
 
 def _measured_in(checkout: Path) -> dict[str, Measured]:
-    """What `measure` says in a process of its own that imports all else from a checkout."""
+    """What a process measures that imports all but this file from a checkout."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(checkout), str(checkout / "protos")])}
     command = [sys.executable, "-P", __file__, "--json"]
-    answer = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, check=True)
-    return json.loads(answer.stdout.splitlines()[-1])  # type: ignore[no-any-return]
+    said = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, check=True).stdout
+    measured: dict[str, Measured] = json.loads(said.splitlines()[-1])
+    return measured
 
 
 def _compare(other: Path, rounds: int) -> None:
@@ -86,11 +93,15 @@ def _compare(other: Path, rounds: int) -> None:
     rows = []
     for protocol in CLIENTS:
         for what in runs[0][0][protocol]:
-            old, new = ([run[protocol].get(what, 0.0) for run in version] for version in zip(*runs, strict=True))
-            ratios = [b / a for a, b in zip(old, new, strict=True) if a]
-            shown = [", ".join(f"{value:.{0 if value >= 100 else 2}f}" for value in values) for values in (old, new)]
-            rows.append((protocol, what, *shown, f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"))
-    print(markdown(["protocol", "what", "there", "here", "here / there"], rows))
+            there, here = ([version[protocol].get(what, 0.0) for version in side] for side in zip(*runs, strict=True))
+            ratios = [new / old for old, new in zip(there, here, strict=True) if old]
+            ratio = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else ""
+            rows.append((protocol, what, _shown(there), _shown(here), ratio))
+    print(markdown(["protocol", "", str(other.name), "here", "here / there"], rows))
+
+
+def _shown(values: list[float]) -> str:
+    return ", ".join(f"{value:.0f}" if value >= 100 else f"{value:.2f}" for value in values)
 
 
 def main() -> None:
@@ -101,12 +112,13 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="measure once, and print JSON")
     options = parser.parse_args()
     if options.json:
-        print(json.dumps(measure(plain=False)))
+        print(json.dumps(_measure(plain=False)))
     elif options.against:
         _compare(options.against.resolve(), options.rounds)
     else:
-        rows = [(name, *(f"{value:.2f}" for value in each.values())) for name, each in measure(plain=True).items()]
-        print(markdown(["", "requests/s", "p50", "p95", "..."], rows))
+        measured = _measure(plain=True)
+        rows = [(name, what, _shown([value])) for name, values in measured.items() for what, value in values.items()]
+        print(markdown(["through", "", ""], rows))
 
 
 if __name__ == "__main__":

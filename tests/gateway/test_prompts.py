@@ -23,6 +23,7 @@ from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import BOS as BOS_TEXT
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 from serving.gateway.text.turns import Turn, turns
+from serving.gateway.validation import is_short
 
 BOS, PREFIX, MIDDLE, SUFFIX, SEPARATOR, START, END = 2, 67, 68, 69, 70, 106, 107
 LIMIT = 8192
@@ -297,3 +298,24 @@ def test_a_limit_changes_no_text_that_keeps_it(codegemma: Tokenizer, text: str, 
     whole = codegemma.encode(text)
     ids = codegemma.encode(text, limit)
     assert len(ids) > limit if len(whole) > limit else ids == whole
+
+
+def long_conversation(messages: int) -> ChatPrompt:
+    return ChatPrompt((Message(Speaker.USER, "a"),) * messages)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "short"),
+    [
+        (FimPrompt(prefix="a" * 500, suffix="b" * 500), True),
+        (FimPrompt(prefix="a" * 501, suffix="b" * 500), False),
+        (FimPrompt(prefix="a", suffix="", context_files=(ContextFile("a.py", ""),)), False),
+        (TextPrompt("a" * 1001), False),
+        (TokenPrompt((1,) * 1000), True),
+        (ChatPrompt((Message(Speaker.USER, "a" * 1001),)), False),
+        (long_conversation(16), True),
+        (long_conversation(17), False),
+    ],
+)
+def test_a_prompt_is_short_if_it_is_rendered_in_no_time(prompt: Prompt, short: bool) -> None:
+    assert is_short(prompt) is short

@@ -7,9 +7,14 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from ray.serve._private.http_util import _apply_middlewares, validate_http_proxy_callback_return
+from ray.serve._private.http_util import (
+    _apply_middlewares,
+    parse_disconnect_disabled_header,
+    validate_http_proxy_callback_return,
+)
 from starlette.types import Receive, Scope, Send
 
+from serving.gateway.http.guard import HttpGuard
 from serving.ray_headers import READ_HEADERS
 from serving.ray_servers import guards
 
@@ -34,6 +39,14 @@ async def ask(app: Any, path: str = "/v1/models", headers: dict[str, bytes] | No
     guarded = _apply_middlewares(app, validate_http_proxy_callback_return(guards()))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://here") as client:
         return await client.get(path, headers=sent)
+
+
+async def test_in_a_gateway_ray_serve_leaves_clients_that_go_away_to_the_application() -> None:
+    ray = RayServe()
+    guarded = HttpGuard(ray, watches_clients=True)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(guarded), base_url="http://here") as client:
+        await client.get("/v1/models", headers={"x-request-id": "r", "x-request-disconnect-disabled": "?0"})
+    assert parse_disconnect_disabled_header({name.encode(): value.encode() for name, value in ray.headers.items()})
 
 
 @pytest.mark.parametrize("header", READ_HEADERS)
