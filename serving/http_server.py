@@ -28,7 +28,7 @@ class TimelyHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
         """Waits for the first request."""
-        super().connection_made(JoinedWrites(transport, self.loop))
+        super().connection_made(JoinedWrites(transport, self.loop))  # type: ignore[arg-type] # it has a Transport's methods
         self._overdue = self.loop.call_later(self.headers_s, transport.close)
 
     def data_received(self, data: bytes) -> None:

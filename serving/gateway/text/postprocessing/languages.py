@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from pathlib import PurePath
+from os.path import splitext
 
 from tree_sitter import Language as Grammar
 
@@ -115,5 +115,5 @@ _BY_KEY = {key: language for language in LANGUAGES for key in _keys(language)}
 
 def language_of(name: str, path: str) -> Language:
     """The language with this name or, without one, of this path; one without a grammar if it is not known."""
-    key = name.lower() if name else PurePath(path).suffix.lower()
+    key = name.lower() if name else splitext(path)[1].lower()
     return _BY_KEY.get(key, _UNKNOWN)
