@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse clients lint format protos protos-check oracle peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse clients lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -13,7 +13,7 @@ setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCE
 serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=YOUR.yaml
 	@$(BIN)/codegemma serve $(if $(CONFIG),--config $(CONFIG))
 
-test: setup helm ## set up and run all the tests
+test: setup helm playground-setup ## set up and run all the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
 	$(BIN)/pytest tests/service # one Ray cluster, which has the machine for itself
 
@@ -43,7 +43,7 @@ clients: setup ## ask a running service with the clients that people use: Python
 	@sh scripts/clients.sh
 	$(BIN)/python -m tests.clients
 
-lint: setup protos-check manifests-check ## linter, format check, type checker, import contracts, derived files
+lint: setup protos-check manifests-check playground-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -58,6 +58,19 @@ protos: setup ## rebuild the committed gRPC stubs
 
 protos-check: setup ## lint the .proto files; fail if the committed gRPC stubs are not theirs
 	bash scripts/protos.sh --check
+
+playground-setup: setup ## put what the playground is built with and tested in, npm's packages and a Chromium, into playground/
+	@sh scripts/playground.sh
+
+playground: playground-setup ## rebuild the committed files of the page at /
+	$(BIN)/node playground/build.mjs
+
+playground-check: playground-setup ## check the types of the page's sources; fail if the committed files are not theirs
+	$(BIN)/node playground/node_modules/typescript/bin/tsc --project playground
+	$(BIN)/node playground/build.mjs --check
+
+playground-screenshots: playground-setup ## take the pictures of the page in docs/ again, with the demo's model
+	$(BIN)/python -m tests.playground.screenshots
 
 oracle: setup ## compare the model with transformers on new weights and prompts (needs Python 3.11; SEED=N repeats one)
 	@sh scripts/oracle.sh
@@ -84,4 +97,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -37,6 +37,7 @@ from serving.gateway.backend import Sink
 from serving.gateway.request import CodeRequest, FimPrompt, Piece, PostProcessing
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
+from serving.gateway.status import BackendStatus
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.group.model import load_runner
 from sharding.step import Token
@@ -88,6 +89,10 @@ class EngineBackend:
     async def ready(self) -> bool:
         """It is, when it is asked."""
         return True
+
+    def status(self) -> BackendStatus:
+        """It has no groups."""
+        return BackendStatus()
 
     async def _answer(self, request: GenerationRequest, sink: Sink) -> None:
         try:

@@ -43,6 +43,7 @@ def print_ready(file: ServeFile, metrics_url: str, logs: Path, console: Console)
     host, port = file.http_address
     url, grpc = f"http://{host}:{port}", ":".join(map(str, file.grpc_address))
     console.print("\n[bold green]codegemma is ready[/]\n", highlight=False)
+    console.print(f"  Page   {url}/   completions and chat in a browser", highlight=False)
     console.print(f"  HTTP   {url}/v1   OpenAI's API", highlight=False)
     console.print(f"  gRPC   {grpc}   codegemma.v1, with reflection", highlight=False)
     console.print(f"  Metrics   {metrics_url}   for Prometheus\n", highlight=False)

@@ -4,6 +4,7 @@ from typing import Protocol
 
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import ServingError
+from serving.gateway.status import BackendStatus
 
 
 class Sink(Protocol):
@@ -42,4 +43,8 @@ class ModelBackend(Protocol):
 
     async def ready(self) -> bool:
         """Whether some group answers now."""
+        ...
+
+    def status(self) -> BackendStatus:
+        """How it stands with its groups."""
         ...

@@ -13,6 +13,7 @@ from serving.gateway.records import RequestRecords
 from serving.gateway.request import AnswerPart, CodeRequest, End, Truncation, Usage
 from serving.gateway.routing import Router
 from serving.gateway.served_model import ServedModel
+from serving.gateway.status import ModelStatus
 from serving.gateway.text.fim import FimMode
 from serving.gateway.validation import check_sizes
 from serving.telemetry.recorder import NoRecorder
@@ -117,6 +118,10 @@ class CodeService:
         )
         self._was_complete = self._was_complete or not unavailable
         return Health(ready=self._was_complete and any(answers), unavailable=unavailable)
+
+    def status(self) -> tuple[ModelStatus, ...]:
+        """How it stands with the groups of each model, in the order of the configuration."""
+        return tuple(ModelStatus(model.config, model.backend.status()) for model in self._models)
 
     def served(self, request: CodeRequest) -> ServedModel:
         """The model that a request is routed to.

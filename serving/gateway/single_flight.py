@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import ServingError
 from serving.gateway.backend import Handle, ModelBackend, Sink
+from serving.gateway.status import BackendStatus
 from sharding.step import SamplingParams, Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
@@ -28,6 +29,10 @@ class SingleFlight:
     async def ready(self) -> bool:
         """Whether some group answers now."""
         return await self._backend.ready()
+
+    def status(self) -> BackendStatus:
+        """As `ModelBackend.status`."""
+        return self._backend.status()
 
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Has one sequence generated, alone or with others; aborting it ends it for this sink alone."""

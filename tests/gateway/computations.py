@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import ServingError
 from serving.gateway.backend import Handle, Sink
+from serving.gateway.status import BackendStatus
 
 
 @dataclass
@@ -52,6 +53,9 @@ class Computations:
 
     async def ready(self) -> bool:
         return True
+
+    def status(self) -> BackendStatus:
+        return BackendStatus()
 
     def __getitem__(self, request_id: str) -> Computation:
         [computation] = [each for each in self.all if each.request.request_id == request_id]

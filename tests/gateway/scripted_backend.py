@@ -10,6 +10,7 @@ from serving.errors import ServingError
 from serving.gateway.backend import Sink
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
+from serving.gateway.status import BackendStatus, GroupState, GroupStatus
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
 
@@ -55,6 +56,10 @@ class ScriptedBackend:
 
     async def ready(self) -> bool:
         return self.answers
+
+    def status(self) -> BackendStatus:
+        state = GroupState.READY if self.answers else GroupState.UNREACHABLE
+        return BackendStatus(groups=(GroupStatus("scripted", state, self.running),))
 
 
 class _Scripted:

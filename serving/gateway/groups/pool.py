@@ -15,6 +15,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.backend import Handle, Sink
 from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.placement import Placement, choose, session_of
+from serving.gateway.status import BackendStatus, GroupState, GroupStatus
 from serving.link import GroupAddress
 from serving.telemetry.tracing import past_span
 
@@ -91,6 +92,10 @@ class GroupPool:
         autoscaling = self._model.autoscaling
         return bool(self._candidates()) or (autoscaling is not None and autoscaling.min_replicas == 0)
 
+    def status(self) -> BackendStatus:
+        """The groups that there are, and those that finish what they have."""
+        return BackendStatus(self.waiting, tuple(map(self._group_status, {**self._known, **self._linked})))
+
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Has one sequence generated on some group."""
         submitted = _Submitted(self, request, sink)
@@ -138,6 +143,14 @@ class GroupPool:
 
     def _candidates(self) -> list[LinkedGroup]:
         return [group for group_id, group in self._linked.items() if group_id in self._known and group.serves]
+
+    def _group_status(self, group_id: str) -> GroupStatus:
+        group = self._linked.get(group_id)
+        if group is None:
+            return GroupStatus(group_id, GroupState.UNREACHABLE, requests=0)
+        if not group.serves:
+            return GroupStatus(group_id, GroupState.FAILED, group.load)
+        return GroupStatus(group_id, GroupState.READY if group_id in self._known else GroupState.LEAVING, group.load)
 
     def _on_change(self) -> None:
         self._assign()

@@ -21,6 +21,8 @@ from serving.gateway.http.mistral.routes import MISTRAL
 from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.origins import origin_middleware
+from serving.gateway.http.playground.page import page_routes
+from serving.gateway.http.playground.routes import PLAYGROUND
 from serving.gateway.http.responses import error_response, json_response, unexpected
 from serving.gateway.http.shared_path import by_path
 from serving.gateway.http.tabby.routes import TABBY
@@ -29,7 +31,7 @@ from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
 from serving.request_id import request_id_of
 
-APIS = (OPENAI, LLAMACPP, TABBY, OLLAMA, MISTRAL, ANTHROPIC)
+APIS = (OPENAI, LLAMACPP, TABBY, OLLAMA, MISTRAL, ANTHROPIC, PLAYGROUND)
 """The first is that of paths which are no API's."""
 
 
@@ -67,7 +69,7 @@ def build_http_app(
         for own in by_path(APIS)
     ]
     app = Starlette(
-        routes=[Route("/health", health), Route("/", _alive, methods=["HEAD"]), *routes],
+        routes=[Route("/health", health), *page_routes(), *routes],
         middleware=[
             Middleware(UnreadBody, within_s=times.unread_body_s),
             *origin_middleware(config, APIS, lambda: isinstance(get_service().access, LocalAccess)),
@@ -82,10 +84,6 @@ async def _failure(request: Request, error: Exception) -> Response:
     """What fails outside of an API's routes."""
     told = error if isinstance(error, ServingError) else unexpected(error, request_id_of(""))
     return error_response(api_at(request.url.path, APIS), told)
-
-
-async def _alive(request: Request) -> Response:
-    return Response()  # Ollama's clients ask this first
 
 
 async def _routing_error(request: Request, error: Exception) -> Response:

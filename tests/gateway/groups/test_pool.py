@@ -15,8 +15,9 @@ from serving.engine.request import FinishReason, GenerationChunk, GenerationRequ
 from serving.errors import Reason, ServingError
 from serving.gateway.groups.group import LinkedGroup
 from serving.gateway.groups.pool import GroupPool
+from serving.gateway.status import GroupState
 from serving.group.server import GroupServer
-from serving.link import FromGroup, encode
+from serving.link import FromGroup, GroupAddress, encode
 from sharding.step import Token
 from tests.engine.simulated import TIMEOUT_S, Gate, SimulatedRunner, expected_tokens, limits_of, request_of
 from tests.gateway.collected import Collected, collected
@@ -375,3 +376,21 @@ async def test_strangers_are_not_let_in(groups: list[Group]) -> None:
 async def test_finish_reasons_come_through(pool: GroupPool, groups: list[Group]) -> None:
     pool.update({"a": groups[0].address})
     assert (await collected(pool, request_of("a"))).finish_reason is FinishReason.LENGTH
+
+
+async def test_the_status_is_that_of_every_group_and_of_what_waits(pool: GroupPool, groups: list[Group]) -> None:
+    nowhere = GroupAddress("http://127.0.0.1:1/", "key")
+    pool.update({"a": groups[0].address, "gone": nowhere})
+    await until(lambda: pool._candidates())
+    gate = Gate(groups[0].runner)
+    tasks = [asyncio.create_task(generated(pool, request_of(str(i), max_tokens=5, seed=i))) for i in range(ROWS + 2)]
+    await until(lambda: pool.status().waiting == 2)
+    states = {group.id: (group.state, group.requests) for group in pool.status().groups}
+    assert states == {"a": (GroupState.READY, ROWS), "gone": (GroupState.UNREACHABLE, 0)}
+    pool.update({"b": groups[1].address})
+    await until(lambda: pool.status().waiting == 0)
+    states = {group.id: (group.state, group.requests) for group in pool.status().groups}
+    assert states == {"a": (GroupState.LEAVING, ROWS), "b": (GroupState.READY, 2)}
+    gate.open.set()
+    await asyncio.gather(*tasks)
+    await until(lambda: [group.id for group in pool.status().groups] == ["b"])
