@@ -1,4 +1,4 @@
-"""What the rows of a step drew, on the device and then on the host."""
+"""What was drawn after the outputs of a step, on the device and then on the host."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -13,7 +13,7 @@ class Answer(NamedTuple):
     """The tokens of a step of up to K rounds, replicated over the devices.
 
     Attributes:
-      token_ids: int32 [1 + K, B]; the first row says how many of those below each row drew.
+      token_ids: int32 [1 + K, B]; the first row says how many of those below each output drew.
       logprobs: float32 [K, B]; this and what follows as in `sharding.sampling.Drawn`.
       top_ids: int32 [K, B, L].
       top_logprobs: float32 [K, B, L].
@@ -25,10 +25,10 @@ class Answer(NamedTuple):
     top_logprobs: jax.Array
 
     def tokens(self, logprobs: Sequence[int | None], vocab_size: int) -> list[list[Token]]:
-        """Waits for the device; returns the tokens of each row.
+        """Waits for the device; returns the tokens drawn after each output, or its target.
 
         Args:
-          logprobs: `SamplingParams.logprobs` of each row, of as many rows as the step has.
+          logprobs: `SamplingParams.logprobs` of each output, of as many as the step has.
           vocab_size: V.
 
         Raises:

@@ -19,7 +19,7 @@ from jax import lax
 from sharding.attention import Ragged
 from sharding.buckets import BucketSizes
 from sharding.sampling import Draw
-from sharding.slots import Slots
+from sharding.slots import NO_TOKEN, Slots
 from sharding.step import MAX_STOP_IDS, Row
 
 type Packed = npt.NDArray[np.int32]
@@ -62,26 +62,30 @@ class Tokens(NamedTuple):
     Attributes:
       token_ids: int32 [T].
       drawn: bool [T]; tokens that their slots drew last, and that the host may not know.
+      outputs: int32 [B]; which tokens logits are computed after, in a mixed step.
       ragged: which row each token belongs to, and where its keys and values are.
     """
 
     token_ids: jax.Array
     drawn: jax.Array
+    outputs: jax.Array
     ragged: Ragged
 
 
 class Draws(NamedTuple):
-    """What the rows of a step draw, on the device.
+    """What is drawn after the outputs of a step, of which a decode step has one in each row; on the device.
 
     Attributes:
-      slots: int32 [B]; one past the last slot for rows that draw nothing.
-      counts: int32 [B]; how many tokens each row may draw.
+      slots: int32 [B]; one past the last slot where nothing is drawn that the sequence goes on with.
+      counts: int32 [B]; how many tokens each may draw.
+      targets: int32 [B]; see `sharding.sampling.sample`.
       draw: how to draw the first of them.
       stop_ids: int32 [B, `MAX_STOP_IDS`].
     """
 
     slots: jax.Array
     counts: jax.Array
+    targets: jax.Array
     draw: Draw
     stop_ids: jax.Array
 
@@ -114,6 +118,7 @@ class Bucket:
                 ("page_table", np.int32, (self.rows, self.pages)),
                 ("kv_lens", np.int32, (self.rows,)),
                 ("cu_q_lens", np.int32, (self.rows + 1,)),
+                ("outputs", np.int32, (self.rows,)),
             )
         )
 
@@ -125,6 +130,7 @@ class Bucket:
             (
                 ("slots", np.int32, per_row),
                 ("counts", np.int32, per_row),
+                ("targets", np.int32, per_row),
                 ("positions", np.int32, per_row),
                 ("temperature", np.float32, per_row),
                 ("top_k", np.int32, per_row),
@@ -152,17 +158,23 @@ class Bucket:
         step["cu_q_lens"][len(ends) + 1 :] = ends[-1]
         step["kv_lens"][: len(rows)] = [row.start + count for row, count in zip(rows, counts, strict=True)]
         step["page_table"][: len(rows)] = slots.pages[[row.slot for row in rows]]
+        if not self.decodes:
+            last = [end - 1 for end in accumulate(output.num_tokens for output in outputs_of(rows))]
+            step["outputs"][: len(last)] = last
         return buffer
 
     def pack_draws(self, rows: Sequence[Row], slots: Slots) -> Packed:
         """Returns what the rows draw and how."""
         buffer, step = self.draws_layout.new()
-        used = slice(len(rows))
+        outputs = rows if self.decodes else outputs_of(rows)
+        used = slice(len(outputs))
         step["slots"] = len(slots.pages)
-        step["slots"][used] = [row.slot if row.draws else len(slots.pages) for row in rows]
-        step["counts"][used] = [row.draws for row in rows]
-        step["positions"][used] = [row.start + row.num_tokens for row in rows]
-        drawing = slots.drawing[[row.slot for row in rows]]
+        step["slots"][used] = [row.slot if row.draws else len(slots.pages) for row in outputs]
+        step["counts"][used] = [row.draws or len(row.targets) for row in outputs]
+        step["positions"][used] = [row.start + row.num_tokens for row in outputs]
+        if not self.decodes:
+            step["targets"][used] = [row.targets[0] if row.targets else NO_TOKEN for row in outputs]
+        drawing = slots.drawing[[row.slot for row in outputs]]
         for name in Slots.DRAWING.names or ():
             step[name][used] = drawing[name]
         return buffer
@@ -170,16 +182,32 @@ class Bucket:
     def unpack_tokens(self, packed: jax.Array, newest: jax.Array) -> Tokens:
         """The inverse of `pack_tokens`, with the tokens that the slots drew last: int32 [slots]."""
         fields = self.tokens_layout.unpack(packed)
-        token_ids = fields.pop("token_ids")
+        token_ids, outputs = fields.pop("token_ids"), fields.pop("outputs")
         drawn = token_ids < 0
         token_ids = jnp.where(drawn, newest.at[-1 - token_ids].get(mode="clip"), token_ids)
-        return Tokens(token_ids, drawn, Ragged(**fields))
+        return Tokens(token_ids, drawn, outputs, Ragged(**fields))
 
     def unpack_draws(self, packed: jax.Array) -> Draws:
         """The inverse of `pack_draws`."""
         fields = self.draws_layout.unpack(packed)
-        slots, counts, stop_ids = (fields.pop(name) for name in ("slots", "counts", "stop_ids"))
-        return Draws(slots, counts, Draw(**fields), stop_ids)
+        slots, counts, targets, stop_ids = (fields.pop(name) for name in ("slots", "counts", "targets", "stop_ids"))
+        return Draws(slots, counts, targets, Draw(**fields), stop_ids)
+
+
+def outputs_of(rows: Sequence[Row]) -> list[Row]:
+    """The rows of a mixed step, cut so that each has one output, its last token, and at most one target."""
+    outputs: list[Row] = []
+    for row in rows:
+        if not row.targets:
+            outputs.append(row)
+            continue
+        for index, target in enumerate(row.targets):
+            token_ids = row.token_ids[index : index + 1]
+            outputs.append(Row(slot=row.slot, start=row.start + index, token_ids=token_ids, targets=[target]))
+        if rest := row.token_ids[len(row.targets) :]:
+            start = row.start + len(row.targets)
+            outputs.append(Row(slot=row.slot, start=start, token_ids=rest, draws=row.draws))
+    return outputs
 
 
 def make_buckets(sizes: BucketSizes, max_rows: int, max_pages: int) -> list[Bucket]:

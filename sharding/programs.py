@@ -128,18 +128,18 @@ def forward(
     """Runs a mixed step; arguments as of `decode`.
 
     Returns:
-      The logits after each row's last token, float32 [B, V], and the cache.
+      The logits after the tokens that are outputs, float32 [B, V], and the cache.
     """
     tokens = bucket.unpack_tokens(packed_tokens, newest)
     model = build(config, parameters)
     x, cache = model(tokens.token_ids, cache, tokens.ragged, attention)
-    return model.logits(x[tokens.ragged.cu_q_lens[1:] - 1]), cache
+    return model.logits(x[tokens.outputs]), cache
 
 
 def draw(bucket: Bucket, logits: jax.Array, newest: jax.Array, packed_draws: jax.Array) -> tuple[Answer, jax.Array]:
-    """Draws a token for each row of a mixed step that asks for one; returns it, and `newest` after it."""
+    """Draws a token after each output of a mixed step that asks for one; returns it, and `newest` after it."""
     draws = bucket.unpack_draws(packed_draws)
-    drawn = sample(logits, draws.draw, MAX_LOGPROBS)
+    drawn = sample(logits, draws.draw, MAX_LOGPROBS, draws.targets)
     answer = _record(_no_answer(1, bucket.rows), jnp.int32(0), drawn, draws.counts > 0)
     return answer, newest.at[draws.slots].set(drawn.token_ids, mode="drop")
 

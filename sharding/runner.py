@@ -25,11 +25,15 @@ class _Launched:
     Attributes:
       answer: what it draws; None for a step that draws nothing.
       done: is ready when the step is.
-      logprobs: `SamplingParams.logprobs` of each row.
+      rows: how many it has.
+      outputs: the row of each of its outputs.
+      logprobs: `SamplingParams.logprobs` of each output.
     """
 
     answer: Answer | None
     done: jax.Array
+    rows: int
+    outputs: list[int]
     logprobs: list[int | None]
 
 
@@ -66,7 +70,7 @@ class ModelRunner:
         """Starts a step behind those launched before; returns without waiting for them.
 
         Raises:
-          ValueError: there are more rows or tokens than `limits` allows.
+          ValueError: there are more rows, tokens or outputs than `limits` allows.
         """
         compilations = _compilations()
         bucket = self.steps.bucket_for(rows)
@@ -79,30 +83,39 @@ class ModelRunner:
             done = answer.token_ids
         else:
             done = self._forward(rows)
-            if any(row.draws for row in rows):
+            if any(row.draws or row.targets for row in rows):
                 draws = bucket.pack_draws(rows, self._slots)
                 answer, self._newest = self.steps.sampler(done, self._newest, draws)
         if answer is not None:
             answer.token_ids.copy_to_host_async()
-        self._launched.append(_Launched(answer, done, [self._slots.logprobs(row.slot) for row in rows]))
+        outputs = [index for index, row in enumerate(rows) for _ in range(row.num_outputs)]
+        logprobs = [self._slots.logprobs(rows[index].slot) for index in outputs]
+        self._launched.append(_Launched(answer, done, len(rows), outputs, logprobs))
         self.recompilations += _compilations() - compilations
 
     def land(self) -> list[list[Token]]:
-        """Waits for the oldest step that has not landed: the tokens that each of its rows drew, in their order.
+        """Waits for the oldest step that has not landed: each row's targets and the tokens that it drew, in their order.
 
         Raises:
           FloatingPointError: the model's output is not a number.
         """
         launched = self._launched.popleft()
+        tokens: list[list[Token]] = [[] for _ in range(launched.rows)]
         if launched.answer is None:
             launched.done.block_until_ready()
-            return [[] for _ in launched.logprobs]
-        return launched.answer.tokens(launched.logprobs, self.steps.vocab_size)
+            return tokens
+        drawn = launched.answer.tokens(launched.logprobs, self.steps.vocab_size)
+        for row, after_output in zip(launched.outputs, drawn, strict=True):
+            tokens[row] += after_output
+        return tokens
 
     def logits(self, rows: Sequence[Row]) -> np.ndarray:
-        """Runs one mixed step and returns the logits after each row's last token: float32 [len(rows), V]."""
+        """Runs one mixed step and returns the logits after each of its outputs: float32 [outputs, V].
+
+        Without targets, these are the rows' last tokens.
+        """
         self._slots.update(rows)
-        return np.asarray(self._forward(rows))[: len(rows)]
+        return np.asarray(self._forward(rows))[: sum(row.num_outputs for row in rows)]
 
     def _forward(self, rows: Sequence[Row]) -> jax.Array:
         bucket = self.steps.bucket_for(rows, mixed=True)

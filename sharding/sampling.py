@@ -46,15 +46,19 @@ class Drawn(NamedTuple):
     top_logprobs: jax.Array
 
 
-def sample(logits: jax.Array, draw: Draw, max_logprobs: int) -> Drawn:
+def sample(logits: jax.Array, draw: Draw, max_logprobs: int, targets: jax.Array | None = None) -> Drawn:
     """Draws one token per row.
 
     Args:
       logits: float32 [B, V].
       draw: how.
       max_logprobs: L, how many of the most likely tokens to report.
+      targets: int32 [B]; tokens that are taken instead of drawn ones, unless the logits are not numbers; negative for
+        none.
     """
     token_ids = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda logits, _: _argmax(logits), logits, draw)
+    if targets is not None:
+        token_ids = jnp.where((targets < 0) | (token_ids >= logits.shape[-1]), token_ids, targets)
 
     def logprobs() -> Drawn:
         total = jax.nn.logsumexp(logits, axis=-1, keepdims=True)

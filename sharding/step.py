@@ -89,6 +89,8 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
       start: the position of the first token to compute; what comes before is in the KV cache.
       token_ids: the tokens to compute, at `start`, `start + 1`, ...; empty for the one that the slot drew last, which
         the host may not know yet.
+      targets: the tokens that are known to follow the first of `token_ids`, each the one after it, whose log
+        probabilities are asked for; a last token that draws has none.
       draws: how many tokens to draw after the last of them: 0 while more of the prompt is to come; more than one only
         in a step whose rows all compute one token. Fewer are drawn when one is a stop id.
       pages: pages to keep in the slot from its page number `first_page` on, in place of those known so far. All that
@@ -100,6 +102,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     slot: int
     start: int
     token_ids: Sequence[int] = []
+    targets: Sequence[int] = []
     draws: int = 0
     pages: Sequence[int] = []
     first_page: int = 0
@@ -111,13 +114,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         return len(self.token_ids) or 1
 
     @property
+    def num_outputs(self) -> int:
+        """Tokens after which the step computes logits: those before `targets`, and the last one in any case."""
+        return len(self.targets) + (len(self.targets) < self.num_tokens)
+
+    @property
     def end(self) -> int:
         """One past the last position whose keys and values the step writes, if it draws all it may."""
         return self.start + self.num_tokens + max(self.draws - 1, 0)
 
 
 class Token(msgspec.Struct, frozen=True, array_like=True):
-    """A token drawn; `logprob` and `top` are filled when the sequence asked for log probabilities.
+    """A token drawn, or a target; `logprob` and `top` are filled when the sequence asked for log probabilities.
 
     Attributes:
       top: the most likely tokens at this position, most likely first: (token id, log probability).

@@ -52,18 +52,20 @@ class CompiledSteps:
 
         Args:
           rows: of a step.
-          mixed: choose among the shapes of mixed steps, even if each row has one token.
+          mixed: choose among the shapes of mixed steps, even if each row has one token and no target.
 
         Raises:
-          ValueError: there are more rows or tokens than `limits` allows.
+          ValueError: there are more rows, tokens or outputs than `limits` allows.
         """
         num_tokens = sum(row.num_tokens for row in rows)
-        if not 0 < len(rows) <= self.limits.max_rows or num_tokens > self.limits.max_step_tokens:
+        num_outputs = sum(row.num_outputs for row in rows)
+        if not 0 < num_outputs <= self.limits.max_rows or num_tokens > self.limits.max_step_tokens:
             raise ValueError(
-                f"rows: {len(rows)} rows with {num_tokens} tokens, but this runner takes 1 to {self.limits.max_rows} "
-                f"rows with at most {self.limits.max_step_tokens} tokens in a step."
+                f"rows: {len(rows)} rows with {num_tokens} tokens and {num_outputs} outputs, but this runner takes 1 "
+                f"to {self.limits.max_rows} rows, with at most {self.limits.max_step_tokens} tokens and as many "
+                f"outputs as it takes rows."
             )
-        decodes = num_tokens == len(rows) and not mixed
+        decodes = num_tokens == len(rows) and not mixed and not any(row.targets for row in rows)
         return next(bucket for bucket in self.by_bucket if bucket.decodes == decodes and bucket.tokens >= num_tokens)
 
 
