@@ -94,7 +94,7 @@ class ModelRunner:
         self.recompilations += _compilations() - compilations
 
     def land(self) -> list[list[Token]]:
-        """Waits for the oldest step that has not landed: each row's targets and the tokens that it drew, in their order.
+        """Waits for the oldest step that has not landed: each row's targets, then the tokens that it drew.
 
         Raises:
           FloatingPointError: the model's output is not a number.

@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable
 from itertools import count, takewhile
 
+from msgspec.structs import replace
+
 from serving.engine.errors import DeadlineUnreachable, EngineUnavailable, PromptTooLong, QueueFull
 from serving.engine.intake import Intake
 from serving.engine.pace import Pace
@@ -160,7 +162,10 @@ class Engine:
             for sequence in sequences:
                 sequence.state = SequenceState.FINISHED
                 self._send_last(
-                    sequence, FinishReason.ERROR, error="the model failed during this request; try it again"
+                    sequence,
+                    GenerationChunk(
+                        finish_reason=FinishReason.ERROR, error="the model failed during this request; try it again"
+                    ),
                 )
 
     def wait_for_work(self) -> bool:
@@ -226,13 +231,13 @@ class Engine:
         for sequence in submitted:
             self._scheduler.add(sequence)
         for sequence, reason in ending.items():
-            self._finish(sequence, reason)
+            self._finish(sequence, GenerationChunk(finish_reason=reason))
 
     def _drop_expired(self) -> None:
         now = self._clock()
         for sequence in list(self._scheduler):
             if sequence.deadline is not None and sequence.deadline <= now:
-                self._finish(sequence, FinishReason.DEADLINE)
+                self._finish(sequence, GenerationChunk(finish_reason=FinishReason.DEADLINE))
 
     def _launch(self) -> bool:
         """Launches a step behind the one that runs, if one runs; returns whether there was anything to launch."""
@@ -256,64 +261,55 @@ class Engine:
             if self.failure is not None:
                 return
             self._steps += step.rounds
-            for sequence, row, tokens in zip(step.plan.sequences, step.plan.rows, step.drawn, strict=True):
+            for sequence, row, tokens in zip(step.plan.sequences, step.plan.rows, step.tokens, strict=True):
                 sequence.in_flight -= 1
                 sequence.drawing -= row.draws
                 if sequence.state is SequenceState.FINISHED:
                     continue  # it had ended before this step, and nobody knew when it was launched
                 if sequence.timeline is not None:
-                    traced = TracedStep(step.started, step.ended, row.end - row.start, sampled=bool(tokens))
+                    traced = TracedStep(step.started, step.ended, row.end - row.start, sampled=row.draws > 0)
                     sequence.timeline.steps.append(traced)
                 self._advance(sequence, row, tokens)
 
     def _advance(self, sequence: Sequence, row: Row, tokens: list[Token]) -> None:
-        """Takes over what a sequence's row drew."""
+        """Takes over a row's targets and what it drew."""
         stop_ids = sequence.request.stop_ids
-        token_ids = [token.id for token in tokens]
+        scored = len(row.targets)
+        token_ids = [token.id for token in tokens[scored:]]
         if not stop_ids.isdisjoint(token_ids):
             token_ids = list(takewhile(lambda token_id: token_id not in stop_ids, token_ids))
-        kept = tuple(tokens[: len(token_ids)])
+        kept = tuple(tokens[: scored + len(token_ids)])
         self._scheduler.land(sequence, row, token_ids)
-        self._generated_tokens += len(kept)
+        self._generated_tokens += len(token_ids)
         if len(kept) < len(tokens):
-            self._finish(sequence, FinishReason.STOP, kept)
+            end = tokens[len(kept)] if sequence.request.scores_prompt else None
+            self._finish(sequence, GenerationChunk(tokens=kept, finish_reason=FinishReason.STOP, end=end))
         elif len(sequence.token_ids) >= sequence.max_length:
-            self._finish(sequence, FinishReason.LENGTH, kept)
+            self._finish(sequence, GenerationChunk(tokens=kept, finish_reason=FinishReason.LENGTH))
         elif kept:
-            self._send(sequence, kept)
+            self._send(sequence, GenerationChunk(tokens=kept))
 
-    def _finish(self, sequence: Sequence, reason: FinishReason, tokens: tuple[Token, ...] = ()) -> None:
+    def _finish(self, sequence: Sequence, last: GenerationChunk) -> None:
         self._scheduler.remove(sequence)
-        self._send_last(sequence, reason, tokens)
+        self._send_last(sequence, last)
 
-    def _send_last(
-        self, sequence: Sequence, reason: FinishReason, tokens: tuple[Token, ...] = (), error: str | None = None
-    ) -> None:
-        self._intake.forget(sequence, reason)
-        self._send(sequence, tokens, reason, error)
+    def _send_last(self, sequence: Sequence, last: GenerationChunk) -> None:
+        assert last.finish_reason is not None
+        self._intake.forget(sequence, last.finish_reason)
+        self._send(sequence, last)
         if sequence.timeline is not None:
             sequence.timeline.ended = self._clock()
-            sequence.timeline.finish_reason = reason
+            sequence.timeline.finish_reason = last.finish_reason
             sequence.timeline.cached_tokens = sequence.cached_tokens or 0
             self._on_traced(sequence.timeline)
 
-    def _send(
-        self,
-        sequence: Sequence,
-        tokens: tuple[Token, ...],
-        reason: FinishReason | None = None,
-        error: str | None = None,
-    ) -> None:
-        first = sequence.generated == len(tokens)
-        chunk = GenerationChunk(
-            tokens=tokens,
-            finish_reason=reason,
-            cached_tokens=(sequence.cached_tokens or 0) if first else 0,
-            error=error,
-        )
+    def _send(self, sequence: Sequence, chunk: GenerationChunk) -> None:
+        if not sequence.given and sequence.cached_tokens:
+            chunk = replace(chunk, cached_tokens=sequence.cached_tokens)
+        sequence.given += len(chunk.tokens)
         try:
             sequence.on_chunk(chunk)
         except Exception:
             _log.exception("the receiver of request %s failed; the request is aborted", sequence.request.request_id)
-            if reason is None:
+            if chunk.finish_reason is None:
                 self.abort(sequence.request.request_id)

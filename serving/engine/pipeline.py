@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from serving.engine.pace import Pace
 from serving.engine.runner import Runner
-from serving.engine.scheduler import StepPlan
 from serving.engine.sequence import SequenceState
+from serving.engine.step_plan import StepPlan
 from sharding.step import MAX_DRAWS, Token
 
 DEPTH = 2
@@ -23,19 +23,21 @@ class LandedStep:
 
     Attributes:
       plan: the step.
-      drawn: the tokens of each of its rows.
+      tokens: the targets of each of its rows, and those that it drew.
       started, ended: seconds on the engine's clock, between which the device had no other step.
     """
 
     plan: StepPlan
-    drawn: list[list[Token]]
+    tokens: list[list[Token]]
     started: float
     ended: float
 
     @property
     def rounds(self) -> int:
         """Steps of the model that it was: several in a loop."""
-        return max(1, *map(len, self.drawn))
+        return max(
+            1, *(len(tokens) - len(row.targets) for row, tokens in zip(self.plan.rows, self.tokens, strict=True))
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +75,12 @@ class Pipeline:
         """
         waiting_since = self._clock()
         with self._waiting():
-            drawn = self._runner.land()
+            tokens = self._runner.land()
         launched = self._launched.popleft()
         started, self._landed_at = self._started(launched), self._clock()
-        if not _answers(launched.plan, drawn):
+        if not _answers(launched.plan, tokens):
             raise RuntimeError("the runner did not answer with the tokens that the rows asked for")
-        step = LandedStep(plan=launched.plan, drawn=drawn, started=started, ended=self._landed_at)
+        step = LandedStep(plan=launched.plan, tokens=tokens, started=started, ended=self._landed_at)
         # The next step is launched when this one is expected to end. If it had ended long before, this is how long it
         # was expected to take, and not how long it took: were it counted, a device that was slow once would stay idle.
         exact = step.ended - waiting_since >= _AT_ONCE_S
@@ -116,11 +118,11 @@ class Pipeline:
             self._waiting_since = None
 
 
-def _answers(plan: StepPlan, drawn: list[list[Token]]) -> bool:
-    """Whether the runner drew what the rows ask for; a row that drew a stop id may have fewer."""
-    return len(drawn) == len(plan.rows) and all(
-        len(tokens) == row.draws
-        or (0 < len(tokens) < row.draws and tokens[-1].id in sequence.request.stop_ids)
+def _answers(plan: StepPlan, answer: list[list[Token]]) -> bool:
+    """Whether the runner gave what the rows ask for; a row that drew a stop id may have drawn fewer."""
+    return len(answer) == len(plan.rows) and all(
+        (drawn := len(tokens) - len(row.targets)) == row.draws
+        or (0 < drawn < row.draws and tokens[-1].id in sequence.request.stop_ids)
         or sequence.state is SequenceState.FINISHED
-        for sequence, row, tokens in zip(plan.sequences, plan.rows, drawn, strict=True)
+        for sequence, row, tokens in zip(plan.sequences, plan.rows, answer, strict=True)
     )

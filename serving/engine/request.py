@@ -34,6 +34,8 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
       cache_domain: requests of different ones share neither cached pages nor a computation, so that none learns by the
         time it takes what another has asked.
       trace: names the span that it is part of, as W3C's `traceparent`; empty for one that is not followed.
+      scores_prompt: its chunks begin with the tokens of the prompt but the first, each with its log probability, and
+        all of them are computed for this request, whatever is cached; `sampling.logprobs` is not None then.
     """
 
     request_id: str
@@ -48,6 +50,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     repeated: bool = False
     cache_domain: str = ""
     trace: str = ""
+    scores_prompt: bool = False
 
 
 class FinishReason(StrEnum):
@@ -67,12 +70,14 @@ class GenerationChunk(msgspec.Struct, frozen=True, kw_only=True, array_like=True
     Attributes:
       cached_tokens: how many prompt tokens came from the prefix cache.
       error: what went wrong, for `FinishReason.ERROR`; written for the client, without internals.
+      end: of a request that `scores_prompt`, the stop id that ended it.
     """
 
     tokens: tuple[Token, ...] = ()
     finish_reason: FinishReason | None = None
     cached_tokens: int = 0
     error: str | None = None
+    end: Token | None = None
 
     def followed_by(self, later: "GenerationChunk") -> "GenerationChunk":
         """This chunk and the next one of its generation, together."""

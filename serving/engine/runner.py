@@ -17,5 +17,5 @@ class Runner(Protocol):
         ...
 
     def land(self) -> list[list[Token]]:
-        """Waits for the oldest step that has not landed: the tokens that each of its rows drew, in their order."""
+        """Waits for the oldest step that has not landed: the targets of each of its rows, then the tokens it drew."""
         ...

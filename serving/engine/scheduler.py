@@ -6,12 +6,12 @@ executes steps in order. So pages and slots that are freed may be given away at 
 
 from bisect import insort
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 from serving.engine.pages import PagePool
 from serving.engine.prefix_cache import PrefixCache
 from serving.engine.request import GenerationRequest, Priority
 from serving.engine.sequence import Sequence, SequenceState
+from serving.engine.step_plan import StepPlan
 from sharding.step import MAX_STOP_IDS, Limits, Opening, Row
 
 AGEING_STEPS = 8
@@ -21,24 +21,6 @@ The prompt of a completion takes fewer steps than this, so it loses at most one 
 flood of completions an answer that is being read stalls for a fraction of a second, and NORMAL work keeps an eighth of
 the steps.
 """
-
-
-@dataclass(frozen=True, slots=True)
-class StepPlan:
-    """One step: `rows[i]` is what `sequences[i]` has in it: `tokens[i]` tokens, and draws after them if `draws[i]`."""
-
-    sequences: list[Sequence] = field(default_factory=list)
-    tokens: list[int] = field(default_factory=list)
-    draws: list[bool] = field(default_factory=list)
-    rows: list[Row] = field(default_factory=list)
-
-    def add(self, sequence: Sequence, left: int, budget: int) -> int:
-        """Adds as much as the budget allows of what a sequence has to compute before it draws; returns that much."""
-        tokens = min(left, budget)
-        self.sequences.append(sequence)
-        self.tokens.append(tokens)
-        self.draws.append(tokens == left)
-        return tokens
 
 
 class Scheduler:
@@ -59,6 +41,8 @@ class Scheduler:
       last to arrive first. A waiting one takes those of a lower class only. The preempted wait again, and compute again
       what the prefix cache has lost. Ageing takes no pages from URGENT ones.
     - None starts past one that waits, so pages that are freed go to the first in line.
+    - A prompt is scored at the outputs of a step, of which there are `max_rows`: its row has one, as every row, and
+      those that no row has. So what is scored advances in each step in which it has a row, and takes little of it.
     - Every step makes progress, and everything ends: of the most urgent class present, the oldest running sequence
       loses its pages to none, can take all others', and fits into the pool alone; so does the first that waits, if
       none is running. It advances in every step that ageing does not give to others.
@@ -128,8 +112,9 @@ class Scheduler:
             while may_start and waiting and budget and self._has_room(plan) and self._start(plan, waiting[0]):
                 sequence = waiting.pop(0)
                 insort(self.running, sequence, key=_seniority)
-                budget -= plan.add(sequence, sequence.unlaunched, budget)
+                budget -= self._add(plan, sequence, sequence.unlaunched, budget)
             may_start = may_start and not waiting
+        plan.share_outputs(self.max_rows)
         most = max_draws if max_draws > 1 and self._may_loop(plan) else 1
         for sequence, tokens, draws in zip(plan.sequences, plan.tokens, plan.draws, strict=True):
             plan.rows.append(self._launch(sequence, tokens, most if draws else 0))
@@ -173,10 +158,13 @@ class Scheduler:
             if left == 1:
                 set_aside -= 1
                 if self._cover(plan, sequence):
-                    budget -= plan.add(sequence, left, budget)
+                    budget -= self._add(plan, sequence, left, budget)
             elif left and budget > set_aside:
-                budget -= plan.add(sequence, left, budget - set_aside)
+                budget -= self._add(plan, sequence, left, budget - set_aside)
         return budget
+
+    def _add(self, plan: StepPlan, sequence: Sequence, left: int, budget: int) -> int:
+        return plan.add(sequence, left, min(budget, sequence.most_at_once(self.max_rows)))
 
     def _has_room(self, plan: StepPlan) -> bool:
         return len(plan.sequences) < self.max_rows
@@ -197,6 +185,7 @@ class Scheduler:
             slot=sequence.slot,
             start=start,
             token_ids=sequence.token_ids[start : start + tokens],
+            targets=sequence.targets(tokens),
             draws=draws,
             pages=sequence.pages[known:],
             first_page=known,
@@ -205,6 +194,7 @@ class Scheduler:
         sequence.opened = True
         sequence.known_pages = len(sequence.pages)
         sequence.launched = row.end
+        sequence.scored += len(row.targets)
         sequence.drawing += draws
         sequence.in_flight += 1
         sequence.last_step = self._step
@@ -229,7 +219,7 @@ class Scheduler:
         available = self.pool.free_pages + sum(len(victim.pages) for victim in victims)
         if self._blocked is not None and sequence is self._blocked[0] and available <= self._blocked[1]:
             return False  # a long prompt is not matched again in every step
-        pages = self._cache.match(sequence.token_ids, sequence.request.cache_domain)
+        pages = self._cache.match(sequence.token_ids[: sequence.cacheable + 1], sequence.request.cache_domain)
         for page in pages:
             self.pool.share(page)
         cached = len(pages)

@@ -50,6 +50,9 @@ class Sequence:
         it last had a row.
       known_pages: how many of `pages`, from the first, the runner knows.
       cached_tokens: prompt tokens found in the prefix cache; None before the sequence first has pages.
+      scored: tokens, from the first, after which nothing has to be scored any more once all launched steps have
+        landed; a sequence that loses its pages keeps what was scored.
+      given: tokens given to `on_chunk` so far.
       timeline: what was done for it and when; None unless its request is followed.
       last_step: the scheduler's number of the last step that computes something of it, or before which it came.
     """
@@ -72,12 +75,15 @@ class Sequence:
     pages: list[int] = field(default_factory=list)
     known_pages: int = 0
     cached_tokens: int | None = None
+    scored: int = field(init=False)
+    given: int = 0
     last_step: int = 0
     timeline: Timeline | None = None
 
     def __post_init__(self) -> None:
         self.priority = self.request.priority
         self.token_ids = list(self.request.prompt_ids)
+        self.scored = 0 if self.request.scores_prompt else self._to_score
 
     @property
     def rank(self) -> tuple[float, int]:
@@ -106,6 +112,27 @@ class Sequence:
         return length - self.launched if length < self.max_length else 0
 
     @property
-    def generated(self) -> int:
-        """Tokens generated so far."""
-        return len(self.token_ids) - len(self.request.prompt_ids)
+    def scores(self) -> bool:
+        """Whether the tokens to compute next are to be scored."""
+        return self.launched == self.scored < self._to_score
+
+    @property
+    def cacheable(self) -> int:
+        """Tokens, from the first, whose keys and values may be another's: what is to be scored must be computed."""
+        return self.scored if self.scored < self._to_score else len(self.token_ids)
+
+    def most_at_once(self, outputs: int) -> int:
+        """Tokens to compute in one step at most, which computes logits after so many of them."""
+        if self.scores:
+            return outputs
+        return self.scored - self.launched if self.launched < self.scored < self._to_score else self.unlaunched
+
+    def targets(self, tokens: int) -> list[int]:
+        """What is known to follow each of the next tokens to compute, as far as that is to be scored."""
+        end = min(self.launched + tokens, self._to_score) if self.scores else self.launched
+        return self.token_ids[self.launched + 1 : end + 1]
+
+    @property
+    def _to_score(self) -> int:
+        """All tokens of the prompt but the last one, after which a token is drawn."""
+        return len(self.request.prompt_ids) - 1

@@ -28,19 +28,32 @@ def _sampled(context: Sequence[int], seed: int) -> int:
     return hash((tuple(context), seed, len(context))) % VOCABULARY
 
 
-def expected_tokens(request: GenerationRequest, max_context: int) -> tuple[list[int], FinishReason]:
-    """What a request generates when it is alone in the world: the tokens emitted, and why they end."""
+def _token(context: Sequence[int], token_id: int, sampling: SamplingParams) -> Token:
+    """A token after what is stored, with its log probability if that is asked for."""
+    return Token(token_id, None if sampling.logprobs is None else -(hash((tuple(context), token_id)) % 997) / 100)
+
+
+def expected_answer(request: GenerationRequest, max_context: int) -> tuple[list[Token], FinishReason]:
+    """What a request is given when it is alone in the world: the tokens, and why they end."""
     context: list[int] = []
+    tokens: list[Token] = []
     for token_id in request.prompt_ids:
+        if request.scores_prompt and context:
+            tokens.append(_token(context, token_id, request.sampling))
         context.append(_stored(context, token_id))
-    generated: list[int] = []
-    while len(generated) < request.max_tokens and len(context) < max_context:
+    for _ in range(min(request.max_tokens, max_context - len(context))):
         token_id = _sampled(context, request.sampling.seed)
         if token_id in request.stop_ids:
-            return generated, FinishReason.STOP
-        generated.append(token_id)
+            return tokens, FinishReason.STOP
+        tokens.append(_token(context, token_id, request.sampling))
         context.append(_stored(context, token_id))
-    return generated, FinishReason.LENGTH
+    return tokens, FinishReason.LENGTH
+
+
+def expected_tokens(request: GenerationRequest, max_context: int) -> tuple[list[int], FinishReason]:
+    """The ids of `expected_answer`."""
+    tokens, reason = expected_answer(request, max_context)
+    return [token.id for token in tokens], reason
 
 
 @dataclass
@@ -102,15 +115,19 @@ class SimulatedRunner:
         if not row.token_ids:
             assert slot.newest is not None
         pending = list(row.token_ids or [slot.newest or 0])
+        targets = list(row.targets)
         drawn: list[Token] = []
+        sampling = slot.opening.sampling
         while pending:
             position = len(context)
             context.append(_stored(context, pending.pop(0)))
             self._cache[slot.pages[position // size]][position % size] = context[-1]
-            if not pending and len(drawn) < row.draws:
-                slot.newest = _sampled(context, slot.opening.sampling.seed)
-                drawn.append(Token(slot.newest))
-                if slot.newest not in slot.opening.stop_ids and len(drawn) < row.draws:
+            if targets:
+                drawn.append(_token(context, targets.pop(0), sampling))
+            elif not pending and len(drawn) - len(row.targets) < row.draws:
+                slot.newest = _sampled(context, sampling.seed)
+                drawn.append(_token(context, slot.newest, sampling))
+                if slot.newest not in slot.opening.stop_ids and len(drawn) - len(row.targets) < row.draws:
                     pending.append(slot.newest)
         return drawn
 
@@ -120,6 +137,8 @@ class SimulatedRunner:
         assert len({row.slot for row in rows}) == len(rows)
         assert all(0 <= row.slot < limits.slots for row in rows)
         assert sum(row.num_tokens for row in rows) <= limits.max_step_tokens
+        assert sum(row.num_outputs for row in rows) <= limits.max_rows
+        assert all(len(row.targets) <= row.num_tokens - row.draws for row in rows if row.targets)
         assert all(row.draws <= 1 for row in rows) or all(row.num_tokens == 1 for row in rows)
         pages = {row.slot: self._slots[row.slot].pages for row in rows}
         for row in rows:
@@ -164,6 +183,10 @@ class Receiver:
     @property
     def token_ids(self) -> list[int]:
         return [token.id for chunk in self.chunks for token in chunk.tokens]
+
+    @property
+    def tokens(self) -> list[Token]:
+        return [token for chunk in self.chunks for token in chunk.tokens]
 
     @property
     def cached_tokens(self) -> int:
@@ -228,18 +251,20 @@ def request_of(
     priority: Priority = Priority.NORMAL,
     session_id: str = "",
     cache_domain: str = "",
+    scores_prompt: bool = False,
 ) -> GenerationRequest:
     return GenerationRequest(
         request_id=request_id,
         prompt_ids=tuple(prompt_ids),
         max_tokens=max_tokens,
-        sampling=SamplingParams(temperature=1.0, seed=seed),
+        sampling=SamplingParams(temperature=1.0, seed=seed, logprobs=0 if scores_prompt else None),
         stop_ids=stop_ids,
         timeout_s=timeout_s,
         sent_at=sent_at,
         priority=priority,
         session_id=session_id,
         cache_domain=cache_domain,
+        scores_prompt=scores_prompt,
     )
 
 

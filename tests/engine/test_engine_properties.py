@@ -18,7 +18,7 @@ from tests.engine.simulated import (
     FakeClock,
     Receiver,
     SimulatedRunner,
-    expected_tokens,
+    expected_answer,
     limits_of,
     request_of,
     run_until_idle,
@@ -51,6 +51,7 @@ def requests(draw: st.DrawFn, request_id: str, limits: Limits, now: float | None
         sent_at=None if now is None else draw(st.none() | st.integers(0, 3).map(lambda seconds: now - seconds)),
         session_id="" if now is None else draw(st.sampled_from(["", "one", "two"])),
         cache_domain=draw(st.sampled_from(["", "a", "b"])),
+        scores_prompt=draw(st.booleans()),
     )
 
 
@@ -79,7 +80,7 @@ def test_tokens_are_those_of_the_request_alone_for_any_sizes_and_any_batch_and_w
         receivers = [submit(engine, request) for request in batch]
         run_until_idle(engine, max_steps=most_steps(batch))
         for request, receiver in zip(batch, receivers, strict=True):
-            assert (receiver.token_ids, receiver.finish_reason) == expected_tokens(request, max_length(limits))
+            assert (receiver.tokens, receiver.finish_reason) == expected_answer(request, max_length(limits))
             assert receiver.cached_tokens < len(request.prompt_ids)
         assert engine.stats().free_pages == limits.num_pages
 
@@ -212,15 +213,15 @@ class EngineMachine(RuleBasedStateMachine):
         run_until_idle(self.engine, max_steps=most_steps(self.requests.values()))
         for name, request in self.requests.items():
             receiver = self.receivers[name]
-            tokens, reason = expected_tokens(request, max_length(self.limits))
+            tokens, reason = expected_answer(request, max_length(self.limits))
             assert [chunk.finish_reason is not None for chunk in receiver.chunks].count(True) == 1
             if receiver.finish_reason is FinishReason.SUPERSEDED:
                 assert request.priority is Priority.URGENT and request.session_id
                 assert request.sent_at is None or request.sent_at < self.newest[request.session_id]
             if receiver.finish_reason in (FinishReason.ABORTED, FinishReason.SUPERSEDED, FinishReason.DEADLINE):
-                assert receiver.token_ids == tokens[: len(receiver.token_ids)]
+                assert receiver.tokens == tokens[: len(receiver.tokens)]
             else:
-                assert (receiver.token_ids, receiver.finish_reason) == (tokens, reason)
+                assert (receiver.tokens, receiver.finish_reason) == (tokens, reason)
         stats = self.engine.stats()
         assert (stats.queued, stats.running, stats.free_pages) == (0, 0, self.limits.num_pages)
         self.every_use_of_a_page_is_counted()

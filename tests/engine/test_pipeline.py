@@ -13,8 +13,8 @@ from serving.engine.engine import LEAD_S, LOOP_S, Engine
 from serving.engine.pace import Pace
 from serving.engine.pipeline import Pipeline
 from serving.engine.request import FinishReason, Priority
-from serving.engine.scheduler import StepPlan
 from serving.engine.sequence import Sequence
+from serving.engine.step_plan import StepPlan
 from sharding.step import MAX_DRAWS, Limits, Row, Token
 from tests.engine.simulated import (
     TIMEOUT_S,
