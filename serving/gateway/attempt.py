@@ -153,6 +153,7 @@ def _joined(pieces: Iterable[Piece]) -> Iterable[Piece]:
             else replace_fields(
                 same[-1],
                 text="".join(piece.text for piece in same),
+                prompt_logprobs=tuple(logprob for piece in same for logprob in piece.prompt_logprobs),
                 logprobs=tuple(logprob for piece in same for logprob in piece.logprobs),
             )
         )

@@ -3,8 +3,9 @@
 from serving.config import ModelConfig
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
-from serving.gateway.request import Piece, TokenLogprob
+from serving.gateway.request import Piece
 from serving.gateway.text.answer import Answer
+from serving.gateway.text.shown_prompt import ShownPrompt
 from serving.gateway.text.stops import StopTexts
 
 _RETRY_AFTER_S = 1.0
@@ -22,6 +23,7 @@ class Choice:
         self,
         model: ModelConfig,
         index: int,
+        prompt: ShownPrompt,
         answer: Answer,
         stops: StopTexts,
         timeout_s: float | None,
@@ -33,6 +35,7 @@ class Choice:
         Args:
           model: that generates.
           index: among the choices of the whole answer.
+          prompt: what goes before the answer.
           answer: makes text of tokens.
           stops: the client's stop texts, among the filters of `answer`.
           timeout_s: how long the generation may take; for the error of one that takes longer.
@@ -42,6 +45,7 @@ class Choice:
         self.cached_tokens = 0
         self._model = model
         self._index = index
+        self._prompt = prompt
         self._answer = answer
         self._stops = stops
         self._timeout_s = timeout_s
@@ -59,23 +63,26 @@ class Choice:
           ServingError: the generation ended for another reason than that it is complete.
         """
         self.cached_tokens = max(self.cached_tokens, chunk.cached_tokens)
-        text, logprobs = self._answer.feed(() if self._prompt_only else chunk.tokens)
+        prompt_text, prompt_logprobs, tokens = self._prompt.feed(chunk.tokens)
+        text, logprobs = self._answer.feed(() if self._prompt_only else tokens)
         finish_reason: FinishReason | None = None
         if chunk.finish_reason and not self._answer.stopped:
             finish_reason = self._completed(chunk, chunk.finish_reason)
-            last_text, last_logprobs = self._answer.flush(cut=finish_reason is FinishReason.LENGTH)
+            end = None if self._prompt_only else chunk.end
+            last_text, last_logprobs = self._answer.flush(cut=finish_reason is FinishReason.LENGTH, end=end)
             text, logprobs = text + last_text, logprobs + last_logprobs
         if self._answer.stopped:
             finish_reason = FinishReason.LENGTH if self._answer.is_late else FinishReason.STOP
         self.finished = finish_reason is not None
-        return self._piece(text, logprobs, finish_reason) if text or logprobs or finish_reason else None
-
-    def _piece(self, text: str, logprobs: tuple[TokenLogprob, ...], finish_reason: FinishReason | None) -> Piece:
+        text = prompt_text + text
+        if not (text or prompt_logprobs or logprobs or finish_reason):
+            return None
         return Piece(
             model=self._model.id,
             model_version=self._model.version,
             index=self._index,
             text=text,
+            prompt_logprobs=prompt_logprobs,
             logprobs=logprobs,
             finish_reason=finish_reason,
             stop_text=self._stops.met,

@@ -182,7 +182,7 @@ class OpenRequest:
             trace=self._watch.trace,
         )
         indices = range(self._first_index, self._first_index + request.choices)
-        return generation, [model.choice(request, index, self._timeout_s) for index in indices], truncation
+        return generation, [model.choice(request, generation, index) for index in indices], truncation
 
     async def _go_on_after(self, attempt: Attempt) -> None:
         if attempt.failure is None:

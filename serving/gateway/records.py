@@ -168,7 +168,7 @@ class RequestWatch:
 
     def piece(self, piece: Piece) -> None:
         """Sees a piece of the answer."""
-        if self._first_at is None and piece.text:
+        if self._first_at is None and piece.text and not piece.prompt_logprobs:
             self._first_at = time.time()
 
     def durations(self, *, complete: bool) -> Iterator[tuple[metrics.Metric, float]]:

@@ -168,6 +168,9 @@ class CodeRequest:
         character by character: LF leaves the CR of a CRLF in the answer, but where code is filled in.
       stop_ids: tokens that do the same, at most 64; those that the vocabulary does not have never come.
       choices: how many independent completions of the prompt to make; seeds count up from the request's seed.
+      echo: whether the text of each choice begins with that of the prompt; of code to fill in, with the prefix.
+      prompt_logprobs: report log probabilities of the prompt's tokens too, as `sampling.logprobs` says; with `echo`,
+        of those that the text shows.
       timeout_s: seconds after which the answer is worthless; None takes the configured limit.
       post_processing: what is done to an answer that fills in code.
       language: of the code, as editors name it (`python`, `typescriptreact`); empty: known by the prompt's path.
@@ -194,6 +197,8 @@ class CodeRequest:
     stop: tuple[str, ...] = ()
     stop_ids: frozenset[int] = frozenset()
     choices: int = 1
+    echo: bool = False
+    prompt_logprobs: bool = False
     timeout_s: float | None = None
     post_processing: PostProcessing = field(default_factory=PostProcessing.off)
     language: str = ""
@@ -219,18 +224,19 @@ class CodeRequest:
 
 @dataclass(frozen=True, slots=True)
 class TokenLogprob:
-    """The log probability of one generated token.
+    """The log probability of one token.
 
     Attributes:
       token: the token's text; a token that is a part of a character shows as U+FFFD here, `bytes` is exact. A control
         token, which may be among the alternatives, shows as it is written, and has no bytes.
+      logprob: None for the first token of a prompt, which nothing comes before.
       top: the likeliest alternatives, most likely first.
-      offset: characters of the answer before it, or before the character that it is a part of; 0 in `top`.
+      offset: characters of the choice's text before it, or before the character that it is a part of; 0 in `top`.
     """
 
     token: str
     bytes: bytes
-    logprob: float
+    logprob: float | None
     top: tuple["TokenLogprob", ...] = ()
     offset: int = 0
 
@@ -259,7 +265,10 @@ class Piece:
       model: the id of the model that answers.
       model_version: its version.
       index: which choice this belongs to, from 0; the choices of several prompts are counted on.
-      text: always whole characters; never a stop text, never a control token.
+      text: always whole characters; never a stop text, and after the prompt never a control token.
+      prompt_logprobs: of tokens of the prompt; in order, and before all others of the choice.
+      logprobs: of generated tokens. Where those of the prompt are reported, the token with which the model ended the
+        choice is the last of them, without text.
       finish_reason: STOP or LENGTH on the last piece of a choice; failures are raised as `ServingError` instead.
       stop_text: of the request's stop texts, on the last piece of a choice, the one that ended it; empty if none did.
     """
@@ -268,6 +277,7 @@ class Piece:
     model_version: str = ""
     index: int = 0
     text: str = ""
+    prompt_logprobs: tuple[TokenLogprob, ...] = ()
     logprobs: tuple[TokenLogprob, ...] = ()
     finish_reason: FinishReason | None = None
     stop_text: str = ""

@@ -1,6 +1,7 @@
 """ServedModel: one model as the Gateway sees it, and what a request becomes for it: tokens in, filtered text out."""
 
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,12 +11,13 @@ from serving.errors import FieldError, Reason
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
-from serving.gateway.request import CodeRequest, Prompt, Truncation
+from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt, Truncation
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.predict_time import PredictTime
 from serving.gateway.text.prompts import PromptRenderer
+from serving.gateway.text.shown_prompt import ScoredPrompt, ShownPrompt
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import check_request, fewest_tokens, max_tokens, prompt_field
@@ -70,10 +72,17 @@ class ServedModel:
         Raises:
           ServingError: a bad field; prompt and answer are longer than the context.
         """
+        if request.echo and request.prompt_logprobs and self.renderer.infill(request.prompt):
+            raise FieldError(
+                Reason.UNSUPPORTED_PARAMETER,
+                "echo",
+                "is not supported here together with logprobs where code is filled in. Leave it out.",
+            )
         prompt_ids, truncation = self.render(request, limit)
-        most = max_tokens(request, self.config.default_max_tokens, limit.tokens - len(prompt_ids))
-        # Nobody waits for what computes a prompt alone: it goes behind completions, and ends none of its session.
-        is_urgent = most > 0 and self.renderer.fills_in(request.prompt, prompt_ids)
+        most = max_tokens(request, self.config.default_max_tokens, len(prompt_ids), limit.tokens - len(prompt_ids))
+        # Nobody waits for what computes or scores a prompt: it goes behind completions, and ends none of its session.
+        waited_for = most > 0 and not request.prompt_logprobs
+        is_urgent = waited_for and self.renderer.fills_in(request.prompt, prompt_ids)
         generation = GenerationRequest(
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=tuple(prompt_ids),
@@ -87,15 +96,38 @@ class ServedModel:
             repeated=request.repeated,
             cache_domain=cache_domain,
             trace=trace,
+            scores_prompt=request.prompt_logprobs,
         )
         return generation, truncation
 
-    def choice(self, request: CodeRequest, index: int, timeout_s: float | None) -> Choice:
-        """One choice of the answer to a request, before anything is generated. Takes a while for long or odd code."""
+    def choice(self, request: CodeRequest, generation: GenerationRequest, index: int) -> Choice:
+        """One choice of the answer to a request, before anything of its `generation` has come.
+
+        Takes a while for long or odd code.
+        """
         stops = StopTexts(request.stop)
+        prompt = self._shown_prompt(request, generation.prompt_ids)
         time_limit = None if request.predict_s is None else PredictTime(request.predict_s)
-        answer = Answer(self.tokenizer, self._filters(request, stops), time_limit)
-        return Choice(self.config, index, answer, stops, timeout_s, prompt_only=request.max_tokens == 0)
+        answer = Answer(self.tokenizer, self._filters(request, stops), time_limit, offset=len(prompt.text))
+        prompt_only = request.max_tokens == 0
+        return Choice(self.config, index, prompt, answer, stops, generation.timeout_s, prompt_only=prompt_only)
+
+    def _shown_prompt(self, request: CodeRequest, ids: Sequence[int]) -> ShownPrompt:
+        text = self._echoed(request.prompt) if request.echo else ""
+        if not request.prompt_logprobs:
+            return ShownPrompt(text)
+        is_text = isinstance(request.prompt, TextPrompt)
+        shows_bos = not (request.echo and is_text) or self.renderer.writes_bos(request.prompt)
+        return ScoredPrompt(self.tokenizer, ids, text, shows_bos=shows_bos, shows_controls=is_text)
+
+    def _echoed(self, prompt: Prompt) -> str:
+        match prompt:
+            case TextPrompt(text) | FimPrompt(prefix=text):
+                return text
+            case TokenPrompt(ids):
+                return self.tokenizer.decode(ids)
+            case ChatPrompt():
+                return ""
 
     def _rendered(self, prompt: Prompt, limit: int) -> tuple[list[int], Truncation]:
         if infill := self.renderer.infill(prompt):

@@ -60,6 +60,8 @@ def check_request(request: CodeRequest) -> None:
         raise _refused("top_k", sampling.top_k, "1 or more, or 0 for all tokens")
     if sampling.logprobs is not None:
         _check_range("logprobs", sampling.logprobs, 0, MAX_LOGPROBS)
+    elif request.prompt_logprobs:
+        raise _invalid("prompt_logprobs", "is true, and logprobs is not set. Set that, or leave this out.")
     if request.max_tokens is not None and request.max_tokens < 0:
         raise _refused("max_tokens", request.max_tokens, "0 or more")
     _check_range("choices", request.choices, 1, MAX_CHOICES)
@@ -68,13 +70,14 @@ def check_request(request: CodeRequest) -> None:
     _check_not_empty(request.prompt)
 
 
-def max_tokens(request: CodeRequest, default: int, room: int) -> int:
+def max_tokens(request: CodeRequest, default: int, prompt_tokens: int, room: int) -> int:
     """Tokens that each choice may have.
 
     Args:
       request: in which `check_request` found no fault.
       default: of a prompt that is no conversation, where the request does not say.
-      room: that the prompt leaves in the context.
+      prompt_tokens: of the prompt.
+      room: that it leaves in the context.
 
     Raises:
       ServingError: INVALID_ARGUMENT, for the log probabilities of so many. A whole answer is written in one piece, and
@@ -87,11 +90,12 @@ def max_tokens(request: CodeRequest, default: int, room: int) -> int:
         tokens = min(default, room)
     if (logprobs := request.sampling.logprobs) is None:
         return tokens
-    most = MAX_ANSWER_LOGPROBS // (request.choices * (logprobs + 1))
-    if request.max_tokens is not None and tokens > most:
+    scored = prompt_tokens if request.prompt_logprobs else 0
+    most = MAX_ANSWER_LOGPROBS // (request.choices * (logprobs + 1)) - scored
+    if most < (1 if request.max_tokens is None else tokens):
         raise _invalid(
             "logprobs",
-            f"is {logprobs}, which for {request.choices} choices of {tokens} tokens may be more than "
+            f"is {logprobs}, which for {request.choices} choices of {scored + tokens} tokens may be more than "
             f"{MAX_ANSWER_LOGPROBS} log probabilities, the limit here. Ask for fewer, or for fewer tokens.",
         )
     return min(tokens, most)

@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec.structs import replace
+
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import ServingError
@@ -15,6 +17,8 @@ from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
 
 MAX_CONTEXT = 512
+
+_CUT = GenerationChunk(finish_reason=FinishReason.LENGTH)
 
 
 class ScriptedBackend:
@@ -88,8 +92,9 @@ class _Scripted:
         script = self._backend
         ids = list(request.prompt_ids[1:]) if script.echoes else script.tokenizer.encode(script.text)
         limit = min(request.max_tokens, len(ids) if script.pause_at is None else script.pause_at)
-        for start in range(0, limit, script.together):
-            group = ids[start : min(start + script.together, limit)]
+        given = [*(request.prompt_ids[1:] if request.scores_prompt else ()), *ids[:limit]]
+        for start in range(0, len(given), script.together):
+            group = given[start : start + script.together]
             self._sink.feed(GenerationChunk(tokens=tuple(_tokens(group, request))))
             await asyncio.sleep(0)  # let others run, as a real backend does
         if script.pause_at is not None:
@@ -99,7 +104,15 @@ class _Scripted:
         if isinstance(script.error, ServingError):
             self._sink.fail(script.error)
         else:
-            self._sink.feed(script.end if limit == len(ids) else GenerationChunk(finish_reason=FinishReason.LENGTH))
+            self._sink.feed(self._last(request) if limit == len(ids) else _CUT)
+
+    def _last(self, request: GenerationRequest) -> GenerationChunk:
+        if not request.scores_prompt:
+            return self._backend.end
+        eos = self._backend.tokenizer.control_id("<eos>")
+        assert eos is not None
+        (end,) = _tokens([eos], request)
+        return replace(self._backend.end, end=end)
 
 
 def _tokens(ids: Iterable[int], request: GenerationRequest) -> Iterable[Token]:

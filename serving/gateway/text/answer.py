@@ -8,6 +8,7 @@ from typing import Protocol
 from serving.gateway.request import TokenLogprob
 from serving.gateway.text.detokenizer import Detokenizer
 from serving.gateway.text.predict_time import PredictTime
+from serving.gateway.text.token_logprobs import token_logprob
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
 
@@ -51,8 +52,21 @@ class Answer:
     """
 
     def __init__(
-        self, tokenizer: Tokenizer, filters: Sequence[TextFilter], time_limit: PredictTime | None = None
+        self,
+        tokenizer: Tokenizer,
+        filters: Sequence[TextFilter],
+        time_limit: PredictTime | None = None,
+        *,
+        offset: int = 0,
     ) -> None:
+        """Before the first token.
+
+        Args:
+          tokenizer: of the model.
+          filters: what the text goes through, in this order.
+          time_limit: ends the text.
+          offset: characters that are shown before the text.
+        """
         self.stopped = False
         self.is_late = False
         self.tokens = 0
@@ -60,6 +74,7 @@ class Answer:
         self._detokenizer = Detokenizer(tokenizer)
         self._filters = tuple(filters)
         self._time_limit = time_limit
+        self._offset = offset
         self._decoded = 0  # characters of text that the tokens have made
         self._shown = 0  # of those, characters shown
         self._unfinished: list[tuple[int, TokenLogprob]] = []  # (start, ...) of the tokens of an unfinished character
@@ -73,7 +88,7 @@ class Answer:
             start, text = self._decoded, self._detokenizer.feed(token.id)
             self._decoded += len(text)
             if token.logprob is not None:
-                self._unfinished.append((start, self._logprob(token, token.logprob, start)))
+                self._unfinished.append((start, self._logprob(token, start)))
             if self._unfinished and not self._detokenizer.mid_character:
                 self._finish_tokens()
             late = self._time_limit is not None and self._time_limit.is_over(text)
@@ -84,10 +99,17 @@ class Answer:
                 break
         return shown, self._shown_logprobs(final=self.stopped)
 
-    def flush(self, *, cut: bool = False) -> tuple[str, tuple[TokenLogprob, ...]]:
-        """What is left to show at the end of the generation; `cut`: the model had not ended it."""
+    def flush(self, *, cut: bool = False, end: Token | None = None) -> tuple[str, tuple[TokenLogprob, ...]]:
+        """What is left to show at the end of the generation.
+
+        Args:
+          cut: the model had not ended it.
+          end: the token with which it did, to be shown without text.
+        """
         text = self._detokenizer.flush()
         self._decoded += len(text)
+        if end is not None:
+            self._unfinished.append((self._decoded, self._logprob(end, self._decoded)))
         self._finish_tokens()
         shown = self._filter(text, final=True, cut=cut)
         return shown, self._shown_logprobs(final=True)
@@ -116,17 +138,10 @@ class Answer:
             if end > beyond and not (final and start < beyond):
                 break
             if end > first or start >= first:
-                shown.append(replace(logprob, offset=max(start - first, 0)) if first else logprob)
+                offset = self._offset + max(start - first, 0)
+                shown.append(replace(logprob, offset=offset) if first else logprob)
             self._waiting.popleft()
         return tuple(shown)
 
-    def _logprob(self, token: Token, logprob: float, offset: int) -> TokenLogprob:
-        top = tuple(self._token_logprob(*other) for other in token.top)
-        return self._token_logprob(token.id, logprob, top, offset)
-
-    def _token_logprob(
-        self, token_id: int, logprob: float, top: tuple[TokenLogprob, ...] = (), offset: int = 0
-    ) -> TokenLogprob:
-        data = self._tokenizer.id_bytes(token_id)
-        token = self._tokenizer.control_text(token_id) or data.decode(errors="replace")
-        return TokenLogprob(token, data, logprob, top, offset)
+    def _logprob(self, token: Token, start: int) -> TokenLogprob:
+        return token_logprob(self._tokenizer, token, self._offset + start)

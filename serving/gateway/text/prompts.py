@@ -20,7 +20,7 @@ from serving.gateway.shown import shown
 from serving.gateway.text.conversation_formats import ConversationFormat, conversation_format
 from serving.gateway.text.fim import FimFormat, FimMode, FimRenderer
 from serving.gateway.text.fim_markers import marked_fim_prompt
-from serving.gateway.text.tokenizer import Tokenizer
+from serving.gateway.text.tokenizer import BOS, Tokenizer
 
 
 class PromptRenderer:
@@ -80,6 +80,10 @@ class PromptRenderer:
     def _conversations(self) -> ConversationFormat:
         assert self._conversation_format is not None, "a model that cannot chat is not given the chat role"
         return self._conversation_format
+
+    def writes_bos(self, prompt: Prompt) -> bool:
+        """Whether a raw text itself writes the BOS with which its ids begin."""
+        return self.fim.ids is not None and isinstance(prompt, TextPrompt) and prompt.text.startswith(BOS)
 
     def _joined(self, parts: Iterable[Sequence[int]], limit: int) -> list[int]:
         ids = [self._tokenizer.bos_id]

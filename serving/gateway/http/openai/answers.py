@@ -2,7 +2,6 @@
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -56,20 +55,13 @@ class AnswerObjects(ABC):
 class CompletionObjects(AnswerObjects):
     """Makes `text_completion` objects."""
 
-    def __init__(self, answer_id: str, echoed: Sequence[str] = (), choices: int = 1) -> None:
-        """Before the first text of a choice goes its prompt, where these are `echoed`; each has so many `choices`."""
-        super().__init__(answer_id)
-        self._echoed = echoed
-        self._choices = choices
-        self._begun: set[int] = set()
-
     def name(self, *, streamed: bool) -> str:
         return "text_completion"
 
     def choice(self, piece: Piece, logprobs: Json | None) -> Json:
         return {
             "index": piece.index,
-            "text": self._echo(piece.index) + piece.text,
+            "text": piece.text,
             "logprobs": logprobs,
             "finish_reason": piece.finish_reason,
         }
@@ -77,20 +69,16 @@ class CompletionObjects(AnswerObjects):
     delta = choice
 
     def logprobs(self, piece: Piece) -> dict[str, list[Any]]:
+        tokens = (*piece.prompt_logprobs, *piece.logprobs)
         return {
-            "tokens": [_name(logprob) for logprob in piece.logprobs],
-            "token_logprobs": [logprob.logprob for logprob in piece.logprobs],
+            "tokens": [_name(token) for token in tokens],
+            "token_logprobs": [token.logprob for token in tokens],
             "top_logprobs": [
-                {_name(top): top.logprob for top in (*logprob.top, logprob)} for logprob in piece.logprobs
+                None if token.logprob is None else {_name(top): top.logprob for top in (*token.top, token)}
+                for token in tokens
             ],
-            "text_offset": [logprob.offset for logprob in piece.logprobs],
+            "text_offset": [token.offset for token in tokens],
         }
-
-    def _echo(self, index: int) -> str:
-        if index in self._begun or not self._echoed:
-            return ""
-        self._begun.add(index)
-        return self._echoed[index // self._choices]
 
 
 class ChatObjects(AnswerObjects):
@@ -163,7 +151,8 @@ class StreamedObjects(StreamedAnswer):
         """As `StreamedAnswer.piece`."""
         head = self._objects.head(part, streamed=True)
         if isinstance(part, Piece):
-            choice = self._objects.delta(part, self._objects.logprobs(part) if part.logprobs else None)
+            has_logprobs = part.prompt_logprobs or part.logprobs
+            choice = self._objects.delta(part, self._objects.logprobs(part) if has_logprobs else None)
             return sse_event({**head, "choices": [choice]} | ({"usage": None} if self._include_usage else {}))
         end = ({"usage": _usage(part.usage)} if self._include_usage else {}) | _truncated(part)
         return sse_event({**head, "choices": [], **end}) if end else b""
@@ -190,8 +179,8 @@ class _Growing:
 
     def add(self, piece: Piece, logprobs: dict[str, list[Any]]) -> None:
         """Takes the next piece."""
-        self._pieces.append(replace(piece, logprobs=()))
-        if piece.logprobs:
+        self._pieces.append(replace(piece, prompt_logprobs=(), logprobs=()))
+        if piece.prompt_logprobs or piece.logprobs:
             for name, items in logprobs.items():
                 self._written.setdefault(name, []).append(compact_json(items)[1:-1])
 

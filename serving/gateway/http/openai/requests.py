@@ -5,7 +5,6 @@ from dataclasses import replace
 
 from serving.errors import FieldError, Reason
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
-from serving.gateway.http.unsupported import unsupported
 from serving.gateway.request import (
     ChatPrompt,
     CodeRequest,
@@ -40,27 +39,15 @@ def completion_requests(body: CompletionBody) -> list[CodeRequest]:
             f"is a list of {len(body.prompt)} prompts; at most {MAX_PROMPTS} are allowed.",
         )
     prompts = [_prompt(prompt, body) for prompt in body.prompt]
-    first = replace(_request(body, prompts[0], body.logprobs), language=body.language)
+    first = replace(
+        _request(body, prompts[0], body.logprobs),
+        language=body.language,
+        echo=body.echo,
+        prompt_logprobs=body.echo and body.logprobs is not None,
+    )
     if body.post_processing:
         first = replace(first, post_processing=PostProcessing())
     return [first, *(replace(first, prompt=prompt) for prompt in prompts[1:])]
-
-
-def echoed_texts(body: CompletionBody) -> list[str]:
-    """The prompts that go before the texts of their choices; empty for none.
-
-    Raises:
-      ServingError: UNSUPPORTED_PARAMETER.
-    """
-    if not body.echo:
-        return []
-    for name in ("logprobs", "suffix"):
-        if getattr(body, name) is not None:
-            raise unsupported("echo", f"is not supported here together with {name}.")
-    texts = [prompt for prompt in body.prompt if isinstance(prompt, str)]
-    if len(texts) < len(body.prompt):
-        raise unsupported("echo", "is not supported here for token ids.")
-    return texts
 
 
 def chat_request(body: ChatBody) -> CodeRequest:

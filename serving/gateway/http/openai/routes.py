@@ -16,7 +16,7 @@ from serving.gateway.http.openai.answers import (
     model_object,
 )
 from serving.gateway.http.openai.errors import error_body
-from serving.gateway.http.openai.requests import chat_request, completion_requests, echoed_texts, words
+from serving.gateway.http.openai.requests import chat_request, completion_requests, words
 from serving.gateway.http.openai.response_answer import ResponseObject, StreamedResponse, WholeResponse
 from serving.gateway.http.openai.response_body import WORDS, checked_response_body, response_request
 from serving.gateway.http.openai.schema import ChatBody, CompletionBody, GenerationBody, checked_body
@@ -33,7 +33,7 @@ async def _model(call: HttpCall) -> Response:
 
 def _completions(call: HttpCall, content: dict[str, Any]) -> Generation:
     body = checked_body(CompletionBody, content)
-    objects = CompletionObjects(f"cmpl-{call.metadata.request_id}", echoed_texts(body), body.n)
+    objects = CompletionObjects(f"cmpl-{call.metadata.request_id}")
     return Generation(completion_requests(body), _answer(body, objects), words(body))
 
 

@@ -205,46 +205,6 @@ async def test_a_packed_body_is_unpacked(client: httpx.AsyncClient, backend: Scr
     assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "def f"
 
 
-async def test_for_no_tokens_the_answer_is_the_usage_and_what_is_echoed(
-    client: httpx.AsyncClient, backend: ScriptedBackend
-) -> None:
-    answer = await completion(client, prompt=["def f", "x"], n=2, max_tokens=0, echo=True)
-    assert [choice["text"] for choice in answer["choices"]] == ["def f", "def f", "x", "x"]
-    assert {choice["finish_reason"] for choice in answer["choices"]} == {"length"}
-    assert (answer["usage"]["prompt_tokens"], answer["usage"]["completion_tokens"]) == (3 + 2, 0)
-    silent = await completion(client, max_tokens=0)
-    assert silent["choices"][0]["text"] == ""
-
-
-async def test_an_echo_goes_before_each_choice_once(client: httpx.AsyncClient) -> None:
-    asked = {"prompt": ["a", "b"], "n": 2, "echo": True}
-    whole = await completion(client, **asked)
-    assert [choice["text"] for choice in whole["choices"]] == [f"{prompt}return 1\n" for prompt in "aabb"]
-    response = await client.post("/v1/completions", json={**asked, "stream": True})
-    events = [json.loads(line[6:]) for line in response.text.splitlines() if line.startswith("data: {")]
-    texts = [""] * 4
-    for event in events:
-        texts[event["choices"][0]["index"]] += event["choices"][0]["text"]
-    assert texts == [choice["text"] for choice in whole["choices"]]
-
-
-@pytest.mark.parametrize(
-    "fields", [{"logprobs": 1}, {"logprobs": 1, "max_tokens": 0}, {"suffix": "x"}, {"prompt": [5, 6]}]
-)
-async def test_an_echo_that_is_not_there_yet_is_refused_by_name(
-    client: httpx.AsyncClient, backend: ScriptedBackend, fields: dict[str, object]
-) -> None:
-    response = await client.post("/v1/completions", json={"prompt": "x", "echo": True} | fields)
-    error = response.json()["error"]
-    assert (response.status_code, error["code"], error["param"]) == (400, "unsupported_parameter", "echo")
-    assert not backend.requests
-
-
-async def test_a_chat_has_no_echo(client: httpx.AsyncClient) -> None:
-    response = await client.post("/v1/chat/completions", json={"messages": [USER], "echo": True})
-    assert response.json()["error"]["param"] == "echo"
-
-
 async def test_characters_of_several_tokens_have_one_offset_and_all_their_alternatives(
     client: httpx.AsyncClient, backend: ScriptedBackend
 ) -> None:
