@@ -39,7 +39,7 @@ class Played:
         )
         self.changes = 0
         self.read: defaultdict[int, list[Piece]] = defaultdict(list)
-        choices = [model.choice(request, 4 + index, generation.timeout_s) for index in range(request.choices)]
+        choices = [model.choice(request, generation, 4 + index) for index in range(request.choices)]
         self.attempt = Attempt(model, generation, choices, self._changed)
 
     def _changed(self) -> None:

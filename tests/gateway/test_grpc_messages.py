@@ -195,7 +195,10 @@ def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message, field):
     assert refusal.value.field == field
 
 
-FIELDS = ["max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "logprobs", "choices", "timeout_s", "model"]
+FIELDS = [
+    *["max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "logprobs", "prompt_logprobs", "choices"],
+    *["timeout_s", "model"],
+]
 PROMPT_FIELDS = {
     "fim": ["prefix", "suffix", "path", "context_files"],
     "prompt": ["prompt"],
@@ -239,11 +242,19 @@ token_logprobs = st.builds(
     int32s, texts, st.sampled_from([None, FinishReason.STOP, FinishReason.LENGTH]), st.lists(token_logprobs, max_size=2)
 )
 def test_a_choice_carries_all_of_its_piece(index, text, finish_reason, logprobs):
-    piece = Piece(index=index, text=text, finish_reason=finish_reason, logprobs=tuple(logprobs))
+    prompt_logprobs = (TokenLogprob("a", b"a", None), *logprobs)
+    piece = Piece(
+        index=index,
+        text=text,
+        finish_reason=finish_reason,
+        prompt_logprobs=prompt_logprobs,
+        logprobs=tuple(logprobs),
+    )
     choice = sent(messages.choice(piece))
 
     def read(token):
-        return TokenLogprob(token.token, token.token_bytes, token.logprob, tuple(read(other) for other in token.top))
+        logprob = token.logprob if token.HasField("logprob") else None
+        return TokenLogprob(token.token, token.token_bytes, logprob, tuple(read(other) for other in token.top))
 
     reasons = {
         0: None,
@@ -254,6 +265,7 @@ def test_a_choice_carries_all_of_its_piece(index, text, finish_reason, logprobs)
         index=choice.index,
         text=choice.text,
         finish_reason=reasons[choice.finish_reason],
+        prompt_logprobs=tuple(read(token) for token in choice.prompt_logprobs),
         logprobs=tuple(read(token) for token in choice.logprobs),
     )
 

@@ -63,7 +63,8 @@ _SPEAKERS = {
     ChatMessage.ROLE_MODEL: Speaker.MODEL,
 }
 _SAMPLING_FIELDS = ("temperature", "top_k", "top_p", "seed", "logprobs")
-_WORDS = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max_tokens", "choices")} | {
+_CONFIG_FIELDS = (*_SAMPLING_FIELDS, "max_tokens", "choices", "prompt_logprobs")
+_WORDS = {name: f"generation_config.{name}" for name in _CONFIG_FIELDS} | {
     "stop": "generation_config.stop_sequences",
     "timeout_s": "timeout",
 }
@@ -96,6 +97,7 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         sampling=_sampling(config),
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
+        prompt_logprobs=config.prompt_logprobs,
         timeout_s=_seconds(message.timeout, "timeout") if message.HasField("timeout") else None,
         session_id=message.session_id,
         **_completion_fields(message),
@@ -223,7 +225,8 @@ def choice(piece: Piece) -> Choice:
         index=piece.index,
         text=piece.text,
         finish_reason=_FINISH_REASONS[piece.finish_reason] if piece.finish_reason else None,
-        logprobs=[_token_logprob(token) for token in piece.logprobs],
+        logprobs=map(_token_logprob, piece.logprobs),
+        prompt_logprobs=map(_token_logprob, piece.prompt_logprobs),
     )
 
 
