@@ -1,10 +1,12 @@
-"""What transformers computes in float32: expected greedy tokens and logits, for our model to be compared with.
+"""What transformers computes in float32: expected greedy tokens, logits and log probabilities of prompts, for our model
+to be compared with.
 
 Runs in .venv-oracle (requirements.txt) and shares no code with the model:
 
     .venv-oracle/bin/python tests/oracle/oracle.py --seed 0 --out expected.json [--model FILE.gguf]
 
-Writes FILE.json (tokens) and FILE.npz (logits). With --model, the real Gemma 3 in that GGUF file is run too.
+Writes FILE.json (tokens, log probabilities) and FILE.npz (logits). With --model, the real Gemma 3 in that GGUF file is run
+too.
 """
 
 import argparse
@@ -22,6 +24,8 @@ from transformers.utils.logging import disable_progress_bar
 
 REAL_STEPS, RANDOM_STEPS = 64, 32
 RANDOM_PROMPT_LENGTHS = (1, 7, 24, 45)
+MOST_SCORED = 100
+"""Tokens of a real prompt that is scored: their logits are held at once."""
 NEAR_TIE = 1e-3
 """Where the two best logits of a step are closer, rounding may choose between them: such a prompt has no one right
 answer and is left out (the file says how many were)."""
@@ -49,6 +53,15 @@ def greedy(model: PreTrainedModel, prompts: list[list[int]], steps: int) -> tupl
     return torch.stack(tokens, 1).numpy(), torch.stack(margins, 1).amin(1).numpy(), first.numpy()
 
 
+@torch.inference_mode()
+def scores(model: PreTrainedModel, prompt: list[int]) -> list[float]:
+    """The log probability of each token of a prompt but the first."""
+    logits = model(torch.tensor([prompt])).logits[0, :-1]
+    targets = torch.tensor(prompt[1:])[:, None]
+    own = logits.gather(1, targets)[:, 0] - logits.logsumexp(1)
+    return [round(value, 6) for value in own.tolist()]
+
+
 def run_real(path: Path, seed: int) -> dict[str, Any]:
     """Greedy tokens of the real model, prompts of equal length together."""
     model, tokenizer = load_model(path)
@@ -67,6 +80,7 @@ def run_real(path: Path, seed: int) -> dict[str, Any]:
                     "prompt": prompt.ids,
                     "tokens": continuation.tolist(),
                     "margin": float(margin),
+                    "logprobs": scores(model, prompt.ids) if len(prompt.ids) <= MOST_SCORED else None,
                 }
             )
     return {"dtype": "float32", "model": path.name, "near_ties_left_out": near_ties, "cases": cases}
@@ -85,7 +99,8 @@ def run_random(name: str, seed: int) -> tuple[dict[str, Any], np.ndarray]:
             prompt = rng.integers(0, CONFIGS[name]["vocab_size"], length).tolist()
             tokens, margins, last = greedy(model, [prompt], RANDOM_STEPS)
             margin = float(margins[0])
-        cases.append({"prompt": prompt, "tokens": tokens[0].tolist(), "margin": margin})
+        logprobs = scores(model, prompt)
+        cases.append({"prompt": prompt, "tokens": tokens[0].tolist(), "margin": margin, "logprobs": logprobs})
         logits.append(last[0])
     distinct = len({token for case in cases for token in case["tokens"]})
     print(f"{name:24} margin {min(case['margin'] for case in cases):.4f}  {distinct} distinct tokens", flush=True)

