@@ -1,12 +1,10 @@
-"""What transformers computes in float32: expected greedy tokens, logits and log probabilities of prompts, for our model
-to be compared with.
+"""What transformers computes in float32: expected greedy tokens, logits and log probabilities of prompts, to compare with.
 
 Runs in .venv-oracle (requirements.txt) and shares no code with the model:
 
     .venv-oracle/bin/python tests/oracle/oracle.py --seed 0 --out expected.json [--model FILE.gguf]
 
-Writes FILE.json (tokens, log probabilities) and FILE.npz (logits). With --model, the real Gemma 3 in that GGUF file is run
-too.
+Writes FILE.json (tokens, log probabilities) and FILE.npz (logits). With --model the real Gemma 3 in that file is run too.
 """
 
 import argparse
@@ -53,7 +51,7 @@ def greedy(model: PreTrainedModel, prompts: list[list[int]], steps: int) -> tupl
     return torch.stack(tokens, 1).numpy(), torch.stack(margins, 1).amin(1).numpy(), first.numpy()
 
 
-@torch.inference_mode()
+@torch.inference_mode()  # type: ignore[untyped-decorator]  # of another environment
 def scores(model: PreTrainedModel, prompt: list[int]) -> list[float]:
     """The log probability of each token of a prompt but the first."""
     logits = model(torch.tensor([prompt])).logits[0, :-1]
