@@ -1,10 +1,10 @@
-"""What transformers computes in float32: expected greedy tokens, logits and log probabilities of prompts, to compare with.
+"""What transformers computes in float32: greedy tokens, logits and log probabilities of prompts, to compare with.
 
 Runs in .venv-oracle (requirements.txt) and shares no code with the model:
 
     .venv-oracle/bin/python tests/oracle/oracle.py --seed 0 --out expected.json [--model FILE.gguf]
 
-Writes FILE.json (tokens, log probabilities) and FILE.npz (logits). With --model the real Gemma 3 in that file is run too.
+Writes FILE.json (tokens, log probabilities) and FILE.npz (logits). With --model, its Gemma 3 is run too.
 """
 
 import argparse
