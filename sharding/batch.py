@@ -18,9 +18,9 @@ from jax import lax
 
 from sharding.attention import Ragged
 from sharding.buckets import BucketSizes
-from sharding.sampling import Draw
-from sharding.slots import Slots
-from sharding.step import MAX_STOP_IDS, Row
+from sharding.draw import Draw
+from sharding.slots import DRAWING, Slots
+from sharding.step import Row
 
 type Packed = npt.NDArray[np.int32]
 """The fields of a `Layout`, one behind the other."""
@@ -74,13 +74,11 @@ class Draws(NamedTuple):
     """What the rows of a step draw, on the device.
 
     Attributes:
-      slots: int32 [B]; one past the last slot for rows that draw nothing.
       counts: int32 [B]; how many tokens each row may draw.
       draw: how to draw the first of them.
       stop_ids: int32 [B, `MAX_STOP_IDS`].
     """
 
-    slots: jax.Array
     counts: jax.Array
     draw: Draw
     stop_ids: jax.Array
@@ -126,12 +124,7 @@ class Bucket:
                 ("slots", np.int32, per_row),
                 ("counts", np.int32, per_row),
                 ("positions", np.int32, per_row),
-                ("temperature", np.float32, per_row),
-                ("top_k", np.int32, per_row),
-                ("top_p", np.float32, per_row),
-                ("seed", np.uint32, per_row),
-                ("wants_logprobs", np.int32, per_row),
-                ("stop_ids", np.int32, (self.rows, MAX_STOP_IDS)),
+                *((name, dtype, (self.rows, *shape)) for name, dtype, shape in DRAWING),
             )
         )
 
@@ -163,7 +156,7 @@ class Bucket:
         step["counts"][used] = [row.draws for row in rows]
         step["positions"][used] = [row.start + row.num_tokens for row in rows]
         drawing = slots.drawing[[row.slot for row in rows]]
-        for name in Slots.DRAWING.names or ():
+        for name, *_ in DRAWING:
             step[name][used] = drawing[name]
         return buffer
 
@@ -178,8 +171,8 @@ class Bucket:
     def unpack_draws(self, packed: jax.Array) -> Draws:
         """The inverse of `pack_draws`."""
         fields = self.draws_layout.unpack(packed)
-        slots, counts, stop_ids = (fields.pop(name) for name in ("slots", "counts", "stop_ids"))
-        return Draws(slots, counts, Draw(**fields), stop_ids)
+        counts, stop_ids = fields.pop("counts"), fields.pop("stop_ids")
+        return Draws(counts, Draw(**fields), stop_ids)
 
 
 def make_buckets(sizes: BucketSizes, max_rows: int, max_pages: int) -> list[Bucket]:
