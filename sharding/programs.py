@@ -168,9 +168,14 @@ def open_slot(kept: Kept[jax.Array], opened: Opened[jax.Array]) -> Kept[jax.Arra
 
 
 def _followed(history: jax.Array, draw: Draw, token_ids: jax.Array, active: jax.Array) -> jax.Array:
-    """`Kept.token_ids` with the tokens that the active rows have drawn."""
+    """`Kept.token_ids` with the tokens that the active rows have drawn, if any row has penalties."""
     slots = jnp.where(active, draw.slots, len(history))
-    return history.at[slots, draw.positions].set(token_ids, mode="drop")
+
+    def followed() -> jax.Array:
+        return history.at[slots, draw.positions].set(token_ids, mode="drop")
+
+    after: jax.Array = lax.cond(jnp.any(draw.has_penalties != 0), followed, lambda: history)
+    return after
 
 
 def _no_answer(rounds: int, rows: int) -> Answer:

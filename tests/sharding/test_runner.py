@@ -165,7 +165,7 @@ def test_a_packed_step_unpacks_to_the_same_values() -> None:
     assert tokens.ragged.cu_q_lens.tolist() == [0, 2, 3, 4, 4]
     assert tokens.ragged.positions(16)[:4].tolist() == [6, 7, 0, 8]
     draws = bucket.unpack_draws(bucket.pack_draws(rows, slots))
-    assert draws.slots.tolist() == [3, LIMITS.slots, 11, LIMITS.slots]
+    assert draws.draw.slots.tolist() == [3, LIMITS.slots, 11, LIMITS.slots]
     assert draws.counts.tolist() == [1, 0, 1, 0]
     assert draws.draw.positions.tolist() == [8, 1, 9, 0]
     assert draws.draw.temperature[0] == np.float32(0.3)
