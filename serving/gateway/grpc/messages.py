@@ -62,8 +62,18 @@ _SPEAKERS = {
     ChatMessage.ROLE_USER: Speaker.USER,
     ChatMessage.ROLE_MODEL: Speaker.MODEL,
 }
-_SAMPLING_FIELDS = ("temperature", "top_k", "top_p", "seed", "logprobs")
-_WORDS = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max_tokens", "choices")} | {
+_SAMPLING_FIELDS = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "seed",
+    "logprobs",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+_WORDS = {name: f"generation_config.{name}" for name in (*_SAMPLING_FIELDS, "max_tokens", "choices", "logit_bias")} | {
     "stop": "generation_config.stop_sequences",
     "timeout_s": "timeout",
 }
@@ -94,6 +104,7 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         model=message.model or None,
         max_tokens=config.max_tokens if config.HasField("max_tokens") else None,
         sampling=_sampling(config),
+        logit_bias=tuple(config.logit_bias.items()),
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout, "timeout") if message.HasField("timeout") else None,
