@@ -71,7 +71,7 @@ def check_request(request: CodeRequest) -> None:
     _check_range("frequency_penalty", sampling.frequency_penalty, -MAX_PENALTY, MAX_PENALTY)
     _check_range("repetition_penalty", sampling.repetition_penalty, LEAST_REPETITION_PENALTY, MAX_PENALTY)
     for token, bias in request.logit_bias:
-        if math.isnan(bias):
+        if not -math.inf <= bias <= math.inf:  # NaN
             raise _invalid("logit_bias", "is not a number. Send one, or leave the token out.", f"[{shown(token)}]")
     if sampling.logprobs is not None:
         _check_range("logprobs", sampling.logprobs, 0, MAX_LOGPROBS)
