@@ -2,7 +2,8 @@
 
 The paged KV cache really exists: a step writes and reads it through the pages of its rows and nothing else. As in a
 transformer, what is stored for a token depends on all tokens before it and on its position, and a sampled token
-depends on everything stored for its sequence, on the seed and on the position.
+depends on everything stored for its sequence, on the seed and on the position; with penalties also on what the slot was
+told of the tokens before it.
 """
 
 import threading
@@ -24,8 +25,11 @@ def _stored(context: Sequence[int], token_id: int) -> int:
     return hash((tuple(context), token_id))
 
 
-def _sampled(context: Sequence[int], seed: int) -> int:
-    return hash((tuple(context), seed, len(context))) % VOCABULARY
+def _sampled(
+    context: Sequence[int], sampling: SamplingParams, token_ids: Sequence[int | None], prompt_tokens: int
+) -> int:
+    counted = (tuple(token_ids), prompt_tokens) if sampling.has_penalties else ()
+    return hash((tuple(context), sampling.seed, len(context), counted)) % VOCABULARY
 
 
 def expected_tokens(request: GenerationRequest, max_context: int) -> tuple[list[int], FinishReason]:
@@ -35,7 +39,8 @@ def expected_tokens(request: GenerationRequest, max_context: int) -> tuple[list[
         context.append(_stored(context, token_id))
     generated: list[int] = []
     while len(generated) < request.max_tokens and len(context) < max_context:
-        token_id = _sampled(context, request.sampling.seed)
+        token_ids = [*request.prompt_ids, *generated]
+        token_id = _sampled(context, request.sampling, token_ids, len(request.prompt_ids))
         if token_id in request.stop_ids:
             return generated, FinishReason.STOP
         generated.append(token_id)
@@ -50,6 +55,17 @@ class _Slot:
     opening: Opening
     pages: list[int] = field(default_factory=list)
     newest: int | None = None
+    history: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.history.update(enumerate(self.opening.token_ids))
+
+    def draw(self, context: Sequence[int]) -> int:
+        position = len(context)
+        came = [self.history.get(index) for index in range(position)]
+        self.newest = _sampled(context, self.opening.sampling, came, self.opening.prompt_tokens)
+        self.history[position] = self.newest
+        return self.newest
 
 
 class SimulatedRunner:
@@ -108,10 +124,10 @@ class SimulatedRunner:
             context.append(_stored(context, pending.pop(0)))
             self._cache[slot.pages[position // size]][position % size] = context[-1]
             if not pending and len(drawn) < row.draws:
-                slot.newest = _sampled(context, slot.opening.sampling.seed)
-                drawn.append(Token(slot.newest))
-                if slot.newest not in slot.opening.stop_ids and len(drawn) < row.draws:
-                    pending.append(slot.newest)
+                token_id = slot.draw(context)
+                drawn.append(Token(token_id))
+                if token_id not in slot.opening.stop_ids and len(drawn) < row.draws:
+                    pending.append(token_id)
         return drawn
 
     def _check(self, rows: Sequence[Row]) -> None:
@@ -228,12 +244,13 @@ def request_of(
     priority: Priority = Priority.NORMAL,
     session_id: str = "",
     cache_domain: str = "",
+    presence_penalty: float = 0.0,
 ) -> GenerationRequest:
     return GenerationRequest(
         request_id=request_id,
         prompt_ids=tuple(prompt_ids),
         max_tokens=max_tokens,
-        sampling=SamplingParams(temperature=1.0, seed=seed),
+        sampling=SamplingParams(temperature=1.0, seed=seed, presence_penalty=presence_penalty),
         stop_ids=stop_ids,
         timeout_s=timeout_s,
         sent_at=sent_at,

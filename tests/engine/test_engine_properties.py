@@ -51,6 +51,7 @@ def requests(draw: st.DrawFn, request_id: str, limits: Limits, now: float | None
         sent_at=None if now is None else draw(st.none() | st.integers(0, 3).map(lambda seconds: now - seconds)),
         session_id="" if now is None else draw(st.sampled_from(["", "one", "two"])),
         cache_domain=draw(st.sampled_from(["", "a", "b"])),
+        presence_penalty=draw(st.sampled_from([0.0, 1.0])),
     )
 
 
