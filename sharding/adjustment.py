@@ -36,6 +36,7 @@ def adjusted(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> jax.Array:
     return adjusted
 
 
+@jax.named_scope("biases")  # by this and the next `compiled` finds it, and whoever reads a profile
 def _biased(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> jax.Array:
     rows, vocab_size = logits.shape
     bias_ids, biases = (array.at[draw.slots].get(mode="clip") for array in (kept.bias_ids, kept.biases))
@@ -43,7 +44,7 @@ def _biased(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> jax.Array:
     return logits.at[jnp.arange(rows)[:, None], bias_ids].add(biases, mode="drop")
 
 
-@jax.named_scope("penalties")  # by which `compiled` finds it
+@jax.named_scope("penalties")
 def _penalised(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> jax.Array:
     came = _count(kept.token_ids.at[draw.slots].get(mode="clip"), _weights(draw, kept.token_ids.shape[1]), logits)
     counted = jnp.floor(came)

@@ -82,9 +82,9 @@ def _draw(logits: jax.Array, draw: Draw, kept: Kept[jax.Array], adjusts: jax.Arr
         return logits / temperature
 
     def adjusted_and_scaled() -> jax.Array:
-        return adjusted(logits, draw, kept) / temperature
+        return lax.optimization_barrier(adjusted(logits, draw, kept) / temperature)
 
-    # Not a branch that returns the logits as they are: XLA would copy them.
+    # No branch returns the logits as they are: XLA would copy them. Without the barrier it divides behind both.
     logits = lax.cond(adjusts, adjusted_and_scaled, scaled)
     everything = jnp.full(logits.shape[:1], -jnp.inf)
     top_k, top_p, min_p = (
@@ -92,6 +92,7 @@ def _draw(logits: jax.Array, draw: Draw, kept: Kept[jax.Array], adjusts: jax.Arr
     )
     lowest = lax.cond(jnp.any((top_k > 0) | (top_p < 1)), lowest_kept, lambda *_: everything, logits, top_k, top_p)
 
+    @jax.named_scope("min_p")
     def by_min_p() -> jax.Array:
         return logits.max(-1) + jnp.log(min_p)
 

@@ -14,6 +14,8 @@ MAX_DRAWS = 16
 """Most tokens that a row draws in one step."""
 MAX_BIASES = 300
 """Most tokens of a sequence with a bias, as in OpenAI's API; the width of what a runner keeps."""
+SLOTS_PER_ROW = 3
+"""See `Limits.slots`."""
 MAX_STOP_IDS = 8
 """Stop ids of a row that the device knows; what comes after others, whoever asked for the tokens cuts off."""
 
@@ -44,7 +46,7 @@ class Limits:
     @property
     def slots(self) -> int:
         """Sequences that a runner keeps: as many as have a row, those paused for them, and those of the step before."""
-        return 3 * self.max_rows
+        return SLOTS_PER_ROW * self.max_rows
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
