@@ -104,7 +104,7 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         model=message.model or None,
         max_tokens=config.max_tokens if config.HasField("max_tokens") else None,
         sampling=_sampling(config),
-        logit_bias=tuple(config.logit_bias.items()),
+        logit_bias=tuple(sorted(config.logit_bias.items())),
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
         timeout_s=_seconds(message.timeout, "timeout") if message.HasField("timeout") else None,
