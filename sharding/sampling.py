@@ -82,7 +82,8 @@ def _draw(logits: jax.Array, draw: Draw, kept: Kept[jax.Array], adjusts: jax.Arr
         return logits / temperature
 
     def adjusted_and_scaled() -> jax.Array:
-        return lax.optimization_barrier(adjusted(logits, draw, kept) / temperature)
+        quotient: jax.Array = lax.optimization_barrier(adjusted(logits, draw, kept) / temperature)
+        return quotient
 
     # No branch returns the logits as they are: XLA would copy them. Without the barrier it divides behind both.
     logits = lax.cond(adjusts, adjusted_and_scaled, scaled)

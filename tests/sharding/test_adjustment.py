@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from functools import cache, partial
 
 import jax
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from sharding import adjustment
 from sharding.adjustment import adjusted
+from sharding.draw import Draw
+from sharding.kept import Kept
 from sharding.mesh import make_mesh
-from sharding.sampling import sample
+from sharding.sampling import Drawn, sample
 from sharding.step import SamplingParams
 from tests.sharding.drawing import MAX_CONTEXT, draw_of, kept_of
 
@@ -84,7 +87,7 @@ def oracle_kept(logits: list[float], sampling: SamplingParams) -> tuple[set[int]
     return kept(-1e-5), kept(1e-5)
 
 
-def arrays(batch: list[tuple[SamplingParams, list[int], int]]):
+def arrays(batch: list[tuple[SamplingParams, list[int], int]]) -> tuple[Draw, Kept[jax.Array]]:
     """The `Draw` and what is kept of a batch."""
     params = [sampling for sampling, _, _ in batch]
     names = "temperature top_k top_p min_p seed has_penalties presence_penalty frequency_penalty repetition_penalty"
@@ -100,10 +103,10 @@ def arrays(batch: list[tuple[SamplingParams, list[int], int]]):
 
 
 @cache
-def compiled(devices: int):
+def compiled(devices: int) -> Callable[[npt.NDArray[np.float32], Draw, Kept[jax.Array]], tuple[jax.Array, Drawn]]:
     sharding = jax.sharding.NamedSharding(make_mesh(devices), jax.sharding.PartitionSpec(None, "tensor"))
 
-    def run(logits, draw, kept):
+    def run(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> tuple[jax.Array, Drawn]:
         logits = jax.lax.with_sharding_constraint(logits, sharding)
         return adjusted(logits, draw, kept), sample(logits, draw, kept, 3)
 
@@ -134,7 +137,7 @@ def test_the_whole_chain_is_that_of_plain_python_alone_and_in_a_batch_on_any_num
 
 
 @cache
-def counts(vocab_size: int):
+def counts(vocab_size: int) -> list[Callable[[jax.Array, jax.Array], jax.Array]]:
     return [
         jax.jit(partial(count, shape=(2, vocab_size))) for count in (adjustment._by_product, adjustment._by_scatter)
     ]
