@@ -29,7 +29,7 @@ def _sampled(
     context: Sequence[int], sampling: SamplingParams, token_ids: Sequence[int | None], prompt_tokens: int
 ) -> int:
     counted = (tuple(token_ids), prompt_tokens) if sampling.has_penalties else ()
-    return hash((tuple(context), sampling.seed, len(context), counted)) % VOCABULARY
+    return hash((tuple(context), sampling.seed, len(context), *counted)) % VOCABULARY
 
 
 def expected_tokens(request: GenerationRequest, max_context: int) -> tuple[list[int], FinishReason]:
