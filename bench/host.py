@@ -26,6 +26,7 @@ from sharding.answer import Answer
 from sharding.batch import Bucket, Layout
 from sharding.config import CODEGEMMA_2B
 from sharding.gemma import random_parameters
+from sharding.kept import Kept
 from sharding.mesh import make_mesh
 from sharding.programs import Cache
 from sharding.runner import ModelRunner
@@ -53,17 +54,17 @@ def idle(steps: CompiledSteps) -> CompiledSteps:
         decode = jax.jit(partial(_decode, bucket), donate_argnums=(1, 2), keep_unused=True)
         tokens, draws = packed(bucket.tokens_layout), packed(bucket.draws_layout)
         parameters = list(steps.parameters.values())
-        by_bucket[bucket] = decode.lower(parameters, steps.cache, steps.newest, tokens, draws).compile()
+        by_bucket[bucket] = decode.lower(parameters, steps.cache, steps.kept, tokens, draws).compile()
     return replace(steps, by_bucket=by_bucket)
 
 
 def _decode(
-    bucket: Bucket, _: object, cache: Cache, newest: jax.Array, tokens: jax.Array, packed_draws: jax.Array
-) -> tuple[Answer, jax.Array, Cache]:
+    bucket: Bucket, _: object, cache: Cache, kept: Kept[jax.Array], tokens: jax.Array, packed_draws: jax.Array
+) -> tuple[Answer, Kept[jax.Array], Cache]:
     rounds = (MAX_DRAWS, bucket.rows)
     token_ids = jnp.zeros((1 + MAX_DRAWS, bucket.rows), jnp.int32).at[0].set(bucket.unpack_draws(packed_draws).counts)
     top_ids = jnp.zeros((*rounds, MAX_LOGPROBS), jnp.int32)
-    return Answer(token_ids, jnp.zeros(rounds), top_ids, jnp.zeros(top_ids.shape)), newest, cache
+    return Answer(token_ids, jnp.zeros(rounds), top_ids, jnp.zeros(top_ids.shape)), kept, cache
 
 
 def microseconds(runner: ModelRunner, rows: int, context: int, *, loop_s: float) -> float:

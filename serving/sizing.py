@@ -12,6 +12,7 @@ from serving.topology import Topology
 from sharding.config import GemmaConfig
 from sharding.quantization import Quantization
 from sharding.sizes import check_tensor_parallel, divides, kv_bytes_per_token, weight_bytes
+from sharding.step import SLOTS_PER_ROW
 
 V5E_BYTES = 63 << 28
 """What programs can have of a v5e chip's 16 GiB: 15.75 GiB, the limit of its compiler (E1000 in libtpu)."""
@@ -37,15 +38,17 @@ def reserve_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
 
 
 def step_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
-    """What a step computes beside the KV cache, at most: activations of two layers, and logits.
+    """What a step computes or keeps beside the KV cache, at most: activations of two layers, logits, and tokens.
 
     A layer has two arrays of its MLP's width and four of its input's at a time; the compiler begins one layer before it
-    has finished the other. Logits are there three times: of two steps, and in a sampler.
+    has finished the other. Logits are there three times: of two steps, and in a sampler. Each slot has its
+    sequence's tokens (`sharding.kept`).
     """
     limits = model.limits
     activations = 2 * (2 * config.mlp_dim // devices + 4 * config.embed_dim)
     logits = 3 * limits.max_rows * config.vocab_size // devices * _ITEMSIZE["float32"]
-    return limits.max_step_tokens * activations * _ITEMSIZE[model.dtype] + logits
+    tokens = SLOTS_PER_ROW * limits.max_rows * limits.max_context * 4
+    return limits.max_step_tokens * activations * _ITEMSIZE[model.dtype] + logits + tokens
 
 
 def host_bytes(cgroup: Path = _CGROUP) -> int:

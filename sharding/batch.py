@@ -18,9 +18,9 @@ from jax import lax
 
 from sharding.attention import Ragged
 from sharding.buckets import BucketSizes
-from sharding.sampling import Draw
-from sharding.slots import NO_TOKEN, Slots
-from sharding.step import MAX_STOP_IDS, Row
+from sharding.draw import Draw
+from sharding.slots import DRAWING, NO_TOKEN, Slots
+from sharding.step import Row
 
 type Packed = npt.NDArray[np.int32]
 """The fields of a `Layout`, one behind the other."""
@@ -76,14 +76,12 @@ class Draws(NamedTuple):
     """What is drawn after the outputs of a step, of which a decode step has one in each row; on the device.
 
     Attributes:
-      slots: int32 [B]; one past the last slot where nothing is drawn that the sequence goes on with.
       counts: int32 [B]; how many tokens each may draw.
       targets: int32 [B]; see `sharding.sampling.sample`.
       draw: how to draw the first of them.
       stop_ids: int32 [B, `MAX_STOP_IDS`].
     """
 
-    slots: jax.Array
     counts: jax.Array
     targets: jax.Array
     draw: Draw
@@ -132,12 +130,7 @@ class Bucket:
                 ("counts", np.int32, per_row),
                 ("targets", np.int32, per_row),
                 ("positions", np.int32, per_row),
-                ("temperature", np.float32, per_row),
-                ("top_k", np.int32, per_row),
-                ("top_p", np.float32, per_row),
-                ("seed", np.uint32, per_row),
-                ("wants_logprobs", np.int32, per_row),
-                ("stop_ids", np.int32, (self.rows, MAX_STOP_IDS)),
+                *((name, dtype, (self.rows, *shape)) for name, dtype, shape in DRAWING),
             )
         )
 
@@ -175,7 +168,7 @@ class Bucket:
         if not self.decodes:
             step["targets"][used] = [row.targets[0] if row.targets else NO_TOKEN for row in outputs]
         drawing = slots.drawing[[row.slot for row in outputs]]
-        for name in Slots.DRAWING.names or ():
+        for name, *_ in DRAWING:
             step[name][used] = drawing[name]
         return buffer
 
@@ -190,8 +183,8 @@ class Bucket:
     def unpack_draws(self, packed: jax.Array) -> Draws:
         """The inverse of `pack_draws`."""
         fields = self.draws_layout.unpack(packed)
-        slots, counts, targets, stop_ids = (fields.pop(name) for name in ("slots", "counts", "targets", "stop_ids"))
-        return Draws(slots, counts, targets, Draw(**fields), stop_ids)
+        counts, targets, stop_ids = (fields.pop(name) for name in ("counts", "targets", "stop_ids"))
+        return Draws(counts, targets, Draw(**fields), stop_ids)
 
 
 def outputs_of(rows: Sequence[Row]) -> list[Row]:

@@ -2,7 +2,7 @@
 
 A decode step is a loop on the device, of as many rounds as its rows draw tokens: each round computes the tokens that
 the one before drew. A mixed step computes prompts and single tokens alike and leaves logits, from which the sampler
-draws. What each slot drew last stays on the device, so that the next step can be launched before anybody has read it.
+draws. What each slot drew stays on the device, so that the next step can be launched before anybody has read it.
 """
 
 from collections.abc import Mapping
@@ -16,8 +16,11 @@ from sharding.answer import Answer
 from sharding.attention import Attention
 from sharding.batch import Bucket, Draws
 from sharding.config import GemmaConfig
+from sharding.draw import Draw
 from sharding.gemma import build
+from sharding.kept import Kept
 from sharding.sampling import Drawn, sample
+from sharding.slots import Opened
 from sharding.step import MAX_DRAWS, MAX_LOGPROBS
 from sharding.weights import Weight
 
@@ -36,6 +39,7 @@ class _Round(NamedTuple):
       kv_lens: int32 [B], tokens of each row once that is done.
       active: bool [B], rows that draw in it.
       newest: int32 [B], the token that each row drew last.
+      history: int32 [slots, max_context], `Kept.token_ids`.
       answer: what was drawn so far.
       cache: the KV cache.
     """
@@ -45,6 +49,7 @@ class _Round(NamedTuple):
     kv_lens: jax.Array
     active: jax.Array
     newest: jax.Array
+    history: jax.Array
     answer: Answer
     cache: Cache
 
@@ -55,10 +60,10 @@ def decode(
     bucket: Bucket,
     parameters: Parameters,
     cache: Cache,
-    newest: jax.Array,
+    kept: Kept[jax.Array],
     packed_tokens: jax.Array,
     packed_draws: jax.Array,
-) -> tuple[Answer, jax.Array, Cache]:
+) -> tuple[Answer, Kept[jax.Array], Cache]:
     """Runs a decode step of up to `MAX_DRAWS` rounds.
 
     Args:
@@ -67,15 +72,15 @@ def decode(
       bucket: the shape of the step.
       parameters: by path.
       cache: of each layer.
-      newest: int32 [slots], what each drew last.
+      kept: of the sequences.
       packed_tokens: of `Bucket.pack_tokens`.
       packed_draws: of `Bucket.pack_draws`.
 
     Returns:
-      What was drawn, `newest` and the cache after it.
+      What was drawn, and what is kept and the cache after it.
     """
     model = build(config, parameters)
-    tokens = bucket.unpack_tokens(packed_tokens, newest)
+    tokens = bucket.unpack_tokens(packed_tokens, kept.newest)
     draws = bucket.unpack_draws(packed_draws)
 
     def unfinished(state: _Round) -> jax.Array:
@@ -84,7 +89,8 @@ def decode(
     def run(state: _Round) -> _Round:
         ragged = tokens.ragged._replace(kv_lens=state.kv_lens)
         x, cache = model(state.token_ids, state.cache, ragged, attention)
-        drawn = sample(model.logits(x), draws.draw._replace(positions=state.kv_lens), MAX_LOGPROBS)
+        draw = draws.draw._replace(positions=state.kv_lens)
+        drawn = sample(model.logits(x), draw, kept._replace(token_ids=state.history), MAX_LOGPROBS)
         newest = jnp.where(state.active, drawn.token_ids, state.newest)
         answer = _record(state.answer, state.number, drawn, state.active)
         active = state.active & (answer.token_ids[0] < draws.counts) & ~_ends(newest, draws, config.vocab_size)
@@ -94,6 +100,7 @@ def decode(
             kv_lens=state.kv_lens + active,
             active=active,
             newest=newest,
+            history=_followed(state.history, draw, drawn.token_ids, state.active),
             answer=answer,
             cache=cache,
         )
@@ -108,12 +115,14 @@ def decode(
             # A slot whose newest token ended it is in this step because nobody had read that token yet.
             active=(draws.counts > 0) & ~(tokens.drawn & _ends(tokens.token_ids, draws, config.vocab_size)),
             newest=jnp.zeros_like(draws.counts),
+            history=kept.token_ids,
             answer=_no_answer(MAX_DRAWS, bucket.rows),
             cache=cache,
         ),
     )
-    slots = jnp.where(last.answer.token_ids[0] > 0, draws.slots, newest.size)
-    return last.answer, newest.at[slots].set(last.newest, mode="drop"), last.cache
+    slots = jnp.where(last.answer.token_ids[0] > 0, draws.draw.slots, kept.newest.size)
+    newest = kept.newest.at[slots].set(last.newest, mode="drop")
+    return last.answer, kept._replace(newest=newest, token_ids=last.history), last.cache
 
 
 def forward(
@@ -122,7 +131,7 @@ def forward(
     bucket: Bucket,
     parameters: Parameters,
     cache: Cache,
-    newest: jax.Array,
+    kept: Kept[jax.Array],
     packed_tokens: jax.Array,
 ) -> tuple[jax.Array, Cache]:
     """Runs a mixed step; arguments as of `decode`.
@@ -130,18 +139,43 @@ def forward(
     Returns:
       The logits after the tokens that are outputs, float32 [B, V], and the cache.
     """
-    tokens = bucket.unpack_tokens(packed_tokens, newest)
+    tokens = bucket.unpack_tokens(packed_tokens, kept.newest)
     model = build(config, parameters)
     x, cache = model(tokens.token_ids, cache, tokens.ragged, attention)
     return model.logits(x[tokens.outputs]), cache
 
 
-def draw(bucket: Bucket, logits: jax.Array, newest: jax.Array, packed_draws: jax.Array) -> tuple[Answer, jax.Array]:
-    """Draws a token after each output of a mixed step that asks for one; returns it, and `newest` after it."""
+def draw(
+    bucket: Bucket, logits: jax.Array, kept: Kept[jax.Array], packed_draws: jax.Array
+) -> tuple[Answer, Kept[jax.Array]]:
+    """Draws a token after each output of a mixed step that asks for one; returns it, and what is kept after it."""
     draws = bucket.unpack_draws(packed_draws)
-    drawn = sample(logits, draws.draw, MAX_LOGPROBS, draws.targets)
+    drawn = sample(logits, draws.draw, kept, MAX_LOGPROBS, draws.targets)
     answer = _record(_no_answer(1, bucket.rows), jnp.int32(0), drawn, draws.counts > 0)
-    return answer, newest.at[draws.slots].set(drawn.token_ids, mode="drop")
+    newest = kept.newest.at[draws.draw.slots].set(drawn.token_ids, mode="drop")
+    history = _followed(kept.token_ids, draws.draw, drawn.token_ids, draws.counts > 0)
+    return answer, kept._replace(newest=newest, token_ids=history)
+
+
+def open_slot(kept: Kept[jax.Array], opened: Opened[jax.Array]) -> Kept[jax.Array]:
+    """Keeps of a sequence what its draws depend on: before the step in which it takes the slot."""
+    slot = opened.slot
+    return kept._replace(
+        token_ids=kept.token_ids.at[slot].set(opened.token_ids),
+        bias_ids=kept.bias_ids.at[slot].set(opened.bias_ids),
+        biases=kept.biases.at[slot].set(opened.biases),
+    )
+
+
+def _followed(history: jax.Array, draw: Draw, token_ids: jax.Array, active: jax.Array) -> jax.Array:
+    """`Kept.token_ids` with the tokens that the active rows have drawn, if any row has penalties."""
+    slots = jnp.where(active, draw.slots, len(history))
+
+    def followed() -> jax.Array:
+        return history.at[slots, draw.positions].set(token_ids, mode="drop")
+
+    after: jax.Array = lax.cond(jnp.any(draw.has_penalties != 0), followed, lambda: history)
+    return after
 
 
 def _no_answer(rounds: int, rows: int) -> Answer:

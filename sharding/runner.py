@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from sharding.answer import Answer
 from sharding.cache import new_cache
+from sharding.kept import Kept
 from sharding.slots import Slots
 from sharding.step import Limits, Row, Token
 from sharding.steps import CompiledSteps
@@ -56,7 +56,7 @@ class ModelRunner:
         self.recompilations = 0
         self._parameters = [parameters[path] for path in steps.parameters]
         self._cache = new_cache(steps.cache)
-        self._newest = jnp.zeros(steps.newest.shape, steps.newest.dtype, device=steps.newest.sharding)
+        self._kept = Kept.new(steps.kept)
         self._slots = Slots(steps.limits)
         self._launched: deque[_Launched] = deque()
         _watch_compilations()
@@ -74,18 +74,19 @@ class ModelRunner:
         """
         compilations = _compilations()
         bucket = self.steps.bucket_for(rows)
-        self._slots.update(rows)
+        for opened in self._slots.update(rows):
+            self._kept = self.steps.opener(self._kept, opened)
         answer = None
         if bucket.decodes:
             tokens, draws = bucket.pack_tokens(rows, self._slots), bucket.pack_draws(rows, self._slots)
             step = self.steps.by_bucket[bucket]
-            answer, self._newest, self._cache = step(self._parameters, self._cache, self._newest, tokens, draws)
+            answer, self._kept, self._cache = step(self._parameters, self._cache, self._kept, tokens, draws)
             done = answer.token_ids
         else:
             done = self._forward(rows)
             if any(row.draws or row.targets for row in rows):
                 draws = bucket.pack_draws(rows, self._slots)
-                answer, self._newest = self.steps.sampler(done, self._newest, draws)
+                answer, self._kept = self.steps.sampler(done, self._kept, draws)
         if answer is not None:
             answer.token_ids.copy_to_host_async()
         outputs = [index for index, row in enumerate(rows) for _ in range(row.num_outputs)]
@@ -121,7 +122,7 @@ class ModelRunner:
         bucket = self.steps.bucket_for(rows, mixed=True)
         tokens = bucket.pack_tokens(rows, self._slots)
         logits: jax.Array
-        logits, self._cache = self.steps.by_bucket[bucket](self._parameters, self._cache, self._newest, tokens)
+        logits, self._cache = self.steps.by_bucket[bucket](self._parameters, self._cache, self._kept, tokens)
         return logits
 
 

@@ -1,4 +1,9 @@
-"""Drawing the next token, on the device: greedy, temperature, top-k, top-p, and log probabilities."""
+"""Drawing the next token, on the device: greedy, temperature, top-k, top-p, min-p, and log probabilities.
+
+What changes the logits comes first, in `adjustment.py`. All three truncations are of the distribution of the
+temperature, and a token that any of them leaves out is not drawn: as in transformers and, but that min-p (arXiv
+2407.01082) goes before top-p there, in vLLM; in llama.cpp the temperature comes last.
+"""
 
 from typing import NamedTuple
 
@@ -6,32 +11,16 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sharding.adjustment import adjusted
+from sharding.draw import Draw
+from sharding.kept import Kept
 from sharding.top_k import top_k
 from sharding.truncation import lowest_kept
 
 
-class Draw(NamedTuple):
-    """How to draw each row's token. A draw depends on the row's logits and on its parameters here, nothing else.
-
-    Attributes:
-      positions: int32 [B], of the tokens to draw in their sequences.
-      temperature: float32 [B]; 0 is greedy.
-      top_k: int32 [B]; 0 keeps all.
-      top_p: float32 [B]; 1 keeps all.
-      seed: uint32 [B].
-      wants_logprobs: int32 [B]; not 0 where log probabilities are asked for.
-    """
-
-    positions: jax.Array
-    temperature: jax.Array
-    top_k: jax.Array
-    top_p: jax.Array
-    seed: jax.Array
-    wants_logprobs: jax.Array
-
-
 class Drawn(NamedTuple):
-    """Tokens drawn, with log probabilities of the model's own distribution (before temperature, top-k and top-p).
+    """Tokens drawn, with log probabilities of the model's own distribution (before biases, penalties,
+    temperature and truncation, as of vLLM's `raw_logprobs`).
 
     Attributes:
       token_ids: int32 [B].
@@ -46,17 +35,23 @@ class Drawn(NamedTuple):
     top_logprobs: jax.Array
 
 
-def sample(logits: jax.Array, draw: Draw, max_logprobs: int, targets: jax.Array | None = None) -> Drawn:
+def sample(
+    logits: jax.Array, draw: Draw, kept: Kept[jax.Array], max_logprobs: int, targets: jax.Array | None = None
+) -> Drawn:
     """Draws one token per row.
 
     Args:
       logits: float32 [B, V].
       draw: how.
+      kept: of the sequences.
       max_logprobs: L, how many of the most likely tokens to report.
       targets: int32 [B]; tokens that are taken instead of drawn ones, unless the logits are not numbers; negative for
         none.
     """
-    token_ids = lax.cond(jnp.any(draw.temperature > 0), _draw, lambda logits, _: _argmax(logits), logits, draw)
+    adjusts = jnp.any((draw.has_penalties != 0) | (draw.num_biases > 0))
+    token_ids = lax.cond(
+        adjusts | jnp.any(draw.temperature > 0), _draw, lambda logits, *_: _argmax(logits), logits, draw, kept, adjusts
+    )
     if targets is not None:
         token_ids = jnp.where((targets < 0) | (token_ids >= logits.shape[-1]), token_ids, targets)
 
@@ -84,13 +79,31 @@ def _argmax(x: jax.Array) -> jax.Array:
     return jnp.where(x == x.max(-1, keepdims=True), indices, vocab_size).min(-1)
 
 
-def _draw(logits: jax.Array, draw: Draw) -> jax.Array:
+def _draw(logits: jax.Array, draw: Draw, kept: Kept[jax.Array], adjusts: jax.Array) -> jax.Array:
     """Draws by the Gumbel-max trick: the argmax of logits plus Gumbel noise is a sample of their softmax."""
     drawn = (draw.temperature > 0)[:, None]  # the other rows are greedy: without noise
-    logits = logits / jnp.where(drawn, draw.temperature[:, None], 1)
+    temperature = jnp.where(drawn, draw.temperature[:, None], 1)
+
+    def scaled() -> jax.Array:
+        return logits / temperature
+
+    def adjusted_and_scaled() -> jax.Array:
+        quotient: jax.Array = lax.optimization_barrier(adjusted(logits, draw, kept) / temperature)
+        return quotient
+
+    # No branch returns the logits as they are: XLA would copy them. Without the barrier it divides behind both.
+    logits = lax.cond(adjusts, adjusted_and_scaled, scaled)
     everything = jnp.full(logits.shape[:1], -jnp.inf)
-    top_k, top_p = jnp.where(drawn[:, 0], draw.top_k, 0), jnp.where(drawn[:, 0], draw.top_p, 1)
+    top_k, top_p, min_p = (
+        jnp.where(drawn[:, 0], value, neutral) for value, neutral in ((draw.top_k, 0), (draw.top_p, 1), (draw.min_p, 0))
+    )
     lowest = lax.cond(jnp.any((top_k > 0) | (top_p < 1)), lowest_kept, lambda *_: everything, logits, top_k, top_p)
+
+    @jax.named_scope("min_p")
+    def by_min_p() -> jax.Array:
+        return logits.max(-1) + jnp.log(min_p)
+
+    lowest = jnp.maximum(lowest, lax.cond(jnp.any(min_p > 0), by_min_p, lambda: everything))
 
     def noise(seed: jax.Array, position: jax.Array) -> jax.Array:
         return jax.random.gumbel(jax.random.fold_in(jax.random.key(seed), position), logits.shape[1:])

@@ -12,6 +12,10 @@ MAX_LOGPROBS = 20
 """Most alternatives reported for a token; the width that a runner computes."""
 MAX_DRAWS = 16
 """Most tokens that a row draws in one step."""
+MAX_BIASES = 300
+"""Most tokens of a sequence with a bias, as in OpenAI's API; the width of what a runner keeps."""
+SLOTS_PER_ROW = 3
+"""See `Limits.slots`."""
 MAX_STOP_IDS = 8
 """Stop ids of a row that the device knows; what comes after others, whoever asked for the tokens cuts off."""
 
@@ -42,11 +46,12 @@ class Limits:
     @property
     def slots(self) -> int:
         """Sequences that a runner keeps: as many as have a row, those paused for them, and those of the step before."""
-        return 3 * self.max_rows
+        return SLOTS_PER_ROW * self.max_rows
 
 
 class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
-    """How tokens are drawn.
+    """How tokens are drawn: logits get biases, then penalties (`sharding/adjustment.py`), are divided by the
+    temperature, and truncated by top-k, top-p and min-p (`sharding/sampling.py`).
 
     Attributes:
       temperature: 0 is greedy (exact argmax); otherwise logits are divided by it.
@@ -55,7 +60,14 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
       seed: the draw at one position depends on this and the position alone, not on the batch. Unsigned 32 bits.
       logprobs: alternatives reported for each token, at most `MAX_LOGPROBS`; 0 reports the token's own
         log probability only; None reports none. Log probabilities are of the model's own distribution,
-        before temperature, top-k and top-p.
+        before biases, penalties, temperature, top-k, top-p and min-p.
+      min_p: keep the tokens with at least this part of the likeliest one's probability; 0 keeps all.
+      presence_penalty: subtracted from the logits of tokens that have come.
+      frequency_penalty: the same, as often as they have.
+      repetition_penalty: above 0; logits of tokens that have come are divided by it, negative ones multiplied.
+      penalty_window: what has come, for penalties: the last so many tokens of prompt and generation, as in llama.cpp.
+        None: for the first two penalties what was generated, and for the third the prompt, too, as in vLLM.
+      logit_bias: token ids, each once, and what is added to their logits; -inf forbids a token. At most `MAX_BIASES`.
     """
 
     temperature: float = 0.0
@@ -63,6 +75,17 @@ class SamplingParams(msgspec.Struct, frozen=True, kw_only=True, array_like=True)
     top_p: float = 1.0
     seed: int = 0
     logprobs: int | None = None
+    min_p: float = 0.0
+    presence_penalty: float = 0.0
+    frequency_penalty: float = 0.0
+    repetition_penalty: float = 1.0
+    penalty_window: int | None = None
+    logit_bias: tuple[tuple[int, float], ...] = ()
+
+    @property
+    def has_penalties(self) -> bool:
+        """Whether draws depend on which tokens have come."""
+        return (self.presence_penalty, self.frequency_penalty, self.repetition_penalty) != (0, 0, 1)
 
 
 class Opening(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -72,10 +95,14 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
       sampling: how its tokens are drawn.
       stop_ids: drawing ends with any of these, of which the first `MAX_STOP_IDS` count; the device saves what would
         come after them.
+      token_ids: what the sequence has so far, where `sampling` has penalties; else nothing.
+      prompt_tokens: how many of these are its prompt's.
     """
 
     sampling: SamplingParams = SamplingParams()
     stop_ids: Sequence[int] = []
+    token_ids: Sequence[int] = []
+    prompt_tokens: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -16,7 +16,9 @@ from sharding.cache import abstract_cache
 from sharding.compiler_options import Options, compiler_options
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters
+from sharding.kept import Kept
 from sharding.partition import named_sharding
+from sharding.slots import Opened
 from sharding.step import Limits
 from sharding.weights import AbstractWeight, Weight
 
@@ -31,7 +33,8 @@ class StepCompiler:
       attention: over them.
       parameters: by path: the shape, dtype and sharding of each.
       cache: the same of each layer's KV cache.
-      newest: the same of the tokens that the slots drew last.
+      kept: the same of what is kept of the sequences.
+      opened: the same of what an opening brings.
     """
 
     config: GemmaConfig
@@ -39,20 +42,24 @@ class StepCompiler:
     attention: Attention
     parameters: dict[str, AbstractWeight]
     cache: list[jax.ShapeDtypeStruct]
-    newest: jax.ShapeDtypeStruct
+    kept: Kept[jax.ShapeDtypeStruct]
+    opened: Opened[jax.ShapeDtypeStruct]
 
     @classmethod
     def of(
         cls, config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, limits: Limits, attention: AttentionImplementation
     ) -> "StepCompiler":
         """For a model with activations and a KV cache of `dtype`."""
+        replicated = named_sharding((), config, mesh)
+        opened = Opened.empty(limits.max_context)
         return cls(
             config=config,
             mesh=mesh,
             attention=over_mesh(attention, config, mesh),
             parameters=abstract_parameters(config, mesh, dtype),
             cache=abstract_cache(attention, config, mesh, dtype, limits.num_pages, limits.page_size),
-            newest=jax.ShapeDtypeStruct((limits.slots,), jnp.int32, sharding=named_sharding((), config, mesh)),
+            kept=Kept.abstract(limits, replicated),
+            opened=Opened(*(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated) for x in opened)),
         )
 
     def step(self, bucket: Bucket) -> jax.stages.Compiled:
@@ -64,7 +71,12 @@ class StepCompiler:
         shape = (bucket.rows, self.config.vocab_size)
         logits = jax.ShapeDtypeStruct(shape, jnp.float32, sharding=self._logits_sharding)
         draw = jax.jit(partial(programs.draw, bucket), out_shardings=self._replicated, donate_argnums=1)
-        return draw.lower(logits, self.newest, self._packed(bucket.draws_layout)).compile(self._options)
+        return draw.lower(logits, self.kept, self._packed(bucket.draws_layout)).compile(self._options)
+
+    def opener(self) -> jax.stages.Compiled:
+        """Compiles `programs.open_slot`."""
+        open_slot = jax.jit(programs.open_slot, out_shardings=self._replicated, donate_argnums=0)
+        return open_slot.lower(self.kept, self.opened).compile(self._options)
 
     def _decode(self, bucket: Bucket) -> jax.stages.Compiled:
         decode = jax.jit(
@@ -73,7 +85,7 @@ class StepCompiler:
             donate_argnums=(1, 2),
         )
         tokens, draws = self._packed(bucket.tokens_layout), self._packed(bucket.draws_layout)
-        return decode.lower(self._values, self.cache, self.newest, tokens, draws).compile(self._options)
+        return decode.lower(self._values, self.cache, self.kept, tokens, draws).compile(self._options)
 
     def _forward(self, bucket: Bucket) -> jax.stages.Compiled:
         forward = jax.jit(
@@ -82,7 +94,7 @@ class StepCompiler:
             donate_argnums=1,
         )
         tokens = self._packed(bucket.tokens_layout)
-        return forward.lower(self._values, self.cache, self.newest, tokens).compile(self._options)
+        return forward.lower(self._values, self.cache, self.kept, tokens).compile(self._options)
 
     def _program[R](self, program: Callable[..., R], bucket: Bucket) -> Callable[..., R]:
         """One of `sharding.programs` for a bucket, with the parameters as a list in the order of `parameters`.

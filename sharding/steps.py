@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
@@ -16,13 +17,14 @@ from sharding.buckets import bucket_sizes
 from sharding.compiler_options import programs_at_once
 from sharding.config import GemmaConfig
 from sharding.executables import ExecutableStore
+from sharding.kept import Kept
 from sharding.sizes import check_tensor_parallel
 from sharding.step import Limits, Row
 from sharding.step_compiler import StepCompiler
 from sharding.weights import AbstractWeight
 
-type Program = Bucket | None
-"""The step of a bucket; None: the sampler of all mixed steps, which have the same number of rows."""
+type Program = Bucket | Literal["sampler", "opener"]
+"""The step of a bucket; the sampler of all mixed steps, which have the same number of rows; `programs.open_slot`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,18 +36,20 @@ class CompiledSteps:
       vocab_size: V of the model.
       parameters: by path: the shape, dtype and sharding that each parameter must have.
       cache: the same of each layer's KV cache.
-      newest: the same of the tokens that the slots drew last.
+      kept: the same of what is kept of the sequences.
       by_bucket: smallest first: `sharding.programs.decode` for one token in each row, `forward` for all others.
       sampler: `sharding.programs.draw`, behind `forward`.
+      opener: `sharding.programs.open_slot`.
     """
 
     limits: Limits
     vocab_size: int
     parameters: dict[str, AbstractWeight]
     cache: list[jax.ShapeDtypeStruct]
-    newest: jax.ShapeDtypeStruct
+    kept: Kept[jax.ShapeDtypeStruct]
     by_bucket: dict[Bucket, jax.stages.Compiled]
     sampler: jax.stages.Compiled
+    opener: jax.stages.Compiled
 
     def bucket_for(self, rows: Sequence[Row], *, mixed: bool = False) -> Bucket:
         """Returns the smallest shape that holds the rows.
@@ -107,7 +111,7 @@ def compile_steps(
             quantised=config.quantization is not None,
         )
         buckets = make_buckets(sizes, limits.max_rows, max_pages=limits.pages_per_sequence)
-    programs: list[Program] = [*buckets, None]
+    programs: list[Program] = [*buckets, "sampler", "opener"]
     compile_all = partial(_compile_all, compiler, programs, on_progress)
     if store is None:
         executables = compile_all()
@@ -126,19 +130,26 @@ def compile_steps(
         vocab_size=config.vocab_size,
         parameters=compiler.parameters,
         cache=compiler.cache,
-        newest=compiler.newest,
+        kept=compiler.kept,
         by_bucket={bucket: executables[bucket] for bucket in buckets},
-        sampler=executables[None],
+        sampler=executables["sampler"],
+        opener=executables["opener"],
     )
 
 
 def _compile_all(
     compiler: StepCompiler, programs: Sequence[Program], on_progress: Callable[[int, int], None]
 ) -> dict[Program, jax.stages.Compiled]:
-    mixed = next(program for program in programs if program is not None and not program.decodes)
+    mixed = next(program for program in programs if isinstance(program, Bucket) and not program.decodes)
 
     def compile_one(program: Program) -> jax.stages.Compiled:
-        return compiler.sampler(mixed) if program is None else compiler.step(program)
+        match program:
+            case "sampler":
+                return compiler.sampler(mixed)
+            case "opener":
+                return compiler.opener()
+            case bucket:
+                return compiler.step(bucket)
 
     with ThreadPoolExecutor(programs_at_once()) as pool:
         # The largest first: they take longest, and nobody likes to wait for the last one alone.

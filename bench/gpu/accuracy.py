@@ -18,10 +18,12 @@ from sharding.attention import ReferenceAttention, attention_for
 from sharding.batch import Bucket
 from sharding.compiler_options import compiler_options
 from sharding.config import GemmaConfig
+from sharding.draw import Draw
 from sharding.gemma import random_parameters
+from sharding.kept import Kept
 from sharding.mesh import make_mesh
-from sharding.sampling import Draw, sample
-from sharding.step import MAX_DRAWS, MAX_LOGPROBS, Opening, Row, SamplingParams, Token
+from sharding.sampling import sample
+from sharding.step import MAX_BIASES, MAX_DRAWS, MAX_LOGPROBS, Opening, Row, SamplingParams, Token
 from sharding.weights import QuantisedWeight, Weight, dequantise
 
 FAILS = "**fails**"
@@ -84,19 +86,36 @@ def _exact(weight: Weight) -> jax.Array:
 def compare_sampling(device: jax.Device) -> str:
     """The tokens that the device draws from the same logits as the CPU, compiled as in a step."""
     rows, vocab_size = 64, 32 * 2048
-    logits = 4 * np.random.default_rng(0).standard_normal((rows, vocab_size), np.float32)
+    rng = np.random.default_rng(0)
+    logits = 4 * rng.standard_normal((rows, vocab_size), np.float32)
     index = np.arange(rows)
+    penalised = index % 7 == 0
     draw = Draw(
+        slots=jnp.asarray(index, jnp.int32),
         positions=jnp.asarray(index, jnp.int32),
         temperature=jnp.where(index % 4, 0.8, 0).astype(jnp.float32),
         top_k=jnp.where(index % 3, 50, 0).astype(jnp.int32),
         top_p=jnp.where(index % 2, 0.95, 1).astype(jnp.float32),
+        min_p=jnp.where(index % 6, 0, 0.1).astype(jnp.float32),
         seed=jnp.asarray(index, jnp.uint32),
         wants_logprobs=jnp.asarray(index % 5 == 0, jnp.int32),
+        has_penalties=jnp.asarray(penalised, jnp.int32),
+        presence_penalty=jnp.where(penalised, 1, 0).astype(jnp.float32),
+        frequency_penalty=jnp.where(penalised, 0.5, 0).astype(jnp.float32),
+        repetition_penalty=jnp.where(penalised, 1.2, 1).astype(jnp.float32),
+        penalty_window=jnp.asarray(index % 2 * 16, jnp.int32),
+        prompt_tokens=jnp.asarray(index // 2, jnp.int32),
+        num_biases=jnp.where(index % 9, 0, MAX_BIASES).astype(jnp.int32),
+    )
+    kept = Kept(
+        newest=jnp.zeros(rows, jnp.int32),
+        token_ids=jnp.asarray(rng.integers(0, vocab_size, (rows, rows)), jnp.int32),
+        bias_ids=jnp.asarray([rng.choice(vocab_size, MAX_BIASES, replace=False) for _ in range(rows)], jnp.int32),
+        biases=jnp.asarray(rng.standard_normal((rows, MAX_BIASES)), jnp.float32),
     )
     drawn = []
     for where in (jax.devices("cpu")[0], device):
-        arguments = jax.device_put((logits, draw), where)
+        arguments = jax.device_put((logits, draw, kept), where)
         lowered = jax.jit(partial(sample, max_logprobs=MAX_LOGPROBS)).lower(*arguments)
         drawn.append(jax.tree.map(np.asarray, lowered.compile(compiler_options(where.platform, None))(*arguments)))
     same = int((drawn[0].token_ids == drawn[1].token_ids).sum())

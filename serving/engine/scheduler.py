@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 from serving.engine.pages import PagePool
 from serving.engine.prefix_cache import PrefixCache
-from serving.engine.request import GenerationRequest, Priority
+from serving.engine.request import Priority
 from serving.engine.sequence import Sequence, SequenceState
 from serving.engine.step_plan import StepPlan
 from sharding.step import MAX_STOP_IDS, Limits, Opening, Row
@@ -189,7 +189,7 @@ class Scheduler:
             draws=draws,
             pages=sequence.pages[known:],
             first_page=known,
-            opening=None if sequence.opened else _opening(sequence.request),
+            opening=None if sequence.opened else _opening(sequence),
         )
         sequence.opened = True
         sequence.known_pages = len(sequence.pages)
@@ -311,5 +311,13 @@ def _seniority(sequence: Sequence) -> tuple[Priority, int]:
     return (sequence.priority, sequence.arrival)
 
 
-def _opening(request: GenerationRequest) -> Opening:
-    return Opening(sampling=request.sampling, stop_ids=sorted(request.stop_ids)[:MAX_STOP_IDS])
+def _opening(sequence: Sequence) -> Opening:
+    request = sequence.request
+    # All that was drawn has landed: what is in flight does not start again.
+    token_ids = list(sequence.token_ids) if request.sampling.has_penalties else []
+    return Opening(
+        sampling=request.sampling,
+        stop_ids=sorted(request.stop_ids)[:MAX_STOP_IDS],
+        token_ids=token_ids,
+        prompt_tokens=len(request.prompt_ids) if token_ids else 0,
+    )

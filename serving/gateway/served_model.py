@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from msgspec.structs import replace
+
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
 from serving.errors import FieldError, Reason
@@ -12,6 +14,7 @@ from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt, Truncation
+from serving.gateway.sampling import token_biases
 from serving.gateway.text.answer import Answer, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
@@ -87,7 +90,7 @@ class ServedModel:
             request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
             prompt_ids=tuple(prompt_ids),
             max_tokens=max(most, 1),  # an engine computes no prompt for nothing
-            sampling=request.sampling,
+            sampling=replace(request.sampling, logit_bias=token_biases(request.logit_bias, self.tokenizer)),
             stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
             sent_at=request.sent_at,

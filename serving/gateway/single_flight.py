@@ -8,7 +8,7 @@ from serving.engine.request import FinishReason, GenerationChunk, GenerationRequ
 from serving.errors import ServingError
 from serving.gateway.backend import Handle, ModelBackend, Sink
 from serving.gateway.status import BackendStatus
-from sharding.step import SamplingParams, Token
+from sharding.step import Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 
@@ -46,8 +46,8 @@ class SingleFlight:
 def _key(request: GenerationRequest) -> GenerationRequest:
     """What two requests for the same tokens have in common."""
     sampling = request.sampling
-    if sampling.temperature == 0:  # greedy: nothing else decides
-        sampling = SamplingParams(logprobs=sampling.logprobs)
+    if sampling.temperature == 0:  # greedy: what follows the logits does not decide
+        sampling = replace(sampling, top_k=0, top_p=1.0, min_p=0.0, seed=0)
     beside = {"request_id": "", "timeout_s": None, "sent_at": None, "session_id": "", "repeated": False, "trace": ""}
     return replace(request, sampling=sampling, **beside)
 

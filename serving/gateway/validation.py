@@ -5,7 +5,7 @@ import math
 from serving.errors import FieldError, Reason
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt
 from serving.gateway.shown import shown
-from sharding.step import MAX_LOGPROBS
+from sharding.step import MAX_BIASES, MAX_LOGPROBS
 
 PROMPT_FIELDS = ("prefix", "messages", "prompt")
 """What `prompt_field` says."""
@@ -13,9 +13,12 @@ MAX_MESSAGES = 4096
 MAX_CONTEXT_FILES = 1024
 MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 1024
+MAX_BIAS_CHARACTERS = 1024
 MAX_SESSION_ID_CHARACTERS = 1024
 MAX_CHOICES = 8
 MAX_TEMPERATURE = 2.0
+MAX_PENALTY = 100.0
+LEAST_REPETITION_PENALTY = 0.01
 MAX_ANSWER_LOGPROBS = 200_000
 _SHORT = 1000
 """Characters, or token ids: 50 µs."""
@@ -34,6 +37,10 @@ def check_sizes(request: CodeRequest) -> None:
     _check_size("stop_ids", len(request.stop_ids), MAX_STOPS, "token ids")
     for position, stop in enumerate(request.stop):
         _check_size("stop", len(stop), MAX_STOP_CHARACTERS, "characters", f"[{position}]")
+    _check_size("logit_bias", len(request.logit_bias), MAX_BIASES, "tokens")
+    for token, _ in request.logit_bias:
+        if isinstance(token, str):
+            _check_size("logit_bias", len(token), MAX_BIAS_CHARACTERS, "characters", f"[{shown(token)}]")
     match request.prompt:
         case ChatPrompt(messages):
             _check_size("messages", len(messages), MAX_MESSAGES, "messages")
@@ -58,6 +65,14 @@ def check_request(request: CodeRequest) -> None:
         raise _refused("top_p", sampling.top_p, "0 to 1")
     if sampling.top_k < 0:
         raise _refused("top_k", sampling.top_k, "1 or more, or 0 for all tokens")
+    if not sampling.min_p >= 0:
+        raise _refused("min_p", sampling.min_p, "0 to 1")
+    _check_range("presence_penalty", sampling.presence_penalty, -MAX_PENALTY, MAX_PENALTY)
+    _check_range("frequency_penalty", sampling.frequency_penalty, -MAX_PENALTY, MAX_PENALTY)
+    _check_range("repetition_penalty", sampling.repetition_penalty, LEAST_REPETITION_PENALTY, MAX_PENALTY)
+    for token, bias in request.logit_bias:
+        if not -math.inf <= bias <= math.inf:  # NaN
+            raise _invalid("logit_bias", "is not a number. Send one, or leave the token out.", f"[{shown(token)}]")
     if sampling.logprobs is not None:
         _check_range("logprobs", sampling.logprobs, 0, MAX_LOGPROBS)
     elif request.prompt_logprobs:
@@ -154,9 +169,9 @@ def _check_not_empty(prompt: Prompt) -> None:
             raise _invalid("messages", "is empty. Send at least one message of the user.")
 
 
-def _check_range(field: str, value: int, low: int, high: int) -> None:
+def _check_range(field: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high:
-        raise _refused(field, value, f"{low} to {high}")
+        raise _refused(field, value, f"{low:g} to {high:g}")
 
 
 def _check_size(field: str, size: int, limit: int, unit: str, place: str = "") -> None:

@@ -2,7 +2,8 @@
 
 The paged KV cache really exists: a step writes and reads it through the pages of its rows and nothing else. As in a
 transformer, what is stored for a token depends on all tokens before it and on its position, and a sampled token
-depends on everything stored for its sequence, on the seed and on the position.
+depends on everything stored for its sequence, on the seed and on the position; with penalties also on what the slot was
+told of the tokens before it.
 """
 
 import threading
@@ -24,8 +25,11 @@ def _stored(context: Sequence[int], token_id: int) -> int:
     return hash((tuple(context), token_id))
 
 
-def _sampled(context: Sequence[int], seed: int) -> int:
-    return hash((tuple(context), seed, len(context))) % VOCABULARY
+def _sampled(
+    context: Sequence[int], sampling: SamplingParams, token_ids: Sequence[int | None], prompt_tokens: int
+) -> int:
+    counted = (tuple(token_ids), prompt_tokens) if sampling.has_penalties else ()
+    return hash((tuple(context), sampling.seed, len(context), *counted)) % VOCABULARY
 
 
 def _token(context: Sequence[int], token_id: int, sampling: SamplingParams) -> Token:
@@ -41,8 +45,9 @@ def expected_answer(request: GenerationRequest, max_context: int) -> tuple[list[
         if request.scores_prompt and context:
             tokens.append(_token(context, token_id, request.sampling))
         context.append(_stored(context, token_id))
-    for _ in range(min(request.max_tokens, max_context - len(context))):
-        token_id = _sampled(context, request.sampling.seed)
+    while (generated := len(context) - len(request.prompt_ids)) < request.max_tokens and len(context) < max_context:
+        token_ids = [*request.prompt_ids, *(token.id for token in tokens[len(tokens) - generated :])]
+        token_id = _sampled(context, request.sampling, token_ids, len(request.prompt_ids))
         if token_id in request.stop_ids:
             return tokens, FinishReason.STOP
         tokens.append(_token(context, token_id, request.sampling))
@@ -63,6 +68,17 @@ class _Slot:
     opening: Opening
     pages: list[int] = field(default_factory=list)
     newest: int | None = None
+    history: dict[int, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.history.update(enumerate(self.opening.token_ids))
+
+    def draw(self, context: Sequence[int]) -> int:
+        position = len(context)
+        came = [self.history.get(index) for index in range(position)]
+        self.newest = _sampled(context, self.opening.sampling, came, self.opening.prompt_tokens)
+        self.history[position] = self.newest
+        return self.newest
 
 
 class SimulatedRunner:
@@ -125,10 +141,10 @@ class SimulatedRunner:
             if targets:
                 drawn.append(_token(context, targets.pop(0), sampling))
             elif not pending and len(drawn) - len(row.targets) < row.draws:
-                slot.newest = _sampled(context, sampling.seed)
-                drawn.append(_token(context, slot.newest, sampling))
-                if slot.newest not in slot.opening.stop_ids and len(drawn) - len(row.targets) < row.draws:
-                    pending.append(slot.newest)
+                token_id = slot.draw(context)
+                drawn.append(_token(context, token_id, sampling))
+                if token_id not in slot.opening.stop_ids and len(drawn) - len(row.targets) < row.draws:
+                    pending.append(token_id)
         return drawn
 
     def _check(self, rows: Sequence[Row]) -> None:
@@ -252,12 +268,18 @@ def request_of(
     session_id: str = "",
     cache_domain: str = "",
     scores_prompt: bool = False,
+    presence_penalty: float = 0.0,
 ) -> GenerationRequest:
     return GenerationRequest(
         request_id=request_id,
         prompt_ids=tuple(prompt_ids),
         max_tokens=max_tokens,
-        sampling=SamplingParams(temperature=1.0, seed=seed, logprobs=0 if scores_prompt else None),
+        sampling=SamplingParams(
+            temperature=1.0,
+            seed=seed,
+            presence_penalty=presence_penalty,
+            logprobs=0 if scores_prompt else None,
+        ),
         stop_ids=stop_ids,
         timeout_s=timeout_s,
         sent_at=sent_at,

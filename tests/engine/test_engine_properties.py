@@ -52,6 +52,7 @@ def requests(draw: st.DrawFn, request_id: str, limits: Limits, now: float | None
         session_id="" if now is None else draw(st.sampled_from(["", "one", "two"])),
         cache_domain=draw(st.sampled_from(["", "a", "b"])),
         scores_prompt=draw(st.booleans()),
+        presence_penalty=draw(st.sampled_from([0.0, 1.0])),
     )
 
 

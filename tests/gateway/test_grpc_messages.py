@@ -64,6 +64,8 @@ configs = st.fixed_dictionaries(
         "seed": st.integers(-(2**63), 2**63 - 1),
         "logprobs": int32s,
         "choices": int32s,
+        **dict.fromkeys(("min_p", "presence_penalty", "frequency_penalty", "repetition_penalty"), float32s),
+        "logit_bias": st.dictionaries(int32s, float32s, max_size=3),
         "stop_sequences": st.lists(texts, min_size=1, max_size=3),
     },
 )
@@ -114,12 +116,14 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
 
     request = messages.generation_request(sent(message))
 
-    sampled = {name: config[name] for name in ("temperature", "top_k", "top_p", "seed", "logprobs") if name in config}
+    elsewhere = {"max_tokens", "choices", "stop_sequences", "logit_bias"}
+    sampled = {name: value for name, value in config.items() if name not in elsewhere}
     expected = CodeRequest(
         prompt=prompt,
         model=model or None,
         max_tokens=config.get("max_tokens"),
         sampling=SamplingParams(**sampled),
+        logit_bias=tuple(sorted(config.get("logit_bias", {}).items())),
         stop=tuple(config.get("stop_sequences", ())),
         choices=config.get("choices", 1),
         post_processing=PostProcessing.off() if isinstance(prompt, ChatPrompt) else PostProcessing(),
@@ -199,6 +203,7 @@ FIELDS = [
     *["max_tokens", "temperature", "top_k", "top_p", "seed", "stop", "logprobs", "prompt_logprobs", "choices"],
     *["timeout_s", "model"],
 ]
+FIELDS += ["min_p", "presence_penalty", "frequency_penalty", "repetition_penalty", "logit_bias"]
 PROMPT_FIELDS = {
     "fim": ["prefix", "suffix", "path", "context_files"],
     "prompt": ["prompt"],

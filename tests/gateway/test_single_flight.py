@@ -82,7 +82,9 @@ async def test_what_is_over_is_over(backend: Computations, flights: SingleFlight
 @pytest.mark.parametrize(
     ("other", "shared"),
     [
-        (replace(REQUEST, sampling=SamplingParams(seed=5, top_k=3)), True),  # greedy: neither decides
+        (replace(REQUEST, sampling=SamplingParams(seed=5, top_k=3, min_p=0.1)), True),  # greedy: none decides
+        (replace(REQUEST, sampling=SamplingParams(presence_penalty=1.0)), False),
+        (replace(REQUEST, sampling=SamplingParams(logit_bias=((5, 1.0),))), False),
         (replace(REQUEST, timeout_s=3.0, sent_at=9.0), True),
         (replace(REQUEST, sampling=SamplingParams(temperature=1.0)), False),
         (replace(REQUEST, sampling=SamplingParams(logprobs=0)), False),

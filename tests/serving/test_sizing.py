@@ -81,7 +81,7 @@ def test_what_is_configured_is_taken_when_it_fits() -> None:
     [
         (
             model(v5e(1)),
-            r"^models.codegemma-7b-it: 17.1 GB of bfloat16 weights do not fit one v5e chip with 16.9 GB, 0.687 GB of "
+            r"^models.codegemma-7b-it: 17.1 GB of bfloat16 weights do not fit one v5e chip with 16.9 GB, 0.688 GB of "
             r"it in reserve: use tensor_parallel 4 or more\.$",
         ),
         (

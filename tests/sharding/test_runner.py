@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace as replace_fields
 
 from sharding import programs
 from sharding.batch import Bucket
@@ -147,14 +148,17 @@ def test_weights_that_are_not_numbers_are_reported(monkeypatch: pytest.MonkeyPat
 
 def test_a_packed_step_unpacks_to_the_same_values() -> None:
     bucket = Bucket(tokens=16, rows=4, pages=8)
-    sampling = SamplingParams(temperature=0.3, top_k=7, top_p=0.25, seed=2**32 - 1, logprobs=0)
-    opening = Opening(sampling=sampling, stop_ids=[5, 9])
+    sampling = SamplingParams(temperature=0.3, top_k=7, top_p=0.25, seed=2**32 - 1, logprobs=0, min_p=0.5)
+    sampling = replace_fields(sampling, presence_penalty=0.5, penalty_window=2**31 - 1, logit_bias=((3, 1.5),))
+    opening = Opening(sampling=sampling, stop_ids=[5, 9], token_ids=[1, 2, 3, 4, 5, 6, 4, 5], prompt_tokens=8)
     rows = [
         Row(slot=3, start=6, token_ids=[4, 5], draws=1, pages=[2, 1], opening=opening),
         Row(slot=1, start=0, token_ids=[9], pages=[7], opening=Opening()),
     ]
     slots = Slots(LIMITS)
-    slots.update(rows)
+    [opened] = slots.update(rows)
+    assert (opened.slot, opened.token_ids.tolist()) == (3, [1, 2, 3, 4, 5, 6, 4, 5] + [0] * (LIMITS.max_context - 8))
+    assert (opened.bias_ids[0], opened.biases[0]) == (3, 1.5)
     rows.append(Row(slot=11, start=8, draws=1))
     newest = jnp.arange(100, 100 + LIMITS.slots)
     tokens = bucket.unpack_tokens(bucket.pack_tokens(rows, slots), newest)
@@ -165,12 +169,16 @@ def test_a_packed_step_unpacks_to_the_same_values() -> None:
     assert tokens.ragged.cu_q_lens.tolist() == [0, 2, 3, 4, 4]
     assert tokens.ragged.positions(16)[:4].tolist() == [6, 7, 0, 8]
     draws = bucket.unpack_draws(bucket.pack_draws(rows, slots))
-    assert draws.slots.tolist() == [3, LIMITS.slots, 11, LIMITS.slots]
+    assert draws.draw.slots.tolist() == [3, LIMITS.slots, 11, LIMITS.slots]
     assert draws.counts.tolist() == [1, 0, 1, 0]
     assert draws.draw.positions.tolist() == [8, 1, 9, 0]
     assert draws.draw.temperature[0] == np.float32(0.3)
     assert [x[0].item() for x in (draws.draw.top_k, draws.draw.top_p, draws.draw.seed)] == [7, 0.25, 2**32 - 1]
     assert draws.draw.wants_logprobs.tolist() == [1, 0, 0, 0]
+    assert draws.draw.has_penalties.tolist() == [1, 0, 0, 0]
+    penalties = (draws.draw.presence_penalty, draws.draw.penalty_window, draws.draw.prompt_tokens)
+    assert [x[0].item() for x in penalties] == [0.5, LIMITS.max_context, 8]
+    assert [x[0].item() for x in (draws.draw.min_p, draws.draw.num_biases)] == [0.5, 1]
     assert draws.stop_ids[0].tolist() == [5, 9] + [NO_TOKEN] * 6
 
 

@@ -3,14 +3,15 @@
 from functools import cache
 
 import jax
-import jax.numpy as jnp
 import numpy as np
+import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sharding.mesh import make_mesh
-from sharding.sampling import Draw, Drawn, sample
+from sharding.sampling import Drawn, sample
+from tests.sharding.drawing import draw_of, kept_of
 
 VOCAB = 61
 ROWS = 4
@@ -18,15 +19,14 @@ ROWS = 4
 
 @cache
 def compiled(max_logprobs: int):
-    return jax.jit(lambda logits, draw: sample(logits, draw, max_logprobs))
+    return jax.jit(lambda logits, draw, kept: sample(logits, draw, kept, max_logprobs))
 
 
-def run(logits, *, positions=0, temperature=1.0, top_k=0, top_p=1.0, seed=0, wants_logprobs=1) -> Drawn:
+def run(logits: npt.ArrayLike, *, temperature: npt.ArrayLike = 1.0, **values: npt.ArrayLike) -> Drawn:
     logits = np.atleast_2d(np.asarray(logits, np.float32))
-    fields = [(positions, np.int32), (temperature, np.float32), (top_k, np.int32), (top_p, np.float32)]
-    fields += [(seed, np.uint32), (wants_logprobs, np.int32)]
-    draw = Draw(*(np.broadcast_to(np.asarray(value, dtype), len(logits)) for value, dtype in fields))
-    return Drawn(*map(np.asarray, compiled(5)(logits, draw)))
+    rows = len(logits)
+    drawn = compiled(5)(logits, draw_of(rows, temperature=temperature, **values), kept_of(rows))
+    return Drawn(*map(np.asarray, drawn))
 
 
 def test_every_token_that_is_kept_is_drawn_and_no_other() -> None:
@@ -38,6 +38,9 @@ def test_every_token_that_is_kept_is_drawn_and_no_other() -> None:
     assert drawn(top_k=1) == drawn(top_p=0.3) == {1, 3}
     assert drawn(top_k=3) == drawn(top_p=0.8) == {1, 2, 3, 5}
     assert drawn(top_k=2, top_p=0.8) == {1, 3}
+    assert drawn(min_p=1.0) == {1, 3}
+    assert drawn(min_p=0.36) == {1, 2, 3, 5}  # those two have 0.368 of the probability of the likeliest
+    assert drawn(min_p=0.37, top_k=3) == {1, 3}
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
@@ -103,14 +106,20 @@ def test_log_probabilities_are_of_the_unchanged_distribution() -> None:
 def test_sharded_logits_draw_the_same_tokens() -> None:
     sharding = jax.sharding.NamedSharding(make_mesh(4), jax.sharding.PartitionSpec(None, "tensor"))
     logits = np.random.default_rng(0).normal(size=(ROWS, 64)).astype(np.float32)
-    draw = Draw(
-        positions=jnp.arange(ROWS),
-        temperature=jnp.array([0.0, 1.0, 1.0, 0.8]),
-        top_k=jnp.array([0, 0, 5, 0]),
-        top_p=jnp.array([1.0, 1.0, 1.0, 0.6]),
-        seed=jnp.arange(ROWS, dtype=jnp.uint32),
-        wants_logprobs=jnp.ones(ROWS, jnp.int32),
+    draw = draw_of(
+        ROWS,
+        positions=range(ROWS),
+        temperature=[0.0, 1.0, 1.0, 0.8],
+        top_k=[0, 0, 5, 0],
+        top_p=[1.0, 1.0, 1.0, 0.6],
+        min_p=[0.0, 0.2, 0.0, 0.0],
+        seed=range(ROWS),
+        has_penalties=[0, 1, 0, 1],
+        presence_penalty=[0.0, 1.0, 0.0, -0.5],
+        repetition_penalty=[1.0, 1.5, 1.0, 1.0],
+        num_biases=[0, 0, 2, 0],
     )
-    split, whole = compiled(5)(jax.device_put(logits, sharding), draw), compiled(5)(logits, draw)
+    kept = kept_of(ROWS, [[5, 9, 9, 60]] * ROWS, [[(1, 3.0), (63, -np.inf)]] * ROWS)
+    split, whole = compiled(5)(jax.device_put(logits, sharding), draw, kept), compiled(5)(logits, draw, kept)
     assert (split.token_ids == whole.token_ids).all()
     assert (split.top_ids == whole.top_ids).all()

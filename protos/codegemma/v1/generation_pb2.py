@@ -24,21 +24,25 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63odegemma/v1/generation.proto\x12\x0c\x63odegemma.v1\"\xb3\x02\n\x10GenerationConfig\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x06 \x03(\t\x12\x15\n\x08logprobs\x18\x07 \x01(\x05H\x05\x88\x01\x01\x12\x17\n\x0fprompt_logprobs\x18\x0f \x01(\x08\x12\x14\n\x07\x63hoices\x18\x08 \x01(\x05H\x06\x88\x01\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x07\n\x05_seedB\x0b\n\t_logprobsB\n\n\x08_choices\"\xbb\x01\n\x06\x43hoice\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.codegemma.v1.FinishReason\x12,\n\x08logprobs\x18\x04 \x03(\x0b\x32\x1a.codegemma.v1.TokenLogprob\x12\x33\n\x0fprompt_logprobs\x18\x0f \x03(\x0b\x32\x1a.codegemma.v1.TokenLogprob\"}\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x13\n\x0btoken_bytes\x18\x02 \x01(\x0c\x12\x14\n\x07logprob\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\'\n\x03top\x18\x04 \x03(\x0b\x32\x1a.codegemma.v1.TokenLogprobB\n\n\x08_logprob\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x15\n\rcached_tokens\x18\x02 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\x05*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x63odegemma/v1/generation.proto\x12\x0c\x63odegemma.v1\"\xe8\x04\n\x10GenerationConfig\x12\x17\n\nmax_tokens\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_k\x18\x03 \x01(\x05H\x02\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x03\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x06 \x03(\t\x12\x15\n\x08logprobs\x18\x07 \x01(\x05H\x05\x88\x01\x01\x12\x17\n\x0fprompt_logprobs\x18\x0f \x01(\x08\x12\x14\n\x07\x63hoices\x18\x08 \x01(\x05H\x06\x88\x01\x01\x12\x12\n\x05min_p\x18\t \x01(\x02H\x07\x88\x01\x01\x12\x1d\n\x10presence_penalty\x18\n \x01(\x02H\x08\x88\x01\x01\x12\x1e\n\x11\x66requency_penalty\x18\x0b \x01(\x02H\t\x88\x01\x01\x12\x1f\n\x12repetition_penalty\x18\x0c \x01(\x02H\n\x88\x01\x01\x12\x41\n\nlogit_bias\x18\r \x03(\x0b\x32-.codegemma.v1.GenerationConfig.LogitBiasEntry\x1a\x30\n\x0eLogitBiasEntry\x12\x0b\n\x03key\x18\x01 \x01(\x05\x12\r\n\x05value\x18\x02 \x01(\x02:\x02\x38\x01\x42\r\n\x0b_max_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_kB\x08\n\x06_top_pB\x07\n\x05_seedB\x0b\n\t_logprobsB\n\n\x08_choicesB\x08\n\x06_min_pB\x13\n\x11_presence_penaltyB\x14\n\x12_frequency_penaltyB\x15\n\x13_repetition_penalty\"\xbb\x01\n\x06\x43hoice\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x31\n\rfinish_reason\x18\x03 \x01(\x0e\x32\x1a.codegemma.v1.FinishReason\x12,\n\x08logprobs\x18\x04 \x03(\x0b\x32\x1a.codegemma.v1.TokenLogprob\x12\x33\n\x0fprompt_logprobs\x18\x0f \x03(\x0b\x32\x1a.codegemma.v1.TokenLogprob\"}\n\x0cTokenLogprob\x12\r\n\x05token\x18\x01 \x01(\t\x12\x13\n\x0btoken_bytes\x18\x02 \x01(\x0c\x12\x14\n\x07logprob\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\'\n\x03top\x18\x04 \x03(\x0b\x32\x1a.codegemma.v1.TokenLogprobB\n\n\x08_logprob\"P\n\x05Usage\x12\x15\n\rprompt_tokens\x18\x01 \x01(\x05\x12\x15\n\rcached_tokens\x18\x02 \x01(\x05\x12\x19\n\x11\x63ompletion_tokens\x18\x03 \x01(\x05*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'codegemma.v1.generation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINISHREASON']._serialized_start=756
-  _globals['_FINISHREASON']._serialized_end=851
+  _globals['_GENERATIONCONFIG_LOGITBIASENTRY']._loaded_options = None
+  _globals['_GENERATIONCONFIG_LOGITBIASENTRY']._serialized_options = b'8\001'
+  _globals['_FINISHREASON']._serialized_start=1065
+  _globals['_FINISHREASON']._serialized_end=1160
   _globals['_GENERATIONCONFIG']._serialized_start=48
-  _globals['_GENERATIONCONFIG']._serialized_end=355
-  _globals['_CHOICE']._serialized_start=358
-  _globals['_CHOICE']._serialized_end=545
-  _globals['_TOKENLOGPROB']._serialized_start=547
-  _globals['_TOKENLOGPROB']._serialized_end=672
-  _globals['_USAGE']._serialized_start=674
-  _globals['_USAGE']._serialized_end=754
+  _globals['_GENERATIONCONFIG']._serialized_end=664
+  _globals['_GENERATIONCONFIG_LOGITBIASENTRY']._serialized_start=455
+  _globals['_GENERATIONCONFIG_LOGITBIASENTRY']._serialized_end=503
+  _globals['_CHOICE']._serialized_start=667
+  _globals['_CHOICE']._serialized_end=854
+  _globals['_TOKENLOGPROB']._serialized_start=856
+  _globals['_TOKENLOGPROB']._serialized_end=981
+  _globals['_USAGE']._serialized_start=983
+  _globals['_USAGE']._serialized_end=1063
 # @@protoc_insertion_point(module_scope)

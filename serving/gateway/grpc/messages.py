@@ -62,8 +62,18 @@ _SPEAKERS = {
     ChatMessage.ROLE_USER: Speaker.USER,
     ChatMessage.ROLE_MODEL: Speaker.MODEL,
 }
-_SAMPLING_FIELDS = ("temperature", "top_k", "top_p", "seed", "logprobs")
-_CONFIG_FIELDS = (*_SAMPLING_FIELDS, "max_tokens", "choices", "prompt_logprobs")
+_SAMPLING_FIELDS = (
+    "temperature",
+    "top_k",
+    "top_p",
+    "seed",
+    "logprobs",
+    "min_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+)
+_CONFIG_FIELDS = (*_SAMPLING_FIELDS, "max_tokens", "choices", "prompt_logprobs", "logit_bias")
 _WORDS = {name: f"generation_config.{name}" for name in _CONFIG_FIELDS} | {
     "stop": "generation_config.stop_sequences",
     "timeout_s": "timeout",
@@ -95,6 +105,7 @@ def generation_request(message: GenerationMessage) -> CodeRequest:
         model=message.model or None,
         max_tokens=config.max_tokens if config.HasField("max_tokens") else None,
         sampling=_sampling(config),
+        logit_bias=tuple(sorted(config.logit_bias.items())),
         stop=tuple(config.stop_sequences),
         choices=config.choices if config.HasField("choices") else 1,
         prompt_logprobs=config.prompt_logprobs,

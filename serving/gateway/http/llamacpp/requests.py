@@ -2,10 +2,16 @@
 
 from serving.gateway.http.llamacpp.schema import CompletionBody, GenerationBody, InfillBody
 from serving.gateway.request import CodeRequest, ContextFile, ContextKind, FimPrompt, Prompt, TextPrompt, TokenPrompt
-from serving.gateway.sampling import new_seed
+from serving.gateway.sampling import new_seed, of_last
 from sharding.step import SamplingParams
 
-_WORDS = {"choices": "n_cmpl", "max_tokens": "n_predict", "predict_s": "t_max_predict_ms", "least_indent": "n_indent"}
+_WORDS = {
+    "choices": "n_cmpl",
+    "least_indent": "n_indent",
+    "max_tokens": "n_predict",
+    "predict_s": "t_max_predict_ms",
+    "repetition_penalty": "repeat_penalty",
+}
 INFILL_WORDS = {**_WORDS, "prefix": "input_prefix", "context_files": "input_extra"}
 """What the body of an infill calls fields of a `CodeRequest`."""
 COMPLETION_WORDS = _WORDS
@@ -44,12 +50,20 @@ def _request(body: GenerationBody, prompt: Prompt, temperature: float) -> CodeRe
         prompt=prompt,
         model=body.model,
         max_tokens=None if body.n_predict < 0 else body.n_predict,
-        sampling=SamplingParams(
-            temperature=temperature if body.temperature is None else max(body.temperature, 0.0),
-            top_k=max(body.top_k, 0),
-            top_p=max(body.top_p, 0.0),
-            seed=new_seed() if body.seed == -1 else body.seed,
+        sampling=of_last(
+            SamplingParams(
+                temperature=temperature if body.temperature is None else max(body.temperature, 0.0),
+                top_k=max(body.top_k, 0),
+                top_p=max(body.top_p, 0.0),
+                min_p=max(body.min_p, 0.0),
+                seed=new_seed() if body.seed == -1 else body.seed,
+                presence_penalty=body.presence_penalty,
+                frequency_penalty=body.frequency_penalty,
+                repetition_penalty=body.repeat_penalty,
+            ),
+            body.repeat_last_n,
         ),
+        logit_bias=body.logit_bias,
         stop=tuple(filter(None, body.stop)),
         choices=body.n_cmpl,
         predict_s=body.t_max_predict_ms / 1000 if body.t_max_predict_ms > 0 else None,

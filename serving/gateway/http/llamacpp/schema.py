@@ -12,6 +12,7 @@ from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import at_most
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.sampling import LogitBias, RecentPenalties
 from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
@@ -19,16 +20,11 @@ _MAX_RESPONSE_FIELDS = 256
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "dry_multiplier": (0,),
     "dynatemp_range": (0,),
-    "frequency_penalty": (0,),
     "grammar": ("",),
     "ignore_eos": (),
     "json_schema": ({},),
-    "logit_bias": ([], {}),
-    "min_p": (0,),
     "mirostat": (0,),
     "n_probs": (0,),
-    "presence_penalty": (0,),
-    "repeat_penalty": (1,),
     "return_tokens": (),
     "top_n_sigma": (-1, 0),
     "typical_p": (1,),
@@ -47,7 +43,7 @@ class _LlamaCppBody(NothingIsAbsent):
     model: str = ""
 
 
-class GenerationBody(_LlamaCppBody):
+class GenerationBody(_LlamaCppBody, RecentPenalties):
     """The fields that both kinds of generation have; read by `checked_body`.
 
     Attributes:
@@ -65,6 +61,8 @@ class GenerationBody(_LlamaCppBody):
     temperature: float | None = None
     top_k: Integer = 40
     top_p: float = 0.95
+    min_p: float = 0.05
+    logit_bias: LogitBias = ()
     seed: Integer = -1
     stop: list[str] = Field(default_factory=list)
     stream: bool = False

@@ -19,6 +19,8 @@ def fim_request(body: FimBody) -> CodeRequest:
             temperature=body.temperature,
             top_p=body.top_p,
             seed=new_seed() if body.random_seed is None else body.random_seed,
+            presence_penalty=body.presence_penalty,
+            frequency_penalty=body.frequency_penalty,
         ),
         stop=tuple(filter(None, body.stop)),
     )

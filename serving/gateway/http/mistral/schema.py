@@ -2,18 +2,17 @@
 
 from pydantic import Field, model_validator
 
-from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
+from serving.gateway.http.lenient import Integer, Stops
+from serving.gateway.http.sampling import Penalties
 from serving.gateway.http.unsupported import refuse_unless_neutral
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
-    "frequency_penalty": (0,),
     "min_tokens": (0,),
     "n": (1,),
-    "presence_penalty": (0,),
 }
 
 
-class FimBody(NothingIsAbsent):
+class FimBody(Penalties):
     """`POST /v1/fim/completions`. Fields that are not listed are ignored, or refused if they change the answer."""
 
     prompt: str

@@ -5,7 +5,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.http.ollama.schema import AnswerBody, ChatBody, GenerateBody
 from serving.gateway.http.unsupported import unsupported
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Message, Prompt, Speaker, TextPrompt
-from serving.gateway.sampling import new_seed
+from serving.gateway.sampling import new_seed, of_last
 from serving.gateway.service import ModelInfo
 from sharding.step import SamplingParams
 
@@ -19,9 +19,13 @@ _CHAT_TEMPERATURE, _CHAT_TOP_K, _CHAT_TOP_P = 0.8, 40, 0.9
 """Ollama's own. Code is completed greedily: an editor that asks again wants the same."""
 WORDS = {
     "choices": "n",
+    "frequency_penalty": "options.frequency_penalty",
     "logprobs": "top_logprobs",
     "max_tokens": "options.num_predict",
+    "min_p": "options.min_p",
     "prefix": "prompt",
+    "presence_penalty": "options.presence_penalty",
+    "repetition_penalty": "options.repeat_penalty",
     "seed": "options.seed",
     "stop": "options.stop",
     "temperature": "options.temperature",
@@ -74,12 +78,19 @@ def _request(body: AnswerBody, prompt: Prompt) -> CodeRequest:
         prompt=prompt,
         model=body.model_id,
         max_tokens=options.num_predict if options.num_predict > 0 else None,
-        sampling=SamplingParams(
-            temperature=temperature if options.temperature is None else options.temperature,
-            top_k=top_k if options.top_k is None else max(options.top_k, 0),
-            top_p=top_p if options.top_p is None else options.top_p,
-            seed=new_seed() if options.seed is None else options.seed,
-            logprobs=body.top_logprobs if body.logprobs else None,
+        sampling=of_last(
+            SamplingParams(
+                temperature=temperature if options.temperature is None else options.temperature,
+                top_k=top_k if options.top_k is None else max(options.top_k, 0),
+                top_p=top_p if options.top_p is None else options.top_p,
+                min_p=max(options.min_p, 0.0),
+                seed=new_seed() if options.seed is None else options.seed,
+                logprobs=body.top_logprobs if body.logprobs else None,
+                presence_penalty=options.presence_penalty,
+                frequency_penalty=options.frequency_penalty,
+                repetition_penalty=options.repeat_penalty,
+            ),
+            options.repeat_last_n,
         ),
         stop=tuple(filter(None, options.stop)),
     )

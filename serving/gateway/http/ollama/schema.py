@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from serving.gateway.http.json_body import WireObject, at_most
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
+from serving.gateway.http.sampling import RecentPenalties
 from serving.gateway.http.tool_calls import call_text
 from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_MESSAGES
@@ -23,22 +24,19 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "think": ("",),
 }
 _NEUTRAL_OPTIONS: dict[str, tuple[object, ...]] = {
-    "frequency_penalty": (0,),
-    "min_p": (0,),
     "mirostat": (0,),
-    "presence_penalty": (0,),
-    "repeat_penalty": (1,),
     "tfs_z": (1,),
     "typical_p": (1,),
 }
 
 
-class Options(NothingIsAbsent):
+class Options(RecentPenalties):
     """How to generate. None of `temperature`, `top_k` and `top_p` leaves it to the kind of prompt."""
 
     temperature: float | None = None
     top_k: Integer | None = None
     top_p: float | None = None
+    min_p: float = 0.0
     seed: Integer | None = None
     num_predict: Integer = 0
     stop: Stops = Field(default_factory=list)

@@ -13,7 +13,6 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "dry_multiplier": (0,),
     "dynatemp_range": (0,),
     "echo": (),
-    "frequency_penalty": (0,),
     "function_call": ("none", "auto"),
     "grammar": ("",),
     "guided_choice": ([],),
@@ -24,14 +23,10 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
     "include_stop_str_in_output": (),
     "json_schema": (),
     "length_penalty": (1,),
-    "min_p": (0,),
     "min_tokens": (0,),
     "mirostat": (0,),
     "modalities": (["text"],),
-    "presence_penalty": (0,),
     "prompt_logprobs": (),
-    "repeat_penalty": (1,),
-    "repetition_penalty": (1,),
     "response_format": ({"type": "text"},),
     "structured_outputs": (),
     "tool_choice": ("none", "auto", {"type": "none"}, {"type": "auto"}),
@@ -55,11 +50,5 @@ def refuse_unsupported(body: Mapping[str, Any], supported: Container[str]) -> No
       ServingError: UNSUPPORTED_PARAMETER with the field.
     """
     refuse_unless_neutral(body, {name: neutral for name, neutral in _NEUTRAL.items() if name not in supported})
-    if _changes(body.get("logit_bias")):
-        raise unsupported("logit_bias")
     if body.get("best_of") not in (None, False, 1, body.get("n")):
         raise unsupported("best_of", "is not supported here unless it is n, and would change the answer.")
-
-
-def _changes(bias: object) -> bool:
-    return any(bias.values()) if isinstance(bias, dict) else bool(bias)

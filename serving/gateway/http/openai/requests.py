@@ -3,8 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from msgspec.structs import replace as replace_sampling
+
 from serving.errors import FieldError, Reason
 from serving.gateway.http.openai.schema import MAX_PROMPTS, ChatBody, CompletionBody, GenerationBody
+from serving.gateway.http.sampling import REPEAT_LAST_N
 from serving.gateway.request import (
     ChatPrompt,
     CodeRequest,
@@ -15,7 +18,7 @@ from serving.gateway.request import (
     TextPrompt,
     TokenPrompt,
 )
-from serving.gateway.sampling import new_seed
+from serving.gateway.sampling import new_seed, of_last
 from serving.gateway.shown import shown
 from sharding.step import SamplingParams
 
@@ -71,7 +74,8 @@ def words(body: GenerationBody) -> Mapping[str, str]:
     """What a body calls fields of its requests, where that is another name."""
     logprobs = {"logprobs": "top_logprobs"} if isinstance(body, ChatBody) else {}
     max_tokens = "max_tokens" if body.max_completion_tokens is None else "max_completion_tokens"
-    return {**_WORDS, **logprobs, "max_tokens": max_tokens}
+    repetition = {} if body.repeat_penalty is None else {"repetition_penalty": "repeat_penalty"}
+    return {**_WORDS, **logprobs, **repetition, "max_tokens": max_tokens}
 
 
 def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> CodeRequest:
@@ -83,18 +87,36 @@ def _request(body: GenerationBody, prompt: Prompt, logprobs: int | None) -> Code
         prompt=prompt,
         model=body.model,
         max_tokens=None if max_tokens == _NO_LIMIT else max_tokens,
-        sampling=SamplingParams(
-            temperature=temperature,
-            top_k=0 if body.top_k == _NO_LIMIT else body.top_k,
-            top_p=body.top_p,
-            seed=new_seed() if body.seed is None else body.seed,
-            logprobs=logprobs,
+        sampling=_with_penalties(
+            SamplingParams(
+                temperature=temperature,
+                top_k=0 if body.top_k == _NO_LIMIT else body.top_k,
+                top_p=body.top_p,
+                min_p=body.min_p,
+                seed=new_seed() if body.seed is None else body.seed,
+                logprobs=logprobs,
+            ),
+            body,
         ),
+        logit_bias=body.logit_bias,
         stop=tuple(body.stop),
         stop_ids=frozenset(body.stop_token_ids),
         choices=body.n,
         timeout_s=body.timeout,
     )
+
+
+def _with_penalties(sampling: SamplingParams, body: GenerationBody) -> SamplingParams:
+    """OpenAI's and vLLM's, or llama.cpp's where the body has one of its words."""
+    sampling = replace_sampling(
+        sampling,
+        presence_penalty=body.presence_penalty,
+        frequency_penalty=body.frequency_penalty,
+        repetition_penalty=body.repetition_penalty if body.repeat_penalty is None else body.repeat_penalty,
+    )
+    if body.repeat_penalty is None and body.repeat_last_n is None:
+        return sampling
+    return of_last(sampling, REPEAT_LAST_N if body.repeat_last_n is None else body.repeat_last_n)
 
 
 def _prompt(prompt: str | list[int], body: CompletionBody) -> Prompt:

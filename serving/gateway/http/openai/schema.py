@@ -14,6 +14,7 @@ from serving.gateway.http.json_body import at_most
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.openai.messages import ChatMessage
 from serving.gateway.http.openai.neutral import refuse_unsupported
+from serving.gateway.http.sampling import LogitBias, Penalties
 from serving.gateway.validation import MAX_CONTEXT_FILES, MAX_MESSAGES, MAX_STOPS
 
 MAX_PROMPTS = 64
@@ -47,8 +48,13 @@ class StreamOptions(NothingIsAbsent):
     include_usage: bool = False
 
 
-class GenerationBody(NothingIsAbsent):
-    """The fields that both kinds of request have."""
+class GenerationBody(Penalties):
+    """The fields that both kinds of request have, with vLLM's and llama.cpp's of how to draw.
+
+    Attributes:
+      repetition_penalty: vLLM's, which counts the prompt and what was generated.
+      repeat_penalty: llama.cpp's word for it. With it or `repeat_last_n`, all penalties count as llama.cpp's do.
+    """
 
     model: str | None = None
     max_tokens: Integer | None = None
@@ -56,6 +62,11 @@ class GenerationBody(NothingIsAbsent):
     temperature: float | None = None
     top_p: float = 1.0
     top_k: Integer = 0
+    min_p: float = 0.0
+    repetition_penalty: float = 1.0
+    repeat_penalty: float | None = None
+    repeat_last_n: Integer | None = None
+    logit_bias: LogitBias = ()
     n: Integer = 1
     seed: Integer | None = None
     stop: Stops = Field(default_factory=list)

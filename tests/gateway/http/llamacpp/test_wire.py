@@ -120,7 +120,7 @@ async def test_values_whose_meaning_is_plain_are_taken(client: httpx.AsyncClient
         ("/infill", {"prompt": "x", "input_extra": [{"text": ""}] * 1025}, "invalid_request_error", "input_extra"),
         ("/infill", {"prompt": "x", "response_fields": ["a"] * 257}, "invalid_request_error", "response_fields"),
         ("/infill", {"prompt": "x", "grammar": "root ::= x"}, "not_supported_error", "grammar"),
-        ("/completion", {"prompt": "x", "min_p": 0.1}, "not_supported_error", "min_p"),
+        ("/completion", {"prompt": "x", "typical_p": 0.9}, "not_supported_error", "typical_p"),
         ("/completion", {}, "invalid_request_error", "prompt"),
         ("/completion", {"prompt": ["a", "b"]}, "invalid_request_error", "prompt"),
         ("/completion", {"prompt": "x", "n_predict": "9"}, "invalid_request_error", "n_predict"),
