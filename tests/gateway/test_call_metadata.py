@@ -52,12 +52,10 @@ def test_a_request_becomes_its_calls_and_its_callers() -> None:
     assert (request.tenant, request.owner, request.roles) == (CALLER.tenant, CALLER.owner, CALLER.roles)
 
 
+@pytest.mark.parametrize("header", ["x-stainless-retry-count", "grpc-previous-rpc-attempts"])
 @pytest.mark.parametrize(("count", "repeated"), [("", False), ("0", False), ("1", True), ("10", True)])
-def test_a_request_that_its_client_sends_again_is_known_as_such(count: str, repeated: bool) -> None:
-    assert (
-        read({"x-stainless-retry-count": count}).applied(CodeRequest(prompt=TextPrompt("x")), CALLER).repeated
-        == repeated
-    )
+def test_a_request_that_its_client_sends_again_is_known_as_such(header: str, count: str, repeated: bool) -> None:
+    assert read({header: count}).applied(CodeRequest(prompt=TextPrompt("x")), CALLER).repeated == repeated
 
 
 def test_a_session_that_a_message_names_stays() -> None:

@@ -1,6 +1,5 @@
 """The routes of Anthropic's Messages API."""
 
-import asyncio
 from typing import Any
 
 from starlette.responses import Response
@@ -25,7 +24,7 @@ async def _messages(call: HttpCall) -> Generation:
 
 async def _count_tokens(call: HttpCall) -> Response:
     request = conversation_request(await call.json(ConversationBody.model_validate))
-    tokens, _ = await asyncio.to_thread(call.service.count_tokens, call.applied(request))
+    tokens, _ = await call.service.count_tokens(call.applied(request))
     return json_response({"input_tokens": tokens})
 
 
