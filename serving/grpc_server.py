@@ -77,7 +77,11 @@ class HardenedServer(cygrpc.AioServer):  # type: ignore[misc] # grpcio has no ty
 
     def add_registered_method_handlers(self, handlers: Mapping[str, Any]) -> None:
         """Registers methods by their path; those that are here already stay what they are."""
-        new = {path: _guarded(path, handler, self._waiting) for path, handler in handlers.items() if path not in self._methods}
+        new = {
+            path: _guarded(path, handler, self._waiting)
+            for path, handler in handlers.items()
+            if path not in self._methods
+        }
         self._methods.update(new)
         super().add_registered_method_handlers(new)
 

@@ -8,8 +8,9 @@ import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.haproxy.answers import MAX_HEADER_BYTES, MAX_HEADERS
 from serving.haproxy.grpc import harden_grpc
-from serving.haproxy.http import MAX_HEADER_BYTES, MAX_HEADERS, harden_http
+from serving.haproxy.http import harden_http
 from serving.haproxy.sections import HardeningError, Section, one, parse
 
 _KNOWN_ENTRIES = {"frontend prometheus", "frontend http_frontend", "frontend grpc_frontend", "listen stats"}

@@ -111,6 +111,10 @@ def wrong_headers(key: str, revoked: str) -> dict[str, Headers]:
         "as a password": {"authorization": f"Basic {_encoded(f'user:{key}'.encode())}"},
         "in a cookie": {"cookie": f"authorization=Bearer {key}; api_key={key}"},
         "in another header": {"api-key": key, "x-goog-api-key": key, "x-auth-token": key, "proxy-authorization": key},
-        "as what a proxy would say": {"x-forwarded-user": "admin", "x-authenticated": "true", "x-tenant-id": "platform"},
+        "as what a proxy would say": {
+            "x-forwarded-user": "admin",
+            "x-authenticated": "true",
+            "x-tenant-id": "platform",
+        },
         "wrong beside a right one": {"authorization": "Bearer wrong", "x-api-key": key},
     }

@@ -6,7 +6,6 @@ That a prompt is found cached as if its domain were alone in a group is in `test
 import asyncio
 from pathlib import Path
 
-import grpc
 import httpx
 import pytest
 from codegemma.v1 import code_assist_service_pb2 as pb

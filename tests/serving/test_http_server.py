@@ -4,8 +4,8 @@ import asyncio
 import logging
 import os
 import socket
-from contextlib import suppress
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
+from serving.gateway.quotas import redis
 from serving.gateway.quotas.ledger import WINDOW_S, Account, Ledger, Refusal
 from serving.gateway.quotas.memory import MemoryLedger
-from serving.gateway.quotas import redis
 from serving.gateway.quotas.redis import RedisLedger
 from tests.redis_server import needs_redis, running_redis
 

@@ -5,7 +5,7 @@ from typing import Any
 from starlette.responses import Response
 
 from serving.gateway.http.anthropic.answers import MessageEvents, WholeMessage
-from serving.gateway.http.anthropic.errors import error_body
+from serving.gateway.http.anthropic.errors import PREFIXES, error_body
 from serving.gateway.http.anthropic.requests import WORDS, conversation_request, message_request
 from serving.gateway.http.anthropic.schema import ConversationBody, MessageBody
 from serving.gateway.http.api import Api, ApiRoute, Generation
@@ -34,4 +34,5 @@ ANTHROPIC = Api(
         ApiRoute("POST", "/v1/messages/count_tokens", _count_tokens),
     ),
     error_body=error_body,
+    prefixes=PREFIXES,
 )

@@ -10,7 +10,7 @@ from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import Api, ApiRoute, Generation
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.llamacpp.answers import CompletionObjects, StreamedCompletions, WholeCompletions
-from serving.gateway.http.llamacpp.errors import error_body
+from serving.gateway.http.llamacpp.errors import PREFIXES, error_body
 from serving.gateway.http.llamacpp.requests import (
     COMPLETION_WORDS,
     INFILL_WORDS,
@@ -110,4 +110,5 @@ LLAMACPP = Api(
         ApiRoute("GET", "/props", _props),
     ),
     error_body=error_body,
+    prefixes=PREFIXES,
 )
