@@ -1,6 +1,7 @@
 """What access and limits cost a request, in a Gateway's process: `python -m bench.access [--redis URL]`.
 
-Prints p50 and p99 of each, in microseconds, on the event loop that Ray gives a Gateway. A Redis is on this machine; one elsewhere adds its network's round trips.
+Prints p50 and p99 of each, in microseconds, on the event loop that Ray gives a Gateway. A Redis is on this machine; one
+elsewhere adds its network's round trips.
 """
 
 import argparse

@@ -186,8 +186,8 @@ async def _one(messages: AsyncIterable[Any], waiting: Places) -> Any:
             another = message is not None and await anext(incoming, None) is not None
     except TimeoutError:
         return MalformedMessage(
-            f"it was not there, whole and ended, within {MESSAGE_TIMEOUT_S:g} s, or more than {MAX_WAITING} others were "
-            "waited for"
+            f"it was not there, whole and ended, within {MESSAGE_TIMEOUT_S:g} s, or more than {MAX_WAITING} others "
+            "were waited for"
         )
     if message is None:
         return MalformedMessage("the call ended without one")

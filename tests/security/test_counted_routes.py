@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -45,9 +46,8 @@ async def test_over_http_a_request_too_many_is_refused_and_written_down(
     assert [answer.status_code for answer in answers] == [200, 200, 429]
     error = json.dumps(answers[-1].json())
     assert "requests_per_minute of the tenant 'acme' is 2" in error
-    assert (
-        answers[-1].json().keys() == api_at(path, APIS).error_body(ServingError(Reason.RATE_LIMIT_EXCEEDED, "")).keys()
-    )
+    expected: Any = api_at(path, APIS).error_body(ServingError(Reason.RATE_LIMIT_EXCEEDED, ""))
+    assert answers[-1].json().keys() == expected.keys()
     assert int(answers[-1].headers["retry-after"]) > 50
     ends = ["ok"] * _LIMIT + ["rate_limit_exceeded"]
     assert outcomes(log, tmp_path) == [(path, "acme", end) for end in ends]

@@ -6,7 +6,7 @@ test_http_server.py`, `tests/gateway/test_grpc_server.py` and `tests/serving/hap
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 import grpc
@@ -52,7 +52,7 @@ async def connections(url: str, sent: bytes, number: int = _MANY) -> AsyncIterat
             writer.transport.abort()
 
 
-def posted(body: dict[str, object], path: str = "/v1/completions") -> bytes:
+def posted(body: Mapping[str, object], path: str = "/v1/completions") -> bytes:
     content = json.dumps(body).encode()
     return b"POST %b HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n%b" % (path.encode(), len(content), content)
 
@@ -108,7 +108,7 @@ async def test_grpc_streams_that_nobody_reads_keep_nobody_waiting_and_end_with_t
     service: CodeService, backend: ScriptedBackend
 ) -> None:
     backend.text = "x = 1\n" * 100
-    message = pb.StreamCompleteRequest(prompt="a", generation_config={"max_tokens": 400})  # type: ignore[arg-type]
+    message = pb.StreamCompleteRequest(prompt="a", generation_config={"max_tokens": 400})
     async with grpc_server(service) as address:
         async with grpc.aio.insecure_channel(address) as unread:
             calls = [CodeAssistServiceStub(unread).StreamComplete(message) for _ in range(_MANY)]
