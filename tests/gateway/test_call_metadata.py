@@ -63,10 +63,12 @@ def test_a_request_that_its_client_sends_again_is_known_as_such(header: str, cou
 async def test_what_grpc_itself_sends_again_is_known_as_such(backend: ScriptedBackend) -> None:
     """As the published client has it: a repetition must not end what was first sent after it."""
     backend.text, backend.error = "", ServingError(Reason.UNAVAILABLE, "Gone.")
-    async with grpc_server(one_model_service(backend)) as target:
-        async with grpc.aio.insecure_channel(target, options=channel_options([])) as channel:
-            with pytest.raises(grpc.aio.AioRpcError):
-                await CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(prompt="x"))
+    async with (
+        grpc_server(one_model_service(backend)) as target,
+        grpc.aio.insecure_channel(target, options=channel_options([])) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(prompt="x"))
     first, *again = [request.repeated for request in backend.requests]
     assert not first and again and all(again)
 
