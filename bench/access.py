@@ -1,10 +1,10 @@
 """What access and limits cost a request, in a Gateway's process: `python -m bench.access [--redis URL]`.
 
-Prints p50 and p99 of each, in microseconds, on the event loop that Ray gives a Gateway. A Redis is on this machine; one
-elsewhere adds its network's round trips.
+Prints p50 and p99 of each, in microseconds. A Redis is on this machine; one elsewhere adds its network's round trips.
 """
 
 import argparse
+import asyncio
 import json
 import statistics
 import tempfile
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import jwt
-import uvloop
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
@@ -96,4 +95,4 @@ async def main(redis: str | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--redis", metavar="URL", help="of a Redis to measure as well")
-    uvloop.run(main(parser.parse_args().redis))
+    asyncio.run(main(parser.parse_args().redis))
