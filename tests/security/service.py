@@ -32,7 +32,7 @@ from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 type Headers = dict[str, str]
 
-MODEL = "both"
+MODEL = "model-of-ours"
 _MESSAGES = [{"role": "user", "content": "Hi"}]
 _PLACE = {"prompt": "a", "suffix": "b"}
 BODIES: dict[str, Any] = {
@@ -93,7 +93,11 @@ def grpc_methods() -> list[str]:
 
 
 def _named(path: str) -> str:
-    return path.replace("{name:path}", MODEL).replace("{digest}", "sha256:0")
+    return (
+        path.replace("/playground/{name}", "/playground/style.css")
+        .replace("{name:path}", MODEL)
+        .replace("{digest}", "sha256:0")
+    )
 
 
 class Service:
