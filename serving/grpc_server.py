@@ -17,8 +17,12 @@ from typing import Any
 import grpc
 from grpc._cython import cygrpc
 
+from serving.places import Places
+
 MESSAGE_TIMEOUT_S = 10.0
 """Within this time the one message of a unary request has to be there, whole."""
+MAX_WAITING = 2048
+"""Calls whose message is waited for at once, each of which takes some 18 KB; a Gateway has fewer requests open."""
 
 _OPTIONS = (
     # No compression: a message of the allowed size may hold a thousand times as much.
@@ -56,6 +60,7 @@ class HardenedServer(cygrpc.AioServer):  # type: ignore[misc] # grpcio has no ty
     ) -> None:
         self._methods: set[str] = set()
         self._refusals: set[asyncio.Task[None]] = set()
+        self._waiting = Places(MAX_WAITING)
         super().__init__(loop, thread_pool, handlers, interceptors, (*options, *_OPTIONS), *more)
 
     def add_insecure_port(self, address: bytes) -> int:
@@ -72,7 +77,11 @@ class HardenedServer(cygrpc.AioServer):  # type: ignore[misc] # grpcio has no ty
 
     def add_registered_method_handlers(self, handlers: Mapping[str, Any]) -> None:
         """Registers methods by their path; those that are here already stay what they are."""
-        new = {path: _guarded(path, handler) for path, handler in handlers.items() if path not in self._methods}
+        new = {
+            path: _guarded(path, handler, self._waiting)
+            for path, handler in handlers.items()
+            if path not in self._methods
+        }
         self._methods.update(new)
         super().add_registered_method_handlers(new)
 
@@ -128,7 +137,7 @@ class _Context:
         )
 
 
-def _guarded(path: str, handler: Any) -> Any:
+def _guarded(path: str, handler: Any, waiting: Places) -> Any:
     """A handler that calls another with one message and a guarded context; Ray Serve's own methods stay as they are."""
     if path.startswith(_RAYS_SERVICES):
         return handler
@@ -136,13 +145,13 @@ def _guarded(path: str, handler: Any) -> Any:
     behavior = getattr(handler, "_".join("stream" if stream else "unary" for stream in streams))
 
     async def one_response(messages: AsyncIterable[Any], context: Any) -> Any:
-        request = messages if handler.request_streaming else await _one(messages)
+        request = messages if handler.request_streaming else await _one(messages, waiting)
         response = await behavior(request, _Context(context))
         await _end_failed(context)
         return response
 
     async def responses(messages: AsyncIterable[Any], context: Any) -> AsyncGenerator[Any, None]:
-        request = messages if handler.request_streaming else await _one(messages)
+        request = messages if handler.request_streaming else await _one(messages, waiting)
         async with aclosing(behavior(request, _Context(context))) as answers:
             async for answer in answers:
                 if _has_failed(context):
@@ -168,15 +177,18 @@ async def _end_failed(context: Any) -> None:
         await context.abort(context.code(), context.details() or "", context.trailing_metadata() or ())
 
 
-async def _one(messages: AsyncIterable[Any]) -> Any:
+async def _one(messages: AsyncIterable[Any], waiting: Places) -> Any:
     """The one message of a unary request, or a `MalformedMessage`."""
     incoming = aiter(messages)
     try:
-        async with asyncio.timeout(MESSAGE_TIMEOUT_S):
+        async with waiting.taken(MESSAGE_TIMEOUT_S):
             message = await anext(incoming, None)
             another = message is not None and await anext(incoming, None) is not None
     except TimeoutError:
-        return MalformedMessage(f"it was not there, whole and ended, within {MESSAGE_TIMEOUT_S:g} s")
+        return MalformedMessage(
+            f"it was not there, whole and ended, within {MESSAGE_TIMEOUT_S:g} s, or more than {MAX_WAITING} others "
+            "were waited for"
+        )
     if message is None:
         return MalformedMessage("the call ended without one")
     return MalformedMessage("the call has more than one") if another else message

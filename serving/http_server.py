@@ -5,6 +5,9 @@ these servers listen wherever the service does, and one without a file descripto
 """
 
 import asyncio
+import logging
+import time
+from collections.abc import Callable
 
 import uvicorn.config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -15,9 +18,37 @@ HEADERS_S = 10.0
 """As long as HAProxy waits for the headers of a request, and for the first byte of a connection."""
 
 
+_NO_FILES = "socket.accept() out of system resource"
+_LOG_EVERY_S = 60.0
+
+
 def harden() -> None:
     """Every uvicorn server that is configured from now on in this process has `TimelyHttp` connections."""
     uvicorn.config.HTTP_PROTOCOLS["auto"] = f"{__name__}:{TimelyHttp.__name__}"
+    logging.getLogger("asyncio").addFilter(_SELDOM)
+
+
+class SeldomOutOfFiles(logging.Filter):
+    """Lets asyncio say once a minute that no file descriptor is left; it would say so thousands of times a second."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._next_at = -float("inf")
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is logged."""
+        if not record.getMessage().startswith(_NO_FILES):
+            return True
+        now = self._clock()
+        if now < self._next_at:
+            return False
+        self._next_at = now + _LOG_EVERY_S
+        return True
+
+
+_SELDOM = SeldomOutOfFiles()
+"""One, as a filter that is added again is not there twice."""
 
 
 class TimelyHttp(HttpToolsProtocol):

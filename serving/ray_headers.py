@@ -10,8 +10,8 @@ RAY_HEADERS = (
 )
 """Names, as regular expressions, by which Ray Serve would be told what to do: none comes from outside."""
 
-READ_HEADERS = ("x-request-id", "x-session-id", "x-tenant-id", "traceparent")
-"""Headers that are read as text."""
+READ_HEADERS = ("x-session-id", "x-tenant-id", "traceparent")
+"""Headers that are read as text. So is `x-request-id`, which is left out where it is none: a request gets another."""
 
 ADDRESS_HEADER = "x-forwarded-for"
 """Where HAProxy names the address at the other end of its connection, and that alone."""

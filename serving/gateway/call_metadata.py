@@ -13,8 +13,9 @@ _TENANT_HEADER = "x-tenant-id"
 _TRACE_HEADER = "traceparent"
 _AUTHORIZATION_HEADER = "authorization"
 _API_KEY_HEADER = "x-api-key"
-_REPETITION_HEADER = "x-stainless-retry-count"
-"""How often a client has sent the request before, as the libraries of OpenAI and Anthropic say."""
+_REPETITION_HEADERS = ("x-stainless-retry-count", "grpc-previous-rpc-attempts")
+"""How often a client has sent the request before: as the libraries of OpenAI and Anthropic say, and as gRPC's own
+retries do (https://github.com/grpc/proposal/blob/master/A6-client-retries.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ class CallMetadata:
             trace=value(_TRACE_HEADER),
             authorization=value(_AUTHORIZATION_HEADER),
             api_key=value(_API_KEY_HEADER),
-            repeated=bool(value(_REPETITION_HEADER).strip("0")),
+            repeated=any(value(name).strip("0") for name in _REPETITION_HEADERS),
             grpc_peer=grpc_peer,
             address=value(ADDRESS_HEADER),
             route=route,

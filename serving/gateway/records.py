@@ -7,7 +7,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Protocol, get_args
 
@@ -104,38 +104,36 @@ class RequestRecords:
     def request(self, request: CodeRequest, role: Role) -> Iterator["RequestWatch"]:
         """Watches a request for as long as the block runs; what leaves the block says how it ended."""
         watch = RequestWatch(request)
-        reason: str = _OK
         self._open[request.protocol] += 1
-        try:
+        with _outcome_told(lambda outcome: self._answered(request, role, watch, outcome)):
             yield watch
-        except ServingError as error:
-            reason = error.reason
-            raise
-        except (GeneratorExit, asyncio.CancelledError):
-            reason = _CANCELLED
-            raise
-        except BaseException:
-            reason = Reason.INTERNAL
-            raise
-        finally:
-            self._open[request.protocol] -= 1
-            labels = {"model": watch.model, "role": str(role), "protocol": request.protocol}
-            self._audit.request(request, watch.model, watch.prompt_tokens, watch.tokens, str(reason))
-            durations = dict(watch.durations(complete=reason == _OK))
-            self._recorder.record(metrics.REQUESTS, 1, **labels, reason=reason)
-            for metric, seconds in durations.items():
-                self._recorder.record(metric, seconds, **labels)
-            for part in watch.truncation.parts:
-                self._recorder.record(metrics.TRUNCATED, 1, model=watch.model, part=part)
-            _log.info(
-                "%s: %s",
-                request.request_id,
-                reason,
-                extra=labels
-                | {"client_request_id": request.request_id, "reason": str(reason), "tenant": request.tenant}
-                | {"trace": watch.trace, "tokens": watch.tokens}
-                | {metric.name.removeprefix("codegemma_"): round(seconds, 4) for metric, seconds in durations.items()},
-            )
+
+    @contextmanager
+    def counting(self, request: CodeRequest) -> Iterator["RequestWatch"]:
+        """Watches a request that has nothing generated: the audit log has it, the metrics of answers have not."""
+        watch = RequestWatch(request)
+        with _outcome_told(lambda outcome: self._audit.request(request, watch.model, 0, 0, outcome)):
+            yield watch
+
+    def _answered(self, request: CodeRequest, role: Role, watch: "RequestWatch", outcome: str) -> None:
+        self._open[request.protocol] -= 1
+        labels = {"model": watch.model, "role": str(role), "protocol": request.protocol}
+        self._audit.request(request, watch.model, watch.prompt_tokens, watch.tokens, outcome)
+        durations = dict(watch.durations(complete=outcome == _OK))
+        self._recorder.record(metrics.REQUESTS, 1, **labels, reason=outcome)
+        for metric, seconds in durations.items():
+            self._recorder.record(metric, seconds, **labels)
+        for part in watch.truncation.parts:
+            self._recorder.record(metrics.TRUNCATED, 1, model=watch.model, part=part)
+        _log.info(
+            "%s: %s",
+            request.request_id,
+            outcome,
+            extra=labels
+            | {"client_request_id": request.request_id, "reason": outcome, "tenant": request.tenant}
+            | {"trace": watch.trace, "tokens": watch.tokens}
+            | {metric.name.removeprefix("codegemma_"): round(seconds, 4) for metric, seconds in durations.items()},
+        )
 
     def report(self, pools: Mapping[str, Pool]) -> None:
         """Records what is open now, and how it stands with the groups of each model."""
@@ -144,6 +142,25 @@ class RequestRecords:
         for model, pool in pools.items():
             self._recorder.record(metrics.WAITING_REQUESTS, pool.waiting, model=model)
             self._recorder.record(metrics.READY_GROUPS, pool.groups, model=model)
+
+
+@contextmanager
+def _outcome_told(tell: Callable[[str], None]) -> Iterator[None]:
+    """Tells how the block ended: `ok`, `cancelled`, or an error's reason."""
+    outcome = _OK
+    try:
+        yield
+    except ServingError as error:
+        outcome = str(error.reason)
+        raise
+    except (GeneratorExit, asyncio.CancelledError):
+        outcome = _CANCELLED
+        raise
+    except BaseException:
+        outcome = str(Reason.INTERNAL)
+        raise
+    finally:
+        tell(outcome)
 
 
 class RequestWatch:

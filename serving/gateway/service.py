@@ -1,8 +1,8 @@
 """CodeService: from a request in text to an answer in text, whatever protocol carries them."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from serving.config import ChatFormat, GatewayConfig, Role, RoutingConfig
@@ -123,23 +123,32 @@ class CodeService:
         """How it stands with the groups of each model, in the order of the configuration."""
         return tuple(ModelStatus(model.config, model.backend.status()) for model in self._models)
 
-    def served(self, request: CodeRequest) -> ServedModel:
-        """The model that a request is routed to.
+    @asynccontextmanager
+    async def served(self, request: CodeRequest) -> AsyncIterator[ServedModel]:
+        """The model that a request is routed to, for a block that has nothing generated.
+
+        The request counts as one of its caller all the same, without tokens, and is in the audit log.
 
         Raises:
-          ServingError: as `Router.route`; a list in the request is too long.
+          ServingError: as `Router.route`; a list in the request is too long; its caller has reached a limit.
         """
-        return self._route(request)[0]
+        with self.records.counting(request) as watch:
+            async with self._quotas.admitted(request):
+                model, *_ = self._route(request)
+                watch.model = model.config.id
+                yield model
 
-    def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
+    async def count_tokens(self, request: CodeRequest) -> tuple[int, ModelInfo]:
         """How many tokens the rendered prompt is, BOS included, and for which model.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND; ROLE_NOT_SERVED; a bad field; the prompt is longer than the context.
+          ServingError: as `served`; a bad field; the prompt is longer than the context.
         """
-        model, *_ = self._route(request)
-        ids, _ = model.render(request, self._quotas.context(request, model.max_context))
-        return len(ids), _info(model)
+        async with self.served(request) as model:
+            context = self._quotas.context(request, model.max_context)
+            # In a thread: a long prompt takes a while, in which other requests go on.
+            ids, _ = await asyncio.to_thread(model.render, request, context)
+            return len(ids), _info(model)
 
     async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
         """Generate one answer to all requests; closing the generator aborts it and frees the engine.

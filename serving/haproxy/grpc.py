@@ -5,8 +5,17 @@ from pathlib import Path
 
 from serving.errors import Reason, ServingError
 from serving.grpc_services import GRPC_SERVICES
-from serving.haproxy.answers import ERROR_STATUSES, NO_GATEWAY, grpc_error_file, grpc_rule, json_rule, refuse
-from serving.haproxy.headers import with_address, without_ray_headers
+from serving.haproxy.answers import (
+    ERROR_STATUSES,
+    NO_GATEWAY,
+    NOT_GRPC,
+    choose_form,
+    grpc_error_file,
+    grpc_rule,
+    json_rule,
+    refuse,
+)
+from serving.haproxy.headers import with_address, without_bad_ids, without_ray_headers
 from serving.haproxy.sections import Section, one
 
 _HEALTH = "ray.serve.RayServeAPIService/Healthz"
@@ -18,7 +27,7 @@ _MESSAGE_HEADER_BYTES = 5
 
 def harden_grpc(sections: dict[str, Section], directory: Path, body_s: float) -> None:
     """Only calls of this server's services reach a Gateway, and all errors are gRPC statuses."""
-    _calls_are_checked(one(sections, "frontend grpc_frontend"))
+    _calls_are_checked(one(sections, "frontend grpc_frontend"), directory)
     backends = [section for section in sections.values() if section.is_grpc]
     for section in backends:
         _gateways_get_messages(section, directory, body_s)
@@ -29,10 +38,9 @@ def harden_grpc(sections: dict[str, Section], directory: Path, body_s: float) ->
         nothing.begin(f"http-request return {grpc_rule(NO_GATEWAY)}")
 
 
-def _calls_are_checked(section: Section) -> None:
+def _calls_are_checked(section: Section, directory: Path) -> None:
     # Without `proto h2` HTTP/1 gets an answer, too.
     section.replace(r"bind (\S+:\d+) proto h2", r"bind \1")
-    not_grpc = ServingError(Reason.ROUTE_NOT_FOUND, "This port speaks gRPC, over HTTP/2. HTTP is at another port.")
     bad_metadata = ServingError(
         Reason.INVALID_ARGUMENT, "Metadata has bytes that are not printable ASCII. Send such bytes under a key in -bin."
     )
@@ -41,8 +49,10 @@ def _calls_are_checked(section: Section) -> None:
     section.begin(
         # HAProxy leaves it out of Ray Serve's answers and ours, and not every client takes one without.
         "http-after-response set-header content-type application/grpc unless { res.hdr(content-type) -m found }",
+        *choose_form(),
+        *without_bad_ids("request_id"),
         refuse(
-            json_rule(not_grpc),
+            json_rule(NOT_GRPC, directory),
             "unless { method POST } { req.ver 2.0 } { req.hdr(content-type) -m beg application/grpc }",
         ),
         refuse(grpc_rule(unknown), f"unless {{ pathq -m reg '^/(({services})/[A-Za-z0-9_]+|{re.escape(_HEALTH)})$' }}"),

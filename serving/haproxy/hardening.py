@@ -4,14 +4,19 @@ Every step changes text that it knows and fails where that text is another, so t
 leave the service unhardened without anybody noticing.
 """
 
+import resource
 from dataclasses import dataclass
 from pathlib import Path
 
+from serving.haproxy.answers import MAX_HEADER_BYTES, MAX_HEADERS
 from serving.haproxy.grpc import harden_grpc
-from serving.haproxy.http import MAX_HEADER_BYTES, MAX_HEADERS, harden_http
+from serving.haproxy.http import harden_http
 from serving.haproxy.sections import HardeningError, Section, one, parse
 
 _KNOWN_ENTRIES = {"frontend prometheus", "frontend http_frontend", "frontend grpc_frontend", "listen stats"}
+_CONNECTIONS = range(4096, 20_001)
+"""How many HAProxy has open at once, depending on what the system allows; Ray Serve takes the first."""
+_FILES_BESIDE = 1000
 _PARSER_STATUSES = (400, 408, 413, 422, 500, 501)
 """Errors in what a client sends before it is a request: HAProxy's parser has HTML for them, or nothing."""
 
@@ -47,6 +52,7 @@ def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> st
     if unknown:
         raise HardeningError(f"HAProxy would listen for {sorted(unknown)}, of which nothing is known here")
     _admin_socket_is_its_users(one(sections, "global"))
+    one(sections, "global").replace(r"maxconn \d+", f"maxconn {max_connections()}")
     _parser_reads_more_than_is_allowed(one(sections, "global"))
     _parser_says_nothing(one(sections, "defaults"))
     _headers_have_a_time_limit(one(sections, "defaults"), limits.header_s)
@@ -58,6 +64,18 @@ def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> st
     if "frontend grpc_frontend" in sections:
         harden_grpc(sections, directory, limits.body_s)
     return "".join(f"{line}\n" for section in sections.values() for line in (section.name, *section.lines))
+
+
+def max_connections() -> int:
+    """How many connections HAProxy may have open: those that are idle must leave others a place.
+
+    HAProxy does not start if it cannot have two files for each, and a half for the pipes of splicing, which it reckons
+    with though it is off.
+    """
+    _, files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY:
+        return _CONNECTIONS[-1]
+    return max(_CONNECTIONS[0], min(_CONNECTIONS[-1], (files - _FILES_BESIDE) * 2 // 5))
 
 
 def _admin_socket_is_its_users(section: Section) -> None:

@@ -1,6 +1,7 @@
 """Rules on headers for both protocols."""
 
 from serving.ray_headers import ADDRESS_HEADER, RAY_HEADERS
+from serving.request_id import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
 
 
 def without_ray_headers() -> list[str]:
@@ -11,3 +12,15 @@ def without_ray_headers() -> list[str]:
 def with_address() -> str:
     """The rule that says in `ADDRESS_HEADER` where a request comes from; what a client says of it does not count."""
     return f"http-request set-header {ADDRESS_HEADER} %[src]"
+
+
+def without_bad_ids(*names: str) -> list[str]:
+    """The rules that leave out a request's id that nobody may have: the Gateway makes one in its place.
+
+    Args:
+      names: of headers that have it besides `REQUEST_ID_HEADER`.
+    """
+    return [
+        f"http-request del-header {name} unless {{ req.fhdr({name}) -m reg '^{REQUEST_ID_PATTERN}$' }}"
+        for name in (REQUEST_ID_HEADER, *names)
+    ]

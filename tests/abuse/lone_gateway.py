@@ -1,6 +1,6 @@
 """A Gateway without Ray, in a process of its own: both protocols, over a backend that repeats a line.
 
-    python -m tests.abuse.lone_gateway
+    python -m tests.abuse.lone_gateway CONFIGURATION-AS-JSON
 
 It prints where HTTP, gRPC and its metrics are, and ends when its standard input does.
 """
@@ -31,7 +31,6 @@ from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 _KINDS = {"counter": Counter, "gauge": Gauge}
-_CONFIG = GatewayConfig()
 _REPORT_S = 0.5
 
 
@@ -65,19 +64,19 @@ class _PrometheusRecorder:
         return made
 
 
-async def _serve() -> None:
+async def _serve(config: GatewayConfig) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # not a line for each request
     recorder = _PrometheusRecorder()
     backend = ScriptedBackend(load_tokenizer(CODEGEMMA_MODEL), "return 1\n" * 4)
     model = served_model(backend, "codegemma-test", Role.FIM, Role.CHAT)
     records = RequestRecords(recorder, [model.config])
-    service = CodeService([model], _CONFIG, records=records)
+    service = CodeService([model], config, records=records)
     LoopWatch(recorder).start()
     gc.freeze()
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))
     async with (
-        serving_on_loopback(build_http_app(lambda: service, _CONFIG)) as url,
-        grpc_server(service, _CONFIG) as grpc_target,
+        serving_on_loopback(build_http_app(lambda: service, config)) as url,
+        grpc_server(service, config) as grpc_target,
     ):
         print(url.rpartition(":")[2], grpc_target.rpartition(":")[2], recorder.port, flush=True)
         while not ended.done():
@@ -86,9 +85,10 @@ async def _serve() -> None:
 
 
 @contextmanager
-def lone_gateway() -> Iterator[Target]:
+def lone_gateway(config: GatewayConfig | None = None) -> Iterator[Target]:
     """One that runs for as long as the block does."""
-    command = [sys.executable, "-m", "tests.abuse.lone_gateway"]
+    config = config or GatewayConfig()
+    command = [sys.executable, "-m", "tests.abuse.lone_gateway", config.model_dump_json(exclude_defaults=True)]
     quiet = {**os.environ, "GRPC_VERBOSITY": "NONE"}  # not a line for each header that gRPC cannot read
     with Popen(command, env=quiet, stdin=PIPE, stdout=PIPE, text=True) as process:
         assert process.stdin
@@ -99,9 +99,9 @@ def lone_gateway() -> Iterator[Target]:
                 {Door.HTTP: http_port, Door.GRPC: grpc_port},
                 f"http://{HOST}:{metrics_port}/metrics",
                 psutil.Process(process.pid),
-                _CONFIG.max_body_bytes,
+                config.max_body_bytes,
             )
 
 
 if __name__ == "__main__":
-    asyncio.run(_serve())
+    asyncio.run(_serve(GatewayConfig.model_validate_json(sys.argv[1])))

@@ -6,11 +6,13 @@ from typing import Any
 import grpc
 import httpx
 import pytest
+from codegemma.client.channel import channel_options
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from hypothesis import given
 from hypothesis import strategies as st
 
+from serving.errors import Reason, ServingError
 from serving.gateway.access import Caller
 from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.request import CodeRequest, TextPrompt
@@ -52,12 +54,23 @@ def test_a_request_becomes_its_calls_and_its_callers() -> None:
     assert (request.tenant, request.owner, request.roles) == (CALLER.tenant, CALLER.owner, CALLER.roles)
 
 
+@pytest.mark.parametrize("header", ["x-stainless-retry-count", "grpc-previous-rpc-attempts"])
 @pytest.mark.parametrize(("count", "repeated"), [("", False), ("0", False), ("1", True), ("10", True)])
-def test_a_request_that_its_client_sends_again_is_known_as_such(count: str, repeated: bool) -> None:
-    assert (
-        read({"x-stainless-retry-count": count}).applied(CodeRequest(prompt=TextPrompt("x")), CALLER).repeated
-        == repeated
-    )
+def test_a_request_that_its_client_sends_again_is_known_as_such(header: str, count: str, repeated: bool) -> None:
+    assert read({header: count}).applied(CodeRequest(prompt=TextPrompt("x")), CALLER).repeated == repeated
+
+
+async def test_what_grpc_itself_sends_again_is_known_as_such(backend: ScriptedBackend) -> None:
+    """As the published client has it: a repetition must not end what was first sent after it."""
+    backend.text, backend.error = "", ServingError(Reason.UNAVAILABLE, "Gone.")
+    async with (
+        grpc_server(one_model_service(backend)) as target,
+        grpc.aio.insecure_channel(target, options=channel_options([])) as channel,
+    ):
+        with pytest.raises(grpc.aio.AioRpcError):
+            await CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(prompt="x"))
+    first, *again = [request.repeated for request in backend.requests]
+    assert not first and again and all(again)
 
 
 def test_a_session_that_a_message_names_stays() -> None:

@@ -266,6 +266,19 @@ async def test_a_unary_request_whose_message_does_not_come_ends(
     assert await answers(target)
 
 
+async def test_of_too_many_calls_whose_message_does_not_come_the_oldest_ends(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grpc_server, "MAX_WAITING", 1)
+    monkeypatch.setattr(grpc_server, "MESSAGE_TIMEOUT_S", 1000)
+    async with ray_serves_server(one_model_service(backend)) as target:
+        first = asyncio.create_task(exchange(target, call(grpc_headers(COMPLETE), None), timeout_s=20))
+        while not first.done():
+            await exchange(target, call(grpc_headers(COMPLETE), None), timeout_s=0.1)
+        assert grpc_status(await first) == INVALID_ARGUMENT
+        assert await answers(target)
+
+
 async def test_a_stream_of_requests_that_does_not_go_on_ends(target: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.gateway.grpc.standard.MESSAGE_TIMEOUT_S", 0.1)
     path = b"/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"

@@ -94,25 +94,37 @@ async def test_watching_tells_the_status_and_stays_open_until_the_client_leaves(
 
 
 async def test_streams_that_need_no_key_do_not_take_the_places_of_requests(channel, monkeypatch):
-    monkeypatch.setattr(standard, "_MAX_STREAMS", 2)
-    health, reflection = HealthStub(channel), ServerReflectionStub(channel)
-    watching = health.Watch(HealthCheckRequest())
-    assert (await watching.read()).status == HealthCheckResponse.SERVING
+    monkeypatch.setattr(standard, "_MAX_STREAMS", 1)
+    reflection = ServerReflectionStub(channel)
     reflecting = reflection.ServerReflectionInfo()
     await reflecting.write(ServerReflectionRequest(list_services=""))
     assert (await reflecting.read()).list_services_response.service
-    for refused in (health.Watch(HealthCheckRequest()), reflection.ServerReflectionInfo()):
-        with pytest.raises(grpc.aio.AioRpcError) as raised:
-            while await refused.read():
-                pass
-        assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert (await health.Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
+    assert await _refused(reflection.ServerReflectionInfo()) is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert (await HealthStub(channel).Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
     await reflecting.done_writing()
     assert await reflecting.code() is grpc.StatusCode.OK
-    again = health.Watch(HealthCheckRequest())
-    assert (await again.read()).status == HealthCheckResponse.SERVING
-    for call in (watching, again):
-        call.cancel()
+
+
+async def test_streams_that_watch_for_ever_keep_nobody_out(codegemma, monkeypatch):
+    monkeypatch.setattr(standard, "_MAX_STREAMS", 1)
+    monkeypatch.setattr(standard, "_WATCH_PERIOD_S", 1000)
+    service = one_model_service(ScriptedBackend(codegemma))
+    async with grpc_server(service) as target, grpc.aio.insecure_channel(target) as channel:
+        streams = [HealthStub(channel).Watch(HealthCheckRequest()) for _ in range(2)]
+        for each in streams:
+            assert (await each.read()).status == HealthCheckResponse.SERVING
+        ends = {asyncio.create_task(_refused(each)) for each in streams}
+        [ended], [open_still] = await asyncio.wait(ends, timeout=30, return_when=asyncio.FIRST_COMPLETED)
+        assert ended.result() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        open_still.cancel()
+
+
+async def _refused(stream):
+    """The code of a stream that the server ends with an error, whatever came before."""
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        while await stream.read():
+            pass
+    return raised.value.code()
 
 
 def call_by_reflection_alone(target):

@@ -314,7 +314,7 @@ async def test_more_than_anything_looks_at_is_refused_before_all_else(
     error = await refusal(service, request)
     assert (error.reason, error.field, error.message) == (Reason.INVALID_ARGUMENT, field, message)
     with pytest.raises(ServingError, match=message.partition("[")[0]):
-        service.count_tokens(request)
+        await service.count_tokens(request)
 
 
 class UnreadIds(tuple[int, ...]):
@@ -364,7 +364,7 @@ async def test_a_prompt_as_long_as_the_context_is_refused_with_the_limit(backend
     assert (error.reason, error.field) == (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt")
     assert f"maximum context length is {MAX_CONTEXT} tokens" in error.message
     with pytest.raises(ServingError, match="the prompt is too long"):
-        service.count_tokens(code_request(prompt))
+        await service.count_tokens(code_request(prompt))
 
 
 @pytest.mark.parametrize(
@@ -430,10 +430,10 @@ async def test_stop_ids_join_the_terminators_but_for_those_that_no_vocabulary_ha
     assert backend.requests[0].stop_ids == backend.tokenizer.terminator_ids | {5}
 
 
-def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBackend):
+async def test_tokens_are_counted_as_they_would_be_generated_from(backend: ScriptedBackend):
     service = one_model_service(backend)
-    assert service.count_tokens(code_request(TokenPrompt((2, 5, 6))))[0] == 3
-    assert service.count_tokens(code_request(FimPrompt(prefix="a", suffix="b")))[0] == 6
+    assert (await service.count_tokens(code_request(TokenPrompt((2, 5, 6)))))[0] == 3
+    assert (await service.count_tokens(code_request(FimPrompt(prefix="a", suffix="b"))))[0] == 6
 
 
 @pytest.mark.parametrize(

@@ -1,15 +1,18 @@
 """Connections to the HTTP servers of Gateways and proxies: one that does not finish its headers ends."""
 
 import asyncio
+import logging
+import os
 import socket
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
 import uvicorn.config
 from starlette.types import Receive, Scope, Send
 
-from serving.http_server import TimelyHttp
+from serving.http_server import SeldomOutOfFiles, TimelyHttp
 from serving.ray_servers import guards
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
@@ -77,3 +80,36 @@ async def test_bodies_and_answers_may_take_longer(port: int) -> None:
             writer.write(b"}")
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
     writer.close()
+
+
+async def test_without_a_file_descriptor_left_the_log_says_so_once(
+    port: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    real = socket.socket.accept
+
+    def accept(listening: socket.socket) -> tuple[socket.socket, object]:
+        if listening.getsockname()[1] == port:
+            raise OSError(24, os.strerror(24))
+        return real(listening)
+
+    monkeypatch.setattr(socket.socket, "accept", accept)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LONG_S):
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+            while "out of system resource" not in caplog.text:
+                await asyncio.sleep(0)
+    assert caplog.text.count("socket.accept() out of system resource") == 1
+    writer.close()
+
+
+def test_it_says_so_again_after_a_minute_and_everything_else_at_once() -> None:
+    now_s = 0.0
+    seldom = SeldomOutOfFiles(lambda: now_s)
+
+    def logged(message: str) -> bool:
+        return seldom.filter(logging.LogRecord("asyncio", logging.ERROR, "", 0, message, (), None))
+
+    assert [logged("socket.accept() out of system resource") for _ in range(3)] == [True, False, False]
+    assert logged("something else")
+    now_s = 61.0
+    assert logged("socket.accept() out of system resource")

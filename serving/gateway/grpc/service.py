@@ -3,7 +3,6 @@
 # gRPC calls the methods by the names in the .proto files.
 # ruff: noqa: N802
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable
 from contextlib import AbstractContextManager, aclosing
 
@@ -71,8 +70,7 @@ class GrpcService(StandardServices):
             with self._reading():
                 request = call.metadata.applied(messages.counting_request(message), caller)
             call.words = messages.words(message)
-            # In a thread: a long prompt takes a while, in which other requests go on.
-            tokens, model = await asyncio.to_thread(self._service.count_tokens, request)
+            tokens, model = await self._service.count_tokens(request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
 

@@ -23,6 +23,7 @@ from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.reflection import public_descriptors
 from serving.grpc_server import MESSAGE_TIMEOUT_S, MalformedMessage
 from serving.grpc_services import GRPC_SERVICES
+from serving.places import Places
 
 _HEALTH_NAMES = ("", *GRPC_SERVICES)
 """What can be asked about; the empty name is the server as a whole."""
@@ -30,7 +31,7 @@ _MAX_BYTES = 4096
 """Of a message to these services, which need no key; names are short."""
 _WATCH_PERIOD_S = 1.0
 _MAX_STREAMS = 100
-"""Open at once of `Watch` and reflection, which need no key: they must not take the places of requests."""
+"""Open at once of `Watch`, and of reflection, which need no key: they must not take the places of requests."""
 
 
 class StandardServices:
@@ -39,7 +40,8 @@ class StandardServices:
     def __init__(self, is_ready: Callable[[], Awaitable[bool]]) -> None:
         """`is_ready` says whether requests can be answered now."""
         self._is_ready = is_ready
-        self._streams = 0
+        self._watching = Places(_MAX_STREAMS)
+        self._reflecting = 0
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
         self._reflection: Any = reflection.aio.ReflectionServicer(GRPC_SERVICES, public_descriptors())
 
@@ -70,13 +72,16 @@ class StandardServices:
         with answering(grpc_context) as call:
             request = call.message(HealthCheckRequest, data, _MAX_BYTES)
             last: HealthCheckResponse | None = None
-            with self._stream():
-                while True:
-                    health = await self._health(request.service)
-                    if health != last:
-                        yield health
-                    last = health
-                    await asyncio.sleep(_WATCH_PERIOD_S)
+            while True:
+                health = await self._health(request.service)
+                if health != last:
+                    yield health
+                last = health
+                try:
+                    async with self._watching.taken():
+                        await asyncio.sleep(_WATCH_PERIOD_S)
+                except TimeoutError:  # these streams have no end: whoever comes must not wait for one
+                    raise _too_many_streams() from None
         yield HealthCheckResponse()
 
     async def ServerReflectionInfo(
@@ -85,7 +90,7 @@ class StandardServices:
         """Describes this server's services to clients that do not have the .proto files."""
         with answering(grpc_context) as call:
             responses = self._reflection.ServerReflectionInfo(_read(requests, call), grpc_context)
-            with self._stream():
+            with self._reflection_stream():
                 async with aclosing(responses):
                     async for response in responses:
                         yield response
@@ -93,22 +98,26 @@ class StandardServices:
         yield ServerReflectionResponse()
 
     @contextmanager
-    def _stream(self) -> Iterator[None]:
-        """Counts a stream that needs no key while it is open."""
-        if self._streams >= _MAX_STREAMS:
-            explanation = f"{_MAX_STREAMS} streams of health and reflection are open, the limit here. Try again."
-            raise ServingError(Reason.OVERLOADED, explanation)
-        self._streams += 1
+    def _reflection_stream(self) -> Iterator[None]:
+        """Counts a stream of reflection while it is open, which it is while requests come."""
+        if self._reflecting >= _MAX_STREAMS:
+            raise _too_many_streams()
+        self._reflecting += 1
         try:
             yield
         finally:
-            self._streams -= 1
+            self._reflecting -= 1
 
     async def _health(self, service: str) -> HealthCheckResponse:
         if service not in _HEALTH_NAMES:
             return HealthCheckResponse(status=HealthCheckResponse.SERVICE_UNKNOWN)
         is_ready = await self._is_ready()
         return HealthCheckResponse(status=HealthCheckResponse.SERVING if is_ready else HealthCheckResponse.NOT_SERVING)
+
+
+def _too_many_streams() -> ServingError:
+    explanation = f"More than {_MAX_STREAMS} streams like this one are open, the limit here. Open it again."
+    return ServingError(Reason.OVERLOADED, explanation)
 
 
 async def _read(requests: AsyncIterable[bytes], call: Call) -> AsyncGenerator[ServerReflectionRequest, None]:

@@ -1,10 +1,11 @@
 """Answers that do not wait for the body of their request."""
 
-import asyncio
 from contextlib import suppress
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.places import Places
 
 _MAX_BYTES = 64 * 2**20
 """Of a longer body too, so that a client that reads while it sends has its answer before its connection is reset."""
@@ -23,7 +24,7 @@ class UnreadBody:
         """Discards nothing that comes later than `within_s` after the answer."""
         self._app = app
         self._within_s = within_s
-        self._discarding = 0
+        self._places = Places(_MAX_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not _has_body(Headers(scope=scope)):
@@ -49,20 +50,14 @@ class UnreadBody:
         await self._app(scope, receive_and_notice, send_and_discard)
 
     async def _discard(self, receive: Receive) -> None:
-        if self._discarding >= _MAX_AT_ONCE:
-            return
-        self._discarding += 1
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._within_s):
-                    size = 0
-                    while size < _MAX_BYTES:
-                        message = await receive()
-                        size += len(message.get("body", b""))
-                        if not message.get("more_body", False):
-                            return
-        finally:
-            self._discarding -= 1
+        with suppress(TimeoutError):
+            async with self._places.taken(self._within_s):
+                size = 0
+                while size < _MAX_BYTES:
+                    message = await receive()
+                    size += len(message.get("body", b""))
+                    if not message.get("more_body", False):
+                        return
 
 
 def _has_body(headers: Headers) -> bool:

@@ -1,12 +1,15 @@
 """RedisLedger: a ledger that all Gateways have in common."""
 
+import asyncio
 import os
 from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis
+from redis.exceptions import ConnectionError as LostError
+from redis.exceptions import RedisError
 
 from serving.gateway.quotas.ledger import Account, Limit, Refusal
 
@@ -32,16 +35,17 @@ class RedisLedger:
           lease_s: after which a request that has not ended is no longer concurrent, as its Gateway was lost.
         """
         password = os.environ.get(PASSWORD_VARIABLE)
-        pool = BlockingConnectionPool.from_url(
+        pool = ConnectionPool.from_url(
             url,
             max_connections=_MAX_CONNECTIONS,
-            timeout=TIMEOUT_S,
             socket_timeout=TIMEOUT_S,
             socket_connect_timeout=TIMEOUT_S,
             **({"password": password} if password else {}),
         )
         self.client: Redis = Redis.from_pool(pool)
         self._lease_ms = round(lease_s * 1000)
+        self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._faults = 0
         self._script = self.client.register_script(_SCRIPT.read_text())
 
     async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:
@@ -61,8 +65,20 @@ class RedisLedger:
         keys = [f"codegemma:{part}:{account.name}" for account in accounts for part in parts]
         limits = chain.from_iterable((each.requests, each.tokens, each.concurrent) for each in accounts)
         numbers = [-1 if limit is None else limit for limit in limits]
-        refused = await self._script(keys, [operation, request, tokens, self._lease_ms, *numbers])
+        refused = await self._asked(keys, [operation, request, tokens, self._lease_ms, *numbers])
         if not refused:
             return None
         account, limit, left, wait_ms = map(int, refused)
         return Refusal(account, _LIMITS[limit - 1], left, wait_ms / 1000 if wait_ms >= 0 else None)
+
+    async def _asked(self, keys: list[str], arguments: list[str | int]) -> Any:
+        """What the script returns. To wait for a turn, in a burst, is no sign that Redis is lost; a fault before is."""
+        faults = self._faults
+        async with self._turns:
+            if faults != self._faults:
+                raise LostError("it did not answer what was asked before")
+            try:
+                return await self._script(keys, arguments)
+            except (RedisError, OSError, TimeoutError):
+                self._faults += 1
+                raise

@@ -137,7 +137,9 @@ async def test_who_sends_everything_before_reading_gets_the_answer(backend: Scri
         assert await connection.end() == b""
 
 
-async def test_only_so_many_unread_bodies_are_waited_for_at_once(backend: ScriptedBackend) -> None:
+async def test_so_many_unread_bodies_are_waited_for_at_once_and_one_more_ends_the_oldest(
+    backend: ScriptedBackend,
+) -> None:
     async with serving_on_loopback(closed_app(backend)) as url:
         port = int(url.rpartition(":")[2])
         streams = [await asyncio.open_connection("127.0.0.1", port) for _ in range(65)]
@@ -145,6 +147,8 @@ async def test_only_so_many_unread_bodies_are_waited_for_at_once(backend: Script
         for connection in connections:
             await connection.post("/v1/completions", "content-length: 100")
             assert (await connection.answer())[0] == 401
+        assert await connections[0].end() == b""
+        await connections[-1].send(bytes(100))
         assert await connections[-1].end() == b""
         for connection in connections:
             await connection.aclose()

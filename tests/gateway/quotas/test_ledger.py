@@ -8,7 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis.asyncio import Redis
+from redis.exceptions import RedisError
 
+from serving.gateway.quotas import redis
 from serving.gateway.quotas.ledger import WINDOW_S, Account, Ledger, Refusal
 from serving.gateway.quotas.memory import MemoryLedger
 from serving.gateway.quotas.redis import RedisLedger
@@ -179,6 +181,7 @@ _STEPS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(_STEPS, st.integers(1, 8), st.integers(40, 120), st.integers(1, 4))
 def test_no_minute_has_more_than_its_limits_and_nothing_is_refused_that_fits(
     steps: list[tuple[float, int, int, bool]], requests: int, tokens: int, concurrent: int
@@ -248,3 +251,44 @@ def test_redis_answers_as_memory_does(redis_url: str, calls: list[tuple[str, int
         await in_redis.client.aclose()
 
     asyncio.run(run())
+
+
+@needs_redis
+async def test_a_burst_that_waits_for_redis_is_counted_to_the_last(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However long a turn takes to come: only what Redis does not answer is a fault of Redis."""
+    monkeypatch.setattr(redis, "TIMEOUT_S", 0.1)
+    ledger = RedisLedger(redis_url, lease_s=300)
+    await ledger.client.flushall()
+    begun, answered = asyncio.Event(), ledger._script
+
+    async def slow(keys: list[str], arguments: list[str | int]) -> Any:
+        await begun.wait()
+        return await answered(keys, arguments)
+
+    monkeypatch.setattr(ledger, "_script", slow)
+    accounts = [Account("key:a", requests=90)]
+    asking = [asyncio.create_task(ledger.begin(f"{number}", accounts)) for number in range(100)]
+    await asyncio.sleep(2 * redis.TIMEOUT_S)
+    begun.set()
+    refusals = await asyncio.gather(*asking)
+    assert sum(refusal is None for refusal in refusals) == 90
+    await ledger.client.aclose()
+
+
+async def test_when_redis_does_not_answer_whoever_waits_for_a_turn_knows_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ledger = RedisLedger("redis://127.0.0.1:1", lease_s=300)
+    asked = []
+
+    async def lost(keys: list[str], arguments: list[str | int]) -> Any:
+        asked.append(arguments)
+        await asyncio.sleep(0)
+        raise TimeoutError
+
+    monkeypatch.setattr(ledger, "_script", lost)
+    ends = await asyncio.gather(*(ledger.begin("1", [Account("key:a")]) for _ in range(100)), return_exceptions=True)
+    assert all(isinstance(end, TimeoutError | RedisError) for end in ends)
+    assert len(asked) == 8

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from bench.cluster import free_port
 from serving.haproxy.hardening import TimeLimits
 from tests.serving.haproxy.front import Front, front, grpc_server, http_server
 
@@ -28,6 +29,13 @@ def hasty(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) ->
     limits = TimeLimits(header_s=0.5, body_s=0.5)
     directory: Path = tmp_path_factory.mktemp("hasty")
     with front(directory, http_server=servers[0], grpc_server=servers[1], limits=limits, client_s=1) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def lost(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+    """With an application whose only server is gone."""
+    with front(tmp_path_factory.mktemp("lost"), http_server=free_port()) as running:
         yield running
 
 

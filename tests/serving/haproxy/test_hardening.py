@@ -1,11 +1,12 @@
 """The configuration that Ray Serve's own code writes, and what becomes of it."""
 
 import re
+import resource
 from pathlib import Path
 
 import pytest
 
-from serving.haproxy.hardening import hardened
+from serving.haproxy.hardening import hardened, max_connections
 from serving.haproxy.sections import HardeningError
 from tests.serving.haproxy.front import Front, Ports, rendered
 
@@ -70,3 +71,13 @@ def test_before_anything_is_deployed_the_configuration_is_hardened_as_well(tmp_p
 
 def test_the_admin_socket_is_its_users_alone(haproxy: Front) -> None:
     assert (haproxy.directory / "admin.sock").stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("files", "connections"), [(1024, 4096), (20_000, 7600), (1_048_576, 20_000), (resource.RLIM_INFINITY, 20_000)]
+)
+def test_there_are_as_many_connections_as_the_system_allows_files(
+    monkeypatch: pytest.MonkeyPatch, files: int, connections: int
+) -> None:
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1024, files))
+    assert max_connections() == connections

@@ -43,6 +43,15 @@ def test_metadata_that_is_not_printable_ascii_is_refused(haproxy: Front, byte: i
     assert grpc_status(haproxy.call(METHOD.encode(), (b"x-session-id", b"a%cb" % byte))) == INVALID_ARGUMENT
 
 
+@pytest.mark.parametrize("name", [b"x-request-id", b"request_id"])
+@pytest.mark.parametrize("value", [b"a\xff", b"two words", b"a" * 129])
+def test_a_request_id_that_nobody_may_have_is_left_out_and_refuses_nothing(
+    haproxy: Front, name: bytes, value: bytes
+) -> None:
+    answer = haproxy.call(METHOD.encode(), (name, value))
+    assert grpc_status(answer) == 0 and value not in answer
+
+
 def test_an_authority_that_is_not_ascii_reaches_nobody(haproxy: Front) -> None:
     assert METHOD.encode() not in haproxy.call(METHOD.encode(), authority=b"\xff")  # HAProxy resets the stream
 

@@ -2,6 +2,9 @@
 
 from serving.errors import ServingError
 
+PREFIXES = ("/v1/messages",)
+"""Paths that begin so are refused in this form."""
+
 _TYPES = {
     401: "authentication_error",
     403: "permission_error",

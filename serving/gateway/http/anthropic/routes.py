@@ -1,12 +1,11 @@
 """The routes of Anthropic's Messages API."""
 
-import asyncio
 from typing import Any
 
 from starlette.responses import Response
 
 from serving.gateway.http.anthropic.answers import MessageEvents, WholeMessage
-from serving.gateway.http.anthropic.errors import error_body
+from serving.gateway.http.anthropic.errors import PREFIXES, error_body
 from serving.gateway.http.anthropic.requests import WORDS, conversation_request, message_request
 from serving.gateway.http.anthropic.schema import ConversationBody, MessageBody
 from serving.gateway.http.api import Api, ApiRoute, Generation
@@ -25,7 +24,7 @@ async def _messages(call: HttpCall) -> Generation:
 
 async def _count_tokens(call: HttpCall) -> Response:
     request = conversation_request(await call.json(ConversationBody.model_validate))
-    tokens, _ = await asyncio.to_thread(call.service.count_tokens, call.applied(request))
+    tokens, _ = await call.service.count_tokens(call.applied(request))
     return json_response({"input_tokens": tokens})
 
 
@@ -35,4 +34,5 @@ ANTHROPIC = Api(
         ApiRoute("POST", "/v1/messages/count_tokens", _count_tokens),
     ),
     error_body=error_body,
+    prefixes=PREFIXES,
 )

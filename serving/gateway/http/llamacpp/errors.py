@@ -2,6 +2,9 @@
 
 from serving.errors import Reason, ServingError
 
+PREFIXES = ("/infill", "/completion", "/tokenize", "/detokenize", "/apply-template", "/props")
+"""Paths that begin so are refused in this form."""
+
 _TYPES = {
     Reason.CONTEXT_LENGTH_EXCEEDED: "exceed_context_size_error",
     Reason.UNSUPPORTED_PARAMETER: "not_supported_error",

@@ -10,7 +10,7 @@ from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import Api, ApiRoute, Generation
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.llamacpp.answers import CompletionObjects, StreamedCompletions, WholeCompletions
-from serving.gateway.http.llamacpp.errors import error_body
+from serving.gateway.http.llamacpp.errors import PREFIXES, error_body
 from serving.gateway.http.llamacpp.requests import (
     COMPLETION_WORDS,
     INFILL_WORDS,
@@ -52,16 +52,18 @@ async def _completion(call: HttpCall) -> Generation:
 
 async def _tokenize(call: HttpCall) -> Response:
     body = await call.json(TokenizeBody.model_validate)
-    model = call.service.served(call.applied(CodeRequest(prompt=TextPrompt(body.content), model=body.model)))
-    ids = await asyncio.to_thread(tokenized, model, body)
+    request = call.applied(CodeRequest(prompt=TextPrompt(body.content), model=body.model))
+    async with call.service.served(request) as model:
+        ids = await asyncio.to_thread(tokenized, model, body)
     tokens = pieces(model.tokenizer, ids) if body.with_pieces else ids
     return json_response({"tokens": tokens, "count": len(ids), "max_model_len": model.max_context})
 
 
 async def _detokenize(call: HttpCall) -> Response:
     body = await call.json(DetokenizeBody.model_validate)
-    model = call.service.served(call.applied(CodeRequest(prompt=TokenPrompt(body.tokens), model=body.model)))
-    text = await asyncio.to_thread(detokenized, model.tokenizer, body.tokens)
+    request = call.applied(CodeRequest(prompt=TokenPrompt(body.tokens), model=body.model))
+    async with call.service.served(request) as model:
+        text = await asyncio.to_thread(detokenized, model.tokenizer, body.tokens)
     return json_response({"content": text, "prompt": text})  # llama.cpp's name for it, and vLLM's
 
 
@@ -71,9 +73,9 @@ async def _tokenizer_info(call: HttpCall) -> Response:
 
 async def _apply_template(call: HttpCall) -> Response:
     request = call.applied(await call.json(lambda content: chat_request(checked_chat_body(ChatBody, content))))
-    renderer = call.service.served(request).renderer
     assert isinstance(request.prompt, ChatPrompt)
-    return json_response({"prompt": renderer.conversation_text(request.prompt.messages)})
+    async with call.service.served(request) as model:
+        return json_response({"prompt": model.renderer.conversation_text(request.prompt.messages)})
 
 
 async def _props(call: HttpCall) -> Response:
@@ -108,4 +110,5 @@ LLAMACPP = Api(
         ApiRoute("GET", "/props", _props),
     ),
     error_body=error_body,
+    prefixes=PREFIXES,
 )

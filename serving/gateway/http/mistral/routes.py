@@ -5,7 +5,7 @@ from typing import Any
 from serving.gateway.http.api import Api, ApiRoute, Generation
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.mistral.answers import StreamedObjects, WholeObject
-from serving.gateway.http.mistral.errors import error_body
+from serving.gateway.http.mistral.errors import PREFIXES, error_body
 from serving.gateway.http.mistral.requests import WORDS, fim_request
 from serving.gateway.http.mistral.schema import FimBody
 
@@ -19,4 +19,6 @@ async def _fim_completions(call: HttpCall) -> Generation:
     return await call.json(generation)
 
 
-MISTRAL = Api(routes=(ApiRoute("POST", "/v1/fim/completions", _fim_completions),), error_body=error_body)
+MISTRAL = Api(
+    routes=(ApiRoute("POST", "/v1/fim/completions", _fim_completions),), error_body=error_body, prefixes=PREFIXES
+)

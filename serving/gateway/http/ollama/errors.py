@@ -2,6 +2,9 @@
 
 from serving.errors import ServingError
 
+PREFIXES = ("/api/",)
+"""Paths that begin so are refused in this form."""
+
 
 def error_body(error: ServingError) -> dict[str, str]:
     """A text: clients in JavaScript would show an object as `[object Object]`."""

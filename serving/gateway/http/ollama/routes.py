@@ -17,7 +17,7 @@ from serving.gateway.http.ollama.answers import (
     loaded,
     said,
 )
-from serving.gateway.http.ollama.errors import error_body
+from serving.gateway.http.ollama.errors import PREFIXES, error_body
 from serving.gateway.http.ollama.models import listed_model, running_model, shown_model
 from serving.gateway.http.ollama.requests import WORDS, chat_request, generate_request
 from serving.gateway.http.ollama.schema import AnswerBody, ChatBody, GenerateBody, ModelBody
@@ -102,5 +102,5 @@ OLLAMA = Api(
         ApiRoute("POST", "/api/embeddings", _no_embeddings),
     ),
     error_body=error_body,
-    prefixes=("/api/",),
+    prefixes=PREFIXES,
 )

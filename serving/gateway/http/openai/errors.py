@@ -1,6 +1,9 @@
-"""OpenAI's error body. HAProxy says it too, so this module imports nothing that takes long."""
+"""OpenAI's error body. HAProxy says it too, as all of these, so they import nothing that takes long."""
 
 from serving.errors import ServingError
+
+PREFIXES = ("/v1/",)
+"""Paths that begin so are refused in this form."""
 
 _TYPES = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 """By HTTP status."""

@@ -15,7 +15,7 @@ from serving.gateway.http.openai.answers import (
     WholeObject,
     model_object,
 )
-from serving.gateway.http.openai.errors import error_body
+from serving.gateway.http.openai.errors import PREFIXES, error_body
 from serving.gateway.http.openai.requests import chat_request, completion_requests, words
 from serving.gateway.http.openai.response_answer import ResponseObject, StreamedResponse, WholeResponse
 from serving.gateway.http.openai.response_body import WORDS, checked_response_body, response_request
@@ -73,5 +73,5 @@ OPENAI = Api(
         ApiRoute("POST", "/v1/responses", _responses),
     ),
     error_body=error_body,
-    prefixes=("/v1/",),
+    prefixes=PREFIXES,
 )

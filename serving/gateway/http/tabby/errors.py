@@ -2,6 +2,9 @@
 
 from serving.errors import ServingError
 
+PREFIXES = ("/v1beta/", "/v1/health", "/v1/events")
+"""Paths that begin so are refused in this form."""
+
 
 def error_body(error: ServingError) -> dict[str, object]:
     """The sentence alone."""

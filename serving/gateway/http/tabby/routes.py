@@ -11,7 +11,7 @@ from serving.gateway.http.api import Api, ApiRoute, BodyHandler, Generation
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.responses import json_response
 from serving.gateway.http.tabby.answers import Completion
-from serving.gateway.http.tabby.errors import error_body
+from serving.gateway.http.tabby.errors import PREFIXES, error_body
 from serving.gateway.http.tabby.health import health_body
 from serving.gateway.http.tabby.requests import WORDS, completion_request
 from serving.gateway.http.tabby.schema import CompletionBody, EventBody, is_tabby
@@ -59,5 +59,5 @@ TABBY = Api(
         ApiRoute("POST", "/v1/events", _events),
     ),
     error_body=error_body,
-    prefixes=("/v1beta/",),
+    prefixes=PREFIXES,
 )

@@ -1,0 +1,39 @@
+"""Places: so many may wait at once, and one more takes the place of who has waited longest.
+
+Whoever needs no key to wait must not wait without a limit, nor keep others from waiting by being there first.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+
+class Places:
+    """A number of places to wait at, in one event loop."""
+
+    def __init__(self, number: int) -> None:
+        """All are free."""
+        self._number = number
+        self._taken: dict[asyncio.Timeout, None] = {}  # the oldest first
+
+    @asynccontextmanager
+    async def taken(self, within_s: float | None = None) -> AsyncIterator[None]:
+        """Has a place for as long as the block runs, which has to wait for something all that time.
+
+        Args:
+          within_s: the longest that it may take.
+
+        Raises:
+          TimeoutError: the time is over, or somebody else has the place.
+        """
+        if len(self._taken) >= self._number:
+            oldest = next(iter(self._taken))
+            del self._taken[oldest]
+            if not oldest.expired():
+                oldest.reschedule(asyncio.get_running_loop().time())
+        async with asyncio.timeout(within_s) as limit:
+            self._taken[limit] = None
+            try:
+                yield
+            finally:
+                self._taken.pop(limit, None)
