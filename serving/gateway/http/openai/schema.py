@@ -5,21 +5,23 @@ fraction is an integer, as in JSON. Fields that are not listed are ignored: `neu
 the answer.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.gateway.http.json_body import at_most
+from serving.gateway.http.json_body import AtMost, described
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.openai.messages import ChatMessage
-from serving.gateway.http.openai.neutral import refuse_unsupported
+from serving.gateway.http.openai.neutral import NEUTRAL, refuse_unsupported
+from serving.gateway.http.unsupported import REFUSED
 from serving.gateway.validation import MAX_CONTEXT_FILES, MAX_MESSAGES, MAX_STOPS
 
 MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
 
 Prompts = list[str | list[int]]
+_AnyPrompt = str | list[str] | list[int] | list[list[int]]
 
 
 def _prompts(value: object) -> Prompts:
@@ -50,6 +52,14 @@ class StreamOptions(NothingIsAbsent):
 class GenerationBody(NothingIsAbsent):
     """The fields that both kinds of request have."""
 
+    model_config = ConfigDict(
+        json_schema_extra=described(
+            best_of={"type": "integer", "description": "As `n`, or it is refused."},
+            logit_bias={"type": "object", "additionalProperties": {"const": 0}, "description": REFUSED},
+        )
+    )
+    neutral: ClassVar = NEUTRAL
+
     model: str | None = None
     max_tokens: Integer | None = None
     max_completion_tokens: Integer | None = None
@@ -59,10 +69,17 @@ class GenerationBody(NothingIsAbsent):
     n: Integer = 1
     seed: Integer | None = None
     stop: Stops = Field(default_factory=list)
-    stop_token_ids: Annotated[list[Integer], at_most(MAX_STOPS)] = Field(default_factory=list)
+    stop_token_ids: Annotated[list[Integer], AtMost(MAX_STOPS)] = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
     timeout: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, body: object) -> object:
+        if isinstance(body, dict):
+            refuse_unsupported(body)
+        return body
 
 
 class ContextFileBody(NothingIsAbsent):
@@ -79,30 +96,19 @@ class CompletionBody(GenerationBody):
     which is otherwise known by the path; and `context_files` of the same repository.
     """
 
-    prompt: Annotated[Prompts, PlainValidator(_prompts)]
+    prompt: Annotated[Prompts, PlainValidator(_prompts, json_schema_input_type=_AnyPrompt)]
     suffix: str | None = None
     logprobs: Integer | None = None
     echo: bool = False
     post_processing: bool = False
     path: str = ""
     language: str = ""
-    context_files: Annotated[list[ContextFileBody], at_most(MAX_CONTEXT_FILES)] = Field(default_factory=list)
+    context_files: Annotated[list[ContextFileBody], AtMost(MAX_CONTEXT_FILES)] = Field(default_factory=list)
 
 
 class ChatBody(GenerationBody):
     """`POST /v1/chat/completions`. Tools that the caller does not require are answered as text, without them."""
 
-    messages: Annotated[list[ChatMessage], at_most(MAX_MESSAGES)]
+    messages: Annotated[list[ChatMessage], AtMost(MAX_MESSAGES)]
     logprobs: bool = False
     top_logprobs: Integer | None = None
-
-
-def checked_body[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
-    """A request body.
-
-    Raises:
-      ServingError: UNSUPPORTED_PARAMETER with the field.
-      ValidationError: a field is missing or wrong.
-    """
-    refuse_unsupported(body, kind.model_fields)
-    return kind.model_validate(body)
