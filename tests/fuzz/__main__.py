@@ -46,8 +46,8 @@ def _run(service: Served, seed: int, cases: int, only: str) -> list[str]:
         reports.append(report)
         answers = ", ".join(f"{count} x {status}" for status, count in report.answers.most_common())
         _console.print(f"{report.cases:6} {report.kind:55} {answers}", markup=False)
-    answers = sum((report.answers for report in reports), Counter())
-    _console.print(f"{sum(report.cases for report in reports)} cases: {dict(answers.most_common())}", markup=False)
+    total = sum((report.answers for report in reports), Counter[str]())
+    _console.print(f"{sum(report.cases for report in reports)} cases: {dict(total.most_common())}", markup=False)
     after = service.held()
     _console.print(f"before: {before}\nafter:  {after}", markup=False)
     return [*(line for report in reports for line in report.told()), *leftovers(service, before)]

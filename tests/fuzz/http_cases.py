@@ -10,7 +10,7 @@ import requests
 import schemathesis
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
-from schemathesis import Case, GenerationMode
+from schemathesis import GenerationMode
 from schemathesis.core.failures import FailureGroup
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import negative_data_rejection, response_headers_conformance
@@ -23,6 +23,8 @@ from tests.fuzz.report import Report
 from tests.fuzz.served import MODEL
 from tests.gateway.http.openapi.document import DOCUMENT, answer_faults, operations
 
+type AnyCase = Any
+"""A `Case` of schemathesis, for an operation of whatever types."""
 _SLOW_S = 30.0
 _TEXT = st.text(min_size=1, max_size=40)
 _WHERE_EMPTY: dict[str, SearchStrategy[Any]] = {
@@ -55,7 +57,8 @@ _LIKELY: dict[str, SearchStrategy[Any]] = _LIMITS | {
 _SCHEMA = schemathesis.openapi.from_dict(DOCUMENT)
 _DESCRIBED = {f"{method} {path}": operation for method, path, operation in operations()}
 OPERATIONS: dict[str, APIOperation[Any, Any, Any, Any]] = {
-    operation.label: operation for operation in (result.ok() for result in _SCHEMA.get_all_operations())
+    operation.label: operation
+    for operation in (result.ok() for result in _SCHEMA.get_all_operations())  # type: ignore[union-attr]
 }
 
 
@@ -67,7 +70,7 @@ def run_operation(label: str, url: str, cases: int, seed: int) -> Report:
     shares = (_likely(described, label), cases // 2), (described, cases // 4), (wrong, cases - cases // 2 - cases // 4)
     with requests.Session() as session:
 
-        def send(case: Case) -> None:
+        def send(case: AnyCase) -> None:
             report.cases += 1
             report.faults += [(fault, _shown(case)) for fault in _faults(case, url, session, report)]
 
@@ -76,12 +79,12 @@ def run_operation(label: str, url: str, cases: int, seed: int) -> Report:
     return report
 
 
-def _likely(cases: SearchStrategy[Case], label: str) -> SearchStrategy[Case]:
+def _likely(cases: SearchStrategy[AnyCase], label: str) -> SearchStrategy[AnyCase]:
     supported = fields(label)
     limits, needed = _LIMITS.keys() & supported, _WHERE_EMPTY.keys() & supported
 
     @st.composite
-    def likely(draw: st.DrawFn) -> Case:
+    def likely(draw: st.DrawFn) -> AnyCase:
         case = draw(cases)
         if isinstance(case.body, dict):
             for name in sorted((case.body.keys() & _LIKELY.keys()) | limits):
@@ -107,7 +110,7 @@ def fields(label: str) -> set[str]:
     }
 
 
-def _faults(case: Case, url: str, session: requests.Session, report: Report) -> Iterator[str]:
+def _faults(case: AnyCase, url: str, session: requests.Session, report: Report) -> Iterator[str]:
     began = time.monotonic()
     try:
         response = case.call(base_url=url, session=session, timeout=2 * _SLOW_S)
@@ -139,7 +142,7 @@ def _message(text: str) -> str:
     return text
 
 
-def _is_right(case: Case, status: int) -> bool:
+def _is_right(case: AnyCase, status: int) -> bool:
     """Whether a server error is what was asked for: what is not implemented, or no time for an answer."""
     return status == 501 or (status == 504 and isinstance(case.body, dict) and case.body.get("timeout") is not None)
 
@@ -148,5 +151,5 @@ def _flat(headers: dict[str, list[str]]) -> dict[str, str]:
     return {name: values[0] for name, values in headers.items() if name != "content-encoding"}
 
 
-def _shown(case: Case) -> str:
+def _shown(case: AnyCase) -> str:
     return f"{case.headers} {case.path_parameters} {case.body!r}"

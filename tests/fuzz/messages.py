@@ -42,7 +42,7 @@ _NUMBERS = _SCALARS.keys() - {_F.TYPE_BOOL, _F.TYPE_BYTES, _F.TYPE_STRING}
 
 
 @st.composite
-def messages(draw: st.DrawFn, kind: Descriptor, *, likely: bool = False, deep: int = 0) -> Message:
+def messages(draw: st.DrawFn, kind: Any, *, likely: bool = False, deep: int = 0) -> Message:
     """A message of a type with any of its fields, down to some depth.
 
     Args:

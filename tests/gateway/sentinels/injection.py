@@ -65,7 +65,7 @@ class Injection:
                     end, begin = next(splits)
                     both = [
                         joined(first.with_text(a), second.with_text(b), level)
-                        for a, b in ((end, begin), (HARMLESS, HARMLESS))
+                        for a, b in ((end, begin), (f"{HARMLESS}a", f"a{HARMLESS}"))  # two files alike would be one
                     ]
                     about = f"{first.path} + {second.path}"
                     await self._compare(about, *(joined(context.body, each) for each in both))

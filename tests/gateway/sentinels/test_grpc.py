@@ -26,7 +26,7 @@ _CONTEXTS = {
     "StreamChat": _CHAT,
 }
 """Method -> messages to which fields are added, one for each kind of prompt; for others it is empty."""
-_NAMES = frozenset({"model", "service"})
+_NAMES = frozenset({"completion_id", "model", "service"})
 """Fields with which no text is answered, as they name something."""
 _ENDLESS = frozenset({"Watch"})
 

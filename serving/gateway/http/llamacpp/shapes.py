@@ -41,6 +41,7 @@ class Completion(TypedDict, total=False):
     content: str
     stop: bool
     stop_type: str
+    stopping_word: str
     model: str
     tokens_predicted: int
     tokens_evaluated: int
