@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse clients lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse clients fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -42,6 +42,9 @@ abuse: setup ## send 25,000 hostile inputs to a running service (SEED=N for othe
 clients: setup ## ask a running service with the clients that people use: Python, JavaScript, Neovim
 	@sh scripts/clients.sh
 	$(BIN)/python -m tests.clients
+
+fuzz: setup ## send 20,000 requests made from the OpenAPI document and the .proto files (SEED=N, CASES=N)
+	$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --cases $(or $(CASES),20000)
 
 lint: setup protos-check manifests-check playground-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .

@@ -82,7 +82,22 @@ def check_request(request: CodeRequest) -> None:
     _check_range("choices", request.choices, 1, MAX_CHOICES)
     if request.timeout_s is not None and not 0 < request.timeout_s < math.inf:
         raise _refused("timeout_s", request.timeout_s, "above 0")
-    _check_not_empty(request.prompt)
+    check_not_empty(request.prompt)
+
+
+def check_not_empty(prompt: Prompt) -> None:
+    """Refuses a prompt that says nothing.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    match prompt:
+        case FimPrompt(prefix="", suffix="", context_files=()):
+            raise _invalid("prefix", "is empty, and so is suffix. Send the code around the cursor.")
+        case TextPrompt(text=text) | TokenPrompt(ids=text) if not text:
+            raise _invalid("prompt", "is empty. Send at least one character.")
+        case ChatPrompt(()):
+            raise _invalid("messages", "is empty. Send at least one message of the user.")
 
 
 def max_tokens(request: CodeRequest, default: int, prompt_tokens: int, room: int) -> int:
@@ -157,16 +172,6 @@ def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
         case ChatPrompt(messages):
             texts = tuple(message.text for message in messages)
     return sum(len(text.encode()) for text in texts) // longest_piece
-
-
-def _check_not_empty(prompt: Prompt) -> None:
-    match prompt:
-        case FimPrompt(prefix="", suffix="", context_files=()):
-            raise _invalid("prefix", "is empty, and so is suffix. Send the code around the cursor.")
-        case TextPrompt(text=text) | TokenPrompt(ids=text) if not text:
-            raise _invalid("prompt", "is empty. Send at least one character.")
-        case ChatPrompt(()):
-            raise _invalid("messages", "is empty. Send at least one message of the user.")
 
 
 def _check_range(field: str, value: float, low: float, high: float) -> None:

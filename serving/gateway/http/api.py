@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from inspect import isawaitable
 from typing import Any, Literal
 
 from starlette.responses import Response
@@ -10,6 +10,8 @@ from starlette.responses import Response
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.call import HttpCall
+from serving.gateway.http.framing import Framing
+from serving.gateway.http.json_body import WireObject
 from serving.gateway.request import CodeRequest
 
 
@@ -28,32 +30,57 @@ class Generation:
     words: Mapping[str, str] = field(default_factory=dict)
 
 
-type Handler = Callable[[HttpCall], Awaitable[Generation | Response]]
-"""Reads a call; raises `ServingError` for what is wrong with it. What takes no generation it answers itself.
+type Reply = Generation | Response
+"""What a handler makes of a call. What takes no generation it answers itself."""
+
+type Handler = Callable[[HttpCall], Awaitable[Reply]]
+"""Reads a call; raises `ServingError` for what is wrong with it.
 
 Its errors name fields as the wire does; those of the service do so by `ServingError.in_words`.
 """
 
 
-type BodyReader = Callable[[HttpCall, dict[str, Any]], Generation]
-"""Reads the JSON object that is the body of a call; raises as `HttpCall.json` lets it."""
+@dataclass(frozen=True)
+class BodyHandler[B: WireObject]:
+    """The `Handler` of a route with a body in JSON.
+
+    Attributes:
+      body: what the body must be.
+      read: reads the body of a call; raises as `HttpCall.json` lets it. Runs in a thread if the body is large; what it
+        has to wait for it gives as an awaitable.
+      claims: on a path that several APIs have, whether a body is one of this API; None for the API that takes what no
+        other claims.
+    """
+
+    body: type[B]
+    read: Callable[[HttpCall, B], Reply | Awaitable[Reply]]
+    claims: Callable[[Mapping[str, Any]], bool] | None = None
+
+    async def __call__(self, call: HttpCall) -> Reply:
+        """As `Handler`."""
+        reply = await call.json(lambda content: self.interpret(call, content))
+        return await reply if isawaitable(reply) else reply
+
+    def interpret(self, call: HttpCall, content: dict[str, Any]) -> Reply | Awaitable[Reply]:
+        """What the JSON object of a body says; raises as `HttpCall.json` lets it."""
+        return self.read(call, self.body.model_validate(content))
 
 
 @dataclass(frozen=True)
-class BodyHandler:
-    """The `Handler` of a path that several APIs have, and only the body tells whose a request is.
+class AnswerShape:
+    """What a route answers, for the description of the API.
 
     Attributes:
-      read: reads the body.
-      claims: whether a body is one of the API's; None for the API that takes what no other claims.
+      whole: a type that pydantic can describe, of the JSON body; None: there is none but errors.
+      part: the same of each object in a stream; None where nothing is streamed.
+      framing: of the stream.
+      end: how the stream ends.
     """
 
-    read: BodyReader
-    claims: Callable[[Mapping[str, Any]], bool] | None = None
-
-    async def __call__(self, call: HttpCall) -> Generation:
-        """As `Handler`."""
-        return await call.json(partial(self.read, call))
+    whole: Any = None
+    part: Any = None
+    framing: Framing | None = None
+    end: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,11 +90,17 @@ class ApiRoute:
     Attributes:
       path: as Starlette has it: `/v1/models/{name}`.
       handler: reads what comes there from somebody who may ask.
+      summary: what it is for, in a few words.
+      answer: what comes back.
+      example: a body that is answered.
     """
 
     method: Literal["DELETE", "GET", "HEAD", "POST"]
     path: str
     handler: Handler
+    summary: str
+    answer: AnswerShape = AnswerShape()
+    example: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True)
@@ -75,13 +108,17 @@ class Api:
     """A wire format.
 
     Attributes:
+      name: for people.
       routes: what it answers.
       error_body: the JSON of an error that takes the place of an answer; status and headers are the same in all APIs.
+      error_shape: its type, as in `AnswerShape`.
       prefixes: paths below are refused in its form too, as those below its routes are.
     """
 
+    name: str
     routes: Sequence[ApiRoute]
     error_body: Callable[[ServingError], object]
+    error_shape: Any
     prefixes: Sequence[str] = ()
 
 

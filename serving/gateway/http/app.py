@@ -1,6 +1,7 @@
 """The HTTP side of the Gateway: the routes of all APIs over one `CodeService`."""
 
 from collections.abc import Callable
+from functools import cache
 from http import HTTPStatus
 
 from starlette.applications import Starlette
@@ -14,12 +15,15 @@ from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.access import LocalAccess
 from serving.gateway.http.anthropic.routes import ANTHROPIC
-from serving.gateway.http.api import api_at
+from serving.gateway.http.api import Api, api_at
 from serving.gateway.http.endpoint import Endpoint
+from serving.gateway.http.json_text import compact_json
 from serving.gateway.http.llamacpp.routes import LLAMACPP
 from serving.gateway.http.mistral.routes import MISTRAL
 from serving.gateway.http.ollama.routes import OLLAMA
 from serving.gateway.http.openai.routes import OPENAI
+from serving.gateway.http.openapi.document import document
+from serving.gateway.http.openapi.pages import description_routes
 from serving.gateway.http.origins import origin_middleware
 from serving.gateway.http.playground.page import page_routes
 from serving.gateway.http.playground.routes import PLAYGROUND
@@ -69,7 +73,7 @@ def build_http_app(
         for own in by_path(APIS)
     ]
     app = Starlette(
-        routes=[Route("/health", health), *page_routes(), *routes],
+        routes=[Route("/health", health), *page_routes(), *description_routes(_description(APIS)), *routes],
         middleware=[
             Middleware(UnreadBody, within_s=times.unread_body_s),
             *origin_middleware(config, APIS, lambda: isinstance(get_service().access, LocalAccess)),
@@ -78,6 +82,11 @@ def build_http_app(
     )
     app.router.redirect_slashes = False
     return app
+
+
+@cache
+def _description(apis: tuple[Api, ...]) -> bytes:
+    return compact_json(document(apis))
 
 
 async def _failure(request: Request, error: Exception) -> Response:

@@ -5,12 +5,16 @@ Every HTTP format reads its bodies by `read_json` and describes them by `WireObj
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema, ErrorDetails, InitErrorDetails, PydanticCustomError, from_json
+from pydantic_core.core_schema import no_info_before_validator_function
 
 from serving.errors import FieldError, Reason, ServingError
+from serving.gateway.http.docstrings import about, attributes
 from serving.gateway.http.json_bounds import check_bounds
 from serving.gateway.http.json_surrogates import without_half_pairs
 from serving.gateway.shown import shown
@@ -42,18 +46,45 @@ class WireObject(BaseModel):
         schema: CoreSchema = _failing_fast(handler(source))
         return schema
 
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler(core)
+        content = handler.resolve_ref_schema(schema)
+        fields, said = content.get("properties", {}), attributes(cls)
+        content |= {"description": about(cls)}
+        content["properties"] = {
+            name: {**field, "description": said[name]} if name in said else field for name, field in fields.items()
+        }
+        return schema
 
-def at_most(items: int) -> BeforeValidator:
+
+def described(**fields: JsonSchemaValue) -> Callable[[JsonSchemaValue], None]:
+    """`json_schema_extra` of an object of which a validator reads these fields, before they are gone."""
+
+    def add(schema: JsonSchemaValue) -> None:
+        schema["properties"] = {**fields, **schema.get("properties", {})}
+
+    return add
+
+
+@dataclass(frozen=True)
+class AtMost:
     """Annotates a list whose items are not looked at if there are more; pydantic's own limit counts checked ones."""
 
-    def few(value: object) -> object:
-        if isinstance(value, list) and len(value) > items:
+    items: int
+
+    def __get_pydantic_core_schema__(self, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return no_info_before_validator_function(self._few, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        return {**handler(schema), "maxItems": self.items}
+
+    def _few(self, value: object) -> object:
+        if isinstance(value, list) and len(value) > self.items:
             raise PydanticCustomError(
-                "too_many", "{size} items are more than the limit, {limit}", {"size": len(value), "limit": items}
+                "too_many", "{size} items are more than the limit, {limit}", {"size": len(value), "limit": self.items}
             )
         return value
-
-    return BeforeValidator(few)
 
 
 async def read_json[T](data: bytes | bytearray, interpret: Callable[[dict[str, Any]], T]) -> T:

@@ -1,12 +1,11 @@
 """SharedPath: routes of several APIs at one path, where the body of a request tells whose it is."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from functools import partial
+from inspect import isawaitable
 from typing import Any, NamedTuple
 
-from starlette.responses import Response
-
-from serving.gateway.http.api import Api, ApiRoute, BodyHandler, Generation
+from serving.gateway.http.api import Api, ApiRoute, BodyHandler, Reply
 from serving.gateway.http.call import HttpCall
 
 
@@ -33,19 +32,20 @@ class Reading:
         self.api = routes[0].api
         self._routes = routes
 
-    async def reply(self, call: HttpCall) -> Generation | Response:
+    async def reply(self, call: HttpCall) -> Reply:
         """As `Handler`: what the API makes of the call."""
         if len(self._routes) == 1:
             return await self._routes[0].route.handler(call)
-        return await call.json(partial(self._read, call))
+        reply = await call.json(partial(self._read, call))
+        return await reply if isawaitable(reply) else reply
 
-    def _read(self, call: HttpCall, body: dict[str, Any]) -> Generation:
+    def _read(self, call: HttpCall, body: dict[str, Any]) -> Reply | Awaitable[Reply]:
         handlers = [(api, route.handler) for api, route in self._routes if isinstance(route.handler, BodyHandler)]
         unclaimed = next((api, handler) for api, handler in handlers if handler.claims is None)
         self.api, handler = next(
             ((api, handler) for api, handler in handlers if handler.claims and handler.claims(body)), unclaimed
         )
-        return handler.read(call, body)
+        return handler.interpret(call, body)
 
 
 def by_path(apis: Iterable[Api]) -> list[list[OwnRoute]]:

@@ -5,6 +5,9 @@ from typing import Any
 
 from serving.errors import FieldError, Reason
 
+REFUSED = "Is not supported here, and refused with any value that would change the answer."
+"""What the description of the API says of such a field."""
+
 
 def refuse_unless_neutral(body: Mapping[str, Any], values: Mapping[str, tuple[object, ...]], within: str = "") -> None:
     """Looks through a body, or what is `within` one (`options.`), for fields that have none of their neutral `values`.

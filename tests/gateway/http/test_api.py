@@ -69,8 +69,13 @@ async def _whoami(call: HttpCall) -> Response:
 
 
 PLAIN = Api(
-    routes=(ApiRoute("POST", "/plain/write", _write), ApiRoute("GET", "/plain/whoami/{name}", _whoami)),
+    name="Plain",
+    routes=(
+        ApiRoute("POST", "/plain/write", _write, "Write"),
+        ApiRoute("GET", "/plain/whoami/{name}", _whoami, "Say who calls"),
+    ),
     error_body=complaint,
+    error_shape=dict[str, str],
     prefixes=("/plain/",),
 )
 
@@ -174,6 +179,6 @@ def test_a_path_is_that_of_the_api_with_the_longest_beginning_of_it(path: str, a
 
 
 def test_a_longer_route_of_one_api_takes_a_path_from_below_another() -> None:
-    other = Api(routes=[ApiRoute("POST", "/v1/messages", _write)], error_body=complaint)
+    other = Api("Other", [ApiRoute("POST", "/v1/messages", _write, "Write")], complaint, dict[str, str])
     assert api_at("/v1/messages/batches", (OPENAI, other)) is other
     assert api_at("/v1/models", (OPENAI, other)) is OPENAI

@@ -4,15 +4,15 @@ Fields that are not listed are ignored, or refused if they change the answer. To
 who requires a call is refused.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.json_body import AtMost, WireObject, described
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.http.tool_calls import call_text
-from serving.gateway.http.unsupported import refuse_unless_neutral
+from serving.gateway.http.unsupported import REFUSED, refuse_unless_neutral
 from serving.gateway.validation import MAX_MESSAGES
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -39,7 +39,7 @@ class TextBlock(WireObject):
     text: str
 
 
-TextBlocks = Annotated[list[TextBlock], BeforeValidator(_blocks)]
+TextBlocks = Annotated[list[TextBlock], BeforeValidator(_blocks, json_schema_input_type=str | list[TextBlock])]
 
 
 class Block(NothingIsAbsent):
@@ -67,13 +67,27 @@ class ConversationMessage(WireObject):
     """A message of a conversation."""
 
     role: Literal["user", "assistant"]
-    content: Annotated[list[Block], BeforeValidator(_blocks)]
+    content: Annotated[list[Block], BeforeValidator(_blocks, json_schema_input_type=str | list[Block])]
 
 
 class ConversationBody(NothingIsAbsent):
     """`POST /v1/messages/count_tokens`, and what a message is made of."""
 
-    messages: Annotated[list[ConversationMessage], at_most(MAX_MESSAGES)]
+    model_config = ConfigDict(
+        json_schema_extra=described(
+            **{
+                name: {
+                    "type": "object",
+                    "properties": {"type": {"enum": [*types, None, False]}},
+                    "description": REFUSED,
+                }
+                for name, types in _NEUTRAL_TYPES.items()
+            }
+        )
+    )
+    neutral: ClassVar = _NEUTRAL
+
+    messages: Annotated[list[ConversationMessage], AtMost(MAX_MESSAGES)]
     model: str | None = None
     system: TextBlocks = Field(default_factory=list)
 
@@ -81,10 +95,11 @@ class ConversationBody(NothingIsAbsent):
     @classmethod
     def _supported(cls, body: object) -> object:
         if isinstance(body, dict):
-            refuse_unless_neutral(body, _NEUTRAL)
             for name, types in _NEUTRAL_TYPES.items():
                 if isinstance(value := body.get(name), dict):
                     refuse_unless_neutral(value, {"type": types}, f"{name}.")
+                else:
+                    refuse_unless_neutral(body, {name: ()})
         return body
 
 

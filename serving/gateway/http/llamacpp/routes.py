@@ -1,14 +1,15 @@
 """The routes of llama.cpp's server. Its `/health` is the one of all APIs, in `app.py`."""
 
 import asyncio
-from typing import Any
 
 from starlette.responses import Response
 
 from serving.config import Role
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
-from serving.gateway.http.api import Api, ApiRoute, Generation
+from serving.gateway.http.api import AnswerShape, Api, ApiRoute, BodyHandler, Generation
 from serving.gateway.http.call import HttpCall
+from serving.gateway.http.framing import SSE
+from serving.gateway.http.llamacpp import shapes
 from serving.gateway.http.llamacpp.answers import CompletionObjects, StreamedCompletions, WholeCompletions
 from serving.gateway.http.llamacpp.errors import PREFIXES, error_body
 from serving.gateway.http.llamacpp.requests import (
@@ -23,35 +24,25 @@ from serving.gateway.http.llamacpp.schema import (
     GenerationBody,
     InfillBody,
     TokenizeBody,
-    checked_body,
 )
 from serving.gateway.http.llamacpp.tokens import detokenized, pieces, tokenized
 from serving.gateway.http.openai.requests import chat_request
 from serving.gateway.http.openai.schema import ChatBody
-from serving.gateway.http.openai.schema import checked_body as checked_chat_body
 from serving.gateway.http.responses import json_response
 from serving.gateway.request import ChatPrompt, CodeRequest, TextPrompt, TokenPrompt
 from serving.gateway.text.tokenizer import BOS, EOS
+from serving.gateway.validation import check_not_empty
 
 
-async def _infill(call: HttpCall) -> Generation:
-    def generation(content: dict[str, Any]) -> Generation:
-        body = checked_body(InfillBody, content)
-        return Generation([infill_request(body)], _answer(body), INFILL_WORDS)
-
-    return await call.json(generation)
+def _infill(call: HttpCall, body: InfillBody) -> Generation:
+    return Generation([infill_request(body)], _answer(body), INFILL_WORDS)
 
 
-async def _completion(call: HttpCall) -> Generation:
-    def generation(content: dict[str, Any]) -> Generation:
-        body = checked_body(CompletionBody, content)
-        return Generation([completion_request(body)], _answer(body), COMPLETION_WORDS)
-
-    return await call.json(generation)
+def _completion(call: HttpCall, body: CompletionBody) -> Generation:
+    return Generation([completion_request(body)], _answer(body), COMPLETION_WORDS)
 
 
-async def _tokenize(call: HttpCall) -> Response:
-    body = await call.json(TokenizeBody.model_validate)
+async def _tokenize(call: HttpCall, body: TokenizeBody) -> Response:
     request = call.applied(CodeRequest(prompt=TextPrompt(body.content), model=body.model))
     async with call.service.served(request) as model:
         ids = await asyncio.to_thread(tokenized, model, body)
@@ -59,8 +50,7 @@ async def _tokenize(call: HttpCall) -> Response:
     return json_response({"tokens": tokens, "count": len(ids), "max_model_len": model.max_context})
 
 
-async def _detokenize(call: HttpCall) -> Response:
-    body = await call.json(DetokenizeBody.model_validate)
+async def _detokenize(call: HttpCall, body: DetokenizeBody) -> Response:
     request = call.applied(CodeRequest(prompt=TokenPrompt(body.tokens), model=body.model))
     async with call.service.served(request) as model:
         text = await asyncio.to_thread(detokenized, model.tokenizer, body.tokens)
@@ -71,8 +61,9 @@ async def _tokenizer_info(call: HttpCall) -> Response:
     return json_response({"bos_token": BOS, "eos_token": EOS})
 
 
-async def _apply_template(call: HttpCall) -> Response:
-    request = call.applied(await call.json(lambda content: chat_request(checked_chat_body(ChatBody, content))))
+async def _apply_template(call: HttpCall, body: ChatBody) -> Response:
+    request = call.applied(chat_request(body))
+    check_not_empty(request.prompt)
     assert isinstance(request.prompt, ChatPrompt)
     async with call.service.served(request) as model:
         return json_response({"prompt": model.renderer.conversation_text(request.prompt.messages)})
@@ -99,16 +90,57 @@ def _answer(body: GenerationBody) -> WholeAnswer | StreamedAnswer:
     return StreamedCompletions(objects) if body.stream else WholeCompletions(objects)
 
 
+_COMPLETIONS = AnswerShape(shapes.Completions, shapes.Completion, SSE, "A completion with `stop` ends each answer.")
+
 LLAMACPP = Api(
+    name="llama.cpp",
     routes=(
-        ApiRoute("POST", "/infill", _infill),
-        ApiRoute("POST", "/completion", _completion),
-        ApiRoute("POST", "/tokenize", _tokenize),
-        ApiRoute("POST", "/detokenize", _detokenize),
-        ApiRoute("GET", "/tokenizer_info", _tokenizer_info),  # vLLM's: lm-eval looks there for a tokenizer
-        ApiRoute("POST", "/apply-template", _apply_template),
-        ApiRoute("GET", "/props", _props),
+        ApiRoute(
+            "POST",
+            "/infill",
+            BodyHandler(InfillBody, _infill),
+            "Fill in code",
+            _COMPLETIONS,
+            {"input_prefix": "def add(a, b):\n    ", "input_suffix": "\n\nprint(add(1, 2))", "n_predict": 32},
+        ),
+        ApiRoute(
+            "POST",
+            "/completion",
+            BodyHandler(CompletionBody, _completion),
+            "Complete text",
+            _COMPLETIONS,
+            {"prompt": "def add(a, b):\n    ", "n_predict": 32},
+        ),
+        ApiRoute(
+            "POST",
+            "/tokenize",
+            BodyHandler(TokenizeBody, _tokenize),
+            "Text to tokens",
+            AnswerShape(shapes.Tokens),
+            {"content": "def add(a, b):"},
+        ),
+        ApiRoute(
+            "POST",
+            "/detokenize",
+            BodyHandler(DetokenizeBody, _detokenize),
+            "Tokens to text",
+            AnswerShape(shapes.Content),
+            {"tokens": [1, 2, 3]},
+        ),
+        ApiRoute(  # vLLM's: lm-eval looks there for a tokenizer
+            "GET", "/tokenizer_info", _tokenizer_info, "Name control tokens", AnswerShape(shapes.TokenizerInfo)
+        ),
+        ApiRoute(
+            "POST",
+            "/apply-template",
+            BodyHandler(ChatBody, _apply_template),
+            "A conversation as a raw prompt",
+            AnswerShape(shapes.Prompt),
+            {"messages": [{"role": "user", "content": "Reverse a list in Python."}]},
+        ),
+        ApiRoute("GET", "/props", _props, "Describe the model that fills in", AnswerShape(shapes.Props)),
     ),
     error_body=error_body,
+    error_shape=shapes.Error,
     prefixes=PREFIXES,
 )

@@ -5,15 +5,15 @@
 would change the answer: they are refused unless they have a value that changes nothing.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AliasChoices, Field, PlainValidator, model_validator
+from pydantic import AliasChoices, ConfigDict, Field, PlainValidator, model_validator
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
-from serving.gateway.http.json_body import at_most
+from serving.gateway.http.json_body import AtMost
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.http.sampling import LogitBias, RecentPenalties
-from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
 _MAX_RESPONSE_FIELDS = 256
@@ -44,15 +44,17 @@ class _LlamaCppBody(NothingIsAbsent):
 
 
 class GenerationBody(_LlamaCppBody, RecentPenalties):
-    """The fields that both kinds of generation have; read by `checked_body`.
+    """The fields that both kinds of generation have.
 
     Attributes:
       n_predict: tokens to generate at most; 0 computes the prompt and generates nothing; below that, no limit is set.
       n_indent: the answer ends before a line that is indented by fewer characters.
       t_max_predict_ms: from the first token on; then the answer ends, once it has a line break. 0: no limit.
       response_fields: what of an object is wanted, `/` between the names of nested ones; nothing: all of it.
-      temperature: None: as `requests.py` says for each route.
+      temperature: without it an infill is greedy, unless it has several answers; else 0.8.
     """
+
+    neutral: ClassVar = _NEUTRAL
 
     n_predict: Integer = -1
     n_cmpl: Integer = 1
@@ -66,7 +68,7 @@ class GenerationBody(_LlamaCppBody, RecentPenalties):
     seed: Integer = -1
     stop: list[str] = Field(default_factory=list)
     stream: bool = False
-    response_fields: Annotated[list[str], at_most(_MAX_RESPONSE_FIELDS)] = Field(default_factory=list)
+    response_fields: Annotated[list[str], AtMost(_MAX_RESPONSE_FIELDS)] = Field(default_factory=list)
 
 
 class ExtraChunk(NothingIsAbsent):
@@ -81,14 +83,21 @@ class InfillBody(GenerationBody):
 
     input_prefix: str = ""
     input_suffix: str = ""
-    input_extra: Annotated[list[ExtraChunk], at_most(MAX_CONTEXT_FILES)] = Field(default_factory=list)
+    input_extra: Annotated[list[ExtraChunk], AtMost(MAX_CONTEXT_FILES)] = Field(default_factory=list)
     prompt: str = ""
 
 
 class CompletionBody(GenerationBody):
     """`POST /completion`."""
 
-    prompt: Annotated[str | list[int], PlainValidator(_text_or_ids)]
+    prompt: Annotated[str | list[int], PlainValidator(_text_or_ids, json_schema_input_type=str | list[int])]
+
+
+def _in_vllms_words_too(schema: JsonSchemaValue) -> None:
+    schema["properties"]["prompt"] = {"type": "string", "description": "vLLM's name for `content`."}
+    schema["properties"]["add_special_tokens"] = {"type": "boolean", "description": "vLLM's name for `add_special`."}
+    schema["required"].remove("content")
+    schema["anyOf"] = [{"required": ["content"]}, {"required": ["prompt"]}]
 
 
 class TokenizeBody(_LlamaCppBody):
@@ -99,6 +108,8 @@ class TokenizeBody(_LlamaCppBody):
       parse_special: control tokens written in the text are control tokens.
       with_pieces: say the text of each token, too.
     """
+
+    model_config = ConfigDict(json_schema_extra=_in_vllms_words_too)
 
     content: str = Field(validation_alias=AliasChoices("content", "prompt"))
     add_special: bool = Field(False, validation_alias=AliasChoices("add_special", "add_special_tokens"))
@@ -117,14 +128,3 @@ class DetokenizeBody(_LlamaCppBody):
     """`POST /detokenize`."""
 
     tokens: list[int]
-
-
-def checked_body[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
-    """The body of a generation.
-
-    Raises:
-      ServingError: UNSUPPORTED_PARAMETER with the field.
-      ValidationError: a field is missing or wrong.
-    """
-    refuse_unless_neutral(body, _NEUTRAL)
-    return kind.model_validate(body)

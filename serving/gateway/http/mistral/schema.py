@@ -1,10 +1,11 @@
 """The body of Mistral's fill-in-the-middle (https://docs.mistral.ai/api/endpoint/fim)."""
 
-from pydantic import Field, model_validator
+from typing import ClassVar
+
+from pydantic import Field
 
 from serving.gateway.http.lenient import Integer, Stops
 from serving.gateway.http.sampling import Penalties
-from serving.gateway.http.unsupported import refuse_unless_neutral
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
     "min_tokens": (0,),
@@ -15,6 +16,8 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 class FimBody(Penalties):
     """`POST /v1/fim/completions`. Fields that are not listed are ignored, or refused if they change the answer."""
 
+    neutral: ClassVar = _NEUTRAL
+
     prompt: str
     suffix: str = ""
     model: str | None = None
@@ -24,10 +27,3 @@ class FimBody(Penalties):
     random_seed: Integer | None = None
     stop: Stops = Field(default_factory=list)
     stream: bool = False
-
-    @model_validator(mode="before")
-    @classmethod
-    def _supported(cls, body: object) -> object:
-        if isinstance(body, dict):
-            refuse_unless_neutral(body, _NEUTRAL)
-        return body

@@ -1,13 +1,13 @@
 """The routes of Ollama's API."""
 
-from typing import Any
-
 from starlette.responses import Response
 
 from serving.errors import Reason, ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
-from serving.gateway.http.api import Api, ApiRoute, Generation
+from serving.gateway.http.api import AnswerShape, Api, ApiRoute, BodyHandler, Generation, Reply
 from serving.gateway.http.call import HttpCall
+from serving.gateway.http.framing import NDJSON
+from serving.gateway.http.ollama import shapes
 from serving.gateway.http.ollama.answers import (
     AnswerObjects,
     StreamedLines,
@@ -41,31 +41,22 @@ async def _ps(call: HttpCall) -> Response:
     return json_response({"models": list(map(running_model, running))})
 
 
-async def _show(call: HttpCall) -> Response:
-    body = await call.json(ModelBody.model_validate)
+def _show(call: HttpCall, body: ModelBody) -> Response:
     return json_response(shown_model(call.service.model(body.model_id)))
 
 
-async def _generate(call: HttpCall) -> Generation | Response:
-    def reply(content: dict[str, Any]) -> Generation | Response:
-        body = GenerateBody.model_validate(content)
-        model = call.service.model(body.model_id)
-        if not (body.prompt or body.suffix):
-            return json_response(loaded(body.model, generated))
-        return Generation([generate_request(body, model)], _answer(body, generated), {**WORDS, "messages": "prompt"})
-
-    return await call.json(reply)
+def _generate(call: HttpCall, body: GenerateBody) -> Reply:
+    model = call.service.model(body.model_id)
+    if not (body.prompt or body.suffix):
+        return json_response(loaded(body.model, generated))
+    return Generation([generate_request(body, model)], _answer(body, generated), {**WORDS, "messages": "prompt"})
 
 
-async def _chat(call: HttpCall) -> Generation | Response:
-    def reply(content: dict[str, Any]) -> Generation | Response:
-        body = ChatBody.model_validate(content)
-        call.service.model(body.model_id)
-        if not body.messages:
-            return json_response(loaded(body.model, said))
-        return Generation([chat_request(body)], _answer(body, said), WORDS)
-
-    return await call.json(reply)
+def _chat(call: HttpCall, body: ChatBody) -> Reply:
+    call.service.model(body.model_id)
+    if not body.messages:
+        return json_response(loaded(body.model, said))
+    return Generation([chat_request(body)], _answer(body, said), WORDS)
 
 
 def _answer(body: AnswerBody, text: Text) -> WholeAnswer | StreamedAnswer:
@@ -83,24 +74,52 @@ async def _no_embeddings(call: HttpCall) -> Response:
     raise ServingError(Reason.NOT_IMPLEMENTED, "This server has no embeddings; it completes code and chats.")
 
 
+_LAST = "The object with `done` is last."
+_NOT_HERE = "Not implemented"
+_SOME_MODEL = "gemma-3-270m"
+"""That of the demo, in examples."""
+
 OLLAMA = Api(
+    name="Ollama",
     routes=(
-        ApiRoute("GET", "/api/version", _version),
-        ApiRoute("GET", "/api/tags", _tags),
-        ApiRoute("GET", "/api/ps", _ps),
-        ApiRoute("POST", "/api/show", _show),
-        ApiRoute("POST", "/api/generate", _generate),
-        ApiRoute("POST", "/api/chat", _chat),
-        ApiRoute("POST", "/api/pull", _managed_elsewhere),
-        ApiRoute("POST", "/api/push", _managed_elsewhere),
-        ApiRoute("POST", "/api/create", _managed_elsewhere),
-        ApiRoute("POST", "/api/copy", _managed_elsewhere),
-        ApiRoute("DELETE", "/api/delete", _managed_elsewhere),
-        ApiRoute("HEAD", "/api/blobs/{digest}", _managed_elsewhere),
-        ApiRoute("POST", "/api/blobs/{digest}", _managed_elsewhere),
-        ApiRoute("POST", "/api/embed", _no_embeddings),
-        ApiRoute("POST", "/api/embeddings", _no_embeddings),
+        ApiRoute("GET", "/api/version", _version, "The version of this API", AnswerShape(shapes.Version)),
+        ApiRoute("GET", "/api/tags", _tags, "List the models", AnswerShape(shapes.Tags)),
+        ApiRoute("GET", "/api/ps", _ps, "List the models that answer", AnswerShape(shapes.Running)),
+        ApiRoute(
+            "POST",
+            "/api/show",
+            BodyHandler(ModelBody, _show),
+            "Describe a model",
+            AnswerShape(shapes.ShownModel),
+            {"model": _SOME_MODEL},
+        ),
+        ApiRoute(
+            "POST",
+            "/api/generate",
+            BodyHandler(GenerateBody, _generate),
+            "Complete text or fill in code",
+            AnswerShape(shapes.Generated, shapes.Generated, NDJSON, _LAST),
+            {"model": _SOME_MODEL, "prompt": "def add(a, b):\n    ", "options": {"num_predict": 32}},
+        ),
+        ApiRoute(
+            "POST",
+            "/api/chat",
+            BodyHandler(ChatBody, _chat),
+            "Answer a conversation",
+            AnswerShape(shapes.Said, shapes.Said, NDJSON, _LAST),
+            {"model": _SOME_MODEL, "messages": [{"role": "user", "content": "Hi"}], "options": {"num_predict": 32}},
+        ),
+        ApiRoute("POST", "/api/pull", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("POST", "/api/push", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("POST", "/api/create", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("POST", "/api/copy", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("DELETE", "/api/delete", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("HEAD", "/api/blobs/{digest}", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("POST", "/api/blobs/{digest}", _managed_elsewhere, _NOT_HERE),
+        ApiRoute("POST", "/api/embed", _no_embeddings, _NOT_HERE),
+        ApiRoute("POST", "/api/embeddings", _no_embeddings, _NOT_HERE),
     ),
     error_body=error_body,
+    error_shape=shapes.Error,
     prefixes=PREFIXES,
 )

@@ -5,15 +5,15 @@ value that changes nothing. What Ollama is told of memory and processors (`num_c
 operator's business here.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
+from pydantic.json_schema import JsonSchemaValue
 
-from serving.gateway.http.json_body import WireObject, at_most
+from serving.gateway.http.json_body import AtMost, WireObject
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.sampling import RecentPenalties
 from serving.gateway.http.tool_calls import call_text
-from serving.gateway.http.unsupported import refuse_unless_neutral
 from serving.gateway.validation import MAX_MESSAGES
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -33,6 +33,9 @@ _NEUTRAL_OPTIONS: dict[str, tuple[object, ...]] = {
 class Options(RecentPenalties):
     """How to generate. None of `temperature`, `top_k` and `top_p` leaves it to the kind of prompt."""
 
+    neutral: ClassVar = _NEUTRAL_OPTIONS
+    place: ClassVar = "options."
+
     temperature: float | None = None
     top_k: Integer | None = None
     top_p: float | None = None
@@ -41,12 +44,11 @@ class Options(RecentPenalties):
     num_predict: Integer = 0
     stop: Stops = Field(default_factory=list)
 
-    @model_validator(mode="before")
-    @classmethod
-    def _supported(cls, options: object) -> object:
-        if isinstance(options, dict):
-            refuse_unless_neutral(options, _NEUTRAL_OPTIONS, "options.")
-        return options
+
+def _by_name_too(schema: JsonSchemaValue) -> None:
+    schema["properties"]["name"] = {"type": "string", "description": "In place of `model`, from old clients."}
+    schema["required"].remove("model")
+    schema["anyOf"] = [{"required": ["model"]}, {"required": ["name"]}]
 
 
 class ModelBody(NothingIsAbsent):
@@ -55,6 +57,8 @@ class ModelBody(NothingIsAbsent):
     Attributes:
       model: as the client writes it; old clients say `name`, some send both and one of them empty.
     """
+
+    model_config = ConfigDict(json_schema_extra=_by_name_too)
 
     model: str
 
@@ -75,17 +79,12 @@ class ModelBody(NothingIsAbsent):
 class AnswerBody(ModelBody):
     """What generations and chats have in common."""
 
+    neutral: ClassVar = _NEUTRAL
+
     stream: bool = True
     options: Options = Options()
     logprobs: bool = False
     top_logprobs: Integer = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _supported(cls, body: object) -> object:
-        if isinstance(body, dict):
-            refuse_unless_neutral(body, _NEUTRAL)
-        return body
 
 
 class GenerateBody(AnswerBody):
@@ -113,16 +112,11 @@ class ToolCall(WireObject):
 class ChatMessage(NothingIsAbsent):
     """A message of a conversation."""
 
+    neutral: ClassVar = {"images": ([],)}
+
     role: Literal["system", "user", "assistant", "tool"]
     content: str = ""
     tool_calls: list[ToolCall] = Field(default_factory=list)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _supported(cls, message: object) -> object:
-        if isinstance(message, dict):
-            refuse_unless_neutral(message, {"images": ([],)})
-        return message
 
     @property
     def text(self) -> str:
@@ -134,4 +128,4 @@ class ChatMessage(NothingIsAbsent):
 class ChatBody(AnswerBody):
     """`POST /api/chat`. Tools may be named, and are not called."""
 
-    messages: Annotated[list[ChatMessage], at_most(MAX_MESSAGES)] = Field(default_factory=list)
+    messages: Annotated[list[ChatMessage], AtMost(MAX_MESSAGES)] = Field(default_factory=list)

@@ -6,7 +6,8 @@ say, and a call is what the model said, as text.
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, model_validator
+from pydantic import BeforeValidator, ConfigDict, model_validator
+from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
 from serving.errors import FieldError, Reason
@@ -25,8 +26,15 @@ _SPEAKERS = {
 _HAVE_CONTENT = ("system", "developer", "user")
 
 
+def _text_or_refusal(schema: JsonSchemaValue) -> None:
+    schema["properties"]["refusal"] = {"type": "string", "description": "Of a part of that type, in place of `text`."}
+    schema["required"] = ["type"]
+
+
 class ContentPart(WireObject):
     """A part of a message; only text is understood."""
+
+    model_config = ConfigDict(json_schema_extra=_text_or_refusal)
 
     type: Literal["text", "input_text", "output_text", "refusal"]
     text: str
@@ -69,7 +77,9 @@ class ChatMessage(WireObject):
     """A message of a conversation. That of a call has no content, and that of a tool may have none."""
 
     role: Literal["system", "developer", "user", "assistant", "tool", "function"]
-    content: Annotated[list[ContentPart] | None, BeforeValidator(_parts)] = None
+    content: Annotated[
+        list[ContentPart] | None, BeforeValidator(_parts, json_schema_input_type=str | list[str | ContentPart] | None)
+    ] = None
     tool_calls: list[ToolCall] | None = None
     function_call: CalledFunction | None = None
 

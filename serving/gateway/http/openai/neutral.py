@@ -1,11 +1,11 @@
 """Fields that would change an answer and are not supported: refused by name, unless their value changes nothing."""
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
-from serving.gateway.http.unsupported import refuse_unless_neutral, unsupported
+from serving.gateway.http.unsupported import unsupported
 
-_NEUTRAL: dict[str, tuple[object, ...]] = {
+NEUTRAL: dict[str, tuple[object, ...]] = {
     "allowed_token_ids": ([],),
     "audio": (),
     "bad_words": ([],),
@@ -43,12 +43,11 @@ _NEUTRAL: dict[str, tuple[object, ...]] = {
 False, which stand for a field that is not there."""
 
 
-def refuse_unsupported(body: Mapping[str, Any], supported: Container[str]) -> None:
-    """Looks through the body of a completion or a chat, whose own fields are `supported`.
+def refuse_unsupported(body: Mapping[str, Any]) -> None:
+    """Looks through the body of a completion or a chat for what is refused by more than one value.
 
     Raises:
       ServingError: UNSUPPORTED_PARAMETER with the field.
     """
-    refuse_unless_neutral(body, {name: neutral for name, neutral in _NEUTRAL.items() if name not in supported})
     if body.get("best_of") not in (None, False, 1, body.get("n")):
         raise unsupported("best_of", "is not supported here unless it is n, and would change the answer.")

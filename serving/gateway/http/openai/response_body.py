@@ -1,14 +1,14 @@
 """The body of `POST /v1/responses`, and what is generated for it: text, without state between requests."""
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar, Literal, NotRequired, TypedDict
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.gateway.http.json_body import at_most
+from serving.gateway.http.json_body import AtMost, described
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
-from serving.gateway.http.openai.messages import ChatMessage
-from serving.gateway.http.unsupported import refuse_unless_neutral, unsupported
+from serving.gateway.http.openai.messages import ChatMessage, ContentPart
+from serving.gateway.http.unsupported import REFUSED, refuse_unless_neutral
 from serving.gateway.request import ChatPrompt, CodeRequest, Message, Speaker
 from serving.gateway.sampling import new_seed
 from serving.gateway.validation import MAX_MESSAGES
@@ -57,10 +57,45 @@ def _as_message(item: object) -> object:
             raise PydanticCustomError("item", "items of the type {type} are not supported here", {"type": str(other)})
 
 
+_TEXT_FORMAT = {"enum": [{"type": "text"}, None, False], "description": REFUSED}
+
+
+class FunctionCall(TypedDict):
+    """A call that a model made, in a history that has one."""
+
+    type: Literal["function_call"]
+    name: str
+    arguments: NotRequired[object]
+
+
+class FunctionCallOutput(TypedDict):
+    """What the function said."""
+
+    type: Literal["function_call_output"]
+    output: NotRequired[str | list[str | ContentPart] | None]
+
+
+class Reasoning(TypedDict):
+    """What another model has thought. It is left out."""
+
+    type: Literal["reasoning"]
+
+
+_Item = ChatMessage | FunctionCall | FunctionCallOutput | Reasoning
+"""What may stand in `input`; `_items` makes messages of all."""
+
+
 class ResponseBody(NothingIsAbsent):
     """`POST /v1/responses`. Tools that the caller does not require are answered as text, without them."""
 
-    input: Annotated[list[ChatMessage], at_most(MAX_MESSAGES), BeforeValidator(_items)]
+    model_config = ConfigDict(
+        json_schema_extra=described(text={"type": "object", "properties": {"format": _TEXT_FORMAT}})
+    )
+    neutral: ClassVar = _NEUTRAL
+
+    input: Annotated[
+        list[ChatMessage], AtMost(MAX_MESSAGES), BeforeValidator(_items, json_schema_input_type=str | list[_Item])
+    ]
     model: str | None = None
     instructions: str | None = None
     max_output_tokens: Integer | None = None
@@ -69,19 +104,15 @@ class ResponseBody(NothingIsAbsent):
     stream: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 
-
-def checked_response_body(body: dict[str, Any]) -> ResponseBody:
-    """A request body.
-
-    Raises:
-      ServingError: UNSUPPORTED_PARAMETER with the field.
-      ValidationError: a field is missing or wrong.
-    """
-    refuse_unless_neutral(body, _NEUTRAL)
-    text = body.get("text")
-    if isinstance(text, dict) and text.get("format") not in (None, {"type": "text"}):
-        raise unsupported("text.format")
-    return ResponseBody.model_validate(body)
+    @model_validator(mode="before")
+    @classmethod
+    def _is_text(cls, body: object) -> object:
+        if isinstance(body, dict):
+            if isinstance(text := body.get("text"), dict):
+                refuse_unless_neutral(text, {"format": ({"type": "text"},)}, "text.")
+            else:
+                refuse_unless_neutral(body, {"text": ()})
+        return body
 
 
 def response_request(body: ResponseBody) -> CodeRequest:

@@ -5,15 +5,15 @@ fraction is an integer, as in JSON. Fields that are not listed are ignored: `neu
 the answer.
 """
 
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
-from pydantic import Field, PlainValidator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 from pydantic_core import PydanticCustomError
 
-from serving.gateway.http.json_body import at_most
+from serving.gateway.http.json_body import AtMost, described
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.openai.messages import ChatMessage
-from serving.gateway.http.openai.neutral import refuse_unsupported
+from serving.gateway.http.openai.neutral import NEUTRAL, refuse_unsupported
 from serving.gateway.http.sampling import LogitBias, Penalties
 from serving.gateway.validation import MAX_CONTEXT_FILES, MAX_MESSAGES, MAX_STOPS
 
@@ -21,6 +21,7 @@ MAX_PROMPTS = 64
 """Prompts in the list of one completion request."""
 
 Prompts = list[str | list[int]]
+_AnyPrompt = str | list[str] | list[int] | list[list[int]]
 
 
 def _prompts(value: object) -> Prompts:
@@ -56,6 +57,11 @@ class GenerationBody(Penalties):
       repeat_penalty: llama.cpp's word for it. With it or `repeat_last_n`, all penalties count as llama.cpp's do.
     """
 
+    model_config = ConfigDict(
+        json_schema_extra=described(best_of={"type": "integer", "description": "As `n`, or it is refused."})
+    )
+    neutral: ClassVar = NEUTRAL
+
     model: str | None = None
     max_tokens: Integer | None = None
     max_completion_tokens: Integer | None = None
@@ -70,10 +76,17 @@ class GenerationBody(Penalties):
     n: Integer = 1
     seed: Integer | None = None
     stop: Stops = Field(default_factory=list)
-    stop_token_ids: Annotated[list[Integer], at_most(MAX_STOPS)] = Field(default_factory=list)
+    stop_token_ids: Annotated[list[Integer], AtMost(MAX_STOPS)] = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
     timeout: float | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _supported(cls, body: object) -> object:
+        if isinstance(body, dict):
+            refuse_unsupported(body)
+        return body
 
 
 class ContextFileBody(NothingIsAbsent):
@@ -90,30 +103,19 @@ class CompletionBody(GenerationBody):
     which is otherwise known by the path; and `context_files` of the same repository.
     """
 
-    prompt: Annotated[Prompts, PlainValidator(_prompts)]
+    prompt: Annotated[Prompts, PlainValidator(_prompts, json_schema_input_type=_AnyPrompt)]
     suffix: str | None = None
     logprobs: Integer | None = None
     echo: bool = False
     post_processing: bool = False
     path: str = ""
     language: str = ""
-    context_files: Annotated[list[ContextFileBody], at_most(MAX_CONTEXT_FILES)] = Field(default_factory=list)
+    context_files: Annotated[list[ContextFileBody], AtMost(MAX_CONTEXT_FILES)] = Field(default_factory=list)
 
 
 class ChatBody(GenerationBody):
     """`POST /v1/chat/completions`. Tools that the caller does not require are answered as text, without them."""
 
-    messages: Annotated[list[ChatMessage], at_most(MAX_MESSAGES)]
+    messages: Annotated[list[ChatMessage], AtMost(MAX_MESSAGES)]
     logprobs: bool = False
     top_logprobs: Integer | None = None
-
-
-def checked_body[B: GenerationBody](kind: type[B], body: dict[str, Any]) -> B:
-    """A request body.
-
-    Raises:
-      ServingError: UNSUPPORTED_PARAMETER with the field.
-      ValidationError: a field is missing or wrong.
-    """
-    refuse_unsupported(body, kind.model_fields)
-    return kind.model_validate(body)

@@ -34,7 +34,10 @@ it may not: the editor takes the text alone anyway."""
 
 def page_routes() -> Sequence[Route]:
     """The page at `/`, and what it loads."""
-    return [Route("/", _page), Route("/playground/{name}", _file)]
+    return [
+        Route("/", _page, include_in_schema=False),
+        Route("/playground/{name}", _file, include_in_schema=False),
+    ]
 
 
 async def _page(request: Request) -> Response:

@@ -2,9 +2,11 @@
 
 from starlette.responses import Response
 
-from serving.gateway.http.api import Api, ApiRoute
+from serving.gateway.http.api import AnswerShape, Api, ApiRoute
 from serving.gateway.http.call import HttpCall
 from serving.gateway.http.openai.errors import error_body
+from serving.gateway.http.openai.shapes import Error
+from serving.gateway.http.playground import shapes
 from serving.gateway.http.playground.status import model_status_object
 from serving.gateway.http.responses import json_response
 
@@ -13,4 +15,9 @@ async def _status(call: HttpCall) -> Response:
     return json_response({"models": list(map(model_status_object, call.service.status()))})
 
 
-PLAYGROUND = Api(routes=(ApiRoute("GET", "/v1/status", _status),), error_body=error_body)
+PLAYGROUND = Api(
+    name="Playground",
+    routes=(ApiRoute("GET", "/v1/status", _status, "How it stands with each model", AnswerShape(shapes.Status)),),
+    error_body=error_body,
+    error_shape=Error,
+)

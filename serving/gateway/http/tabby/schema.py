@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from serving.gateway.http.json_body import at_most
+from serving.gateway.http.json_body import AtMost
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
@@ -21,7 +21,7 @@ class Snippet(NothingIsAbsent):
     body: str
 
 
-Snippets = Annotated[list[Snippet], at_most(MAX_CONTEXT_FILES)]
+Snippets = Annotated[list[Snippet], AtMost(MAX_CONTEXT_FILES)]
 
 
 class Segments(NothingIsAbsent):

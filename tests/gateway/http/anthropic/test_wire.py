@@ -112,6 +112,8 @@ async def test_a_stop_sequence_ends_an_answer(client: httpx.AsyncClient) -> None
         ({"tool_choice": {"type": "any"}}, "tool_choice.type"),
         ({"tool_choice": {"type": "tool", "name": "f"}}, "tool_choice.type"),
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, "thinking.type"),
+        ({"thinking": True}, "thinking"),
+        ({"tool_choice": "any"}, "tool_choice"),
         ({"output_config": {"format": {"type": "json_schema"}}}, "output_config"),
     ],
 )

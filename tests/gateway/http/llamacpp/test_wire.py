@@ -202,6 +202,12 @@ async def test_a_conversation_becomes_the_raw_prompt_that_a_chat_has(
     assert raw == chat
 
 
+async def test_no_conversation_has_no_prompt(client: httpx.AsyncClient) -> None:
+    response = await client.post("/apply-template", json={"messages": []})
+    assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
+    assert response.json()["error"]["message"].startswith("messages is empty")
+
+
 @settings(deadline=None, max_examples=200)
 @given(
     prefix=injections,

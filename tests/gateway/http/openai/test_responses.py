@@ -112,6 +112,7 @@ async def test_items_are_turns(
         ({"background": True}, "unsupported_parameter", "background"),
         ({"truncation": "auto"}, "unsupported_parameter", "truncation"),
         ({"text": {"format": {"type": "json_schema"}}}, "unsupported_parameter", "text.format"),
+        ({"text": "json"}, "unsupported_parameter", "text"),
         ({"tools": [TOOL], "tool_choice": "required"}, "unsupported_parameter", "tool_choice"),
         ({"input": None}, "invalid_argument", "input"),
         ({"input": []}, "invalid_argument", "input"),
