@@ -124,7 +124,7 @@ class ChatPrompt:
     messages: tuple[Message, ...]
 
 
-type Biases = tuple[tuple[int | str, float], ...]
+Biases = tuple[tuple[int | str, float], ...]
 """Token ids, or texts for each of their tokens, and what is added to their logits; -inf forbids a token."""
 Prompt = FimPrompt | TextPrompt | TokenPrompt | ChatPrompt
 Protocol = Literal["http", "grpc"]

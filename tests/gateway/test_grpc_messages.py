@@ -38,14 +38,15 @@ quick = settings(deadline=None, max_examples=100)
 texts = st.text(max_size=20)
 int32s = st.integers(-(2**31), 2**31 - 1)
 float32s = st.floats(width=32)
+scores = st.floats(0, 1, width=32)
 fim_prompts = st.builds(
     FimPrompt,
     prefix=texts,
     suffix=texts,
     path=texts,
-    context_files=st.lists(
-        st.builds(ContextFile, texts, texts, st.sampled_from(ContextKind), float32s), max_size=3
-    ).map(tuple),
+    context_files=st.lists(st.builds(ContextFile, texts, texts, st.sampled_from(ContextKind), scores), max_size=3).map(
+        tuple
+    ),
     may_be_cut=st.just(True),
 )
 text_prompts = st.builds(TextPrompt, texts)

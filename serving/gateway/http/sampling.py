@@ -16,7 +16,7 @@ _ID_DIGITS = 18
 _NUMBER_OR_FALSE = {"anyOf": [{"type": "number"}, {"const": False}]}
 _PAIR = {
     "type": "array",
-    "prefixItems": [{"type": ["integer", "string"]}, _NUMBER_OR_FALSE],
+    "prefixItems": [{"anyOf": [{"type": "integer"}, {"type": "string"}]}, _NUMBER_OR_FALSE],
     "minItems": 2,
     "maxItems": 2,
 }

@@ -382,7 +382,7 @@ async def test_the_status_is_that_of_every_group_and_of_what_waits(pool: GroupPo
     nowhere = GroupAddress("http://127.0.0.1:1/", "key")
     pool.update({"a": groups[0].address, "gone": nowhere})
     await until(lambda: pool._candidates())
-    gate = Gate(groups[0].runner)
+    gates = [Gate(group.runner) for group in groups[:2]]
     tasks = [asyncio.create_task(generated(pool, request_of(str(i), max_tokens=5, seed=i))) for i in range(ROWS + 2)]
     await until(lambda: pool.status().waiting == 2)
     states = {group.id: (group.state, group.requests) for group in pool.status().groups}
@@ -391,6 +391,7 @@ async def test_the_status_is_that_of_every_group_and_of_what_waits(pool: GroupPo
     await until(lambda: pool.status().waiting == 0)
     states = {group.id: (group.state, group.requests) for group in pool.status().groups}
     assert states == {"a": (GroupState.LEAVING, ROWS), "b": (GroupState.READY, 2)}
-    gate.open.set()
+    for gate in gates:
+        gate.open.set()
     await asyncio.gather(*tasks)
     await until(lambda: [group.id for group in pool.status().groups] == ["b"])

@@ -95,6 +95,13 @@ class _Walk:
             yield "{}", {PLACE: PLACE}
         elif schema.get("type") == "string" and "enum" not in schema and "const" not in schema:
             yield "", PLACE
+        elif "prefixItems" in schema:
+            items = schema["prefixItems"]
+            for position, item in enumerate(items):
+                before, after = (self._tuple(part) for part in (items[:position], items[position + 1 :]))
+                yield from (
+                    (f"[{position}]{path}", [*before, value, *after]) for path, value in self._texts(item, deep + 1)
+                )
         elif schema.get("type") == "array":
             yield from ((f"[]{path}", [value]) for path, value in self._texts(schema["items"], deep + 1))
         elif schema.get("type") == "object":
@@ -104,6 +111,8 @@ class _Walk:
                         yield f".{name}{path}", {**least, name: value}
             if schema.get("additionalProperties") is True:
                 yield "{}", {PLACE: PLACE}
+            elif values := schema.get("additionalProperties"):
+                yield "{}", {PLACE: self._values(values)[0]}
 
     def _least(self, schema: Json) -> list[Json]:
         """Objects with what is required alone, one for each value of their enums."""
@@ -112,6 +121,9 @@ class _Walk:
             values = self._values(schema["properties"][name])
             objects = [{**each, name: copy.deepcopy(value)} for each in objects for value in values]
         return objects
+
+    def _tuple(self, items: list[Json]) -> list[Json]:
+        return [self._values(item)[0] for item in items]
 
     def _values(self, schema: Json) -> list[Json]:
         """Some values of a schema: all of an enum, one of what is free."""
@@ -122,6 +134,8 @@ class _Walk:
         if "enum" in schema or "const" in schema:
             return list(schema.get("enum", [schema.get("const")]))
         match schema.get("type"):
+            case "array" if "prefixItems" in schema:
+                return [self._tuple(schema["prefixItems"])]
             case "array":
                 return [self._values(schema["items"])[:1]]
             case "object":
