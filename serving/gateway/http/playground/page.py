@@ -22,6 +22,7 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+_PAGE = "index.html"
 _NONCE_MARK = b"__NONCE__"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; font-src 'self'; img-src 'self'; "
@@ -42,14 +43,15 @@ def page_routes() -> Sequence[Route]:
 
 async def _page(request: Request) -> Response:
     nonce = secrets.token_urlsafe(16)
-    page = _files()["index.html"].content.replace(_NONCE_MARK, nonce.encode())
+    page = _files()[_PAGE].content.replace(_NONCE_MARK, nonce.encode())
     headers = {**_HEADERS, "cache-control": "no-store", "content-security-policy": _POLICY.format(nonce=nonce)}
     return Response(page, headers=headers, media_type="text/html")
 
 
 async def _file(request: Request) -> Response:
-    file = _files().get(request.path_params["name"])
-    if file is None:
+    name = request.path_params["name"]
+    file = _files().get(name)
+    if file is None or name == _PAGE:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     # Gateways of two versions serve side by side while a new one is deployed: what is cached is always asked after.
     headers = {**_HEADERS, "cache-control": "no-cache", "etag": file.etag, "vary": "accept-encoding"}
