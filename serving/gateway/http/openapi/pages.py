@@ -26,17 +26,17 @@ _PAGE = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>codegemma-serving: HTTP APIs</title>
 <link rel="icon" href="data:,">
-<link rel="stylesheet" href="/docs/swagger-ui.css">
+<link rel="stylesheet" href="docs/swagger-ui.css">
 <p style="margin: 1em auto; max-width: 1420px; padding: 0 20px; font-family: sans-serif">
-  <a href="/">Playground</a> &middot; <a href="/openapi.json">openapi.json</a></p>
+  <a href="./">Playground</a> &middot; <a href="openapi.json">openapi.json</a></p>
 <div id="description"></div>
-<noscript><p>This page needs JavaScript. <a href="/openapi.json">openapi.json</a> says the same.</p></noscript>
-<script src="/docs/swagger-ui.js"></script>
-<script src="/docs/start.js"></script>
+<noscript><p>This page needs JavaScript. <a href="openapi.json">openapi.json</a> says the same.</p></noscript>
+<script src="docs/swagger-ui.js"></script>
+<script src="docs/start.js"></script>
 </html>
 """
 _START = """SwaggerUIBundle({
-  url: "/openapi.json",
+  url: "openapi.json",
   dom_id: "#description",
   deepLinking: true,
   docExpansion: "list",
