@@ -166,8 +166,8 @@ class CodeRequest:
       max_tokens: beyond the room that the context has left, that room. None generates up to the model's default, and in
         a conversation as long as there is room; 0 computes the prompt and generates nothing.
       sampling: `gateway/sampling.py` takes values beyond the range into it. Its biases come from `logit_bias`.
-      logit_bias: at most 300 tokens, and texts of at most 1024 characters. Several of one token add up; those of tokens
-        that the vocabulary does not have change nothing.
+      logit_bias: at most 300 tokens, and texts of at most 4096 characters in all. Several of one token add up; those of
+        tokens that the vocabulary does not have change nothing.
       stop: texts that end the generation and are not part of it; at most 64 of at most 1024 characters. They match
         character by character: LF leaves the CR of a CRLF in the answer, but where code is filled in.
       stop_ids: tokens that do the same, at most 64; those that the vocabulary does not have never come.

@@ -11,15 +11,17 @@ from serving.gateway.status import BackendStatus
 from sharding.step import Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
+_MOST_LOGPROBS = 10_000
+"""Alternatives included, that whoever joins is given at once: 30 ms, in which the event loop does nothing else."""
 
 
 class SingleFlight:
     """A `ModelBackend` that computes what is asked for several times at once a single time.
 
     Some editors send every request three times. The first of them computes, the others get what it was given so far
-    and read along, and the computation goes on while anybody reads. When it ends without being complete, for whatever
-    reason of the first request (its deadline, its session) or of its group, each of the others goes on with one of
-    its own.
+    and read along, and the computation goes on while anybody reads. Where that would be very many log probabilities,
+    who comes late has a computation of its own. When it ends without being complete, for whatever reason of the first
+    request (its deadline, its session) or of its group, each of the others goes on with one of its own.
     """
 
     def __init__(self, backend: ModelBackend) -> None:
@@ -37,10 +39,12 @@ class SingleFlight:
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Has one sequence generated, alone or with others; aborting it ends it for this sink alone."""
         key = _key(request)
-        if key in self._flights:
-            return self._flights[key].join(request, sink)
-        flight = self._flights[key] = _Flight(self._backend, lambda: self._flights.pop(key))
-        return flight.start(request, sink)
+        if key not in self._flights:
+            flight = self._flights[key] = _Flight(self._backend, lambda: self._flights.pop(key))
+            return flight.start(request, sink)
+        if self._flights[key].logprobs > _MOST_LOGPROBS:
+            return self._backend.submit(request, sink)
+        return self._flights[key].join(request, sink)
 
 
 def _key(request: GenerationRequest) -> GenerationRequest:
@@ -53,10 +57,15 @@ def _key(request: GenerationRequest) -> GenerationRequest:
 
 
 class _Flight:
-    """One computation: a sink with any number of readers behind it."""
+    """One computation: a sink with any number of readers behind it.
+
+    Attributes:
+      logprobs: given so far, alternatives included.
+    """
 
     def __init__(self, backend: ModelBackend, on_end: Callable[[], object]) -> None:
         """`on_end` is called once nobody can join any more, before the readers learn of the end."""
+        self.logprobs = 0
         self._backend = backend
         self._on_end = on_end
         self._ended = False
@@ -98,6 +107,7 @@ class _Flight:
                 self._part(lambda first: first.read(chunk))
                 return
         self._tokens += chunk.tokens
+        self.logprobs += sum(1 + len(token.top) for token in chunk.tokens if token.logprob is not None)
         self._cached_tokens += chunk.cached_tokens
         for reader in self._present():
             reader.read(chunk)

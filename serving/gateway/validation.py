@@ -13,7 +13,8 @@ MAX_MESSAGES = 4096
 MAX_CONTEXT_FILES = 1024
 MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 1024
-MAX_BIAS_CHARACTERS = 1024
+MAX_BIAS_CHARACTERS = 4096
+"""Of all texts with a bias together; each prompt of a request has them tokenized."""
 MAX_SESSION_ID_CHARACTERS = 1024
 MAX_CHOICES = 8
 MAX_TEMPERATURE = 2.0
@@ -38,9 +39,7 @@ def check_sizes(request: CodeRequest) -> None:
     for position, stop in enumerate(request.stop):
         _check_size("stop", len(stop), MAX_STOP_CHARACTERS, "characters", f"[{position}]")
     _check_size("logit_bias", len(request.logit_bias), MAX_BIASES, "tokens")
-    for token, _ in request.logit_bias:
-        if isinstance(token, str):
-            _check_size("logit_bias", len(token), MAX_BIAS_CHARACTERS, "characters", f"[{shown(token)}]")
+    _check_size("logit_bias", _bias_characters(request), MAX_BIAS_CHARACTERS, "characters in texts")
     match request.prompt:
         case ChatPrompt(messages):
             _check_size("messages", len(messages), MAX_MESSAGES, "messages")
@@ -142,15 +141,16 @@ def prompt_field(prompt: Prompt) -> str:
             return "prompt"
 
 
-def is_short(prompt: Prompt) -> bool:
-    """Whether to render a prompt takes no longer than to hand it to a thread."""
-    match prompt:
-        case FimPrompt(context_files=()):
-            return len(prompt.prefix) + len(prompt.suffix) <= _SHORT
+def is_short(request: CodeRequest) -> bool:
+    """Whether to make token ids of a request's prompt and biases takes no longer than to hand them to a thread."""
+    left = _SHORT - _bias_characters(request)
+    match request.prompt:
+        case FimPrompt(prefix=prefix, suffix=suffix, context_files=()):
+            return len(prefix) + len(suffix) <= left
         case TextPrompt(text=text) | TokenPrompt(ids=text):
-            return len(text) <= _SHORT
+            return len(text) <= left
         case ChatPrompt(messages):
-            return len(messages) <= _FEW and sum(len(message.text) for message in messages) <= _SHORT
+            return len(messages) <= _FEW and sum(len(message.text) for message in messages) <= left
         case _:
             return False
 
@@ -182,6 +182,10 @@ def _check_range(field: str, value: float, low: float, high: float) -> None:
 def _check_size(field: str, size: int, limit: int, unit: str, place: str = "") -> None:
     if size > limit:
         raise _invalid(field, f"has {size} {unit}; at most {limit} are allowed.", place)
+
+
+def _bias_characters(request: CodeRequest) -> int:
+    return sum(len(token) for token, _ in request.logit_bias if isinstance(token, str))
 
 
 def _refused(field: str, value: float, allowed: str) -> FieldError:

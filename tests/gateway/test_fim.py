@@ -52,6 +52,19 @@ def test_what_may_not_be_cut_is_too_long(renderer: FimRenderer) -> None:
         assert len(renderer.render(prompt, LIMIT).ids) > LIMIT
 
 
+@pytest.mark.parametrize("characters", [200, 600, 750])
+def test_other_files_leave_room_for_code_that_may_not_be_cut(
+    codegemma: Tokenizer, renderer: FimRenderer, characters: int
+) -> None:
+    others = (ContextFile("a.py", CODE),)
+    rendered = renderer.render(FimPrompt(prefix=CODE[:characters], suffix="\n", context_files=others), LIMIT)
+    assert len(rendered.ids) <= LIMIT - LIMIT // 8
+    context, *code = parts(rendered.ids)
+    assert code == [codegemma.encode(CODE[:characters]), codegemma.encode("\n")]
+    assert len(context) <= LIMIT / 2 + 1
+    assert rendered.truncation.parts == ("context",)
+
+
 @pytest.mark.parametrize("change", ["x", "x = 1\n", "é"])
 def test_the_beginning_of_a_prefix_that_is_too_long_seldom_moves(renderer: FimRenderer, change: str) -> None:
     """Each key would otherwise make the model compute all of it."""

@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from serving.config import GatewayConfig, Role
 from serving.gateway.grpc import standard
+from serving.gateway.grpc.service import GrpcService
 from serving.gateway.service import CodeService
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
@@ -28,6 +29,27 @@ SERVICES = [
     "grpc.reflection.v1.ServerReflection",
     "grpc.reflection.v1alpha.ServerReflection",
 ]
+
+
+class UnreadContext:
+    """A call that keeps how it ended."""
+
+    code: grpc.StatusCode | None = None
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:5000"
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
+    def set_code(self, code: grpc.StatusCode) -> None:
+        self.code = code
+
+    def set_details(self, details: str) -> None:
+        pass
+
+    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str | bytes]]) -> None:
+        pass
 
 
 @pytest.fixture
@@ -103,6 +125,23 @@ async def test_streams_that_need_no_key_do_not_take_the_places_of_requests(chann
     assert (await HealthStub(channel).Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
     await reflecting.done_writing()
     assert await reflecting.code() is grpc.StatusCode.OK
+
+
+async def test_streams_whose_clients_read_nothing_are_no_more_than_there_are_places(codegemma, monkeypatch):
+    """Such a stream waits in `yield`, where nothing can end it."""
+    monkeypatch.setattr(standard, "_MAX_STREAMS", 2)
+    service = GrpcService(one_model_service(ScriptedBackend(codegemma)), GatewayConfig())
+    streams = [service.Watch(b"", UnreadContext()) for _ in range(2 * standard._MAX_STREAMS)]
+    for each in streams:
+        assert (await anext(each)).status == HealthCheckResponse.SERVING
+    refused = UnreadContext()
+    assert await anext(service.Watch(b"", refused)) == HealthCheckResponse()
+    assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    for each in streams:
+        await each.aclose()
+    again = service.Watch(b"", UnreadContext())
+    assert (await anext(again)).status == HealthCheckResponse.SERVING
+    await again.aclose()
 
 
 async def test_streams_that_watch_for_ever_keep_nobody_out(codegemma, monkeypatch):

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
+    Biases,
     ChatPrompt,
+    CodeRequest,
     ContextFile,
     FimPrompt,
     Message,
@@ -318,4 +320,16 @@ def long_conversation(messages: int) -> ChatPrompt:
     ],
 )
 def test_a_prompt_is_short_if_it_is_rendered_in_no_time(prompt: Prompt, short: bool) -> None:
-    assert is_short(prompt) is short
+    assert is_short(CodeRequest(prompt=prompt)) is short
+
+
+@pytest.mark.parametrize(
+    ("biases", "short"),
+    [
+        (tuple((token_id, 1.0) for token_id in range(300)), True),
+        ((("b" * 500, 1.0),), True),
+        ((("b" * 251, 1.0), ("c" * 250, 1.0)), False),
+    ],
+)
+def test_texts_that_have_a_bias_are_tokenized_in_no_time_too(biases: Biases, short: bool) -> None:
+    assert is_short(CodeRequest(prompt=TextPrompt("a" * 500), logit_bias=biases)) is short

@@ -8,6 +8,8 @@ import httpx
 import pytest
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
+from codegemma.v1.model_service_pb2 import GetModelRequest
+from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
 from serving.config import GatewayConfig, Role
@@ -97,6 +99,16 @@ async def test_what_cannot_be_read_is_counted_as_refused_and_not_as_a_request(ob
     assert observed.recorder.total(metrics.REFUSED, protocol="grpc", reason="invalid_argument") == 2
     assert observed.recorder.total(metrics.REFUSED) == 4
     assert observed.ended() == 0
+
+
+async def test_a_refusal_of_what_generates_nothing_is_counted_over_both_protocols(observed: Observed) -> None:
+    await observed.http.post("/v1/messages/count_tokens", json=CHAT | {"model": "none"})
+    await observed.http.get("/v1/models/none")
+    async with grpc_server(observed.service) as address, grpc.aio.insecure_channel(address) as channel:
+        await failure(CodeAssistServiceStub(channel).CountTokens(pb.CountTokensRequest(prompt="a", model="none")))
+        await failure(ModelServiceStub(channel).GetModel(GetModelRequest(model="none")))
+    for protocol in ("http", "grpc"):
+        assert observed.recorder.total(metrics.REFUSED, protocol=protocol, reason="model_not_found") == 2
 
 
 async def test_choices_made_side_by_side_do_not_count_as_later_tokens(observed: Observed) -> None:

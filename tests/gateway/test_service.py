@@ -298,6 +298,11 @@ TOO_MUCH: list[tuple[dict[str, Any], str, str]] = [
     ({"session_id": "x" * 1025}, "session_id", "session_id has 1025 characters; at most 1024 are allowed."),
     ({"prompt": ChatPrompt(MANY_TURNS)}, "messages", "messages has 4097 messages; at most 4096 are allowed."),
     (
+        {"logit_bias": (("x" * 2048, 1.0), (7, 1.0), ("y" * 2049, 1.0))},
+        "logit_bias",
+        "logit_bias has 4097 characters in texts; at most 4096 are allowed.",
+    ),
+    (
         {"prompt": FimPrompt(prefix="x", suffix="", context_files=(ContextFile("", ""),) * 1025)},
         "context_files",
         "context_files has 1025 files; at most 1024 are allowed.",

@@ -70,6 +70,21 @@ async def test_identical_requests_share_one_computation_from_its_beginning(
     assert backend.ids == ["a"]
 
 
+@pytest.mark.parametrize(("tokens", "computed"), [(476, ["a"]), (477, ["a", "b"])])
+async def test_nobody_gets_more_log_probabilities_at_once_than_are_shown_in_no_time(
+    backend: Computations, flights: SingleFlight, tokens: int, computed: list[str]
+) -> None:
+    sampling = SamplingParams(logprobs=20)
+    flights.submit(replace(REQUEST, sampling=sampling), Collected())
+    scored = tuple(Token(each, -1.0, ((5, -1.0),) * 20) for each in range(tokens))
+    backend["a"].give(GenerationChunk(tokens=scored))
+    late = Collected()
+    flights.submit(replace(named("b"), sampling=sampling), late)
+    assert backend.ids == computed
+    backend[computed[-1]].give(STOP)
+    assert late.finish_reason is FinishReason.STOP
+
+
 async def test_what_is_over_is_over(backend: Computations, flights: SingleFlight) -> None:
     flights.submit(REQUEST, Collected())
     backend["a"].give(chunk(1), STOP)

@@ -13,7 +13,8 @@ from tests.gateway.scripted_backend import ScriptedBackend
 from tests.security.credentials import valid_token, wrong_headers
 from tests.security.service import BODIES, MODEL, Headers, Service, Way, called, grpc_methods, http_ways, sent
 
-OPEN = {Way(method, path) for method in ("GET", "HEAD") for path in ("/health", "/", "/playground/style.css")}
+_DOCS = ("/openapi.json", "/docs", "/docs/start.js", "/docs/swagger-ui.js", "/docs/swagger-ui.css")
+OPEN = {Way(method, path) for method in ("GET", "HEAD") for path in ("/health", "/", "/playground/style.css", *_DOCS)}
 """All that needs no key; docs/access.md says so."""
 _METADATA_BYTES = 8 * 1024 - 500
 """Beyond this gRPC itself refuses more and more of what comes, without reading it."""

@@ -69,8 +69,8 @@ class GrpcService(StandardServices):
             caller, message = await self._admit(pb.CountTokensRequest, data, call)
             with self._reading():
                 request = call.metadata.applied(messages.counting_request(message), caller)
-            call.words = messages.words(message)
-            tokens, model = await self._service.count_tokens(request)
+                call.words = messages.words(message)
+                tokens, model = await self._service.count_tokens(request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
 
@@ -97,9 +97,10 @@ class GrpcService(StandardServices):
         """Describes one model."""
         with answering(grpc_context) as call:
             _, request = await self._admit(GetModelRequest, data, call)
-            if not request.model:
-                raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
-            return GetModelResponse(model=messages.model(self._service.model(request.model)))
+            with self._reading():
+                if not request.model:
+                    raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
+                return GetModelResponse(model=messages.model(self._service.model(request.model)))
         return GetModelResponse()
 
     async def _whole[R: (pb.CompleteResponse, pb.ChatResponse)](

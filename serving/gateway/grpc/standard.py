@@ -4,6 +4,7 @@
 # ruff: noqa: N802
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Iterator
 from contextlib import aclosing, contextmanager, suppress
 from typing import Any
@@ -31,7 +32,7 @@ _MAX_BYTES = 4096
 """Of a message to these services, which need no key; names are short."""
 _WATCH_PERIOD_S = 1.0
 _MAX_STREAMS = 100
-"""Open at once of `Watch`, and of reflection, which need no key: they must not take the places of requests."""
+"""That wait at once in `Watch`, and in reflection, which need no key: they must not take the places of requests."""
 
 
 class StandardServices:
@@ -41,7 +42,7 @@ class StandardServices:
         """`is_ready` says whether requests can be answered now."""
         self._is_ready = is_ready
         self._watching = Places(_MAX_STREAMS)
-        self._reflecting = 0
+        self._open: Counter[str] = Counter()
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
         self._reflection: Any = reflection.aio.ReflectionServicer(GRPC_SERVICES, public_descriptors())
 
@@ -72,16 +73,17 @@ class StandardServices:
         with answering(grpc_context) as call:
             request = call.message(HealthCheckRequest, data, _MAX_BYTES)
             last: HealthCheckResponse | None = None
-            while True:
-                health = await self._health(request.service)
-                if health != last:
-                    yield health
-                last = health
-                try:
-                    async with self._watching.taken():
-                        await asyncio.sleep(_WATCH_PERIOD_S)
-                except TimeoutError:  # these streams have no end: whoever comes must not wait for one
-                    raise _too_many_streams() from None
+            with self._stream("Watch", 2 * _MAX_STREAMS):  # half of them wait for a client that reads nothing
+                while True:
+                    health = await self._health(request.service)
+                    if health != last:
+                        yield health
+                    last = health
+                    try:
+                        async with self._watching.taken():
+                            await asyncio.sleep(_WATCH_PERIOD_S)
+                    except TimeoutError:  # these streams have no end: whoever comes must not wait for one
+                        raise _too_many_streams() from None
         yield HealthCheckResponse()
 
     async def ServerReflectionInfo(
@@ -90,7 +92,7 @@ class StandardServices:
         """Describes this server's services to clients that do not have the .proto files."""
         with answering(grpc_context) as call:
             responses = self._reflection.ServerReflectionInfo(_read(requests, call), grpc_context)
-            with self._reflection_stream():
+            with self._stream("ServerReflectionInfo", _MAX_STREAMS):
                 async with aclosing(responses):
                     async for response in responses:
                         yield response
@@ -98,15 +100,15 @@ class StandardServices:
         yield ServerReflectionResponse()
 
     @contextmanager
-    def _reflection_stream(self) -> Iterator[None]:
-        """Counts a stream of reflection while it is open, which it is while requests come."""
-        if self._reflecting >= _MAX_STREAMS:
+    def _stream(self, method: str, most: int) -> Iterator[None]:
+        """Counts a stream of a method while it is open."""
+        if self._open[method] >= most:
             raise _too_many_streams()
-        self._reflecting += 1
+        self._open[method] += 1
         try:
             yield
         finally:
-            self._reflecting -= 1
+            self._open[method] -= 1
 
     async def _health(self, service: str) -> HealthCheckResponse:
         if service not in _HEALTH_NAMES:
@@ -116,7 +118,7 @@ class StandardServices:
 
 
 def _too_many_streams() -> ServingError:
-    explanation = f"More than {_MAX_STREAMS} streams like this one are open, the limit here. Open it again."
+    explanation = f"{_MAX_STREAMS} streams like this one and more are open, the limit here. Open it again."
     return ServingError(Reason.OVERLOADED, explanation)
 
 

@@ -21,6 +21,7 @@ from serving.gateway.http.json_text import compact_json
 from serving.gateway.http.llamacpp.routes import LLAMACPP
 from serving.gateway.http.mistral.routes import MISTRAL
 from serving.gateway.http.ollama.routes import OLLAMA
+from serving.gateway.http.open_response import MAX_READERS
 from serving.gateway.http.openai.routes import OPENAI
 from serving.gateway.http.openapi.document import document
 from serving.gateway.http.openapi.pages import description_routes
@@ -33,6 +34,7 @@ from serving.gateway.http.tabby.routes import TABBY
 from serving.gateway.http.times import TIMES, HttpTimes
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
+from serving.places import Places
 from serving.request_id import request_id_of
 
 APIS = (OPENAI, LLAMACPP, TABBY, OLLAMA, MISTRAL, ANTHROPIC, PLAYGROUND)
@@ -72,8 +74,14 @@ def build_http_app(
         )
         for own in by_path(APIS)
     ]
+    readers = Places(MAX_READERS)
     app = Starlette(
-        routes=[Route("/health", health), *page_routes(), *description_routes(_description(APIS)), *routes],
+        routes=[
+            Route("/health", health),
+            *page_routes(readers),
+            *description_routes(_description(APIS), readers),
+            *routes,
+        ],
         middleware=[
             Middleware(UnreadBody, within_s=times.unread_body_s),
             *origin_middleware(config, APIS, lambda: isinstance(get_service().access, LocalAccess)),

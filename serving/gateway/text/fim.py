@@ -2,11 +2,12 @@
 
 CodeGemma's multi-file form (https://ai.google.dev/gemma/docs/codegemma/prompt-structure): each file is its path, its
 text and `<|file_separator|>`. Other files have a share of the context of their own, whatever is at the cursor, so that
-they are the same tokens from one keystroke to the next.
+they are the same tokens from one keystroke to the next; code that may not be cut goes before them.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 from serving.gateway.request import FimPrompt, Truncation
@@ -68,13 +69,15 @@ class FimRenderer:
         rendering stops at the part with which there are more.
         """
         tokenizer = self._tokenizer
-        context = pack_context(prompt.context_files, int(limit * _CONTEXT_FILES), tokenizer, self._end_of_file)
-        ids = [tokenizer.bos_id]
-        for file in context.files:
-            ids += file
-        if prompt.context_files and prompt.path:
-            ids += tokenizer.encode(f"{prompt.path}\n", limit)
-        prefix, suffix = self._code(prompt, limit, limit - int(limit * _ANSWER) - len(ids) - _SENTINELS)
+        path = tokenizer.encode(f"{prompt.path}\n", limit) if prompt.context_files and prompt.path else []
+        room = limit - int(limit * _ANSWER) - 1 - len(path) - _SENTINELS
+        whole = None if prompt.may_be_cut else self._whole_code(prompt, limit)
+        share = int(limit * _CONTEXT_FILES)
+        if whole:
+            share = min(share, room - sum(len(part.ids) for part in whole))
+        context = pack_context(prompt.context_files, share, tokenizer, self._end_of_file)
+        ids = [tokenizer.bos_id, *chain(*context.files), *path]
+        prefix, suffix = whole or self._cut_code(prompt, limit, room - context.tokens)
         for part in self._around(prefix.ids, suffix.ids):
             ids += part
             if len(ids) > limit:
@@ -82,12 +85,15 @@ class FimRenderer:
         truncation = Truncation(prefix.characters_left_out, suffix.characters_left_out, context.lines_left_out)
         return RenderedFim(ids, truncation)
 
-    def _code(self, prompt: FimPrompt, limit: int, room: int) -> tuple[Kept, Kept]:
-        """Prefix and suffix; where they may be cut, within the room for both."""
+    def _whole_code(self, prompt: FimPrompt, limit: int) -> tuple[Kept, Kept]:
+        """Prefix and suffix; the first part that is longer than the limit is the last."""
+        prefix = self._tokenizer.encode(prompt.prefix, limit)
+        sees_suffix = self.ids and len(prefix) <= limit
+        return Kept(prefix), Kept(self._tokenizer.encode(prompt.suffix, limit) if sees_suffix else ())
+
+    def _cut_code(self, prompt: FimPrompt, limit: int, room: int) -> tuple[Kept, Kept]:
+        """Prefix and suffix within the room for both."""
         tokenizer = self._tokenizer
-        if not prompt.may_be_cut:
-            prefix = tokenizer.encode(prompt.prefix, limit)
-            return Kept(prefix), Kept(tokenizer.encode(prompt.suffix, limit) if len(prefix) <= limit else ())
         ids = tokenizer.encode(prompt.suffix, max(room, 0)) if self.ids else []
         step = max(int(limit * _STEP), 1)
         kept = end(prompt.prefix, room - min(len(ids), int(room * _SUFFIX)), step, tokenizer)

@@ -133,7 +133,7 @@ async def test_biases_in_every_form(
         *((path, {"logit_bias": [[5, 1], [6]]}, "logit_bias") for path in (*OPENAI, *LLAMACPP)),
         *((path, {"logit_bias": [[None, 1]]}, "logit_bias") for path in (*OPENAI, *LLAMACPP)),
         *((path, {"logit_bias": {str(i): 1 for i in range(301)}}, "logit_bias") for path in (*OPENAI, *LLAMACPP)),
-        *((path, {"logit_bias": [["a" * 1025, 1]]}, "logit_bias") for path in (*OPENAI, *LLAMACPP)),
+        *((path, {"logit_bias": [["a" * 4097, 1]]}, "logit_bias") for path in (*OPENAI, *LLAMACPP)),
         *((path, {"presence_penalty": 101}, "presence_penalty") for path in (*OPENAI, *LLAMACPP, *MISTRAL)),
         *((path, {"frequency_penalty": "1"}, "frequency_penalty") for path in (*OPENAI, *LLAMACPP, *MISTRAL)),
         *((path, {"min_p": "x"}, "min_p") for path in (*OPENAI, *LLAMACPP)),

@@ -46,7 +46,7 @@ def document(apis: Sequence[Api]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "codegemma-serving", "version": version("codegemma-serving"), "description": _ABOUT},
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "./"}],
         "security": [{"bearer": []}, {"key": []}, {}],
         "tags": [{"name": "Service"}, *({"name": api.name} for api in apis)],
         "paths": dict(paths),

@@ -14,7 +14,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from serving.gateway.http.open_response import OpenResponse
 from serving.gateway.http.playground.page_file import PageFile, read_page_files
+from serving.places import Places
 
 _HEADERS = {
     "x-content-type-options": "nosniff",
@@ -22,6 +24,7 @@ _HEADERS = {
     "cross-origin-opener-policy": "same-origin",
     "cross-origin-resource-policy": "same-origin",
 }
+_PAGE = "index.html"
 _NONCE_MARK = b"__NONCE__"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self' 'nonce-{nonce}'; font-src 'self'; img-src 'self'; "
@@ -32,24 +35,29 @@ _POLICY = (
 it may not: the editor takes the text alone anyway."""
 
 
-def page_routes() -> Sequence[Route]:
-    """The page at `/`, and what it loads."""
+def page_routes(places: Places) -> Sequence[Route]:
+    """The page at `/`, and what it loads. `places` are of those who read what needs no key."""
+
+    async def file(request: Request) -> Response:
+        return _file(request, places)
+
     return [
         Route("/", _page, include_in_schema=False),
-        Route("/playground/{name}", _file, include_in_schema=False),
+        Route("/playground/{name}", file, include_in_schema=False),
     ]
 
 
 async def _page(request: Request) -> Response:
     nonce = secrets.token_urlsafe(16)
-    page = _files()["index.html"].content.replace(_NONCE_MARK, nonce.encode())
+    page = _files()[_PAGE].content.replace(_NONCE_MARK, nonce.encode())
     headers = {**_HEADERS, "cache-control": "no-store", "content-security-policy": _POLICY.format(nonce=nonce)}
     return Response(page, headers=headers, media_type="text/html")
 
 
-async def _file(request: Request) -> Response:
-    file = _files().get(request.path_params["name"])
-    if file is None:
+def _file(request: Request, places: Places) -> Response:
+    name = request.path_params["name"]
+    file = _files().get(name)
+    if file is None or name == _PAGE:
         raise HTTPException(HTTPStatus.NOT_FOUND)
     # Gateways of two versions serve side by side while a new one is deployed: what is cached is always asked after.
     headers = {**_HEADERS, "cache-control": "no-cache", "etag": file.etag, "vary": "accept-encoding"}
@@ -58,7 +66,7 @@ async def _file(request: Request) -> Response:
     content = file.content
     if file.packed is not None and "gzip" in request.headers.get("accept-encoding", ""):
         content, headers["content-encoding"] = file.packed, "gzip"
-    return Response(content, headers=headers, media_type=file.media_type)
+    return OpenResponse(places, content, media_type=file.media_type, headers=headers)
 
 
 @cache

@@ -13,7 +13,8 @@ from serving.gateway.http.playground.page_file import read_page_files
 from serving.gateway.service import CodeService
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
-FILES = sorted(read_page_files())
+PAGE = "index.html"
+FILES = sorted(read_page_files().keys() - {PAGE})
 
 
 def directives(response: httpx.Response) -> dict[str, str]:
@@ -78,7 +79,16 @@ async def test_the_bundle_is_small_on_the_wire() -> None:
     assert len(gzip.compress(read_page_files()["playground.js"].content)) < 300_000
 
 
-@pytest.mark.parametrize("path", ["/playground/", "/playground/none.js", "/playground/..%2Fpage.py", "/playground"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/playground/",
+        "/playground/none.js",
+        "/playground/..%2Fpage.py",
+        "/playground",
+        f"/playground/{PAGE}",  # which would be without its policy there
+    ],
+)
 async def test_nothing_else_is_below_it(path: str, client: httpx.AsyncClient) -> None:
     response = await client.get(path)
     assert response.status_code == 404
