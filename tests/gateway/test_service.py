@@ -29,6 +29,7 @@ from serving.gateway.request import (
 )
 from serving.gateway.routing import Router
 from serving.gateway.service import CodeService
+from serving.gateway.shown import shown
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import Tokenizer
@@ -292,11 +293,23 @@ async def test_a_field_out_of_range_is_named_and_nothing_is_generated(
 
 
 MANY_TURNS = (Message(Speaker.USER, "x"), Message(Speaker.MODEL, "y")) * 2048 + (Message(Speaker.USER, "z"),)
+LONG_BIAS = f"logit_bias[{shown('b' * 1025)}]"
 TOO_MUCH: list[tuple[dict[str, Any], str, str]] = [
     ({"stop": ("x",) * 65}, "stop", "stop has 65 texts; at most 64 are allowed."),
     ({"stop": ("x", "y" * 1025)}, "stop[1]", "stop[1] has 1025 characters; at most 1024 are allowed."),
     ({"session_id": "x" * 1025}, "session_id", "session_id has 1025 characters; at most 1024 are allowed."),
     ({"prompt": ChatPrompt(MANY_TURNS)}, "messages", "messages has 4097 messages; at most 4096 are allowed."),
+    (
+        {"prompt": FimPrompt(prefix="x", suffix="", path="p" * 1025)},
+        "path",
+        "path has 1025 characters; at most 1024 are allowed.",
+    ),
+    ({"logit_bias": ((1, 1.0),) * 301}, "logit_bias", "logit_bias has 301 tokens; at most 300 are allowed."),
+    (
+        {"logit_bias": (("b" * 1025, 1.0),)},
+        LONG_BIAS,
+        f"{LONG_BIAS} has 1025 characters; at most 1024 are allowed.",
+    ),
     (
         {"prompt": FimPrompt(prefix="x", suffix="", context_files=(ContextFile("", ""),) * 1025)},
         "context_files",
