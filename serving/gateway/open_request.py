@@ -164,7 +164,7 @@ class OpenRequest:
     async def _next_attempt(self) -> None:
         model = self.model = self._models.popleft()
         self._watch.model = model.config.id
-        if is_short(self._request.prompt):
+        if is_short(self._request):
             generation, choices, self.truncation = self._prepared_for(model)
         else:  # in a thread: it takes a while, in which other requests go on
             generation, choices, self.truncation = await asyncio.to_thread(self._prepared_for, model)

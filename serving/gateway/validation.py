@@ -144,15 +144,16 @@ def prompt_field(prompt: Prompt) -> str:
             return "prompt"
 
 
-def is_short(prompt: Prompt) -> bool:
-    """Whether to render a prompt takes no longer than to hand it to a thread."""
-    match prompt:
-        case FimPrompt(context_files=()):
-            return len(prompt.prefix) + len(prompt.suffix) <= _SHORT
+def is_short(request: CodeRequest) -> bool:
+    """Whether to make tokens of what a request says takes no longer than to hand it to a thread."""
+    biased = sum(len(token) for token, _ in request.logit_bias if isinstance(token, str))
+    match request.prompt:
+        case FimPrompt(prefix=prefix, suffix=suffix, context_files=()):
+            return biased + len(prefix) + len(suffix) <= _SHORT
         case TextPrompt(text=text) | TokenPrompt(ids=text):
-            return len(text) <= _SHORT
+            return biased + len(text) <= _SHORT
         case ChatPrompt(messages):
-            return len(messages) <= _FEW and sum(len(message.text) for message in messages) <= _SHORT
+            return len(messages) <= _FEW and biased + sum(len(message.text) for message in messages) <= _SHORT
         case _:
             return False
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serving.errors import Reason, ServingError
 from serving.gateway.request import (
     ChatPrompt,
+    CodeRequest,
     ContextFile,
     FimPrompt,
     Message,
@@ -321,5 +322,11 @@ def long_conversation(messages: int) -> ChatPrompt:
         (long_conversation(17), False),
     ],
 )
-def test_a_prompt_is_short_if_it_is_rendered_in_no_time(prompt: Prompt, short: bool) -> None:
-    assert is_short(prompt) is short
+def test_a_request_is_short_if_its_prompt_is_rendered_in_no_time(prompt: Prompt, short: bool) -> None:
+    assert is_short(CodeRequest(prompt=prompt)) is short
+
+
+def test_a_request_is_short_if_the_texts_of_its_biases_are_encoded_in_no_time() -> None:
+    prompt = TextPrompt("a" * 500)
+    for biases, short in ((((1, 1.0), ("b" * 500, 1.0)), True), ((("b" * 250, 1.0), ("c" * 251, 1.0)), False)):
+        assert is_short(CodeRequest(prompt=prompt, logit_bias=biases)) is short
