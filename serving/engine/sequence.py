@@ -121,10 +121,11 @@ class Sequence:
         """Tokens, from the first, whose keys and values may be another's: what is to be scored must be computed."""
         return self.scored if self.scored < self._to_score else len(self.token_ids)
 
-    def most_at_once(self, outputs: int) -> int:
-        """Tokens to compute in one step at most, which computes logits after so many of them."""
+    @property
+    def most_at_once(self) -> int:
+        """Tokens to compute in one step at most: one that is scored, unless outputs are left (`StepPlan`)."""
         if self.scores:
-            return outputs
+            return 1
         return self.scored - self.launched if self.launched < self.scored < self._to_score else self.unlaunched
 
     def targets(self, tokens: int) -> list[int]:

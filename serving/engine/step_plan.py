@@ -23,16 +23,17 @@ class StepPlan:
         self.draws.append(tokens == left)
         return tokens
 
-    def share_outputs(self, outputs: int) -> None:
-        """Cuts what is scored to the outputs of the step: one for each row, and what is left to the first that score.
+    def share_outputs(self, outputs: int, budget: int) -> None:
+        """Gives those that score, first come first served, what is left of the outputs once each row has one.
 
         Args:
           outputs: tokens after which the step can compute logits, at least as many as there are rows.
+          budget: tokens that the step can compute beside those planned.
         """
-        spare = outputs - len(self.sequences)
+        spare = min(outputs - len(self.sequences), budget)
         for index, sequence in enumerate(self.sequences):
-            if sequence.scores and self.tokens[index] > 1 + spare:
-                self.tokens[index] = 1 + spare
-                self.draws[index] = False
             if sequence.scores:
-                spare -= self.tokens[index] - 1
+                tokens = min(sequence.unlaunched, self.tokens[index] + spare)
+                spare -= tokens - self.tokens[index]
+                self.tokens[index] = tokens
+                self.draws[index] = tokens == sequence.unlaunched
