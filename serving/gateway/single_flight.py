@@ -11,15 +11,17 @@ from serving.gateway.status import BackendStatus
 from sharding.step import Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
+_MOST_AT_ONCE = 512
+"""Tokens that whoever comes later is given at once: 30 ms on the event loop, if each has 20 alternatives."""
 
 
 class SingleFlight:
     """A `ModelBackend` that computes what is asked for several times at once a single time.
 
     Some editors send every request three times. The first of them computes, the others get what it was given so far
-    and read along, and the computation goes on while anybody reads. When it ends without being complete, for whatever
-    reason of the first request (its deadline, its session) or of its group, each of the others goes on with one of
-    its own.
+    and read along, unless that is much, and the computation goes on while anybody reads. When it ends without being
+    complete, for whatever reason of the first request (its deadline, its session) or of its group, each of the others
+    goes on with one of its own.
     """
 
     def __init__(self, backend: ModelBackend) -> None:
@@ -37,10 +39,15 @@ class SingleFlight:
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Has one sequence generated, alone or with others; aborting it ends it for this sink alone."""
         key = _key(request)
-        if key in self._flights:
-            return self._flights[key].join(request, sink)
-        flight = self._flights[key] = _Flight(self._backend, lambda: self._flights.pop(key))
-        return flight.start(request, sink)
+        flight = self._flights.get(key)
+        if flight is not None and flight.is_open:
+            return flight.join(request, sink)
+        started = self._flights[key] = _Flight(self._backend, lambda: self._forget(key, started))
+        return started.start(request, sink)
+
+    def _forget(self, key: GenerationRequest, flight: "_Flight") -> None:
+        if self._flights.get(key) is flight:  # and not one that began when nobody could join it any more
+            del self._flights[key]
 
 
 def _key(request: GenerationRequest) -> GenerationRequest:
@@ -64,6 +71,11 @@ class _Flight:
         self._tokens: list[Token] = []  # given so far
         self._cached_tokens = 0
         self._handle: Handle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one more reader could be given at once what was given so far."""
+        return len(self._tokens) <= _MOST_AT_ONCE
 
     def start(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Begins with the request of the first reader."""
