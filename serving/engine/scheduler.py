@@ -114,7 +114,7 @@ class Scheduler:
                 insort(self.running, sequence, key=_seniority)
                 budget -= self._add(plan, sequence, sequence.unlaunched, budget)
             may_start = may_start and not waiting
-        plan.share_outputs(self.max_rows, budget)
+        plan.share_outputs(self.max_rows)
         most = max_draws if max_draws > 1 and self._may_loop(plan) else 1
         for sequence, tokens, draws in zip(plan.sequences, plan.tokens, plan.draws, strict=True):
             plan.rows.append(self._launch(sequence, tokens, most if draws else 0))
@@ -164,6 +164,8 @@ class Scheduler:
         return budget
 
     def _add(self, plan: StepPlan, sequence: Sequence, left: int, budget: int) -> int:
+        if sequence.scores:
+            budget = min(budget, plan.outputs_left(self.max_rows))
         return plan.add(sequence, left, min(budget, sequence.most_at_once))
 
     def _has_room(self, plan: StepPlan) -> bool:

@@ -123,9 +123,7 @@ class Sequence:
 
     @property
     def most_at_once(self) -> int:
-        """Tokens to compute in one step at most: one that is scored, unless outputs are left (`StepPlan`)."""
-        if self.scores:
-            return 1
+        """Tokens to compute in one step at most, as far as it has outputs for those that are scored."""
         return self.scored - self.launched if self.launched < self.scored < self._to_score else self.unlaunched
 
     def targets(self, tokens: int) -> list[int]:

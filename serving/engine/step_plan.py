@@ -23,17 +23,21 @@ class StepPlan:
         self.draws.append(tokens == left)
         return tokens
 
-    def share_outputs(self, outputs: int, budget: int) -> None:
-        """Gives those that score, first come first served, what is left of the outputs once each row has one.
+    def outputs_left(self, outputs: int) -> int:
+        """How many of the outputs of the step none of the rows so far may need; at least one, for another row."""
+        rows = zip(self.sequences, self.tokens, strict=True)
+        return max(1, outputs - sum(tokens if sequence.scores else 1 for sequence, tokens in rows))
+
+    def share_outputs(self, outputs: int) -> None:
+        """Cuts what is scored to the outputs of the step: one for each row, and what is left to the first that score.
 
         Args:
           outputs: tokens after which the step can compute logits, at least as many as there are rows.
-          budget: tokens that the step can compute beside those planned.
         """
-        spare = min(outputs - len(self.sequences), budget)
+        spare = outputs - len(self.sequences)
         for index, sequence in enumerate(self.sequences):
+            if sequence.scores and self.tokens[index] > 1 + spare:
+                self.tokens[index] = 1 + spare
+                self.draws[index] = False
             if sequence.scores:
-                tokens = min(sequence.unlaunched, self.tokens[index] + spare)
-                spare -= tokens - self.tokens[index]
-                self.tokens[index] = tokens
-                self.draws[index] = tokens == sequence.unlaunched
+                spare -= self.tokens[index] - 1
