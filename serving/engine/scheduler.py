@@ -164,7 +164,9 @@ class Scheduler:
         return budget
 
     def _add(self, plan: StepPlan, sequence: Sequence, left: int, budget: int) -> int:
-        return plan.add(sequence, left, min(budget, sequence.most_at_once(self.max_rows)))
+        if sequence.scores:
+            budget = min(budget, plan.outputs_left(self.max_rows))
+        return plan.add(sequence, left, min(budget, sequence.most_at_once))
 
     def _has_room(self, plan: StepPlan) -> bool:
         return len(plan.sequences) < self.max_rows

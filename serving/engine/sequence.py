@@ -121,10 +121,9 @@ class Sequence:
         """Tokens, from the first, whose keys and values may be another's: what is to be scored must be computed."""
         return self.scored if self.scored < self._to_score else len(self.token_ids)
 
-    def most_at_once(self, outputs: int) -> int:
-        """Tokens to compute in one step at most, which computes logits after so many of them."""
-        if self.scores:
-            return outputs
+    @property
+    def most_at_once(self) -> int:
+        """Tokens to compute in one step at most, as far as it has outputs for those that are scored."""
         return self.scored - self.launched if self.launched < self.scored < self._to_score else self.unlaunched
 
     def targets(self, tokens: int) -> list[int]:

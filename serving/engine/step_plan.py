@@ -23,6 +23,11 @@ class StepPlan:
         self.draws.append(tokens == left)
         return tokens
 
+    def outputs_left(self, outputs: int) -> int:
+        """How many of the outputs of the step none of the rows so far may need; at least one, for another row."""
+        rows = zip(self.sequences, self.tokens, strict=True)
+        return max(1, outputs - sum(tokens if sequence.scores else 1 for sequence, tokens in rows))
+
     def share_outputs(self, outputs: int) -> None:
         """Cuts what is scored to the outputs of the step: one for each row, and what is left to the first that score.
 

@@ -41,6 +41,7 @@ class FimPrompt:
     """Fill in the code between `prefix` and `suffix`. Nothing in these texts can become a control token.
 
     Attributes:
+      path: of the file, at most 1024 characters; empty if unknown.
       context_files: in any order; the model is given what a fixed share of its context has room for.
       may_be_cut: of a prefix and a suffix that are too long the model is given what is next to the cursor; otherwise
         the request is refused.

@@ -11,17 +11,17 @@ from serving.gateway.status import BackendStatus
 from sharding.step import Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
-_MOST_LOGPROBS = 10_000
-"""Alternatives included, that whoever joins is given at once: 30 ms, in which the event loop does nothing else."""
+_MOST_AT_ONCE = 512
+"""Tokens that whoever comes later is given at once: 30 ms on the event loop, if each has 20 alternatives."""
 
 
 class SingleFlight:
     """A `ModelBackend` that computes what is asked for several times at once a single time.
 
     Some editors send every request three times. The first of them computes, the others get what it was given so far
-    and read along, and the computation goes on while anybody reads. Where that would be very many log probabilities,
-    who comes late has a computation of its own. When it ends without being complete, for whatever reason of the first
-    request (its deadline, its session) or of its group, each of the others goes on with one of its own.
+    and read along, unless that is much, and the computation goes on while anybody reads. When it ends without being
+    complete, for whatever reason of the first request (its deadline, its session) or of its group, each of the others
+    goes on with one of its own.
     """
 
     def __init__(self, backend: ModelBackend) -> None:
@@ -39,12 +39,15 @@ class SingleFlight:
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Has one sequence generated, alone or with others; aborting it ends it for this sink alone."""
         key = _key(request)
-        if key not in self._flights:
-            flight = self._flights[key] = _Flight(self._backend, lambda: self._flights.pop(key))
-            return flight.start(request, sink)
-        if self._flights[key].logprobs > _MOST_LOGPROBS:
-            return self._backend.submit(request, sink)
-        return self._flights[key].join(request, sink)
+        flight = self._flights.get(key)
+        if flight is not None and flight.is_open:
+            return flight.join(request, sink)
+        started = self._flights[key] = _Flight(self._backend, lambda: self._forget(key, started))
+        return started.start(request, sink)
+
+    def _forget(self, key: GenerationRequest, flight: "_Flight") -> None:
+        if self._flights.get(key) is flight:  # and not one that began when nobody could join it any more
+            del self._flights[key]
 
 
 def _key(request: GenerationRequest) -> GenerationRequest:
@@ -57,15 +60,10 @@ def _key(request: GenerationRequest) -> GenerationRequest:
 
 
 class _Flight:
-    """One computation: a sink with any number of readers behind it.
-
-    Attributes:
-      logprobs: given so far, alternatives included.
-    """
+    """One computation: a sink with any number of readers behind it."""
 
     def __init__(self, backend: ModelBackend, on_end: Callable[[], object]) -> None:
         """`on_end` is called once nobody can join any more, before the readers learn of the end."""
-        self.logprobs = 0
         self._backend = backend
         self._on_end = on_end
         self._ended = False
@@ -73,6 +71,11 @@ class _Flight:
         self._tokens: list[Token] = []  # given so far
         self._cached_tokens = 0
         self._handle: Handle | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether one more reader could be given at once what was given so far."""
+        return len(self._tokens) <= _MOST_AT_ONCE
 
     def start(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Begins with the request of the first reader."""
@@ -107,7 +110,6 @@ class _Flight:
                 self._part(lambda first: first.read(chunk))
                 return
         self._tokens += chunk.tokens
-        self.logprobs += sum(1 + len(token.top) for token in chunk.tokens if token.logprob is not None)
         self._cached_tokens += chunk.cached_tokens
         for reader in self._present():
             reader.read(chunk)

@@ -10,6 +10,7 @@ from sharding.step import MAX_BIASES, MAX_LOGPROBS
 PROMPT_FIELDS = ("prefix", "messages", "prompt")
 """What `prompt_field` says."""
 MAX_MESSAGES = 4096
+MAX_PATH_CHARACTERS = 1024
 MAX_CONTEXT_FILES = 1024
 MAX_STOPS = 64
 MAX_STOP_CHARACTERS = 1024
@@ -43,7 +44,8 @@ def check_sizes(request: CodeRequest) -> None:
     match request.prompt:
         case ChatPrompt(messages):
             _check_size("messages", len(messages), MAX_MESSAGES, "messages")
-        case FimPrompt(context_files=files):
+        case FimPrompt(path=path, context_files=files):
+            _check_size("path", len(path), MAX_PATH_CHARACTERS, "characters")
             _check_size("context_files", len(files), MAX_CONTEXT_FILES, "files")
             for position, file in enumerate(files):
                 if not 0 <= file.score <= 1:  # nor NaN

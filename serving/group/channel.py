@@ -95,7 +95,7 @@ class LeaderChannel:
             self._launched += 1
 
     def land(self) -> list[list[Token]]:
-        """Waits for the oldest step that has not landed: the tokens that each of its rows drew.
+        """Waits for the oldest step that has not landed: each row's targets, then the tokens that it drew.
 
         Raises:
           HostFailed: a host failed, or did not answer in time, in this step or in the one before.

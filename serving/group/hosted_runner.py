@@ -95,7 +95,7 @@ class HostedRunner:
         self._channel.launch(rows)
 
     def land(self) -> list[list[Token]]:
-        """Waits for the oldest step: the tokens that each of its rows drew.
+        """Waits for the oldest step: each row's targets, then the tokens that it drew.
 
         Raises:
           HostFailed: a host failed, or did not answer in time.

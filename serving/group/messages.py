@@ -14,7 +14,7 @@ class Answer(msgspec.Struct, frozen=True, tag="answer"):
 
     Attributes:
       recompilations: of the host, so far.
-      tokens: those that each row drew, from the first host; nothing from the others.
+      tokens: each row's targets, then those that it drew, from the first host; nothing from the others.
     """
 
     recompilations: int

@@ -6,6 +6,7 @@ They go to a Gateway without Ray, with `python -m tests.abuse --worst` to a whol
 """
 
 import asyncio
+import json
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -24,6 +25,9 @@ from tests.abuse.target import Target
 
 _SIZE = 4_000_000
 _USER, _MODEL = b"\x08\2", b"\x08\3"
+_BIASED = json.dumps(
+    {"prompt": "a", "max_tokens": 1, "logit_bias": {f"{number:04} x y" * 102: 1 for number in range(300)}}
+).encode()
 _OPEN = PREFACE + frame(FrameType.SETTINGS, 0, 0)
 
 
@@ -61,6 +65,12 @@ WORST: dict[str, Callable[[], Attack]] = {
     "an unknown field of 300 MB": lambda: _call("Complete", field(1000, b"a" * 300_000_000)),
     "a call without a message": lambda: _raw(call()),
     "a call with two messages": lambda: _raw(call(), message() * 2),
+    "a path of 100,000 characters beside another file": lambda: _call(
+        "Complete", field(2, field(2, b"x") + field(3, b"dir/" * 25_000) + field(4, field(1, b"a") + field(2, b"b")))
+    ),
+    "300 texts of 1,024 characters with a bias": lambda: HttpAttack(
+        "", request("/v1/completions", _BIASED, b"content-type: application/json\r\n"), must_answer=True
+    ),
     "a path that is no UTF-8": lambda: _raw(call(UNARY + b"\xff"), message()),
 }
 """What each is, and what makes it."""

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -39,7 +40,9 @@ def expected(index: int) -> list[int]:
     return token_ids[len(PROMPTS[index]) :]
 
 
-def generated(limits: Limits, devices: int, sampling: Sequence[SamplingParams], *, loop_s: float) -> list[Receiver]:
+def generated(
+    limits: Limits, devices: int, sampling: Sequence[SamplingParams], *, loop_s: float, scores_prompts: bool = False
+) -> list[Receiver]:
     """What an engine of its own makes of all requests at once, and then of all of them again."""
     engine = Engine(make_runner(LOCAL, devices, limits), max_queue=16, loop_s=loop_s, lead_s=math.inf)
     receivers = []
@@ -51,13 +54,15 @@ def generated(limits: Limits, devices: int, sampling: Sequence[SamplingParams], 
                     request_id=f"{repetition}-{index}",
                     prompt_ids=tuple(PROMPTS[index]),
                     max_tokens=TOKENS,
-                    sampling=each,
+                    sampling=msgspec.structs.replace(each, logprobs=0) if scores_prompts else each,
+                    scores_prompt=scores_prompts,
                 ),
             )
             for index, each in enumerate(sampling)
         ]
         run_until_idle(engine)
-    assert sum(receiver.cached_tokens for receiver in receivers), "the prefix cache had something"
+    if not scores_prompts:
+        assert sum(receiver.cached_tokens for receiver in receivers), "the prefix cache had something"
     if limits is TIGHT:
         assert engine.stats().preemptions, "sequences lost their pages"
     return receivers
@@ -68,6 +73,20 @@ def generated(limits: Limits, devices: int, sampling: Sequence[SamplingParams], 
 def test_greedy_tokens_are_those_of_plain_python(limits: Limits, devices: int, loop_s: float) -> None:
     for number, receiver in enumerate(generated(limits, devices, SAMPLING, loop_s=loop_s)):
         assert receiver.token_ids == expected(number % len(SAMPLING))
+
+
+@pytest.mark.parametrize(("limits", "devices"), [(LIMITS, 1), (TIGHT, 2)])
+def test_prompts_that_are_scored_change_no_token_behind_them(limits: Limits, devices: int) -> None:
+    receivers = generated(limits, devices, SAMPLING, loop_s=LOOP_S, scores_prompts=True)
+    for number, receiver in enumerate(receivers):
+        index = number % len(SAMPLING)
+        assert receiver.token_ids == PROMPTS[index][1:] + expected(index)
+        logits = dense_logits(LOCAL, host_parameters(LOCAL), PROMPTS[index] + expected(index))[:-1]
+        exact = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+        places = range(len(receiver.tokens))
+        assert [token.logprob for token in receiver.tokens] == pytest.approx(
+            exact[places, receiver.token_ids], abs=1e-4
+        )
 
 
 def test_draws_are_the_same_whatever_happens() -> None:

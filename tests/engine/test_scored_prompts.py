@@ -84,6 +84,29 @@ def test_a_completion_starts_in_the_next_step_beside_scored_prompts(engine: Engi
     run_until_idle(engine)
 
 
+def test_scored_prompts_leave_others_the_tokens_of_a_step_that_they_do_not_take() -> None:
+    runner = SimulatedRunner(limits_of(max_rows=4, max_step_tokens=8))
+    engine = Engine(runner, max_queue=8, clock=FakeClock(), lead_s=float("inf"))
+    scored = [submit(engine, request_of(f"scored {number}", PROMPT, scores_prompt=True)) for number in range(2)]
+    engine.step()
+    other = submit(engine, request_of("other", (5, 6, 7, 8, 9), max_tokens=1))
+    for _ in range(3):
+        engine.step()
+    assert other.finished
+    assert not any(receiver.finished for receiver in scored)
+    run_until_idle(engine)
+
+
+def test_a_prompt_that_comes_later_takes_no_output_that_is_left_from_one_that_is_scored() -> None:
+    runner = SimulatedRunner(limits_of(max_rows=4, max_step_tokens=8))
+    engine = Engine(runner, max_queue=8, clock=FakeClock(), lead_s=float("inf"))
+    submit(engine, request_of("scored", PROMPT, scores_prompt=True))
+    submit(engine, request_of("long", range(40)))
+    engine.step()
+    assert [row.num_tokens for row in runner.steps[0]] == [3, 4]
+    run_until_idle(engine)
+
+
 def test_what_was_scored_before_a_preemption_is_not_sent_again() -> None:
     runner = SimulatedRunner(limits_of(num_pages=8, max_rows=2))
     engine = Engine(runner, max_queue=8, clock=FakeClock(), lead_s=float("inf"))

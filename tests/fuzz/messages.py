@@ -64,6 +64,10 @@ def messages(draw: st.DrawFn, kind: Any, *, likely: bool = False, deep: int = 0)
             if not any(each.containing_oneof is oneof for each in chosen)
         ]
     for each in chosen:
+        if _is_map(each):
+            key, of_key = (_scalar(part, likely) for part in each.message_type.fields)
+            getattr(message, each.name).update(draw(st.dictionaries(key, of_key, min_size=likely, max_size=3)))
+            continue
         value = (
             messages(each.message_type, likely=likely, deep=deep + 1) if each.message_type else _scalar(each, likely)
         )
@@ -74,6 +78,10 @@ def messages(draw: st.DrawFn, kind: Any, *, likely: bool = False, deep: int = 0)
         else:
             setattr(message, each.name, draw(value))
     return message
+
+
+def _is_map(each: FieldDescriptor) -> bool:
+    return bool(each.message_type and each.message_type.GetOptions().map_entry)
 
 
 def _scalar(each: FieldDescriptor, likely: bool) -> SearchStrategy[Any]:

@@ -56,6 +56,13 @@ def test_the_highest_scores_are_taken_and_the_rest_is_counted(codegemma: Tokeniz
     assert context.tokens == budget
 
 
+def test_a_snippet_that_is_much_too_long_keeps_no_other_file_out(codegemma: Tokenizer) -> None:
+    long = ContextFile("a.py", "a b c d e f g h\n" * 100, SNIPPET, 1.0)
+    short = ContextFile("b.py", "d e f\n", SNIPPET, 0.0)
+    context = packed(codegemma, [long, short], 100)
+    assert (texts(codegemma, context), context.lines_left_out) == (["b.py\nd e f\n"], 100)
+
+
 def test_of_a_file_the_lines_that_fit_are_taken_and_of_a_snippet_none(codegemma: Tokenizer) -> None:
     file = ContextFile("a.py", "one two\nthree four\nfive six\n", OPEN_FILE)
     budget = len(codegemma.encode(file_text(file)))  # and no room for the separator

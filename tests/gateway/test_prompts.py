@@ -275,6 +275,10 @@ LONG_PROMPTS = [
     pytest.param(ChatPrompt((Message(USER, UNIT), Message(MODEL, UNIT)) * 2000 + (Message(USER, UNIT),)), id="turns"),
     pytest.param(ChatPrompt((Message(USER, UNIT * 5000),)), id="a turn"),
     pytest.param(FimPrompt(prefix="", suffix="", path="a" * 50_000, context_files=(OTHER,)), id="path"),
+    pytest.param(
+        FimPrompt(prefix="a", suffix="b", path="a" * 50_000, context_files=(OTHER,), may_be_cut=True),
+        id="path of code that may be cut",
+    ),
     pytest.param(FimPrompt(prefix=UNIT * 5000, suffix="\n"), id="prefix"),
     pytest.param(FimPrompt(prefix="a", suffix=UNIT * 5000), id="suffix"),
     pytest.param(TextPrompt(UNIT * 5000), id="text"),
@@ -295,7 +299,7 @@ words = st.lists(st.sampled_from(["x = 1\n", "  ", "é", "▁", "aaaaaaaa", "�
 
 
 @settings(deadline=None, max_examples=200)
-@given(text=words, limit=st.integers(1, 12))
+@given(text=words, limit=st.integers(0, 12))
 def test_a_limit_changes_no_text_that_keeps_it(codegemma: Tokenizer, text: str, limit: int) -> None:
     whole = codegemma.encode(text)
     ids = codegemma.encode(text, limit)

@@ -303,6 +303,12 @@ TOO_MUCH: list[tuple[dict[str, Any], str, str]] = [
         "logit_bias has 4097 characters in texts; at most 4096 are allowed.",
     ),
     (
+        {"prompt": FimPrompt(prefix="x", suffix="", path="p" * 1025)},
+        "path",
+        "path has 1025 characters; at most 1024 are allowed.",
+    ),
+    ({"logit_bias": ((1, 1.0),) * 301}, "logit_bias", "logit_bias has 301 tokens; at most 300 are allowed."),
+    (
         {"prompt": FimPrompt(prefix="x", suffix="", context_files=(ContextFile("", ""),) * 1025)},
         "context_files",
         "context_files has 1025 files; at most 1024 are allowed.",

@@ -70,19 +70,24 @@ async def test_identical_requests_share_one_computation_from_its_beginning(
     assert backend.ids == ["a"]
 
 
-@pytest.mark.parametrize(("tokens", "computed"), [(476, ["a"]), (477, ["a", "b"])])
-async def test_nobody_gets_more_log_probabilities_at_once_than_are_shown_in_no_time(
-    backend: Computations, flights: SingleFlight, tokens: int, computed: list[str]
+@pytest.mark.parametrize("order", ["ab", "ba"])
+async def test_who_comes_late_to_a_long_answer_is_not_given_all_of_it_at_once(
+    backend: Computations, flights: SingleFlight, order: str
 ) -> None:
-    sampling = SamplingParams(logprobs=20)
-    flights.submit(replace(REQUEST, sampling=sampling), Collected())
-    scored = tuple(Token(each, -1.0, ((5, -1.0),) * 20) for each in range(tokens))
-    backend["a"].give(GenerationChunk(tokens=scored))
-    late = Collected()
-    flights.submit(replace(named("b"), sampling=sampling), late)
-    assert backend.ids == computed
-    backend[computed[-1]].give(STOP)
-    assert late.finish_reason is FinishReason.STOP
+    answer = list(range(513))
+    sinks = first, second, third = [Collected() for _ in range(3)]
+    flights.submit(REQUEST, first)
+    backend["a"].give(chunk(*answer))
+    flights.submit(named("b"), second)
+    flights.submit(named("c"), third)
+    assert second.ids == third.ids == []
+    rest = {"a": [STOP], "b": [chunk(*answer), STOP]}
+    for name in order:
+        backend[name].give(*rest[name])
+    assert [sink.ids for sink in sinks] == [answer] * 3
+    assert backend.ids == ["a", "b"]
+    flights.submit(named("d"), Collected())
+    assert backend.ids == ["a", "b", "d"]
 
 
 async def test_what_is_over_is_over(backend: Computations, flights: SingleFlight) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from serving.gateway.request import ContextFile, ContextKind
-from serving.gateway.text.cut import whole_lines
+from serving.gateway.text.cut import CHARACTERS, whole_lines
 from serving.gateway.text.tokenizer import Tokenizer
 
 _SCORE_STEP = 0.25
@@ -60,7 +60,10 @@ def pack_context(
         if not file.text.strip() or any(it.path == file.path and file.text in it.text for it, _ in taken):
             continue
         most = room - len(end_of_file)
-        ids: Sequence[int] = tokenizer.encode(file_text(file), most) if most > 0 and encodable > 0 else ()
+        # Of a snippet that is much too long nothing is taken: it leaves what may be encoded to others.
+        is_much_too_long = file.kind is ContextKind.SNIPPET and len(file.text) > CHARACTERS * most
+        may_encode = most > 0 and encodable > 0 and not is_much_too_long
+        ids: Sequence[int] = tokenizer.encode(file_text(file), most) if may_encode else ()
         encodable -= len(ids)
         part = file
         if not ids or len(ids) > most:

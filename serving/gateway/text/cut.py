@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from serving.gateway.text.tokenizer import Tokenizer
 
-_CHARACTERS = 8
+CHARACTERS = 8
 """For each token of a budget, all that is looked at. Source code has about four to a token."""
 
 
@@ -45,7 +45,7 @@ def end(text: str, budget: int, step: int, tokenizer: Tokenizer) -> Kept:
     """
     if budget <= 0:
         return Kept((), len(text))
-    looked_at = text[_skipped(len(text), _CHARACTERS * budget, _CHARACTERS * step) :]
+    looked_at = text[_skipped(len(text), CHARACTERS * budget, CHARACTERS * step) :]
     ids = tokenizer.encode(looked_at)
     skipped = _skipped(len(ids), budget, step)
     if not skipped and len(looked_at) == len(text):

@@ -78,7 +78,7 @@ class Tokenizer(ABC):
           text: the text.
           limit: of a text that has more tokens, only the beginning may be encoded, to some number above the limit.
         """
-        length = len(text) if limit is None else _CHARACTERS_AT_ONCE * limit
+        length = len(text) if limit is None else _CHARACTERS_AT_ONCE * max(limit, 1)
         while length < len(text):
             ids = self._encode_whole(text[:length])
             # A cut changes what is beside it: no text has half as many tokens for the text that follows.

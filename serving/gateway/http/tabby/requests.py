@@ -8,7 +8,12 @@ from serving.gateway.request import CodeRequest, ContextFile, ContextKind, FimPr
 from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
-WORDS = {"prefix": "segments.prefix", "context_files": "segments", "prompt": "debug_options.raw_prompt"}
+WORDS = {
+    "prefix": "segments.prefix",
+    "path": "segments.filepath",
+    "context_files": "segments",
+    "prompt": "debug_options.raw_prompt",
+}
 """What a body calls fields of a `CodeRequest`."""
 
 _MAX_TOKENS = 64
