@@ -40,8 +40,9 @@ def test_completions_of_a_2b_on_one_v5e_chip() -> None:
     groups = -int(-busy / 0.7 // 1)
     assert (size["groups"], size["chips"]) == (groups, 1)
     assert size["dollars"] == pytest.approx(groups * 730)
-    # For 256 tokens two layers: arrays of 2 x 16384 and 4 x 2048 numbers; for 32 rows three of 256000 logits.
-    reserve = 600 * 10**6 + 256 * 2 * (2 * 16384 + 4 * 2048) * 2 + 3 * 32 * 256000 * 4
+    # For 256 tokens two layers: arrays of 2 x 16384 and 4 x 2048 numbers; for 32 rows three of 256000 logits,
+    # each row has three slots of 8192 token ids.
+    reserve = 600 * 10**6 + 256 * 2 * (2 * 16384 + 4 * 2048) * 2 + 3 * 32 * 256000 * 4 + 3 * 32 * 8192 * 4
     assert steps(size)["KV cache a chip"] == f"{(63 * 2**28 - reserve - weights) // kv_token:,} tokens"
 
 
