@@ -51,8 +51,8 @@ CASES = {
     "prompt longer than the context": Case(
         _http(prompt=_TOO_LONG),
         (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt"),
-        _grpc(FimInput(prefix=_TOO_LONG, suffix="b")),
-        (Reason.CONTEXT_LENGTH_EXCEEDED, "fim.prefix"),
+        _grpc(prompt=_TOO_LONG),  # code at a place in a file would be cut
+        (Reason.CONTEXT_LENGTH_EXCEEDED, "prompt"),
     ),
     "empty prompt": Case(
         _http(prompt="", suffix=None),
