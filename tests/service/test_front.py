@@ -29,7 +29,7 @@ def test_a_session_id_that_is_no_text_is_named(front: Front) -> None:
 def test_a_request_id_that_is_no_text_is_replaced(front: Front) -> None:
     answer = front.ask("POST /v1/completions", {"x-request-id": b"\xff"}, _BODY)
     assert answer.status == 200
-    assert answer.headers["x-request-id"].isalnum()
+    assert answer.headers["x-request-id"].isascii()
 
 
 @pytest.mark.parametrize(
