@@ -80,9 +80,11 @@ def _measure(*, plain: bool) -> dict[str, Measured]:
 
 
 def _measured_in(checkout: Path) -> dict[str, Measured]:
-    """What a process measures that imports all but this file from a checkout."""
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(checkout), str(checkout / "protos")])}
-    command = [sys.executable, "-P", __file__, "--json"]
+    """What a process measures that imports all but this file from a checkout, which may have its own environment."""
+    own = checkout / ".venv" / "bin" / "python"
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}  # it sets its own
+    environment["PYTHONPATH"] = os.pathsep.join([str(checkout), str(checkout / "protos")])
+    command = [str(own) if own.exists() else sys.executable, "-P", __file__, "--json"]
     said = subprocess.run(command, cwd=checkout, env=environment, stdout=subprocess.PIPE, check=True).stdout
     measured: dict[str, Measured] = json.loads(said.splitlines()[-1])
     return measured

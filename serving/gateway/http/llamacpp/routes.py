@@ -43,7 +43,7 @@ def _completion(call: HttpCall, body: CompletionBody) -> Generation:
 
 
 async def _tokenize(call: HttpCall, body: TokenizeBody) -> Response:
-    request = call.applied(CodeRequest(prompt=TextPrompt(body.content), model=body.model))
+    request = call.applied(CodeRequest(prompt=TextPrompt(body.text), model=body.model))
     async with call.service.served(request) as model:
         ids = await asyncio.to_thread(tokenized, model, body)
     tokens = pieces(model.tokenizer, ids) if body.with_pieces else ids

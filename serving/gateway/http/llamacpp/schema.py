@@ -5,12 +5,13 @@
 would change the answer: they are refused unless they have a value that changes nothing.
 """
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar, Self
 
-from pydantic import AliasChoices, ConfigDict, Field, PlainValidator, model_validator
+from pydantic import ConfigDict, Field, PlainValidator, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import PydanticCustomError
 
+from serving.errors import FieldError, Reason
 from serving.gateway.http.json_body import AtMost
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
 from serving.gateway.http.sampling import LogitBias, RecentPenalties
@@ -93,35 +94,54 @@ class CompletionBody(GenerationBody):
     prompt: Annotated[str | list[int], PlainValidator(_text_or_ids, json_schema_input_type=str | list[int])]
 
 
-def _in_vllms_words_too(schema: JsonSchemaValue) -> None:
-    schema["properties"]["prompt"] = {"type": "string", "description": "vLLM's name for `content`."}
-    schema["properties"]["add_special_tokens"] = {"type": "boolean", "description": "vLLM's name for `add_special`."}
-    schema["required"].remove("content")
-    schema["anyOf"] = [{"required": ["content"]}, {"required": ["prompt"]}]
+def _one_text(schema: JsonSchemaValue) -> None:
+    schema["oneOf"] = [{"required": [name], "properties": {name: {"type": "string"}}} for name in ("content", "prompt")]
 
 
 class TokenizeBody(_LlamaCppBody):
     """`POST /tokenize`, in llama.cpp's words or in vLLM's, whose `prompt` begins with BOS unless it says otherwise.
 
     Attributes:
+      prompt: vLLM's name for `content`.
       add_special: begin with BOS.
+      add_special_tokens: vLLM's name for `add_special`.
       parse_special: control tokens written in the text are control tokens.
       with_pieces: say the text of each token, too.
     """
 
-    model_config = ConfigDict(json_schema_extra=_in_vllms_words_too)
+    model_config = ConfigDict(json_schema_extra=_one_text)
 
-    content: str = Field(validation_alias=AliasChoices("content", "prompt"))
-    add_special: bool = Field(False, validation_alias=AliasChoices("add_special", "add_special_tokens"))
+    content: str | None = None
+    prompt: str | None = None
+    add_special: bool = False
+    add_special_tokens: bool = False
     parse_special: bool = True
     with_pieces: bool = False
 
-    @model_validator(mode="before")
-    @classmethod
-    def _with_vllms_bos(cls, body: Any) -> Any:
-        if isinstance(body, dict) and "content" not in body and body.get("add_special_tokens") is None:
-            return {**body, "add_special_tokens": "prompt" in body}
-        return body
+    @model_validator(mode="after")
+    def _has_one_text(self) -> Self:
+        if self.content is not None and self.prompt is not None:
+            fault = "is another name for content, which is there too. Send one of them."
+            raise FieldError(Reason.INVALID_ARGUMENT, "prompt", fault)
+        if self.content is None and self.prompt is None:
+            raise FieldError(Reason.INVALID_ARGUMENT, "content", "is required.")
+        return self
+
+    @property
+    def text(self) -> str:
+        """What to tokenise."""
+        return self.content if self.content is not None else self.prompt or ""
+
+    @property
+    def text_field(self) -> str:
+        """Where it was."""
+        return "prompt" if self.content is None else "content"
+
+    @property
+    def begins_with_bos(self) -> bool:
+        """Whether BOS is put first."""
+        said = {"add_special", "add_special_tokens"} & self.model_fields_set
+        return self.add_special or self.add_special_tokens if said else self.content is None
 
 
 class DetokenizeBody(_LlamaCppBody):

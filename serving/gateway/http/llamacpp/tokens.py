@@ -16,12 +16,12 @@ def tokenized(model: ServedModel, body: TokenizeBody) -> list[int]:
       ServingError: CONTEXT_LENGTH_EXCEEDED.
     """
     tokenizer, limit = model.tokenizer, model.max_context
-    ids = [tokenizer.bos_id] if body.add_special else []
-    if len(body.content.encode()) // tokenizer.longest_piece <= limit:
+    ids = [tokenizer.bos_id] if body.begins_with_bos else []
+    if len(body.text.encode()) // tokenizer.longest_piece <= limit:
         parts = (
-            tokenizer.encode_with_sentinels(body.content, limit)
+            tokenizer.encode_with_sentinels(body.text, limit)
             if body.parse_special
-            else [tokenizer.encode(body.content, limit)]
+            else [tokenizer.encode(body.text, limit)]
         )
         for part in parts:
             ids += part
@@ -31,7 +31,7 @@ def tokenized(model: ServedModel, body: TokenizeBody) -> list[int]:
             return ids
     raise FieldError(
         Reason.CONTEXT_LENGTH_EXCEEDED,
-        "content",
+        body.text_field,
         f"is too long: it has more than {limit} tokens, this model's maximum context length. Send it in parts.",
     )
 
