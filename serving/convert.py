@@ -8,14 +8,13 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from serving.gateway.text.tokenizers import load_tokenizer
-from serving.gateway.text.tokenizers.gguf import sentencepiece_model
 from serving.partial_directory import partial_directory
-from sharding.checkpoint import open_checkpoint
+from sharding.checkpoint import CheckpointError, open_checkpoint
+from sharding.checkpoint.tokenizer import StoredTokenizer
 from sharding.checkpoint.writer import write_huggingface
 
 _DTYPES: dict[str, npt.DTypeLike] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
-_TOKENIZER_FILES = ("tokenizer.model", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json")
+_BESIDE_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json")
 
 
 def convert(
@@ -25,7 +24,7 @@ def convert(
     quantize: str | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Converts a GGUF file or a directory of Hugging Face files to a directory of Hugging Face files.
+    """Converts a checkpoint of any form to a directory of Hugging Face files.
 
     The target appears complete or not at all. What a killed conversion left beside it, the next one removes.
 
@@ -37,17 +36,19 @@ def convert(
       on_progress: called as `on_progress(done, total)`, in bytes.
 
     Raises:
-      CheckpointError: the source is no complete checkpoint of a supported model.
-      ValueError: the source has no tokenizer, or the target is not empty, or is being written by another process.
+      CheckpointError: the source is no complete checkpoint of a supported model, or has no tokenizer.
+      ValueError: the target is not empty, or is being written by another process.
       OSError: the target cannot be written.
     """
     _check_free(target)
     checkpoint = open_checkpoint(source).quantised(quantize)
-    load_tokenizer(source)  # raises what is wrong with it, before hours of work
+    if checkpoint.tokenizer is None:
+        raise CheckpointError(f"{source}: has no tokenizer. Put the model's tokenizer.model beside the weights.")
+    tokenizer = checkpoint.tokenizer.read()  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target) as partial:
         _check_free(target)  # again: another conversion may have ended meanwhile
-        _write_tokenizer(source, partial)
+        _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
         write_huggingface(checkpoint, partial, _DTYPES[dtype], on_progress)
 
 
@@ -56,10 +57,8 @@ def _check_free(target: Path) -> None:
         raise ValueError(f"{target} is there already and not empty. Remove it, or name another target.")
 
 
-def _write_tokenizer(source: Path, target: Path) -> None:
-    if source.is_file():
-        (target / "tokenizer.model").write_bytes(sentencepiece_model(source).SerializeToString())
-        return
-    for name in _TOKENIZER_FILES:
-        if (source / name).is_file():
-            shutil.copyfile(source / name, target / name)  # not its mode, which may be its owner's alone
+def _write_tokenizer(tokenizer: StoredTokenizer, content: bytes, target: Path) -> None:
+    (target / tokenizer.kind).write_bytes(content)
+    for name in _BESIDE_TOKENIZERS:
+        if (tokenizer.file.parent / name).is_file():
+            shutil.copyfile(tokenizer.file.parent / name, target / name)  # not its mode, which may be its owner's alone

@@ -4,7 +4,6 @@ An estimate: a decode step takes as long as its bytes take through the memory, a
 take, both at a part of what the data sheet says. Nothing here was measured on accelerators.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -200,14 +199,12 @@ def _shape_of_checkpoint(model: ModelConfig) -> GemmaConfig:
 
 def _read_shape(file: Path) -> GemmaConfig:
     from sharding.checkpoint.errors import CheckpointError
-    from sharding.checkpoint.huggingface_config import gemma_config_from_hf
+    from sharding.checkpoint.huggingface import read_config_file
 
     try:
-        return gemma_config_from_hf(json.loads(file.read_text()))
-    except OSError as error:
-        raise ValueError(f"--model-config {file}: {error.strerror}.") from None
-    except (ValueError, CheckpointError) as error:
-        raise ValueError(f"--model-config {file} is no config.json of a Gemma: {error}") from None
+        return read_config_file(file)
+    except CheckpointError as error:
+        raise ValueError(f"--model-config {error}") from None
 
 
 class _Memory:

@@ -5,8 +5,8 @@ Opening one needs no JAX; loading (`sharding.checkpoint.loader`) does.
 Matrices keep the `[out, in]` order that all formats store, split into the model's axes; norms are the raw w of 1 + w.
 """
 
-from sharding.checkpoint.checkpoint import Checkpoint, open_checkpoint, read_config
+from sharding.checkpoint.checkpoint import Checkpoint, open_checkpoint, read_config, read_tokenizer
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.source import TensorSource
 
-__all__ = ["Checkpoint", "CheckpointError", "TensorSource", "open_checkpoint", "read_config"]
+__all__ = ["Checkpoint", "CheckpointError", "TensorSource", "open_checkpoint", "read_config", "read_tokenizer"]

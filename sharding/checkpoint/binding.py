@@ -1,10 +1,12 @@
 """The binding of a model's parameters to the tensors of a file."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.matrix import INTEGERS, Matrix, matrix_shape
 from sharding.checkpoint.quantised import QuantisedSource
-from sharding.checkpoint.source import INTEGERS, StoredTensor, TensorSource
+from sharding.checkpoint.source import TensorSource
 from sharding.config import GemmaConfig
 from sharding.parameters import parameters
 
@@ -14,10 +16,10 @@ SCALE_SUFFIX = "_scale"
 
 def bind(
     config: GemmaConfig,
-    stored: Mapping[str, StoredTensor],
+    stored: Mapping[str, Matrix],
     name_of: Callable[[str], str],
     *,
-    where: str,
+    where: Path,
 ) -> dict[str, TensorSource | QuantisedSource]:
     """Finds the stored tensor of every parameter, and the scales of a quantised one.
 
@@ -33,15 +35,16 @@ def bind(
     sources: dict[str, TensorSource | QuantisedSource] = {}
     unused = dict(stored)
 
-    def take(name: str, path: str, shape: tuple[int, ...], encoding: str | None = None) -> StoredTensor:
+    def take(name: str, path: str, shape: tuple[int, ...], encoding: str | None = None) -> Matrix:
         tensor = unused.pop(name, None)
         if tensor is None:
             raise CheckpointError(f"{where}: tensor {name} (parameter {path}) is missing.")
-        if tensor.shape != shape:
+        if tensor.shape != matrix_shape(shape):
             raise CheckpointError(
-                f"{tensor.file}: tensor {tensor.name} has shape {tensor.shape}; the configuration asks for {shape}."
+                f"{tensor.file}: tensor {tensor.name} has shape {tensor.shape}; the configuration asks for "
+                f"{matrix_shape(shape)}."
             )
-        found = tensor.encoding.name
+        found = tensor.type
         if (found if found in INTEGERS else None) != encoding:
             raise CheckpointError(
                 f"{tensor.file}: tensor {tensor.name} has the type {found}; the configuration asks for "
@@ -53,13 +56,14 @@ def bind(
         name, row_axes = name_of(path), len(parameter.outputs)
         if parameter.quantization is None:
             tensor = take(name, path, parameter.stored_shape)
-            sources[path] = TensorSource(stored=tensor, shape=parameter.shape, row_axes=row_axes)
+            sources[path] = TensorSource(matrix=tensor, shape=parameter.shape, row_axes=row_axes)
             continue
         values = take(name, path, parameter.stored_shape, f"I{parameter.quantization.bits}")
         scales = take(name + SCALE_SUFFIX, path, parameter.stored_scales_shape)
+        scales_row_axes = 0 if len(parameter.stored_scales_shape) == 1 else row_axes
         sources[path] = QuantisedSource(
-            TensorSource(stored=values, shape=parameter.shape, row_axes=row_axes),
-            TensorSource(stored=scales, shape=parameter.scales_shape, row_axes=row_axes),
+            TensorSource(matrix=values, shape=parameter.shape, row_axes=row_axes),
+            TensorSource(matrix=scales, shape=parameter.scales_shape, row_axes=scales_row_axes),
             parameter.quantization,
         )
     if unused:

@@ -1,14 +1,12 @@
 """Checkpoint: a model in files, whatever their format."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
-from sharding.checkpoint.gguf import read_gguf
-from sharding.checkpoint.huggingface import read_huggingface, read_huggingface_config
-from sharding.checkpoint.quantised import QuantisedSource
-from sharding.checkpoint.source import TensorSource
+from sharding.checkpoint.format import Format, Tensors
+from sharding.checkpoint.formats import FORMATS
+from sharding.checkpoint.tokenizer import StoredTokenizer, tokenizer_file
 from sharding.config import GemmaConfig
 
 
@@ -18,13 +16,17 @@ class Checkpoint:
 
     Attributes:
       path: the file or directory.
+      format: the name of its form.
       config: the model's shape, from the checkpoint's own metadata, and as what its weights are to be read.
-      tensors: by parameter path: where each parameter is stored, to be read slice by slice.
+      tensors: where its parameters are.
+      tokenizer: None: there is none.
     """
 
     path: Path
+    format: str
     config: GemmaConfig
-    tensors: Mapping[str, TensorSource | QuantisedSource]
+    tensors: Tensors
+    tokenizer: StoredTokenizer | None
 
     def quantised(self, quantization: str | None) -> "Checkpoint":
         """Returns this checkpoint, to be read as weights that are quantised so; None: as it is stored.
@@ -39,22 +41,44 @@ class Checkpoint:
 
 
 def open_checkpoint(path: Path) -> Checkpoint:
-    """Opens a GGUF file, or a directory of Hugging Face files; reads headers only.
+    """Opens a file or directory of any of `FORMATS`; reads headers only.
 
     Raises:
       CheckpointError: nothing is there, or it is no complete checkpoint of a supported model. Names tensor and file.
     """
-    if path.is_dir():
-        return Checkpoint(path, *read_huggingface(path))
-    if path.is_file():
-        return Checkpoint(path, *read_gguf(path))
-    raise CheckpointError(f"{path}: there is no such file or directory.")
+    form = _format(path)
+    config = form.read_config(path)
+    return Checkpoint(path, form.name, config, form.read_tensors(path, config), form.read_tokenizer(path))
 
 
 def read_config(path: Path) -> GemmaConfig:
-    """The shape of a model: of a directory of Hugging Face files, config.json alone is needed.
+    """The shape of a model, also where its weights are not.
 
     Raises:
       CheckpointError: nothing is there, or no supported model.
     """
-    return read_huggingface_config(path) if path.is_dir() else open_checkpoint(path).config
+    return _format(path).read_config(path)
+
+
+def read_tokenizer(path: Path) -> StoredTokenizer:
+    """The tokenizer of a checkpoint, or the one that a file is.
+
+    Raises:
+      CheckpointError: there is none.
+    """
+    if path.is_file() and not any(form.recognises(path) for form in FORMATS):
+        return tokenizer_file(path)
+    found = _format(path).read_tokenizer(path)
+    if found is None:
+        raise CheckpointError(f"{path}: has no tokenizer. Point `tokenizer` at the model's tokenizer.")
+    return found
+
+
+def _format(path: Path) -> Format:
+    if not path.exists():
+        raise CheckpointError(f"{path}: there is no such file or directory.")
+    for form in FORMATS:
+        if form.recognises(path):
+            return form
+    known = ", ".join(form.name for form in FORMATS)
+    raise CheckpointError(f"{path}: is no checkpoint of a known form ({known}).")

@@ -20,8 +20,10 @@ from safetensors.numpy import save_file
 
 from sharding.checkpoint.binding import SCALE_SUFFIX
 from sharding.checkpoint.checkpoint import Checkpoint
-from sharding.checkpoint.huggingface import CONFIG_FILE, INDEX_FILE, stored_name
-from sharding.checkpoint.huggingface_config import gemma_config_to_hf
+from sharding.checkpoint.huggingface import CONFIG_FILE
+from sharding.checkpoint.huggingface.config import gemma_config_to_hf
+from sharding.checkpoint.huggingface.names import stored_name
+from sharding.checkpoint.huggingface.tensors import INDEX_FILE
 from sharding.checkpoint.int4 import pack_int4
 from sharding.checkpoint.quantised import QuantisedSource, Quantiser
 from sharding.checkpoint.source import TensorSource

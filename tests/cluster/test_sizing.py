@@ -128,7 +128,11 @@ def test_the_shape_of_another_model_comes_from_its_config_json(tmp_path: Path) -
             ("--chip", "l4"),
             "tensor_parallel=3 does not divide",
         ),
-        ({"checkpoint": "/m/own"}, ("--chip", "l4", "--model-config", "/nowhere.json"), "No such file or directory"),
+        (
+            {"checkpoint": "/m/own"},
+            ("--chip", "l4", "--model-config", "/nowhere.json"),
+            "/nowhere.json is missing",
+        ),
     ],
 )
 def test_what_cannot_be_sized_is_refused(

@@ -29,8 +29,8 @@ from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
 from sharding.weights import QuantisedWeight, Weight, dequantise
 from tests.oracle.random_checkpoint import random_tensors
-from tests.sharding.checkpoint_files import WIDE, WIDE_GEMMA3
-from tests.sharding.checkpoint_files import write_huggingface as write_source
+from tests.sharding.checkpoint.files import WIDE, WIDE_GEMMA3
+from tests.sharding.checkpoint.files import write_huggingface as write_source
 from tests.sharding.small_models import LIMITS, dense_logits, relative_error, row
 
 ALL = list(Quantization)

@@ -2,8 +2,7 @@
 
 import json
 import re
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import tokenizers
 
@@ -36,16 +35,23 @@ class HuggingFaceTokenizer(Tokenizer):
             if self._tokenizer.token_to_id(token["content"]) != token["id"]:
                 raise ValueError(f"the added token {token['content']!r} has an id beside the vocabulary.")
 
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """The tokenizer of a `tokenizer.json`.
+
+        Raises:
+          ValueError: it is none, or of another kind.
+        """
+        try:
+            spec = json.loads(content)
+            if spec["model"]["type"] == "BPE":
+                return cls(spec)
+        except (AttributeError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"is not a tokenizer.json: {error!r}.") from error
+        raise ValueError("is not a byte-pair-encoding tokenizer.json.")
+
     def _encode_text(self, text: str) -> list[int]:
         # As a batch: `encode` holds the interpreter lock, and with it every other thread, for all of a long text.
         [encoding] = self._tokenizer.encode_batch_fast([text], add_special_tokens=False)
         ids: list[int] = encoding.ids
         return ids
-
-
-def load_tokenizer_json(path: Path) -> HuggingFaceTokenizer:
-    """The tokenizer in a `tokenizer.json` file."""
-    spec = json.loads(path.read_bytes())
-    if spec.get("model", {}).get("type") != "BPE":
-        raise ValueError("is not a byte-pair-encoding tokenizer.json.")
-    return HuggingFaceTokenizer(spec)

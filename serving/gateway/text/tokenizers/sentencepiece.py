@@ -1,6 +1,6 @@
 """Tokenizers from a SentencePiece model."""
 
-from pathlib import Path
+from typing import Self
 
 from google.protobuf.message import DecodeError
 from sentencepiece import SentencePieceProcessor
@@ -36,15 +36,19 @@ class SentencePieceTokenizer(Tokenizer):
         super().__init__(pieces, control)
         self._processor = SentencePieceProcessor(model_proto=model.SerializeToString())
 
+    @classmethod
+    def from_bytes(cls, content: bytes) -> Self:
+        """The tokenizer of a `.model` file.
+
+        Raises:
+          ValueError: it is none.
+        """
+        try:
+            model = ModelProto.FromString(content)
+        except DecodeError as error:
+            raise ValueError("is not a SentencePiece model.") from error
+        return cls(model)
+
     def _encode_text(self, text: str) -> list[int]:
         ids: list[int] = self._processor.encode(text)
         return ids
-
-
-def load_sentencepiece(path: Path) -> SentencePieceTokenizer:
-    """The tokenizer in a `.model` file."""
-    try:
-        model = ModelProto.FromString(path.read_bytes())
-    except DecodeError as error:
-        raise ValueError("is not a SentencePiece model.") from error
-    return SentencePieceTokenizer(model)

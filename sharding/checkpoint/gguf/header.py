@@ -12,15 +12,48 @@ from typing import Any
 
 import gguf
 import numpy as np
+import numpy.typing as npt
 
+from sharding.checkpoint.byte_range import ByteRange, Encoding, check_apart
 from sharding.checkpoint.errors import CheckpointError
-from sharding.checkpoint.source import Encoding, StoredTensor
 
 _MAGIC, _VERSIONS = b"GGUF", (2, 3)
 _STRING, _ARRAY = 8, 9
 _SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "Q", 11: "q", 12: "d"}
 """`struct` codes of the metadata types."""
 _DEFAULT_ALIGNMENT = 32
+_MAX_STRINGS = 2**22
+"""Of an array: a vocabulary has a tenth of it."""
+_MAX_DEPTH = 4
+"""Of arrays in arrays; no key has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class StringArray:
+    """Strings in the metadata, which are read when somebody wants them: a vocabulary takes a second.
+
+    Attributes:
+      file: that has them.
+      offset: the byte at which the first begins.
+      count: how many there are.
+    """
+
+    file: Path
+    offset: int
+    count: int
+
+    def read(self) -> list[str]:
+        """All of them.
+
+        Raises:
+          CheckpointError: one is no UTF-8.
+        """
+        with self.file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            cursor = _Cursor(self.file, data, self.offset)
+            try:
+                return [cursor.string() for _ in range(self.count)]
+            except (struct.error, UnicodeDecodeError) as error:
+                raise corrupt(self.file, cursor.offset, error) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,37 +61,45 @@ class GgufHeader:
     """What a GGUF file says of itself.
 
     Attributes:
-      metadata: values by key, without arrays of strings (they are the tokenizer's, and large).
-      tensors: by name; shapes are `[out, in]`, the reverse of the file's order.
+      metadata: values by key; arrays are NumPy's, or `StringArray`s.
+      tensors: by name, `[out, in]`: the reverse of the file's order.
     """
 
     metadata: dict[str, Any]
-    tensors: dict[str, StoredTensor]
+    tensors: dict[str, ByteRange]
+
+
+def is_gguf(file: Path) -> bool:
+    """Whether a path is a file that begins as one."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        return opened.read(len(_MAGIC)) == _MAGIC
 
 
 def read_gguf_header(file: Path) -> GgufHeader:
     """Reads the header; milliseconds where `gguf.GGUFReader` takes many seconds over a vocabulary.
 
     Raises:
-      CheckpointError: the file is no GGUF, or its header is corrupt, or it ends before its tensors do.
+      CheckpointError: the header is corrupt, or the file ends before its tensors do.
     """
-    if file.stat().st_size < len(_MAGIC):
-        raise CheckpointError(f"{file}: no GGUF file: it has {file.stat().st_size} bytes.")
     with file.open("rb") as opened, mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        if data[:4] != _MAGIC:
-            raise CheckpointError(f"{file}: no GGUF file: it begins with {data[:4]!r}.")
-        cursor = _Cursor(data)
+        cursor = _Cursor(file, data, len(_MAGIC))
         try:
             return _read_header(file, cursor)
         except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
-            raise CheckpointError(
-                f"{file}: truncated or corrupt GGUF header near byte {cursor.offset} of {len(data)}: {error!r}. "
-                "Fetch the file again."
-            ) from error
+            raise corrupt(file, cursor.offset, error) from error
+
+
+def corrupt(file: Path, offset: int, error: Exception) -> CheckpointError:
+    """The error of a header that cannot be read."""
+    return CheckpointError(
+        f"{file}: truncated or corrupt GGUF header near byte {offset} of {file.stat().st_size}: {error!r}. "
+        "Fetch the file again."
+    )
 
 
 def _read_header(file: Path, cursor: "_Cursor") -> GgufHeader:
-    cursor.offset = len(_MAGIC)
     version = cursor.scalar("I")
     if version not in _VERSIONS:
         raise CheckpointError(f"{file}: GGUF version {version} is not supported; {_VERSIONS} are, little-endian.")
@@ -66,28 +107,22 @@ def _read_header(file: Path, cursor: "_Cursor") -> GgufHeader:
     metadata = {}
     for _ in range(metadata_count):
         key, kind = cursor.string(), cursor.scalar("I")
-        value = cursor.value(kind)
-        if value is not None:
-            metadata[key] = value
+        metadata[key] = cursor.value(kind)
     infos = [
-        (cursor.string(), cursor.array(cursor.scalar("I"), "Q"), cursor.scalar("I"), cursor.scalar("Q"))
+        (cursor.string(), cursor.array(cursor.scalar("I"), "Q").tolist(), cursor.scalar("I"), cursor.scalar("Q"))
         for _ in range(tensor_count)
     ]
     alignment = metadata.get("general.alignment", _DEFAULT_ALIGNMENT)
     if not isinstance(alignment, int) or alignment < 1:
         raise CheckpointError(f"{file}: general.alignment={alignment!r} is not a positive integer.")
     data_start = -(-cursor.offset // alignment) * alignment
-    tensors: dict[str, StoredTensor] = {}
+    tensors: dict[str, ByteRange] = {}
     for name, dimensions, kind, offset in infos:
         if name in tensors:
             raise CheckpointError(f"{file}: tensor {name} is there twice.")
-        tensors[name] = StoredTensor(
-            name=name,
-            file=file,
-            shape=tuple(reversed(dimensions)),
-            offset=data_start + offset,
-            encoding=_encoding(file, name, kind),
-        )
+        shape = tuple(reversed(dimensions))
+        tensors[name] = ByteRange.of(name, file, shape, data_start + offset, _encoding(file, name, kind))
+    check_apart(list(tensors.values()))
     return GgufHeader(metadata, tensors)
 
 
@@ -105,9 +140,10 @@ def _encoding(file: Path, name: str, kind: int) -> Encoding:
 class _Cursor:
     """Reads little-endian values one after the other."""
 
-    def __init__(self, data: mmap.mmap) -> None:
+    def __init__(self, file: Path, data: mmap.mmap, offset: int) -> None:
+        self._file = file
         self._data = data
-        self.offset = 0
+        self.offset = offset
 
     def scalar(self, code: str) -> Any:
         (value,) = struct.unpack_from(f"<{code}", self._data, self.offset)
@@ -119,29 +155,34 @@ class _Cursor:
         self.offset += len(text)
         return str(text, "utf-8")
 
-    def array(self, count: int, code: str) -> list[Any]:
-        values = struct.unpack_from(f"<{count}{code}", self._data, self.offset)
-        self.offset += struct.calcsize(f"<{count}{code}")
-        return list(values)
+    def array(self, count: int, code: str) -> npt.NDArray[Any]:
+        nbytes = count * struct.calcsize(f"<{code}")
+        data = self._data[self.offset : self.offset + nbytes]
+        if len(data) < nbytes:
+            raise struct.error(f"{count} values are said to follow")
+        self.offset += nbytes
+        return np.frombuffer(data, np.dtype(code).newbyteorder("<"))
 
-    def value(self, kind: int) -> Any:
-        """A metadata value; None for arrays of strings and of arrays, which are stepped over."""
+    def value(self, kind: int, depth: int = 0) -> Any:
         if kind == _STRING:
             return self.string()
         if kind != _ARRAY:
             return self.scalar(_SCALARS[kind])
+        if depth > _MAX_DEPTH:
+            raise ValueError(f"arrays are nested more than {_MAX_DEPTH} deep")
         item_kind, count = self.scalar("I"), self.scalar("Q")
         if item_kind == _STRING:
-            self._skip_strings(count)
-            return None
+            return self._strings(count)
         if item_kind == _ARRAY:
-            for _ in range(count):
-                self.value(_ARRAY)
-            return None
+            return [self.value(_ARRAY, depth + 1) for _ in range(count)]
         return self.array(count, _SCALARS[item_kind])
 
-    def _skip_strings(self, count: int) -> None:
+    def _strings(self, count: int) -> StringArray:
+        if count > _MAX_STRINGS:
+            raise ValueError(f"{count} strings are said to follow; {_MAX_STRINGS} are the most in use")
         unpack, data, offset = struct.Struct("<Q").unpack_from, self._data, self.offset
         for _ in range(count):
             offset += 8 + unpack(data, offset)[0]
+        found = StringArray(self._file, self.offset, count)
         self.offset = offset
+        return found

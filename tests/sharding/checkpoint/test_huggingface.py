@@ -10,12 +10,13 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from sharding.checkpoint import CheckpointError, open_checkpoint
-from sharding.checkpoint.huggingface_config import gemma_config_from_hf
+from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
-from tests.sharding.checkpoint_files import Tensors, expected_parameters, plain, write_huggingface
+from tests.sharding.checkpoint.files import Tensors, expected_parameters, plain, write_huggingface
 
 GEMMA = CONFIGS["gemma-mqa"]
 GEMMA3 = CONFIGS["gemma3"]
@@ -74,6 +75,15 @@ def edited_header(edit: Callable[[dict[str, Any]], object]) -> Callable[[Path], 
     return damage
 
 
+def with_tensors(edit: Callable[[Tensors], object]) -> Callable[[Path], object]:
+    def damage(file: Path) -> None:
+        tensors = random_tensors(GEMMA, 1)
+        edit(tensors)
+        save_file(tensors, file)
+
+    return damage
+
+
 DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("empty", lambda file: file.write_bytes(b""), "no safetensors file"),
     ("not safetensors", lambda file: file.write_bytes(b"PK\x03\x04" * 100), "no safetensors file"),
@@ -107,14 +117,31 @@ DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     (
         "missing",
-        edited_header(lambda header: header.pop(UP)),
+        with_tensors(lambda tensors: tensors.pop(UP)),
         rf"tensor {UP} \(parameter layers\.1\.mlp\.up\) is missing",
     ),
     (
         "extra",
-        edited_header(lambda header: header.update({"model.layers.1.bias": header[UP]})),
+        with_tensors(lambda tensors: tensors.update({"model.layers.1.bias": tensors[UP]})),
         r"tensor model\.layers\.1\.bias is not used",
     ),
+    ("not described", edited_header(lambda header: header.pop(UP)), r"nothing describes bytes \d+ to \d+, before "),
+    (
+        "two in one place",
+        edited_header(lambda header: header.update({"model.layers.1.bias": header[UP]})),
+        rf"tensors {UP} and model\.layers\.1\.bias share bytes \d+ to \d+",
+    ),
+    (
+        "more at the end",
+        lambda file: file.write_bytes(file.read_bytes() + b"abc"),
+        "nothing describes its last 3 bytes",
+    ),
+    (
+        "nested without end",
+        lambda file: file.write_bytes(struct.pack("<Q", 400_000) + b"[" * 400_000),
+        "corrupt safetensors header: RecursionError",
+    ),
+    ("negative shape", edited_header(lambda header: header[UP].update(shape=[-128, -64])), "has the shape"),
 ]
 
 
@@ -261,6 +288,15 @@ def test_layer_types_give_the_window_and_every_how_many_layers_are_global(
         ({"model_type": "gemma3"}, "without a text_config"),
         ({"model_type": "gemma", "hidden_size": "wide"}, "hidden_size='wide'"),
         ({"model_type": "gemma", "num_hidden_layers": 0}, "num_hidden_layers=0"),
+        (
+            {"model_type": "gemma", "num_hidden_layers": 10**9},
+            "num_hidden_layers=1000000000 is no integer from 1 to 1024",
+        ),
+        ({"model_type": "gemma", "num_hidden_layers": True}, "num_hidden_layers=True"),
+        ({"model_type": "gemma", "vocab_size": 2**40}, "vocab_size=1099511627776 is no integer from 1 to"),
+        ({"model_type": "gemma", "rms_norm_eps": "small"}, "rms_norm_eps='small' is no positive number"),
+        ({"model_type": "gemma", "rope_theta": -1}, "rope_theta=-1 is no positive number"),
+        ({"model_type": "gemma3_text", "query_pre_attn_scalar": 0}, "query_pre_attn_scalar=0 is no positive number"),
         ({"model_type": "gemma", "hidden_act": "relu"}, "hidden_activation='relu'"),
         ({"model_type": "gemma", "attention_bias": True}, "attention_bias=True"),
         ({"model_type": "gemma", "tie_word_embeddings": False}, "tie_word_embeddings=false"),
@@ -283,3 +319,27 @@ def test_an_unsupported_configuration_is_refused_by_field(tmp_path: Path, config
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=rf"config\.json: .*{message}"):
         open_checkpoint(tmp_path)
+
+
+def test_a_configuration_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"a":' * 100_000)
+    with pytest.raises(CheckpointError, match=r"config\.json is not valid JSON"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("shard", ["", ".", "..", "/"])
+def test_an_index_that_names_no_file_is_refused(tmp_path: Path, shard: str) -> None:
+    write_huggingface(tmp_path, GEMMA, random_tensors(GEMMA, 1))
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": {UP: shard}}))
+    with pytest.raises(CheckpointError, match=rf"tensor {UP} is in {shard}, which is absent"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_weights_that_are_not_finite_are_refused_by_tensor_and_file(tmp_path: Path, value: float) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    tensors[UP] = tensors[UP].copy()
+    tensors[UP][3, 4] = value
+    checkpoint = open_checkpoint(write_huggingface(tmp_path, GEMMA, tensors))
+    with pytest.raises(CheckpointError, match=rf"model\.safetensors: tensor {UP} has numbers that are not finite"):
+        plain(checkpoint.tensors["layers.1.mlp.up"]).read(())

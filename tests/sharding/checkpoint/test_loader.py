@@ -19,7 +19,7 @@ from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
-from tests.sharding.checkpoint_files import (
+from tests.sharding.checkpoint.files import (
     WIDE_GEMMA3,
     expected_parameters,
     gguf_tensors,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.fields import MAX_LAYERS, MAX_SIZE, positive, size
 from sharding.config import GemmaConfig
 from sharding.quantization import Quantization
 
@@ -120,7 +121,7 @@ def _gemma3(config: Mapping[str, Any]) -> GemmaConfig:
         **_sizes(config),
         rope_theta=theta,
         rope_scale=scale,
-        query_scale=config["query_pre_attn_scalar"] ** -0.5,
+        query_scale=positive("query_pre_attn_scalar", config["query_pre_attn_scalar"]) ** -0.5,
         qk_norm=True,
         post_norms=True,
         sliding_window=window,
@@ -130,11 +131,12 @@ def _gemma3(config: Mapping[str, Any]) -> GemmaConfig:
 
 
 def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
-    for field in _SIZE_FIELDS.values():
-        if not isinstance(config[field], int) or config[field] < 1:
-            raise CheckpointError(f"{field}={config[field]!r} is not a positive integer.")
-    sizes = {name: config[field] for name, field in _SIZE_FIELDS.items()}
-    return {**sizes, "rms_norm_eps": float(config["rms_norm_eps"]), "quantization": _quantization(config)}
+    at_most = {"num_layers": MAX_LAYERS}
+    return {
+        **{name: size(field, config[field], at_most.get(name, MAX_SIZE)) for name, field in _SIZE_FIELDS.items()},
+        "rms_norm_eps": positive("rms_norm_eps", config["rms_norm_eps"]),
+        "quantization": _quantization(config),
+    }
 
 
 def _quantization(config: Mapping[str, Any]) -> Quantization | None:
@@ -156,14 +158,16 @@ def _rope(config: Mapping[str, Any], parameters: Mapping[str, Any], theta: float
     kind = scaling.get("rope_type", scaling.get("type", "default"))
     if kind not in _LINEAR_ROPE:
         raise CheckpointError(f"rope_type {kind!r} is not supported; {' and '.join(sorted(_LINEAR_ROPE))} are.")
-    return float(scaling.get("rope_theta", theta)), float(scaling.get("factor", 1.0)) if kind == "linear" else 1.0
+    factor = positive("rope_scaling.factor", scaling.get("factor", 1.0)) if kind == "linear" else 1.0
+    return positive("rope_theta", scaling.get("rope_theta", theta)), factor
 
 
 def _windows(config: Mapping[str, Any]) -> tuple[int | None, int]:
     """The sliding window, and every how many layers one is global."""
     kinds: Sequence[str] | None = config.get("layer_types")
     if kinds is None:
-        return config["sliding_window"], config["sliding_window_pattern"]
+        every = size("sliding_window_pattern", config["sliding_window_pattern"])
+        return size("sliding_window", config["sliding_window"]), every
     is_global = [kind == "full_attention" for kind in kinds]
     if all(is_global):
         return None, 1
@@ -171,7 +175,7 @@ def _windows(config: Mapping[str, Any]) -> tuple[int | None, int]:
     regular = [(layer + 1) % every == 0 for layer in range(config["num_hidden_layers"])]
     if is_global != regular or not set(kinds) <= {"full_attention", "sliding_attention"}:
         raise CheckpointError(f"layer_types {list(kinds)} is not supported; full attention at every n-th layer is.")
-    return config["sliding_window"], every
+    return size("sliding_window", config["sliding_window"]), every
 
 
 def _refuse_unsupported(config: Mapping[str, Any]) -> None:

@@ -10,10 +10,10 @@ import pytest
 from gguf import GGMLQuantizationType as Type
 
 from sharding.checkpoint import CheckpointError, open_checkpoint
-from sharding.checkpoint.gguf import gemma_config_from_gguf
-from sharding.checkpoint.huggingface_config import gemma_config_from_hf
+from sharding.checkpoint.gguf.config import gemma_config_from_gguf
+from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from tests.oracle.random_checkpoint import random_tensors
-from tests.sharding.checkpoint_files import WIDE, WIDE_GEMMA3, expected_parameters, gguf_tensors, plain, write_gguf
+from tests.sharding.checkpoint.files import WIDE, WIDE_GEMMA3, expected_parameters, gguf_tensors, plain, write_gguf
 
 UP = "blk.1.ffn_up.weight"
 
@@ -134,9 +134,33 @@ def patched(position: int, value: bytes) -> Callable[[Path], object]:
     return write
 
 
+def with_key(kind: int, value: bytes) -> bytes:
+    """A file with nothing but one key."""
+    header = b"GGUF" + struct.pack("<IQQ", 3, 0, 1)
+    return header + struct.pack("<Q", 1) + b"k" + struct.pack("<I", kind) + value
+
+
+def nested_arrays(depth: int) -> Callable[[Path], object]:
+    return lambda file: file.write_bytes(with_key(9, struct.pack("<IQ", 9, 1) * depth))
+
+
+def many_strings(count: int) -> Callable[[Path], object]:
+    return lambda file: file.write_bytes(with_key(9, struct.pack("<IQ", 8, count)))
+
+
+def shared_bytes(file: Path) -> None:
+    """Puts every tensor where the first one is."""
+    data = file.read_bytes()
+    for tensor in gguf.GGUFReader(file).tensors:
+        field = tensor.field
+        at = field.offset + sum(part.nbytes for part in field.parts[:-1])
+        data = data[:at] + struct.pack("<Q", 0) + data[at + 8 :]
+    file.write_bytes(data)
+
+
 DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
-    ("empty", lambda file: file.write_bytes(b""), "no GGUF file"),
-    ("not GGUF", patched(0, b"ggml"), "no GGUF file: it begins with b'ggml'"),
+    ("empty", lambda file: file.write_bytes(b""), "is no checkpoint of a known form"),
+    ("not GGUF", patched(0, b"ggml"), r"is no checkpoint of a known form \(GGUF, "),
     ("version", patched(4, struct.pack("<I", 1)), "GGUF version 1 is not supported"),
     ("big-endian", patched(4, struct.pack(">I", 3)), "GGUF version 50331648 is not supported"),
     (
@@ -167,6 +191,20 @@ DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
         "architecture",
         lambda file: write_gguf(file, WIDE | {"model_type": "gemma2"}, gguf_tensors(WIDE, random_tensors(WIDE, 1))),
         "general.architecture 'gemma2' is not supported",
+    ),
+    (
+        "layers without end",
+        lambda file: write_gguf(
+            file, WIDE | {"num_hidden_layers": 2**32 - 1}, gguf_tensors(WIDE, random_tensors(WIDE, 1))
+        ),
+        r"gemma\.block_count=4294967295 is no integer from 1 to 1024",
+    ),
+    ("arrays without end", nested_arrays(10_000), "truncated or corrupt GGUF header .* nested more than 4 deep"),
+    ("strings without end", many_strings(2**40), "truncated or corrupt GGUF header .*1099511627776 strings are said"),
+    (
+        "two tensors in one place",
+        shared_bytes,
+        r"tensors \S+ and \S+ share bytes \d+ to \d+",
     ),
     (
         "softcapping",

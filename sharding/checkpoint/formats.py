@@ -1,0 +1,6 @@
+"""The forms that are known, in the order in which they are tried."""
+
+from sharding.checkpoint.gguf import GGUF
+from sharding.checkpoint.huggingface import HUGGING_FACE
+
+FORMATS = (GGUF, HUGGING_FACE)

@@ -1,0 +1,91 @@
+"""Safetensors files: a header in JSON, and tensors without holes.
+
+Format: https://github.com/huggingface/safetensors#format. Quantised ones of our own making (`writer`): a matrix is I8,
+or two numbers of 4 bits in each byte of U8, and its scales are F32 under its name and `_scale`; `config.json` says so
+in `quantization_config`.
+"""
+
+import json
+import struct
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import numpy.typing as npt
+
+from sharding.checkpoint.byte_range import ByteRange, Encoding, check_apart
+from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.int4 import unpack_int4
+
+_DTYPES: dict[str, npt.DTypeLike] = {
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": ml_dtypes.bfloat16,
+    "I8": np.int8,
+}
+_PACKED_INT4 = "U8"
+_MAX_HEADER = 100 * 2**20
+"""The format's own limit."""
+
+
+def read_header(file: Path) -> dict[str, ByteRange]:
+    """The tensors of one safetensors file, by name."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        prefix = opened.read(8)
+        length = struct.unpack("<Q", prefix)[0] if len(prefix) == 8 else 0
+        if not 2 <= length <= _MAX_HEADER:
+            raise CheckpointError(f"{file}: no safetensors file: its header is said to have {length} bytes.")
+        if 8 + length > size:
+            raise CheckpointError(f"{file}: truncated: the header ends at byte {8 + length}, the file at byte {size}.")
+        text = opened.read(length)
+    try:
+        header = json.loads(text)
+        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
+        tensors = {name: _stored_tensor(file, name, entry, data_start=8 + length) for name, entry in entries.items()}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(f"{file}: corrupt safetensors header: {error!r}.") from error
+    _check_whole(file, list(tensors.values()), 8 + length, size)
+    return tensors
+
+
+def _stored_tensor(file: Path, name: str, entry: Mapping[str, Any], data_start: int) -> ByteRange:
+    kind = entry["dtype"]
+    if kind not in _DTYPES and kind != _PACKED_INT4:
+        raise CheckpointError(f"{file}: tensor {name} has the type {kind}; {', '.join(_DTYPES)} are supported.")
+    begin, end = entry["data_offsets"]
+    shape = tuple(int(size) for size in entry["shape"])
+    if kind == _PACKED_INT4:
+        shape = (*shape[:-1], 2 * shape[-1])
+        encoding = Encoding(name="I4", block=2, block_bytes=1, decode=unpack_int4)
+    else:
+        dtype = np.dtype(_DTYPES[kind])
+        encoding = Encoding(name=kind, block=1, block_bytes=dtype.itemsize, decode=lambda raw: raw.view(dtype))
+    if begin < 0 or any(size < 0 for size in shape):
+        raise CheckpointError(f"{file}: tensor {name} has the shape {shape} and begins at byte {begin}.")
+    tensor = ByteRange.of(name, file, shape, data_start + begin, encoding)
+    if tensor.end - tensor.offset != end - begin:
+        raise CheckpointError(
+            f"{file}: tensor {name} of shape {shape} takes {tensor.end - tensor.offset} bytes as {kind}, "
+            f"but the header gives it bytes {begin} to {end}."
+        )
+    return tensor
+
+
+def _check_whole(file: Path, tensors: list[ByteRange], start: int, end: int) -> None:
+    """Looks that the tensors fill the file; the format allows no holes.
+
+    Raises:
+      CheckpointError: they do not.
+    """
+    check_apart(tensors)
+    for tensor in sorted(tensors, key=lambda each: (each.offset, each.end)):
+        if tensor.offset != start:
+            raise CheckpointError(
+                f"{file}: nothing describes bytes {start} to {tensor.offset - 1}, before {tensor.name}."
+            )
+        start = tensor.end
+    if start != end:
+        raise CheckpointError(f"{file}: nothing describes its last {end - start} bytes. Fetch the file again.")

@@ -1,0 +1,68 @@
+"""Matrices made of other matrices: what a format stores together, apart, or moved by a constant."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from sharding.checkpoint.matrix import Matrix
+
+
+@dataclass(frozen=True, kw_only=True)
+class MinusOne(Matrix):
+    """A norm that is stored as 1 + w."""
+
+    matrix: Matrix
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> Self:
+        """Wraps one."""
+        return cls(name=matrix.name, file=matrix.file, shape=matrix.shape, type=matrix.type, matrix=matrix)
+
+    def numbers(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """See `Matrix`; in float32, or a 1 that was added in few bits would be taken away in few."""
+        return np.asarray(self.matrix.numbers(rows, columns).astype(np.float32) - 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Transposed(Matrix):
+    """A matrix of which the file has the columns as rows."""
+
+    matrix: Matrix
+
+    @classmethod
+    def of(cls, matrix: Matrix) -> Self:
+        """Wraps one."""
+        shape = matrix.shape[::-1]
+        return cls(name=matrix.name, file=matrix.file, shape=shape, type=matrix.type, matrix=matrix)
+
+    def numbers(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """See `Matrix`."""
+        return self.matrix.numbers(columns, rows).T
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rows(Matrix):
+    """Rows of other matrices, one part below the other."""
+
+    parts: tuple[tuple[Matrix, range], ...]
+
+    @classmethod
+    def of(cls, parts: Sequence[tuple[Matrix, range]]) -> Self:
+        """Puts parts together; a range has step 1. Name, file and type are the first one's."""
+        first, _ = parts[0]
+        shape = (sum(len(rows) for _, rows in parts), first.shape[1])
+        return cls(name=first.name, file=first.file, shape=shape, type=first.type, parts=tuple(parts))
+
+    def numbers(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """See `Matrix`."""
+        found: list[npt.NDArray[Any]] = []
+        above = 0
+        for matrix, part in self.parts:
+            start, stop = max(rows.start - above, 0), min(rows.stop - above, len(part))
+            if start < stop:
+                found.append(matrix.numbers(slice(part.start + start, part.start + stop), columns))
+            above += len(part)
+        return found[0] if len(found) == 1 else np.concatenate(found)
