@@ -1,17 +1,25 @@
-"""A checkpoint made ready for serving: decoded, in files that hosts read side by side, its tokenizer beside it."""
+"""A checkpoint made ready for serving, in files that hosts read side by side with its tokenizer, or for llama.cpp."""
 
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from serving.partial_directory import partial_directory
+from serving.partial_directory import partial_directory, partial_file
+from serving.written_files import WrittenFiles
 from sharding.checkpoint import CheckpointError, open_checkpoint
+from sharding.checkpoint.gguf.writer import GgufType, write_gguf
+from sharding.checkpoint.huggingface.writer import write_huggingface
 from sharding.checkpoint.tokenizer import StoredTokenizer
-from sharding.checkpoint.writer import write_huggingface
+
+NOT_QUANTISED = "none"
+"""Asks for the numbers that a quantised checkpoint stands for."""
+
+type OnProgress = Callable[[int, int], None]
 
 _DTYPES: dict[str, npt.DTypeLike] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
 _BESIDE_TOKENIZERS = ("tokenizer_config.json", "special_tokens_map.json")
@@ -22,17 +30,20 @@ def convert(
     target: Path,
     dtype: str,
     quantize: str | None = None,
-    on_progress: Callable[[int, int], None] = lambda done, total: None,
+    files: int | None = None,
+    on_progress: OnProgress = lambda done, total: None,
 ) -> None:
-    """Converts a checkpoint of any form to a directory of Hugging Face files.
+    """Converts a checkpoint of any form to a directory of Hugging Face files, with their hashes in `SHA256SUMS`.
 
-    The target appears complete or not at all. What a killed conversion left beside it, the next one removes.
+    The target appears complete or not at all. What a killed or interrupted conversion wrote beside it, the next one of
+    the same source and options goes on with.
 
     Args:
       source: what to convert.
       target: a directory that is not there yet, or empty.
       dtype: of its weights, `float32` or `bfloat16`; of a quantised one, of its norms.
-      quantize: `int8` or `int4`; None: as they are in the source, blocks decoded.
+      quantize: `int8` or `int4`; `none`: as numbers; None: as in the source.
+      files: how many to write at most; None: as many as files of 2 GB make.
       on_progress: called as `on_progress(done, total)`, in bytes.
 
     Raises:
@@ -41,15 +52,56 @@ def convert(
       OSError: the target cannot be written.
     """
     _check_free(target)
-    checkpoint = open_checkpoint(source).quantised(quantize)
+    checkpoint = open_checkpoint(source)
+    checkpoint = checkpoint.dequantised() if quantize == NOT_QUANTISED else checkpoint.quantised(quantize)
     if checkpoint.tokenizer is None:
         raise CheckpointError(f"{source}: has no tokenizer. Put the model's tokenizer.model beside the weights.")
     tokenizer = checkpoint.tokenizer.read()  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target) as partial:
         _check_free(target)  # again: another conversion may have ended meanwhile
+        written = WrittenFiles(partial, [version("codegemma-serving"), _identity(source), dtype, quantize, files])
         _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
-        write_huggingface(checkpoint, partial, _DTYPES[dtype], on_progress)
+        write_huggingface(
+            checkpoint,
+            partial,
+            _DTYPES[dtype],
+            on_progress,
+            files,
+            is_written=written.is_written,
+            on_written=written.add,
+        )
+        written.finish()
+
+
+def convert_to_gguf(
+    source: Path, target: Path, encoding: str, on_progress: OnProgress = lambda done, total: None
+) -> None:
+    """Converts a checkpoint of any form to a GGUF file, which appears complete or not at all.
+
+    Args:
+      source: what to convert.
+      target: a file that is not there yet.
+      encoding: of the matrices: a `GgufType`.
+      on_progress: called as `on_progress(done, total)`, in bytes.
+
+    Raises:
+      CheckpointError: the source is no complete checkpoint of a supported model, or has no SentencePiece tokenizer.
+      ValueError: the target is there, or is being written by another process.
+      OSError: the target cannot be written.
+    """
+    _check_free(target)
+    checkpoint = open_checkpoint(source)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with partial_file(target) as partial:
+        _check_free(target)
+        write_gguf(checkpoint, partial, GgufType(encoding), on_progress)
+
+
+def _identity(source: Path) -> list[tuple[str, int, int]]:
+    """What changes if the source does: path, size and time of each of its files."""
+    files = sorted(source.rglob("*")) if source.is_dir() else [source]
+    return [(str(file.absolute()), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
 
 
 def _check_free(target: Path) -> None:

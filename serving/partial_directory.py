@@ -1,4 +1,4 @@
-"""partial_directory: what is written into it appears at its target complete or not at all."""
+"""partial_directory and partial_file: what is written appears at its target complete or not at all."""
 
 import fcntl
 import os
@@ -9,14 +9,15 @@ from pathlib import Path
 
 _LOCK = "lock"
 _FILES = "files"
+_FILE = "file"
 
 
 @contextmanager
 def partial_directory(target: Path) -> Iterator[Path]:
-    """A directory to fill, which becomes `target` when the block ends, and is removed if the block raises.
+    """A directory to fill, which becomes `target` when the block ends, and is removed if the block raises an error.
 
-    Its name is always the same, `.NAME.partial` beside the target: what a killed process left, the next one removes.
-    Only one process at a time has it.
+    Its name is always the same, `.NAME.partial` beside the target: what a killed or interrupted process left in it, the
+    next one finds. Only one process at a time has it.
 
     Args:
       target: a directory that is not there yet, or empty, in one that is there.
@@ -25,18 +26,39 @@ def partial_directory(target: Path) -> Iterator[Path]:
       ValueError: another process has it.
       OSError: it cannot be written, or the target is not empty.
     """
+    with _files_beside(target) as files:
+        yield files
+        files.rename(target.absolute())  # `.` is no name to rename to
+
+
+@contextmanager
+def partial_file(target: Path) -> Iterator[Path]:
+    """The same for one file: the path to write it at.
+
+    Raises:
+      ValueError: another process has it.
+      OSError: it cannot be written.
+    """
+    with _files_beside(target) as files:
+        yield files / _FILE
+        (files / _FILE).rename(target)
+
+
+@contextmanager
+def _files_beside(target: Path) -> Iterator[Path]:
     target = target.absolute()  # `.` has no name
     partial = target.with_name(f".{target.name}.partial")
     lock = _lock(partial, target)
     files = partial / _FILES
     try:
-        if files.exists():
-            shutil.rmtree(files)
-        files.mkdir()
+        files.mkdir(exist_ok=True)
         yield files
-        files.rename(target)
-    finally:
+    except Exception:
         shutil.rmtree(files, ignore_errors=True)
+        raise
+    else:
+        shutil.rmtree(files, ignore_errors=True)  # what a `partial_file` was in
+    finally:
         (partial / _LOCK).unlink(missing_ok=True)
         os.close(lock)  # before the directory goes: NFS keeps an open file in it
         with suppress(OSError):

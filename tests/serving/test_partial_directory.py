@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.partial_directory import partial_directory
+from serving.partial_directory import partial_directory, partial_file
 
 
 def test_it_becomes_the_target(tmp_path: Path) -> None:
@@ -19,10 +19,27 @@ def test_it_becomes_the_target(tmp_path: Path) -> None:
 
 
 def test_an_error_removes_it(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="full"), partial_directory(tmp_path / "target") as partial:
+        (partial / "file").write_text("x")
+        raise OSError("full")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_an_interrupted_one_left_the_next_one_finds(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt), partial_directory(tmp_path / "target") as partial:
         (partial / "file").write_text("x")
         raise KeyboardInterrupt
-    assert list(tmp_path.iterdir()) == []
+    assert not (tmp_path / "target").exists()
+    with partial_directory(tmp_path / "target") as partial:
+        assert (partial / "file").read_text() == "x"
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_a_file_appears_whole(tmp_path: Path) -> None:
+    with partial_file(tmp_path / "target.bin") as partial:
+        partial.write_text("x")
+        assert not (tmp_path / "target.bin").exists()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["x"]
 
 
 def test_the_empty_directory_that_one_is_in_can_be_the_target(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from sharding.checkpoint.huggingface.writer import write_huggingface
 from sharding.checkpoint.loader import load
-from sharding.checkpoint.writer import write_huggingface
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh
@@ -185,9 +185,7 @@ def test_a_converted_checkpoint_gives_what_quantising_at_load_gives(
     target = tmp_path / "target"
     target.mkdir()
     progress: list[tuple[int, int]] = []
-    write_huggingface(
-        source.quantised(quantization), target, np.float32, lambda *step: progress.append(step), max_file_bytes=200_000
-    )
+    write_huggingface(source.quantised(quantization), target, np.float32, lambda *step: progress.append(step), files=3)
     converted = open_checkpoint(target)
     assert converted.config == source.config.quantised(quantization)
     assert_same(load_quantised(converted, None), load_quantised(source, quantization))

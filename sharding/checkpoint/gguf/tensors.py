@@ -36,10 +36,11 @@ def gguf_tensors(file: Path, header: GgufHeader, config: GemmaConfig) -> Tensors
       CheckpointError: a tensor is missing, superfluous or wrongly shaped.
     """
     stored = {name: MinusOne.of(tensor) if "norm" in name else tensor for name, tensor in header.tensors.items()}
-    return bind(config, stored, _stored_name, where=file)
+    return bind(config, stored, stored_name, where=file)
 
 
-def _stored_name(path: str) -> str:
+def stored_name(path: str) -> str:
+    """What a parameter is called in the file."""
     match path.split(".", 2):
         case ["layers", layer, parameter]:
             return f"blk.{layer}.{_LAYER_NAMES[parameter]}.weight"

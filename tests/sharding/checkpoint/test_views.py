@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sharding.checkpoint import matrix as matrix_module
 from sharding.checkpoint.array import ArrayMatrix
 from sharding.checkpoint.matrix import Matrix
-from sharding.checkpoint.views import MinusOne, Rows, Transposed
+from sharding.checkpoint.views import MinusOne, Rows, Scaled, Transposed
 
 VALUES = np.arange(1, 12 * 10 + 1, dtype=np.float32).reshape(12, 10)
+SCALES = np.arange(1, 12 * 2 + 1, dtype=np.float32).reshape(12, 2)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,8 @@ def array(axes: tuple[int, ...], row_axes: int, chunk: int) -> ArrayMatrix:
 VIEWS: dict[str, tuple[Callable[[], Matrix], npt.NDArray[Any]]] = {
     "norm": (lambda: MinusOne.of(matrix(VALUES)), VALUES - 1),
     "transposed": (lambda: Transposed.of(matrix(VALUES.T.copy())), VALUES),
+    "scales of rows": (lambda: Scaled.of(matrix(VALUES), matrix(SCALES[:, :1].T)), VALUES * SCALES[:, :1]),
+    "scales of groups": (lambda: Scaled.of(matrix(VALUES), matrix(SCALES)), VALUES * SCALES.repeat(5, axis=1)),
     "rows": (
         lambda: Rows.of([(matrix(VALUES), range(8, 12)), (matrix(-VALUES), range(0)), (matrix(-VALUES), range(3, 5))]),
         np.concatenate([VALUES[8:12], -VALUES[3:5]]),

@@ -30,8 +30,8 @@ from sharding.checkpoint.source import TensorSource
 from sharding.parameters import Parameter, parameters
 from sharding.sizes import parameter_bytes
 
-MAX_FILE_BYTES = 2 * 10**9
-"""Of one file, unless a single parameter is larger; as much is in memory while it is written."""
+_FILE_BYTES = 2 * 10**9
+"""Of one file, about, unless another number of files is asked for; as much is in memory while it is written."""
 
 
 def write_huggingface(
@@ -39,7 +39,9 @@ def write_huggingface(
     directory: Path,
     dtype: npt.DTypeLike,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-    max_file_bytes: int = MAX_FILE_BYTES,
+    files: int | None = None,
+    is_written: Callable[[Path], bool] = lambda file: False,
+    on_written: Callable[[Path], None] = lambda file: None,
 ) -> None:
     """Writes `config.json`, the weights and, last, their index: without that it is no checkpoint.
 
@@ -48,7 +50,9 @@ def write_huggingface(
       directory: an existing one, without weights.
       dtype: of what is not quantised: float32, float16 or ml_dtypes' bfloat16.
       on_progress: called as `on_progress(done, total)`, in bytes, after each file.
-      max_file_bytes: of one file.
+      files: how many to write at most; None: as many as files of 2 GB make.
+      is_written: whether a file of weights is there already, from a conversion that did not end.
+      on_written: called with each file of weights that is complete.
 
     Raises:
       CheckpointError: the source cannot be read.
@@ -57,23 +61,30 @@ def write_huggingface(
     config, itemsize = checkpoint.config, np.dtype(dtype).itemsize
     table = parameters(config)
     sizes = {path: parameter_bytes(parameter, itemsize) for path, parameter in table.items()}
-    files = _files(sizes, max_file_bytes)
     total, done = sum(sizes.values()), 0
+    split = _split(sizes, files or -(-total // _FILE_BYTES))
     weight_map: dict[str, str] = {}
     written = gemma_config_to_hf(config) | {"torch_dtype": np.dtype(dtype).name}
     (directory / CONFIG_FILE).write_text(json.dumps(written, indent=2) + "\n")
     mode = S_IMODE((directory / CONFIG_FILE).stat().st_mode)
-    for number, paths in enumerate(files, start=1):
-        name = f"model-{number:05}-of-{len(files):05}.safetensors"
-        tensors: dict[str, npt.NDArray[Any]] = {}
+    for number, paths in enumerate(split, start=1):
+        name = f"model-{number:05}-of-{len(split):05}.safetensors"
+        if not is_written(directory / name):
+            tensors: dict[str, npt.NDArray[Any]] = {}
+            for path in paths:
+                tensors |= _tensors(stored_name(path, config), checkpoint.tensors[path], table[path], dtype)
+            _save(tensors, directory / name, mode)
+            on_written(directory / name)
         for path in paths:
-            tensors |= _tensors(stored_name(path, config), checkpoint.tensors[path], table[path], dtype)
-        _save(tensors, directory / name, mode)
-        weight_map |= dict.fromkeys(tensors, name)
+            weight_map |= dict.fromkeys(_names(stored_name(path, config), table[path]), name)
         done += sum(sizes[path] for path in paths)
         on_progress(done, total)
     index = {"metadata": {"total_size": total}, "weight_map": weight_map}
     (directory / INDEX_FILE).write_text(json.dumps(index, indent=2) + "\n")
+
+
+def _names(name: str, parameter: Parameter) -> tuple[str, ...]:
+    return (name,) if parameter.quantization is None else (name, name + SCALE_SUFFIX)
 
 
 def _tensors(
@@ -87,7 +98,8 @@ def _tensors(
     values = matrix.values(()).reshape(parameter.stored_shape)
     if parameter.quantization.bits == 4:
         values = pack_int4(values)
-    return {name: values, name + SCALE_SUFFIX: matrix.scales(()).reshape(parameter.stored_scales_shape)}
+    scales = matrix.scales(()).reshape(parameter.stored_scales_shape)
+    return dict(zip(_names(name, parameter), (values, scales), strict=True))
 
 
 def _save(tensors: dict[str, npt.NDArray[Any]], file: Path, mode: int) -> None:
@@ -106,14 +118,11 @@ def _save(tensors: dict[str, npt.NDArray[Any]], file: Path, mode: int) -> None:
     file.chmod(mode)
 
 
-def _files(sizes: dict[str, int], max_bytes: int) -> list[list[str]]:
-    """The parameters of each file, in their order."""
-    files: list[list[str]] = []
-    left = 0
+def _split(sizes: dict[str, int], files: int) -> list[list[str]]:
+    """The parameters of each file, in their order, each file about as large as the others."""
+    total, before = sum(sizes.values()), 0
+    split: list[list[str]] = [[] for _ in range(files)]
     for path, size in sizes.items():
-        if not files or size > left:
-            files.append([])
-            left = max_bytes
-        files[-1].append(path)
-        left -= size
-    return files
+        split[min(files - 1, (2 * before + size) * files // (2 * total))].append(path)  # where its middle is
+        before += size
+    return [paths for paths in split if paths]

@@ -1,0 +1,62 @@
+"""WrittenFiles: which files of an unfinished directory are complete, and the hashes of all once it is."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+SUMS_FILE = "SHA256SUMS"
+"""In the form of coreutils: `sha256sum --check SHA256SUMS` verifies a directory."""
+_RECORD_FILE = "written.json"
+
+
+class WrittenFiles:
+    """The record of what was written, in the directory itself, for the process that goes on after this one."""
+
+    def __init__(self, directory: Path, made_from: object) -> None:
+        """Takes over what is recorded there; empties the directory if that was made from something else.
+
+        Args:
+          directory: one that is there.
+          made_from: whatever the content depends on, as JSON.
+        """
+        self._directory = directory
+        self._made_from = json.loads(json.dumps(made_from))
+        self._sums: dict[str, str] = self._recorded()
+
+    def is_written(self, file: Path) -> bool:
+        """Whether a file is complete, by its hash."""
+        expected = self._sums.get(file.name)
+        return expected is not None and file.is_file() and sha256(file) == expected
+
+    def add(self, file: Path) -> None:
+        """Records a file that is complete."""
+        self._sums[file.name] = sha256(file)
+        record = {"made_from": self._made_from, "sums": self._sums}
+        partial = self._directory / f"{_RECORD_FILE}.partial"
+        partial.write_text(json.dumps(record))
+        partial.replace(self._directory / _RECORD_FILE)
+
+    def finish(self) -> None:
+        """Writes `SUMS_FILE` over all files, and removes the record."""
+        (self._directory / _RECORD_FILE).unlink(missing_ok=True)
+        files = sorted(self._directory.iterdir())
+        sums = {file.name: self._sums.get(file.name) or sha256(file) for file in files}
+        (self._directory / SUMS_FILE).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+
+    def _recorded(self) -> dict[str, str]:
+        try:
+            record = json.loads((self._directory / _RECORD_FILE).read_bytes())
+            if record["made_from"] == self._made_from:
+                return dict(record["sums"])
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # there is none, or no whole one
+        for path in self._directory.iterdir():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        return {}
+
+
+def sha256(file: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
