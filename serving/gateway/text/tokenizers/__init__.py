@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from serving.gateway.text.tokenizer import Tokenizer
+from serving.gateway.text.tokenizers.expected_ids import check_ids
 from serving.gateway.text.tokenizers.huggingface import HuggingFaceTokenizer
 from serving.gateway.text.tokenizers.sentencepiece import SentencePieceTokenizer
 from sharding.checkpoint import CheckpointError, read_tokenizer
@@ -30,6 +31,8 @@ def load_tokenizer(checkpoint: Path, tokenizer: Path | None = None) -> Tokenizer
     except CheckpointError as error:
         raise ValueError(str(error)) from error
     try:
-        return _KINDS[stored.kind](content)
+        loaded = _KINDS[stored.kind](content)
+        check_ids(loaded)
     except ValueError as error:
         raise ValueError(f"{stored.file}: {error}") from error
+    return loaded

