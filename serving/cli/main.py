@@ -50,6 +50,12 @@ COMMANDS = {
         "codegemma bench serve --users 20",
         "codegemma bench serve --load mixed --protocol grpc --report load/",
     ),
+    "eval": (
+        "codegemma eval tasks --data evaluation-data/",
+        "codegemma eval run humaneval infilling-single-line --data evaluation-data/ --out runs/2b",
+        "codegemma eval run all --data evaluation-data/ --out runs/int8 --config int8.yaml",
+        "codegemma eval compare runs/2b runs/int8           [dim]# may int8 take its place?[/]",
+    ),
     "keys": (
         "codegemma keys create ci --tenant platform --role fim",
         "codegemma keys create ci --secret codegemma-keys -n codegemma",

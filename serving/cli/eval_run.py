@@ -1,0 +1,157 @@
+"""`codegemma eval run`: asks a model every task of some sets, and scores it."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from serving.cli.errors import say_error, say_note
+from serving.cli.options import DEFAULT_URL, ApiKeyOption, ModelOption, UrlOption
+from serving.cli.output_file import why_no_directory
+
+if TYPE_CHECKING:
+    from serving.evaluation.report import Report
+    from serving.evaluation.run_directory import Result
+
+ALL = "all"
+
+
+def run(
+    sets: Annotated[list[str], typer.Argument(help=f"Sets of `codegemma eval tasks`, or {ALL}.", show_default=False)],
+    data: Annotated[Path, typer.Option(help="A folder with the benchmarks' files.", exists=True, file_okay=False)],
+    out: Annotated[Path, typer.Option(help="The run's directory; one that is there goes on.", file_okay=False)],
+    url: UrlOption = DEFAULT_URL,
+    api_key: ApiKeyOption = "",
+    model: ModelOption = "",
+    config: Annotated[
+        Path | None, typer.Option(help="Start `codegemma serve` with this file, and end it, instead of asking --url.")
+    ] = None,
+    post_processing: Annotated[
+        bool, typer.Option(help="End filled-in code with its block, as for editors; without, as the model does.")
+    ] = True,
+    tasks: Annotated[int | None, typer.Option(min=1, help="Of each set only so many, spread evenly.")] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 8,
+    known_bad: Annotated[
+        Path | None,
+        typer.Option(help="Names of tasks that may judge wrongly, one a line.", exists=True, dir_okay=False),
+    ] = None,
+) -> None:
+    """Ask a model every task of some sets, run what it writes in a sandbox, and score it.
+
+    Greedy, one answer a task. What is done is kept: the same command goes on after an interruption. First the tasks
+    themselves are checked: their own solutions must pass, and empty answers must not.
+    """
+    from serving.evaluation.run import LoadedSets, Run, SelfCheckError
+    from serving.evaluation.run_directory import RunDirectory, RunError
+    from serving.evaluation.sandbox import Sandbox, SandboxError
+    from serving.evaluation.service import Service, ServiceError
+    from serving.evaluation.task_sets.catalogue import TASK_SETS
+
+    names = list(TASK_SETS) if ALL in sets else list(dict.fromkeys(sets))
+    if strange := [name for name in names if name not in TASK_SETS]:
+        raise typer.BadParameter(
+            f"{', '.join(strange)}: no such set; `codegemma eval tasks` lists them.", param_hint="SETS"
+        )
+    if reason := why_no_directory(out):
+        say_error(f"{out} cannot be written: {reason}. Choose another with --out.")
+        raise typer.Exit(1)
+    loaded = LoadedSets.read([TASK_SETS[name] for name in names], data, tasks)
+    for name, why in loaded.missing.items():
+        say_note(f"{name} is left out: {why}")
+    if not loaded.loaded:
+        say_error("None of the sets can be evaluated here.")
+        raise typer.Exit(1)
+    out.mkdir(parents=True, exist_ok=True)
+    with _progress() as watcher:
+        evaluation = Run(
+            sets=loaded,
+            directory=RunDirectory(out),
+            sandbox=Sandbox(),
+            post_processing=post_processing,
+            known_bad=_names(known_bad),
+            watcher=watcher,
+        )
+
+        async def ask(at: str) -> "Report":
+            async with Service(at, api_key) as service:
+                return await evaluation.ask(service, await service.model(model), parallel)
+
+        try:
+            asyncio.run(evaluation.check())
+            with _service(config, url, api_key) as at:
+                report = asyncio.run(ask(at))
+        except (SandboxError, SelfCheckError, RunError, ServiceError) as error:
+            say_error(str(error))
+            raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            say_note(f"Interrupted. The same command goes on with what is in {out}.")
+            raise typer.Exit(130) from None
+    console = Console(soft_wrap=True)
+    for each in report.scores:
+        console.print(
+            f"{each.title}: {each.solved} of {each.done} solved, {each.share:.1%} ({each.low:.1%} to {each.high:.1%})",
+            highlight=False,
+        )
+    console.print(f"Written to {out / 'report.md'} and report.json.", highlight=False)
+
+
+@contextmanager
+def _service(config: Path | None, url: str, api_key: str) -> Iterator[str]:
+    """The address of the service to ask, which is started first if there is a configuration for one."""
+    if config is None:
+        yield url
+        return
+    from serving.cli.serve_file import ServeFileError, read_serve_file
+    from serving.evaluation.served import served
+
+    try:
+        address = read_serve_file(config).http_address
+    except ServeFileError as error:
+        say_error(str(error))
+        raise typer.Exit(2) from None
+    with served(config, address, api_key) as at:
+        yield at
+
+
+class _Watcher:
+    """A bar for each phase, with the rate and, where there are results, the share that is solved."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+
+    def phase(self, name: str, total: int, done: int = 0) -> "Callable[[Result | None], None]":
+        """As `Watcher.phase`."""
+        bar = self._bars.add_task(name, total=total, completed=done, seen="")
+        seen = solved = tokens = 0
+
+        def step(result: "Result | None") -> None:
+            nonlocal seen, solved, tokens
+            if result is not None:
+                seen, solved, tokens = seen + 1, solved + result.passed, tokens + result.completion_tokens
+                elapsed = self._bars.tasks[bar].elapsed or 0
+                rate = f", {tokens / elapsed:.0f} tokens/s" if elapsed else ""
+                self._bars.update(bar, seen=f"{solved / seen:.1%} solved{rate}")
+            self._bars.advance(bar)
+
+        return step
+
+
+@contextmanager
+def _progress() -> Iterator[_Watcher]:
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[seen]}"),
+        TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        yield _Watcher(bars)
+
+
+def _names(file: Path | None) -> frozenset[str]:
+    """The first word of each line; what comes behind `#` is a remark."""
+    lines = file.read_text().splitlines() if file else []
+    return frozenset(name for line in lines if (name := line.partition("#")[0].strip()))

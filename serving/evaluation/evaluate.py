@@ -1,0 +1,89 @@
+"""evaluate: asks a model every task that is not done yet, and runs what it answers."""
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from serving.evaluation.run_directory import Result, ResultWriter
+from serving.evaluation.sandbox import Sandbox
+from serving.evaluation.service import Service, ServiceError
+from serving.evaluation.task import Task
+from serving.evaluation.toolchains import Toolchain
+
+
+@dataclass(frozen=True)
+class Question:
+    """A task of a set, ready to be asked.
+
+    Attributes:
+      body: of the request for it.
+      toolchain: that runs its program.
+    """
+
+    task_set: str
+    task: Task
+    body: Mapping[str, object]
+    toolchain: Toolchain
+
+
+async def evaluate(
+    questions: Iterable[Question],
+    service: Service,
+    sandbox: Sandbox,
+    writer: ResultWriter,
+    *,
+    asking: int,
+    running: int,
+    on_result: Callable[[Result], None],
+) -> None:
+    """Asks and judges; every result is written before it is told.
+
+    Args:
+      questions: what is asked, in this order.
+      service: that answers.
+      sandbox: where programs run, never in this process or the service's.
+      writer: takes the results.
+      asking: so many requests at once.
+      running: so many programs at once.
+      on_result: is told each result.
+
+    Raises:
+      ServiceError: a question was not answered; the others in flight are given up, what was written stays.
+    """
+    programs = asyncio.Semaphore(running)
+
+    async def judge(question: Question, answer_place: asyncio.Semaphore) -> None:
+        task = question.task
+        try:
+            answer = await service.complete(question.body)
+        except ServiceError as error:
+            raise ServiceError(f"{task.name}: {error}") from None
+        finally:
+            answer_place.release()
+        async with programs:
+            outcome = await sandbox.run(task.program(answer.text), question.toolchain)
+        result = Result(
+            task_set=question.task_set,
+            task=task.name,
+            problem=task.problem,
+            answer=answer.text,
+            finish_reason=answer.finish_reason,
+            how=outcome.how,
+            detail=outcome.detail,
+            prompt_tokens=answer.prompt_tokens,
+            completion_tokens=answer.completion_tokens,
+            cached_tokens=answer.cached_tokens,
+            started=answer.started,
+            seconds=answer.seconds,
+        )
+        writer.add(result)
+        on_result(result)
+
+    places = asyncio.Semaphore(asking)
+    try:
+        async with asyncio.TaskGroup() as group:
+            for question in questions:
+                await places.acquire()
+                group.create_task(judge(question, places))
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

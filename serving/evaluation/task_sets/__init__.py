@@ -1,0 +1,1 @@
+"""Sets of tasks, each read from the files that their authors publish, which are not part of this project."""
