@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm chart-schema manifests manifests-check chaos chaos-memory abuse clients fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory abuse clients fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -13,12 +13,15 @@ setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCE
 serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=YOUR.yaml
 	@$(BIN)/codegemma serve $(if $(CONFIG),--config $(CONFIG))
 
-test: setup helm playground-setup ## set up and run all the tests
+test: setup helm bubblewrap playground-setup ## set up and run all the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
 	$(BIN)/pytest tests/service # one Ray cluster, which has the machine for itself
 
 helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
 	@sh scripts/helm.sh
+
+bubblewrap: setup ## put bubblewrap into .bubblewrap where the system has none, for the tests of codegemma eval
+	@sh scripts/bubblewrap.sh
 
 chart-schema: setup ## rebuild what the chart takes from serving/: its schema, Ray's environment
 	$(BIN)/python helm/derived.py
@@ -100,4 +103,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .bubblewrap .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -1,8 +1,5 @@
 """`codegemma convert`: a checkpoint made ready for serving, once."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
 from serving.cli.errors import say_error
+from serving.cli.termination import terminated_like_interrupted
 
 
 class Dtype(StrEnum):
@@ -70,7 +68,7 @@ def convert(
         return
     columns = TextColumn("converting"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
     try:
-        with _terminated_like_interrupted(), Progress(*columns, console=console) as progress:
+        with terminated_like_interrupted(), Progress(*columns, console=console) as progress:
             task = progress.add_task("converting", total=None)
 
             def on_progress(done: int, total: int) -> None:
@@ -120,16 +118,6 @@ def _is_checkpoint(target: Path, quantize: str | None) -> bool:
         say_error(f"{target} is there already, {found or 'not quantised'}. Remove it, or name another target.")
         raise typer.Exit(1)
     return True
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    """SIGTERM, with which Kubernetes ends a pod, raises KeyboardInterrupt: the lock ends, and the next one goes on."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _cause(error: OSError) -> str:

@@ -71,7 +71,8 @@ def compare(
         if data[1] and data[0] != data[1]:
             say_error(f"{name}: the two runs are of different files. Evaluate both with the same --data.")
             raise typer.Exit(1)
-        found = pair(name, *([r for r in of if r.task_set == name] for of in results), margin / 100)
+        first, second = ([result for result in of if result.task_set == name] for of in results)
+        found = pair(name, first, second, margin / 100)
         pairs += [found] if found else []
     if not pairs:
         say_error(f"{a} and {b} have no task in common that both have done.")

@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from serving.cli.errors import say_error, say_note
 from serving.cli.options import DEFAULT_URL, ApiKeyOption, ModelOption, UrlOption
 from serving.cli.output_file import why_no_directory
+from serving.cli.termination import terminated_like_interrupted
 
 if TYPE_CHECKING:
     from serving.evaluation.report import Report
@@ -67,7 +68,7 @@ def run(
         say_error("None of the sets can be evaluated here.")
         raise typer.Exit(1)
     out.mkdir(parents=True, exist_ok=True)
-    with _progress() as watcher:
+    with terminated_like_interrupted(), _progress() as watcher:
         evaluation = Run(
             sets=loaded,
             directory=RunDirectory(out),

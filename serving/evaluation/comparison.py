@@ -57,7 +57,8 @@ def pair(name: str, first: Sequence[Result], second: Sequence[Result], margin: f
 
     Args:
       name: of the set.
-      first, second: the results of each.
+      first: the results of one.
+      second: those of the other.
       margin: so much less may the second solve, as a share of all tasks, and still be no worse.
     """
     by_task = {each.task: each for each in first}
@@ -91,8 +92,8 @@ def pair(name: str, first: Sequence[Result], second: Sequence[Result], margin: f
 def mcnemar(only_first: int, only_second: int) -> float:
     """The two-sided p-value of McNemar's exact test: a binomial test of the tasks that only one of two solved."""
     count = only_first + only_second
-    tail: int = sum(comb(count, k) for k in range(min(only_first, only_second) + 1))
-    return min(1.0, 2 * tail / 2**count)
+    tail = sum(comb(count, k) for k in range(min(only_first, only_second) + 1))
+    return min(1.0, 2 * tail / (1 << count))
 
 
 def conclusion(pairs: Sequence[Pair]) -> str:

@@ -95,7 +95,8 @@ class Report:
             ["", "solved", "of", "share", "95% confidence", *(f"card, {model}" for model in models)],
             [
                 [
-                    *(each.title, str(each.solved), str(each.done), f"{each.share:.1%}", f"{each.low:.1%} to {each.high:.1%}"),
+                    *(each.title, str(each.solved), str(each.done), f"{each.share:.1%}"),
+                    f"{each.low:.1%} to {each.high:.1%}",
                     *(f"{each.card[model]:.1f}%" if model in each.card else "-" for model in models),
                 ]
                 for each in self.scores
@@ -106,9 +107,9 @@ class Report:
         lines += ["", "## Speed", "", *_table(["", ""], [list(row) for row in self.performance.rows()])]
         lines += ["", "## How", "", *(f"- {name}: {value}" for name, value in self.settings.items()), ""]
         lines += [
-            "Greedy, one answer a task. Intervals heed that tasks of one problem are alike. The model card does not say how",
-            "its prompts were written, so a few points of difference from it mean nothing; between two runs of this command",
-            "`codegemma eval compare` tells what they mean.",
+            "Greedy, one answer a task. Intervals heed that tasks of one problem are alike. The model card does not",
+            "say how its prompts were written, so a few points of difference from it mean nothing; between two runs of",
+            "this command `codegemma eval compare` tells what they mean.",
             "",
         ]
         return "\n".join(lines)

@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -118,7 +119,7 @@ class Run:
             name = each.task_set.name
             if name not in checked or checked[name]["data_sha256"] != each.sha256:
                 step = self.watcher.phase(f"{name}: self-check", 2 * len(each.tasks))
-                found = await self_check(each.tasks, each.toolchain, self.sandbox, _cores(), lambda s=step: s(None))
+                found = await self_check(each.tasks, each.toolchain, self.sandbox, _cores(), partial(step, None))
                 checked[name] = {
                     "data_sha256": each.sha256,
                     "canonical_failed": found.canonical_failed,
@@ -130,10 +131,10 @@ class Run:
         if unknown:
             file = self.directory.path / "known-bad.txt"
             self.directory.write_text("known-bad.txt", "".join(f"{name}  # {how}\n" for name, how in bad.items()))
-            shown = "\n".join(f"  {name}: {how}" for name, how in unknown.items())
             raise SelfCheckError(
-                f"{len(unknown)} tasks judge wrongly on this machine:\n{shown}\nIf that is the data's fault and not this "
-                f"machine's, go on with --known-bad {file}: they count, as in published figures, and the report names them."
+                f"{len(unknown)} tasks judge wrongly on this machine, {_first(unknown)}. If that is their fault and "
+                f"not this machine's, go on with --known-bad {file}, which names them all: they count, as in published "
+                "figures, and the report names them."
             )
 
     async def ask(self, service: Service, model: dict[str, Any], parallel: int) -> Report:
@@ -198,6 +199,11 @@ class Run:
         checked = self.directory.checked()[each.task_set.name]
         bad = {name: f"its own solution: {how}" for name, how in checked["canonical_failed"].items()}
         return bad | {name: "an empty answer passes" for name in checked["empty_passed"]}
+
+
+def _first(bad: dict[str, str]) -> str:
+    name, how = next(iter(bad.items()))
+    return f"{name} first ({how})"
 
 
 def _cores() -> int:

@@ -73,8 +73,8 @@ class RunDirectory:
         for name in sorted(there.keys() | settings.keys()):
             if there.get(name) != settings.get(name):
                 raise RunError(
-                    f"{self.path} is of a run with {name} {there.get(name)!r}, not {settings.get(name)!r}: choose another "
-                    "with --out, or ask as it did."
+                    f"{self.path} is of a run with {name} {there.get(name)!r}, not {settings.get(name)!r}: choose "
+                    "another with --out, or ask as it did."
                 )
 
     def settings(self) -> dict[str, Any]:

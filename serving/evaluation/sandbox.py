@@ -1,7 +1,7 @@
 """Sandbox: runs a program that nobody has read, by bubblewrap, in namespaces of its own.
 
-The program sees the system's read-only `/usr`, a `/tmp` in memory and nothing else: no network, no environment, no home,
-no other process. Without bubblewrap nothing is run.
+The program sees the system's read-only `/usr`, a `/tmp` in memory and nothing else: no network, no environment, no
+home, no other process. Without bubblewrap nothing is run.
 
 Limits: processor time, file size, processes and private memory of each process are limited by the kernel (`setrlimit`);
 the memory of all processes together and the time by this process, which ends the sandbox with all that is in it.
@@ -29,11 +29,12 @@ _POLL_S = 0.1
 _TAIL = 4096
 _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
+_ENVIRONMENT = (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8"))
 _FIRST_UID, _UIDS = 61184, 4096
 """User ids that are nobody's: those that systemd gives to services for as long as they run."""
 _INSTALL = (
-    "Generated programs run in a sandbox only. Install bubblewrap 0.8 or newer (apt install bubblewrap), and allow user "
-    "namespaces: in a container that takes root with CAP_SYS_ADMIN, or a runtime that permits them."
+    "Generated programs run in a sandbox only. Install bubblewrap 0.8 or newer (apt install bubblewrap), and allow "
+    "user namespaces: in a container that takes root with CAP_SYS_ADMIN, or a runtime that permits them."
 )
 
 
@@ -149,8 +150,8 @@ class Sandbox:
             *("--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox", "--cap-drop", "ALL"),
             *(("--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534") if uid is None else ()),
             *(() if uid is None else ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")),
-            *("--clearenv", "--setenv", "PATH", "/usr/bin:/bin", "--setenv", "HOME", "/tmp", "--setenv", "LANG", "C.UTF-8"),
-            *(part for name, value in toolchain.environment for part in ("--setenv", name, value)),
+            "--clearenv",
+            *(part for name, value in (*_ENVIRONMENT, *toolchain.environment) for part in ("--setenv", name, value)),
             *("--ro-bind", "/usr", "/usr"),
             *_system_folders(),
             *_bound(*_FILES, *toolchain.reads),
@@ -192,7 +193,7 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str) 
         start_new_session=True,
     )
     assert process.stdout and process.stderr
-    # A process that has left the others keeps no pipe open: with the first process the kernel ends all of its namespace.
+    # No process that has left the others keeps a pipe open: with the first one the kernel ends all of its namespace.
     tails = asyncio.gather(_tail(process.stdout), _tail(process.stderr))
     how = ""
     try:

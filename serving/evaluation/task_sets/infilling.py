@@ -1,4 +1,4 @@
-"""HumanEval-Infilling: HumanEval's solutions with a line, lines or a span missing (Bavarian et al., arXiv 2207.14255)."""
+"""HumanEval-Infilling: HumanEval's solutions with something missing (Bavarian et al., arXiv 2207.14255)."""
 
 import re
 

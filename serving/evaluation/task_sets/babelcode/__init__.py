@@ -1,0 +1,1 @@
+"""BabelCode: questions in one language, put into eight."""

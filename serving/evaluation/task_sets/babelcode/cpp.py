@@ -14,7 +14,8 @@ class CppWriter(Writer):
     language = "cpp"
     title = "C++"
     scalars: ClassVar[dict[Scalar, str]] = {
-        Scalar.BOOL: "bool", Scalar.INT: "int", Scalar.LONG: "long long", Scalar.FLOAT: "double", Scalar.STRING: "string",
+        Scalar.BOOL: "bool", Scalar.INT: "int", Scalar.LONG: "long long", Scalar.FLOAT: "double",
+        Scalar.STRING: "string",
     }  # fmt: skip
     imports = "#include <bits/stdc++.h>\nusing namespace std;\n\n"
     helpers = """\

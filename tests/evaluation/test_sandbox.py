@@ -1,0 +1,156 @@
+"""Generated programs are judged by whether they come to their end, and can do nothing else."""
+
+import asyncio
+import os
+import socket
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serving.evaluation.sandbox import Limits, Sandbox, SandboxError
+from serving.evaluation.task_sets.task_set import PYTHON_END
+from serving.evaluation.toolchains import python
+
+
+async def ran(program: str, **limits: float) -> tuple[str, str]:
+    """How a Python program ends, and the last that it says."""
+    outcome = await Sandbox(Limits(**limits)).run(program + PYTHON_END, python())  # type: ignore[arg-type]
+    return outcome.how, outcome.detail
+
+
+async def test_a_program_that_comes_to_its_end_passes_and_one_that_fails_does_not() -> None:
+    assert await ran("import math\nassert math.gcd(4, 6) == 2") == ("passed", "")
+    assert await ran("assert 1 == 2, 'wrong'") == ("failed", "AssertionError: wrong")
+    assert (await ran("def f(:"))[0] == "failed"
+
+
+@pytest.mark.parametrize("end", ["import sys; sys.exit(0)", "import os; os._exit(0)", "print = str; raise SystemExit"])
+async def test_a_program_that_exits_before_its_tests_are_done_does_not_pass(end: str) -> None:
+    assert (await ran(end))[0] == "failed"
+
+
+async def test_a_program_may_redefine_print_and_write_much(tmp_path: Path) -> None:
+    assert (await ran("print('x' * 1_000_000)\nprint = None"))[0] == "passed"
+
+
+async def test_no_network_not_even_this_machine() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        assert (await ran(f"import socket; socket.create_connection(('127.0.0.1', {port}), 5)"))[0] == "failed"
+    assert "unreachable" in (await ran("import socket; socket.create_connection(('192.0.2.1', 80), 5)"))[1]
+
+
+async def test_nothing_of_the_operators_home_files_and_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "1")
+    secret = tmp_path / "secret"
+    secret.write_text("1")
+    secret.chmod(0o644)
+    assert (await ran("import os; assert set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'}"))[0] == "passed"
+    assert (await ran(f"import os; assert not os.path.exists({str(secret)!r})"))[0] == "passed"
+    home = Path("/root") if os.geteuid() == 0 else Path.home()
+    hidden = [each.name for each in home.iterdir() if each.name not in (".pyenv", ".local")]
+    assert hidden
+    assert (await ran(f"import os; assert not [n for n in {hidden!r} if os.path.exists({str(home)!r} + '/' + n)]"))[0] == (
+        "passed"
+    )
+    assert (await ran("import os; assert sorted(os.listdir('/etc')) == [] or 'passwd' not in os.listdir('/etc')"))[0] == (
+        "passed"
+    )
+
+
+@pytest.mark.parametrize("path", ["/usr/x", "/x", "/etc/x", "/dev/shm/x", "/program/x", "/proc/sys/kernel/core_pattern"])
+async def test_nothing_is_written_but_in_tmp(path: str) -> None:
+    how, detail = await ran(f"open({path!r}, 'w')")
+    assert how == "failed"
+    assert "Error" in detail
+    assert (await ran("open('/tmp/x', 'w').write('1'); assert open('/tmp/x').read() == '1'"))[0] == "passed"
+
+
+async def test_processes_are_limited() -> None:
+    bomb = """
+import os, time
+forked = 0
+try:
+    while True:
+        if os.fork() == 0:
+            time.sleep(60)
+        forked += 1
+except OSError:
+    raise SystemExit(f"forked {forked}")
+"""
+    how, detail = await ran(bomb, processes=32)
+    assert how == "failed"
+    assert 1 <= int(detail.removeprefix("forked ")) < 32
+
+
+async def test_memory_of_one_process_is_limited() -> None:
+    assert await ran("x = bytearray(600 << 20)", memory=512 << 20) == ("failed", "MemoryError")
+
+
+async def test_memory_of_all_processes_together_is_limited() -> None:
+    program = """
+import mmap, os, time
+for _ in range(4):
+    if os.fork() == 0:
+        x = mmap.mmap(-1, 200 << 20)
+        x.write(b"x" * len(x))
+        time.sleep(60)
+time.sleep(60)
+"""
+    assert (await ran(program, memory=400 << 20))[0] == "out of memory"
+
+
+async def test_disk_is_limited() -> None:
+    fill = "for n in range(9):\n    open(f'/tmp/{n}', 'wb').write(b'x' * (4 << 20))"
+    assert "No space left" in (await ran(fill, disk=16 << 20))[1]
+    assert "File too large" in (await ran("open('/tmp/x', 'wb').write(b'x' * (32 << 20))", disk=16 << 20))[1]
+
+
+async def test_time_is_limited_and_nothing_outlives_it() -> None:
+    marker = f"{os.getpid()}.25"
+    program = f"import os, time\nif os.fork() == 0:\n    os.setsid()\n    os.execv('/bin/sleep', ['sleep', '{marker}'])\n"
+    assert (await ran(program + "time.sleep(60)", wall_s=1))[0] == "timed out"
+    assert (await ran(program))[0] == "passed"
+    assert not [each for each in psutil.process_iter(["cmdline"]) if marker in (each.info["cmdline"] or [])]
+    assert (await ran("while True: pass", cpu_s=1))[0] == "timed out"
+
+
+async def test_what_is_given_up_ends(sandbox: Sandbox) -> None:
+    marker = f"{os.getpid()}.75"
+    program = f"import os; os.execv('/bin/sleep', ['sleep', '{marker}'])"
+    running = asyncio.create_task(sandbox.run(program, python()))
+
+    def there() -> list[psutil.Process]:
+        return [each for each in psutil.process_iter(["cmdline"]) if marker in (each.info["cmdline"] or [])]
+
+    deadline = time.monotonic() + 60
+    while not there() and time.monotonic() < deadline:
+        await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not there()
+
+
+async def test_no_other_process_is_seen_or_reached() -> None:
+    seen = "import os; assert max(int(n) for n in os.listdir('/proc') if n.isdigit()) < 20"
+    assert (await ran(seen))[0] == "passed"
+    assert (await ran(f"import os; os.kill({os.getpid()}, 9)"))[0] == "failed"
+
+
+async def test_without_bubblewrap_nothing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(SandboxError, match="apt install bubblewrap"):
+        await Sandbox().check(python(), PYTHON_END)
+
+
+async def test_a_bubblewrap_that_does_not_work_is_said(tmp_path: Path) -> None:
+    broken = tmp_path / "bwrap"
+    broken.write_text("#!/bin/sh\necho 'bwrap: No permissions to create new namespace' >&2\nexit 1\n")
+    broken.chmod(0o755)
+    with pytest.raises(SandboxError, match="No permissions to create new namespace"):
+        await Sandbox(bwrap=str(broken)).check(python(), PYTHON_END)
