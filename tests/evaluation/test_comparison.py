@@ -41,7 +41,8 @@ def test_tasks_are_paired_by_name_and_others_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("only_first", "only_second", "p"), [(0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.0625), (1, 9, 0.021484375), (9, 1, 0.021484375)]
+    ("only_first", "only_second", "p"),
+    [(0, 0, 1.0), (5, 5, 1.0), (0, 5, 0.0625), (1, 9, 0.021484375), (9, 1, 0.021484375)],
 )
 def test_mcnemar_is_a_two_sided_binomial_test(only_first: int, only_second: int, p: float) -> None:
     assert mcnemar(only_first, only_second) == pytest.approx(p)

@@ -13,7 +13,9 @@ VALUES = st.lists(st.sampled_from([-1.0, 0.0, 1.0]), min_size=1, max_size=50)
 
 def test_the_score_interval_is_agrestis_and_coulls() -> None:
     low, high = score_interval([(str(n), float(n < 8)) for n in range(10)])
-    assert (low, high) == pytest.approx((10 / 14 - 1.95996 * (10 * 4 / 14**3) ** 0.5, 10 / 14 + 1.95996 * (40 / 14**3) ** 0.5))
+    assert (low, high) == pytest.approx(
+        (10 / 14 - 1.959964 * (10 * 4 / 14**3) ** 0.5, 10 / 14 + 1.959964 * (40 / 14**3) ** 0.5)
+    )
 
 
 @given(VALUES)

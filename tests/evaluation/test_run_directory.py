@@ -61,7 +61,15 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
 def test_time_counts_in_which_somebody_waited() -> None:
     spans = [(0.0, 2.0), (1.0, 2.0), (10.0, 1.0)]
     answers = [
-        Result(**{**vars(results([True])[0]), "started": started, "seconds": seconds, "prompt_tokens": 10, "cached_tokens": 5})
+        Result(
+            **{
+                **vars(results([True])[0]),
+                "started": started,
+                "seconds": seconds,
+                "prompt_tokens": 10,
+                "cached_tokens": 5,
+            }
+        )
         for started, seconds in spans
     ]
     found = Performance.of(answers)

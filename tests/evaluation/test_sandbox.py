@@ -49,20 +49,24 @@ async def test_nothing_of_the_operators_home_files_and_environment(
     secret = tmp_path / "secret"
     secret.write_text("1")
     secret.chmod(0o644)
-    assert (await ran("import os; assert set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'}"))[0] == "passed"
+    assert (await ran("import os; assert set(os.environ) <= {'PATH', 'HOME', 'LANG', 'PWD', 'LC_CTYPE'}"))[
+        0
+    ] == "passed"
     assert (await ran(f"import os; assert not os.path.exists({str(secret)!r})"))[0] == "passed"
     home = Path("/root") if os.geteuid() == 0 else Path.home()
     hidden = [each.name for each in home.iterdir() if each.name not in (".pyenv", ".local")]
     assert hidden
-    assert (await ran(f"import os; assert not [n for n in {hidden!r} if os.path.exists({str(home)!r} + '/' + n)]"))[0] == (
-        "passed"
-    )
-    assert (await ran("import os; assert sorted(os.listdir('/etc')) == [] or 'passwd' not in os.listdir('/etc')"))[0] == (
-        "passed"
-    )
+    assert (await ran(f"import os; assert not [n for n in {hidden!r} if os.path.exists({str(home)!r} + '/' + n)]"))[
+        0
+    ] == ("passed")
+    assert (await ran("import os; assert sorted(os.listdir('/etc')) == [] or 'passwd' not in os.listdir('/etc')"))[
+        0
+    ] == ("passed")
 
 
-@pytest.mark.parametrize("path", ["/usr/x", "/x", "/etc/x", "/dev/shm/x", "/program/x", "/proc/sys/kernel/core_pattern"])
+@pytest.mark.parametrize(
+    "path", ["/usr/x", "/x", "/etc/x", "/dev/shm/x", "/program/x", "/proc/sys/kernel/core_pattern"]
+)
 async def test_nothing_is_written_but_in_tmp(path: str) -> None:
     how, detail = await ran(f"open({path!r}, 'w')")
     assert how == "failed"
@@ -112,7 +116,9 @@ async def test_disk_is_limited() -> None:
 
 async def test_time_is_limited_and_nothing_outlives_it() -> None:
     marker = f"{os.getpid()}.25"
-    program = f"import os, time\nif os.fork() == 0:\n    os.setsid()\n    os.execv('/bin/sleep', ['sleep', '{marker}'])\n"
+    program = (
+        f"import os, time\nif os.fork() == 0:\n    os.setsid()\n    os.execv('/bin/sleep', ['sleep', '{marker}'])\n"
+    )
     assert (await ran(program + "time.sleep(60)", wall_s=1))[0] == "timed out"
     assert (await ran(program))[0] == "passed"
     assert not [each for each in psutil.process_iter(["cmdline"]) if marker in (each.info["cmdline"] or [])]

@@ -42,7 +42,9 @@ MBPP = [sentence(number) for number in (1, 2, 3, 4, 10, 11, 510, 511)]
 
 
 @pytest.mark.parametrize(
-    "tasks", [read_infilling(HOLES)[0], read_humaneval([HEAD])[0], read_mbpp(MBPP)[0]], ids=["holes", "heads", "sentences"]
+    "tasks",
+    [read_infilling(HOLES)[0], read_humaneval([HEAD])[0], read_mbpp(MBPP)[0]],
+    ids=["holes", "heads", "sentences"],
 )
 async def test_own_solutions_pass_and_empty_answers_do_not(tasks: list[Task], sandbox: Sandbox) -> None:
     told: list[None] = []
