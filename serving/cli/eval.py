@@ -6,9 +6,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
-from serving.cli.client import connected
 from serving.cli.errors import say_error, say_note
 from serving.cli.eval_run import run
 from serving.cli.options import DEFAULT_URL, ApiKeyOption, UrlOption
@@ -22,6 +20,8 @@ def tasks(
     data: Annotated[Path | None, typer.Option(help="A folder with the benchmarks' files.", file_okay=False)] = None,
 ) -> None:
     """List the sets of tasks, where their data come from, and what is missing here."""
+    from rich.table import Table
+
     from serving.evaluation.task_sets.catalogue import TASK_SETS
     from serving.evaluation.task_sets.task_set import DataError
     from serving.evaluation.toolchains import MissingToolchainError, find_toolchain
@@ -53,6 +53,8 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Compare two runs task by task: two models, ways to quantise, or adapters."""
+    from rich.table import Table
+
     from serving.evaluation.comparison import as_json as comparison_json
     from serving.evaluation.comparison import conclusion, differing_settings, pair
     from serving.evaluation.performance import Performance
@@ -114,6 +116,7 @@ def lm_eval(
     """
     import shlex
 
+    from serving.cli.client import connected
     from serving.evaluation.lm_eval import TASKS, lm_eval_command
 
     with connected(url, api_key) as client:

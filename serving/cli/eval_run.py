@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from serving.cli.errors import say_error, say_note
 from serving.cli.options import DEFAULT_URL, ApiKeyOption, ModelOption, UrlOption
@@ -16,6 +15,8 @@ from serving.cli.output_file import why_no_directory
 from serving.cli.termination import terminated_like_interrupted
 
 if TYPE_CHECKING:
+    from rich.progress import Progress
+
     from serving.evaluation.report import Report
     from serving.evaluation.run_directory import Result
 
@@ -122,7 +123,7 @@ def _service(config: Path | None, url: str, api_key: str) -> Iterator[str]:
 class _Watcher:
     """A bar for each phase, with the rate and, where there are results, the share that is solved."""
 
-    def __init__(self, bars: Progress) -> None:
+    def __init__(self, bars: "Progress") -> None:
         self._bars = bars
 
     def phase(self, name: str, total: int, done: int = 0) -> "Callable[[Result | None], None]":
@@ -144,6 +145,8 @@ class _Watcher:
 
 @contextmanager
 def _progress() -> Iterator[_Watcher]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[seen]}"),
         TimeRemainingColumn(),

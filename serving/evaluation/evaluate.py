@@ -48,18 +48,21 @@ async def evaluate(
       on_result: is told each result.
 
     Raises:
-      ServiceError: a question was not answered; the others in flight are given up, what was written stays.
+      ServiceError: a question was not answered; what was answered until then is judged and written.
     """
+    places = asyncio.Semaphore(asking)
     programs = asyncio.Semaphore(running)
+    failures: list[ServiceError] = []
 
-    async def judge(question: Question, answer_place: asyncio.Semaphore) -> None:
+    async def judge(question: Question) -> None:
         task = question.task
         try:
             answer = await service.complete(question.body)
         except ServiceError as error:
-            raise ServiceError(f"{task.name}: {error}") from None
+            failures.append(ServiceError(f"{task.name}: {error}"))
+            return
         finally:
-            answer_place.release()
+            places.release()
         async with programs:
             outcome = await sandbox.run(task.program(answer.text), question.toolchain)
         result = Result(
@@ -79,11 +82,11 @@ async def evaluate(
         writer.add(result)
         on_result(result)
 
-    places = asyncio.Semaphore(asking)
-    try:
-        async with asyncio.TaskGroup() as group:
-            for question in questions:
-                await places.acquire()
-                group.create_task(judge(question, places))
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        for question in questions:
+            await places.acquire()
+            if failures:
+                break
+            group.create_task(judge(question))
+    if failures:
+        raise failures[0]
