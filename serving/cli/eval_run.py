@@ -85,7 +85,7 @@ def run(
 
         try:
             asyncio.run(evaluation.check())
-            with _service(config, url, api_key) as at:
+            with _service(config, url) as at:
                 report = asyncio.run(ask(at))
         except (SandboxError, SelfCheckError, RunError, ServiceError) as error:
             say_error(str(error))
@@ -103,7 +103,7 @@ def run(
 
 
 @contextmanager
-def _service(config: Path | None, url: str, api_key: str) -> Iterator[str]:
+def _service(config: Path | None, url: str) -> Iterator[str]:
     """The address of the service to ask, which is started first if there is a configuration for one."""
     if config is None:
         yield url
@@ -116,7 +116,7 @@ def _service(config: Path | None, url: str, api_key: str) -> Iterator[str]:
     except ServeFileError as error:
         say_error(str(error))
         raise typer.Exit(2) from None
-    with served(config, address, api_key) as at:
+    with served(config, address) as at:
         yield at
 
 

@@ -112,7 +112,7 @@ def conclusion(pairs: Sequence[Pair]) -> str:
 
 def differing_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """What two runs did differently besides the model, as `name: A's value, B's value`."""
-    names = sorted((first.keys() | second.keys()) - {"model", "model_version", "sets", "service"})
+    names = sorted((first.keys() | second.keys()) - {"model", "model_version", "fill_in_the_middle"})
     return [f"{name}: {first.get(name)}, {second.get(name)}" for name in names if first.get(name) != second.get(name)]
 
 

@@ -105,7 +105,13 @@ class Report:
         lines += ["", *(line for each in self.scores for line in _notes(each))]
         lines += [f"- {name} was not evaluated: {why}" for name, why in self.missing.items()]
         lines += ["", "## Speed", "", *_table(["", ""], [list(row) for row in self.performance.rows()])]
-        lines += ["", "## How", "", *(f"- {name}: {value}" for name, value in self.settings.items()), ""]
+        lines += [
+            "",
+            "## How",
+            "",
+            *(f"- {name.replace('_', ' ')}: {_words(value)}" for name, value in self.settings.items()),
+            "",
+        ]
         lines += [
             "Greedy, one answer a task. Intervals heed that tasks of one problem are alike. The model card does not",
             "say how its prompts were written, so a few points of difference from it mean nothing; between two runs of",
@@ -128,6 +134,12 @@ def _notes(each: Score) -> list[str]:
     if each.left_out:
         lines.append(f"- {each.title}: {len(each.left_out)} questions are left out: {'; '.join(each.left_out)}.")
     return lines
+
+
+def _words(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {part}" for name, part in value.items())
+    return "yes" if value is True else "no" if value is False else str(value)
 
 
 def _table(header: list[str], rows: list[list[str]]) -> list[str]:

@@ -99,7 +99,6 @@ class Run:
             "model": model["id"],
             "model_version": model.get("version"),
             "fill_in_the_middle": model.get("fim"),
-            "sets": [each.task_set.name for each in loaded],
             "tasks": {each.task_set.name: len(each.tasks) for each in loaded},
             "max_tokens": {each.task_set.name: each.task_set.max_tokens for each in loaded},
             "post_processing": self.post_processing,

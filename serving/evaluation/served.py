@@ -14,21 +14,21 @@ from serving.evaluation.service import ServiceError
 
 _PROGRAM = "from serving.cli.main import app; app()"
 _POLL_S = 0.5
+_ANSWER_S = 5.0
 _STOP_S = 120.0
 _ANY_HOST = ("0.0.0.0", "::")
 
 
 @contextmanager
-def served(config: Path, address: tuple[str, int], api_key: str) -> Iterator[str]:
+def served(config: Path, address: tuple[str, int]) -> Iterator[str]:
     """Starts the service, which shows its own progress, and ends it with the block.
 
     Args:
       config: a Ray Serve config file.
       address: on which it listens for HTTP, by that file.
-      api_key: one that it knows, if it asks for any.
 
     Yields:
-      Its URL, once it answers.
+      Its URL, once every model is ready.
 
     Raises:
       ServiceError: it ended before it was ready; it has said why.
@@ -39,7 +39,7 @@ def served(config: Path, address: tuple[str, int], api_key: str) -> Iterator[str
         [sys.executable, "-c", _PROGRAM, "serve", "--config", str(config)], stdout=subprocess.DEVNULL
     )
     try:
-        while not _answers(url, api_key):
+        while not _is_ready(url):
             if process.poll() is not None:
                 raise ServiceError(f"codegemma serve --config {config} did not start: what it said is above.")
             time.sleep(_POLL_S)
@@ -53,9 +53,9 @@ def served(config: Path, address: tuple[str, int], api_key: str) -> Iterator[str
             process.wait()
 
 
-def _answers(url: str, api_key: str) -> bool:
-    headers = {"authorization": f"Bearer {api_key}"} if api_key else {}
+def _is_ready(url: str) -> bool:
     try:
-        return httpx.get(f"{url}/v1/models", headers=headers, timeout=5).is_success
-    except httpx.HTTPError:
+        answer = httpx.get(f"{url}/health", timeout=_ANSWER_S)
+        return answer.is_success and not answer.json()["unavailable"]
+    except (httpx.HTTPError, ValueError, KeyError):  # nobody, or Ray Serve's own proxy
         return False

@@ -16,15 +16,19 @@ import http.server, sys
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200 if self.headers["authorization"] == "Bearer key" else 401)
+        self.server.asked = getattr(self.server, "asked", 0) + 1
+        body = b'{"unavailable": %s}' % (b'["a"]' if self.server.asked == 1 else b"[]")
+        self.send_response(200)
+        self.send_header("content-length", str(len(body)))
         self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, *_):
         pass
 
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[-1])), Handler).serve_forever()
 """
-"""In place of `codegemma serve`; its port is the name of the configuration."""
+"""In place of `codegemma serve`, with a model that is ready at second sight; its port is the name of the configuration."""
 
 
 @pytest.fixture
@@ -38,16 +42,16 @@ def port() -> int:
 def test_it_is_there_for_the_block_and_gone_after_it(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROGRAM", SERVER)
     before = set(psutil.Process().children())
-    with served(Path(str(port)), ("0.0.0.0", port), "key") as url:
+    with served(Path(str(port)), ("0.0.0.0", port)) as url:
         assert url == f"http://127.0.0.1:{port}"
-        assert httpx.get(f"{url}/v1/models", headers={"authorization": "Bearer key"}).is_success
+        assert httpx.get(f"{url}/health").json() == {"unavailable": []}
     assert set(psutil.Process().children()) == before
-    with pytest.raises(KeyboardInterrupt), served(Path(str(port)), ("127.0.0.1", port), "key"):
+    with pytest.raises(KeyboardInterrupt), served(Path(str(port)), ("127.0.0.1", port)):
         raise KeyboardInterrupt
     assert set(psutil.Process().children()) == before
 
 
 def test_one_that_does_not_start_is_said(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_PROGRAM", "raise SystemExit(1)")
-    with pytest.raises(ServiceError, match="did not start"), served(Path("my.yaml"), ("127.0.0.1", port), ""):
+    with pytest.raises(ServiceError, match="did not start"), served(Path("my.yaml"), ("127.0.0.1", port)):
         pass
