@@ -28,7 +28,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 http.server.HTTPServer(("127.0.0.1", int(sys.argv[-1])), Handler).serve_forever()
 """
-"""In place of `codegemma serve`, with a model that is ready at second sight; its port is the name of the configuration."""
+"""For `codegemma serve`, with a model that is ready at second sight; its port is the name of the configuration."""
 
 
 @pytest.fixture
