@@ -88,6 +88,7 @@ def test_names_that_mean_something_in_a_language_are_replaced() -> None:
         ("assert look_up(1) == 10 ** 30", "compute their values"),
         ("assert look_up(100000000000000000000) == 1", "beyond 64 bits"),
         ("assert look_up({1.5: 2}) == 1", "a key is neither"),
+        ("assert look_up(3.0) == False\nassert look_up(3) == True", "integers and floats apart"),
         ("assert look_up(1) == 1\nassert look_up(1, 2) == 1", "different numbers"),
     ],
 )

@@ -6,6 +6,7 @@ import operator
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 from serving.evaluation.task_sets.babelcode.types import Type, UntranslatableError, common, known, type_of
@@ -64,6 +65,8 @@ def read_question(line: dict[str, Any]) -> Question:
     count = {len(arguments) for arguments, _ in cases}
     if len(count) != 1:
         raise UntranslatableError("its tests call it with different numbers of arguments")
+    if any(a == b and first != second for (a, first), (b, second) in combinations(cases, 2)):
+        raise UntranslatableError("its tests tell equal integers and floats apart")
     return Question(
         name=line["title"],
         text=line["text"].strip(),
