@@ -39,7 +39,7 @@ def served(config: Path, address: tuple[str, int]) -> Iterator[str]:
         [sys.executable, "-c", _PROGRAM, "serve", "--config", str(config)], stdout=subprocess.DEVNULL
     )
     try:
-        while not _is_ready(url):
+        while not is_ready(url):
             if process.poll() is not None:
                 raise ServiceError(f"codegemma serve --config {config} did not start: what it said is above.")
             time.sleep(_POLL_S)
@@ -53,9 +53,10 @@ def served(config: Path, address: tuple[str, int]) -> Iterator[str]:
             process.wait()
 
 
-def _is_ready(url: str) -> bool:
+def is_ready(url: str) -> bool:
+    """Whether a service answers and has every model ready."""
     try:
         answer = httpx.get(f"{url}/health", timeout=_ANSWER_S)
-        return answer.is_success and not answer.json()["unavailable"]
-    except (httpx.HTTPError, ValueError, KeyError):  # nobody, or Ray Serve's own proxy
+        return answer.is_success and answer.json()["status"] == "ok"
+    except (httpx.HTTPError, ValueError, TypeError, KeyError):  # nobody, or Ray Serve's own proxy
         return False

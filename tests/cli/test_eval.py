@@ -8,7 +8,9 @@ from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
 from serving.errors import Reason, ServingError
+from serving.evaluation.served import is_ready
 from serving.gateway.request import CodeRequest, FimPrompt
+from serving.gateway.service import Health
 from tests.cli.conftest import ScriptedService
 from tests.evaluation.conftest import HOLES, _bubblewrap, data, write_holes
 
@@ -149,3 +151,14 @@ def test_the_command_for_lm_eval_names_the_model_and_its_context(url: str) -> No
     text = evaluate("lm-eval", "--model", "codegemma-2b").stdout
     assert f"model=codegemma-2b,base_url={url}/v1/completions,tokenized_requests=False,max_length=8192" in text
     assert evaluate("lm-eval", "--model", "nope").exit_code == 1
+
+
+@pytest.mark.parametrize(("unavailable", "ready"), [((), True), (("codegemma-2b",), False)])
+def test_a_gateway_is_ready_once_all_its_models_are(
+    unavailable: tuple[str, ...], ready: bool, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def health(_: ScriptedService) -> Health:
+        return Health(ready=True, unavailable=unavailable)
+
+    monkeypatch.setattr(ScriptedService, "health", health)
+    assert is_ready(url) is ready

@@ -17,7 +17,7 @@ import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.asked = getattr(self.server, "asked", 0) + 1
-        body = b'{"unavailable": %s}' % (b'["a"]' if self.server.asked == 1 else b"[]")
+        body = b'{"status": "degraded", "unavailable": ["a"]}' if self.server.asked == 1 else b'{"status": "ok"}'
         self.send_response(200)
         self.send_header("content-length", str(len(body)))
         self.end_headers()
@@ -44,7 +44,7 @@ def test_it_is_there_for_the_block_and_gone_after_it(port: int, monkeypatch: pyt
     before = set(psutil.Process().children())
     with served(Path(str(port)), ("0.0.0.0", port)) as url:
         assert url == f"http://127.0.0.1:{port}"
-        assert httpx.get(f"{url}/health").json() == {"unavailable": []}
+        assert httpx.get(f"{url}/health").json() == {"status": "ok"}
     assert set(psutil.Process().children()) == before
     with pytest.raises(KeyboardInterrupt), served(Path(str(port)), ("127.0.0.1", port)):
         raise KeyboardInterrupt
