@@ -150,21 +150,24 @@ class Run:
         """
         self.directory.begin(self.settings(model))
         done = {(each.task_set, each.task) for each in self.directory.results()}
-        with self.directory.writing() as writer:
-            for each in self.sets.loaded:
-                name = each.task_set.name
-                left = [task for task in each.tasks if (name, task.name) not in done]
-                step = self.watcher.phase(name, len(each.tasks), len(each.tasks) - len(left))
-                await evaluate(
-                    [Question(name, task, self._body(each, task, model["id"]), each.toolchain) for task in left],
-                    service,
-                    self.sandbox,
-                    writer,
-                    asking=parallel,
-                    running=_cores(),
-                    on_result=step,
-                )
-        return self.report()
+        try:
+            with self.directory.writing() as writer:
+                for each in self.sets.loaded:
+                    name = each.task_set.name
+                    left = [task for task in each.tasks if (name, task.name) not in done]
+                    step = self.watcher.phase(name, len(each.tasks), len(each.tasks) - len(left))
+                    await evaluate(
+                        [Question(name, task, self._body(each, task, model["id"]), each.toolchain) for task in left],
+                        service,
+                        self.sandbox,
+                        writer,
+                        asking=parallel,
+                        running=_cores(),
+                        on_result=step,
+                    )
+        finally:  # an interrupted run has a report of what it has
+            report = self.report()
+        return report
 
     def report(self) -> Report:
         """What is known so far, also written into the directory."""

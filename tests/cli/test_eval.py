@@ -70,6 +70,7 @@ def test_a_run_that_was_interrupted_goes_on_and_asks_nothing_twice(
     first = run(data, out, "--parallel", 1)
     assert first.exit_code == 1
     assert "enough" in first.stderr
+    assert "2 of 4 tasks are still to be done" in (out / "report.md").read_text()
     monkeypatch.setattr(ScriptedService, "generate", generate)
     assert run(data, out).exit_code == 0
     assert len(answering.asked) == 4
