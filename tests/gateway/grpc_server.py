@@ -1,12 +1,16 @@
 """A real gRPC server on loopback in front of a `CodeService`, and what its clients see of a failure."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import grpc
 import pytest
 from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
+from google.rpc.status_pb2 import Status
+from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 from grpc_status import rpc_status
 
 from serving.config import GatewayConfig
@@ -30,25 +34,58 @@ async def grpc_server(service: CodeService, config: GatewayConfig = CONFIG) -> A
     await server.stop(grace=None)
 
 
-async def failure(call: grpc.aio.Call) -> tuple[grpc.aio.AioRpcError, dict[type[Message], Message]]:
+class Details:
+    """The details of an error, one of each type at most."""
+
+    def __init__(self, status: Status) -> None:
+        self._of: dict[type[Message], Message] = {}
+        for packed in status.details:
+            for kind in (ErrorInfo, BadRequest, RetryInfo, QuotaFailure):
+                message = kind()
+                if packed.Unpack(message):
+                    self._of[kind] = message
+        assert len(self._of) == len(status.details)
+
+    def __contains__(self, kind: type[Message]) -> bool:
+        return kind in self._of
+
+    def __getitem__[M: Message](self, kind: type[M]) -> M:
+        message = self._of[kind]
+        assert isinstance(message, kind)
+        return message
+
+
+def status_of(error: grpc.aio.AioRpcError) -> Status:
+    """What the error says as a `google.rpc.Status`.
+
+    Raises:
+      ValueError: code or message are not those of the details.
+    """
+    status = rpc_status.from_call(cast(grpc.Call, error))  # all that is asked of a call, the error has too
+    assert status is not None
+    return status
+
+
+async def failure(call: Awaitable[object] | AsyncIterable[object]) -> tuple[grpc.aio.AioRpcError, Details]:
     """The error of a unary call or of a stream, and its details by type."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        if hasattr(call, "__aiter__"):
+        if isinstance(call, AsyncIterable):
             async for _ in call:
                 pass
         else:
             await call
-    error = raised.value
-    status = rpc_status.from_call(error)  # raises unless code and message agree with the details
-    details = {}
-    for packed in status.details:
-        for kind in (ErrorInfo, BadRequest, RetryInfo, QuotaFailure):
-            message = kind()
-            if packed.Unpack(message):
-                details[kind] = message
-    assert len(details) == len(status.details)
-    return error, details
+    return raised.value, Details(status_of(raised.value))
 
 
-def fields_at_fault(details: dict[type[Message], Message]) -> list[str]:
+def fields_at_fault(details: Details) -> list[str]:
     return [violation.field for violation in details[BadRequest].field_violations]
+
+
+def health_stub(channel: grpc.aio.Channel) -> Any:
+    """A stub whose methods its types do not know."""
+    return HealthStub(channel)
+
+
+def reflection_stub(channel: grpc.aio.Channel) -> Any:
+    """A stub whose types know no channels of asyncio."""
+    return ServerReflectionStub(cast(grpc.Channel, channel))

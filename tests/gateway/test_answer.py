@@ -5,6 +5,7 @@ import itertools
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from serving.gateway.request import TokenLogprob
 from serving.gateway.text.answer import Answer
 from serving.gateway.text.detokenizer import Detokenizer
 from serving.gateway.text.line_breaks import LineBreakJoin
@@ -24,21 +25,30 @@ def grouped_tokens(draw: st.DrawFn) -> tuple[list[int], list[int]]:
     return ids, cuts
 
 
+def first_byte(token: TokenLogprob) -> int:
+    """How many bytes come before a token, which its log probability says here."""
+    assert token.logprob is not None
+    return round(-token.logprob)
+
+
 def answered(answer: Answer, ids: list[int], cuts: list[int]) -> tuple[str, list[int]]:
     """All the text shown, and the first byte count of the tokens whose log probabilities were shown."""
-    text, shown = "", []
+    text = ""
+    shown: list[int] = []
     for start, end in itertools.pairwise(cuts):
         more, logprobs = answer.feed([Token(token_id, -float(start + n)) for n, token_id in enumerate(ids[start:end])])
-        text, shown = text + more, [*shown, *(round(-logprob.logprob) for logprob in logprobs)]
+        text, shown = text + more, [*shown, *map(first_byte, logprobs)]
         if answer.stopped:
             return text, shown
     more, logprobs = answer.flush()
-    return text + more, [*shown, *(round(-logprob.logprob) for logprob in logprobs)]
+    return text + more, [*shown, *map(first_byte, logprobs)]
 
 
 @settings(deadline=None, max_examples=200)
 @given(text=texts)
-def test_every_piece_of_text_is_whole_characters_and_together_they_are_the_text(codegemma: Tokenizer, text: str):
+def test_every_piece_of_text_is_whole_characters_and_together_they_are_the_text(
+    codegemma: Tokenizer, text: str
+) -> None:
     byte_ids = [217 + byte for byte in text.encode()]
     for ids in (codegemma.encode(text), byte_ids):
         detokenizer = Detokenizer(codegemma)
@@ -76,7 +86,9 @@ def test_a_control_token_among_the_alternatives_is_named(codegemma: Tokenizer) -
 
 @settings(deadline=None, max_examples=300)
 @given(tokens=grouped_tokens())
-def test_any_tokens_in_any_groups_give_the_text_of_them_all(codegemma: Tokenizer, tokens: tuple[list[int], list[int]]):
+def test_any_tokens_in_any_groups_give_the_text_of_them_all(
+    codegemma: Tokenizer, tokens: tuple[list[int], list[int]]
+) -> None:
     ids, cuts = tokens
     text, shown = answered(Answer(codegemma, []), ids, cuts)
     assert text == codegemma.decode(ids)
@@ -87,7 +99,7 @@ def test_any_tokens_in_any_groups_give_the_text_of_them_all(codegemma: Tokenizer
 @given(text=texts, stop=st.lists(characters, min_size=1, max_size=2).map("".join), cuts=st.sets(st.integers(0, 60)))
 def test_the_text_and_its_log_probabilities_end_with_the_token_that_a_stop_text_cuts(
     codegemma: Tokenizer, text: str, stop: str, cuts: set[int]
-):
+) -> None:
     ids = [217 + byte for byte in text.encode()]
     answer = Answer(codegemma, [StopTexts([stop])])
     groups = sorted({cut for cut in cuts if cut < len(ids)} | {0, len(ids)})
@@ -97,20 +109,20 @@ def test_the_text_and_its_log_probabilities_end_with_the_token_that_a_stop_text_
     assert answer.stopped == (stop in text)
 
 
-def test_a_token_longer_than_the_text_shown_of_it_keeps_its_log_probability(codegemma: Tokenizer):
+def test_a_token_longer_than_the_text_shown_of_it_keeps_its_log_probability(codegemma: Tokenizer) -> None:
     [token_id] = codegemma.encode("return")
     answer = Answer(codegemma, [StopTexts(["turn"])])
     text, [logprob] = answer.feed([Token(token_id, -1.0)])
     assert (text, logprob.token, logprob.bytes) == ("re", "return", b"return")
 
 
-def test_a_stop_text_ends_the_count_of_tokens(codegemma: Tokenizer):
+def test_a_stop_text_ends_the_count_of_tokens(codegemma: Tokenizer) -> None:
     answer = Answer(codegemma, [StopTexts(["\n"])])
     answer.feed([Token(token_id) for token_id in codegemma.encode("a\nb c d")])
     assert answer.tokens == 2
 
 
-def test_a_log_probability_waits_until_the_text_of_its_token_is_shown(codegemma: Tokenizer):
+def test_a_log_probability_waits_until_the_text_of_its_token_is_shown(codegemma: Tokenizer) -> None:
     answer = Answer(codegemma, [StopTexts(["ab!"])])
     first, second, third = (Token(codegemma.encode(text)[0], -1.0) for text in "abc")
     assert answer.feed([first]) == ("", ())
@@ -119,7 +131,7 @@ def test_a_log_probability_waits_until_the_text_of_its_token_is_shown(codegemma:
     assert (text, [logprob.token for logprob in logprobs]) == ("abc", ["a", "b", "c"])
 
 
-def test_a_part_of_a_character_shows_as_a_replacement_with_its_exact_byte(codegemma: Tokenizer):
+def test_a_part_of_a_character_shows_as_a_replacement_with_its_exact_byte(codegemma: Tokenizer) -> None:
     answer = Answer(codegemma, [])
     assert answer.feed([Token(217 + 0xC3, -1.0)]) == ("", ())
     text, logprobs = answer.feed([Token(217 + 0xA9, -2.0)])

@@ -3,6 +3,7 @@
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -58,13 +59,13 @@ async def channel(gateway: Gateway) -> AsyncIterator[grpc.aio.Channel]:
         yield channel
 
 
-async def complete(channel: grpc.aio.Channel, **fields: object) -> pb.CompleteResponse:
+async def complete(channel: grpc.aio.Channel, **fields: Any) -> pb.CompleteResponse:
     fields = {"fim": FimInput(prefix="def f():\n    ", suffix="\n"), **fields}
     answer: pb.CompleteResponse = await CodeAssistServiceStub(channel).Complete(pb.CompleteRequest(**fields))
     return answer
 
 
-async def parts(channel: grpc.aio.Channel, **fields: object) -> list[pb.StreamCompleteResponse]:
+async def parts(channel: grpc.aio.Channel, **fields: Any) -> list[pb.StreamCompleteResponse]:
     return [part async for part in CodeAssistServiceStub(channel).StreamComplete(pb.StreamCompleteRequest(**fields))]
 
 
@@ -154,8 +155,8 @@ async def test_each_step_of_post_processing_can_be_switched_off(
 
 
 async def test_a_language_is_that_of_the_request_before_that_of_the_path(channel: grpc.aio.Channel) -> None:
-    for fields, language in (({"path": "a.py"}, "python"), ({"path": "a.py", "language": "go"}, "go"), ({}, "other")):
-        answer = await complete(channel, fim=FimInput(prefix="x", **fields), request_id="mine")
+    for path, named, language in (("a.py", "", "python"), ("a.py", "go", "go"), ("", "", "other")):
+        answer = await complete(channel, fim=FimInput(prefix="x", path=path, language=named), request_id="mine")
         assert answer.completion_id.startswith(f"cmpl-mine:2b:a%20checkpoint:{language}:1:8:")
 
 
@@ -185,7 +186,7 @@ async def test_events_are_counted_once_and_audited(channel: grpc.aio.Channel, ga
     ],
 )
 async def test_an_event_that_says_nothing_is_refused_by_its_field(
-    channel: grpc.aio.Channel, fields: dict[str, object], field: str
+    channel: grpc.aio.Channel, fields: dict[str, Any], field: str
 ) -> None:
     call = FeedbackServiceStub(channel).RecordEvent(feedback_pb.RecordEventRequest(**fields))
     error, details = await failure(call)

@@ -1,5 +1,8 @@
 """Errors over gRPC: code, message and details, and what never leaves the process."""
 
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
 import grpc
 import pytest
 from codegemma.v1 import code_assist_service_pb2 as pb
@@ -7,15 +10,18 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import ChatMessage
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
-from grpc_status import rpc_status
 
 from serving.errors import WIRE_ERRORS, FieldError, Reason, ServingError
 from serving.gateway.grpc.service import GrpcService
-from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server
+from serving.gateway.request import CodeRequest
+from serving.gateway.service import CodeService
+from serving.gateway.text.tokenizer import Tokenizer
+from tests.gateway.call_context import CallContext
+from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server, status_of
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 USER = ChatMessage(role=ChatMessage.ROLE_USER, text="hi")
-CALLS = {
+CALLS: dict[str, Callable[[CodeAssistServiceStub], Any]] = {
     "Complete": lambda code: code.Complete(pb.CompleteRequest(prompt="p")),
     "StreamComplete": lambda code: code.StreamComplete(pb.StreamCompleteRequest(prompt="p")),
     "Chat": lambda code: code.Chat(pb.ChatRequest(messages=[USER])),
@@ -24,23 +30,23 @@ CALLS = {
 
 
 @pytest.fixture
-def backend(codegemma):
+def backend(codegemma: Tokenizer) -> ScriptedBackend:
     return ScriptedBackend(codegemma, "done")
 
 
 @pytest.fixture
-def service(backend):
+def service(backend: ScriptedBackend) -> CodeService:
     return one_model_service(backend)
 
 
 @pytest.fixture
-async def channel(service):
+async def channel(service: CodeService) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc_server(service) as target, grpc.aio.insecure_channel(target) as channel:
         yield channel
 
 
 @pytest.fixture
-def code(channel):
+def code(channel: grpc.aio.Channel) -> CodeAssistServiceStub:
     return CodeAssistServiceStub(channel)
 
 
@@ -59,18 +65,22 @@ def code(channel):
         ({"timeout": {"seconds": -1}}, "timeout"),
     ],
 )
-async def test_a_field_out_of_range_is_refused_by_its_path_in_the_message(backend, code, request_fields, field):
+async def test_a_field_out_of_range_is_refused_by_its_path_in_the_message(
+    backend: ScriptedBackend, code: CodeAssistServiceStub, request_fields: dict[str, Any], field: str
+) -> None:
     call = code.StreamComplete(pb.StreamCompleteRequest(**({"prompt": "p"} | request_fields)))
     error, details = await failure(call)
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert fields_at_fault(details) == [field]
-    assert field in error.details()
+    assert field in (error.details() or "")
     assert not backend.requests
 
 
 @pytest.mark.parametrize("reason", Reason)
 @pytest.mark.parametrize("method", CALLS)
-async def test_a_serving_error_becomes_its_code_with_details(backend, code, method, reason):
+async def test_a_serving_error_becomes_its_code_with_details(
+    backend: ScriptedBackend, code: CodeAssistServiceStub, method: str, reason: Reason
+) -> None:
     backend.error = ServingError(reason, "It failed. Try again.", retry_after_s=2.5)
     error, details = await failure(CALLS[method](code))
     assert error.code() is WIRE_ERRORS[reason].grpc_code
@@ -83,7 +93,9 @@ async def test_a_serving_error_becomes_its_code_with_details(backend, code, meth
 
 
 @pytest.mark.parametrize("method", CALLS)
-async def test_the_error_of_a_field_names_its_path_in_the_message(backend, code, method):
+async def test_the_error_of_a_field_names_its_path_in_the_message(
+    backend: ScriptedBackend, code: CodeAssistServiceStub, method: str
+) -> None:
     backend.error = FieldError(Reason.INVALID_ARGUMENT, "stop", "is empty. Leave it out.", "[1]")
     error, details = await failure(CALLS[method](code))
     assert error.details() == "generation_config.stop_sequences[1] is empty. Leave it out."
@@ -92,7 +104,9 @@ async def test_the_error_of_a_field_names_its_path_in_the_message(backend, code,
     assert violation.description == error.details()
 
 
-async def test_an_error_in_the_middle_of_a_stream_follows_the_text_so_far(backend, code):
+async def test_an_error_in_the_middle_of_a_stream_follows_the_text_so_far(
+    backend: ScriptedBackend, code: CodeAssistServiceStub
+) -> None:
     backend.text = "so far"
     backend.error = ServingError(Reason.UNAVAILABLE, "The group was lost. Try again.")
     texts = []
@@ -101,32 +115,16 @@ async def test_an_error_in_the_middle_of_a_stream_follows_the_text_so_far(backen
             texts.append(part.choice.text)
     assert "".join(texts) == "so far"
     assert raised.value.code() is grpc.StatusCode.UNAVAILABLE
-    assert rpc_status.from_call(raised.value).message == "The group was lost. Try again."
+    assert status_of(raised.value).message == "The group was lost. Try again."
 
 
-async def test_a_failed_stream_has_its_status_before_its_last_message(service, backend):
+async def test_a_failed_stream_has_its_status_before_its_last_message(
+    service: CodeService, backend: ScriptedBackend
+) -> None:
     """Ray Serve's proxy gets the call's context with each message, and what is set after the last one is lost."""
 
-    class Context:
-        code = None
-
-        def peer(self):
-            return "ipv4:127.0.0.1:4"
-
-        def invocation_metadata(self):
-            return ()
-
-        def set_code(self, code):
-            self.code = code
-
-        def set_details(self, details):
-            pass
-
-        def set_trailing_metadata(self, trailing_metadata):
-            pass
-
     backend.error = ServingError(Reason.UNAVAILABLE, "The group was lost. Try again.")
-    context = Context()
+    context = CallContext()
     stream = GrpcService(service, CONFIG).StreamComplete(
         pb.StreamCompleteRequest(prompt="p").SerializeToString(), context
     )
@@ -136,9 +134,13 @@ async def test_a_failed_stream_has_its_status_before_its_last_message(service, b
 
 @pytest.mark.parametrize("method", CALLS)
 async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_logged(
-    service, code, method, caplog, monkeypatch
-):
-    def broken(request):
+    service: CodeService,
+    code: CodeAssistServiceStub,
+    method: str,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def broken(request: CodeRequest) -> None:
         raise RuntimeError("secret of /srv/app.py")
 
     monkeypatch.setattr(service, "generate", broken)
@@ -147,22 +149,26 @@ async def test_any_other_exception_is_internal_says_nothing_of_itself_and_is_log
     assert details[ErrorInfo].reason == "INTERNAL"
     assert "secret" not in repr(error)
     request_id = dict(error.trailing_metadata())["x-request-id"]
-    assert request_id in error.details()
+    assert request_id in (error.details() or "")
     [record] = [record for record in caplog.records if record.name == "ray.serve.gateway"]
     assert request_id in record.getMessage()
+    assert record.exc_info
     assert "secret" in str(record.exc_info[1])
 
 
 @pytest.mark.parametrize("text", ["x" * 1_000_000, "\U0001f600" * 1_000_000], ids=["ascii", "emoji"])
-async def test_a_long_message_is_cut_so_that_it_fits_the_metadata(backend, code, text):
+async def test_a_long_message_is_cut_so_that_it_fits_the_metadata(
+    backend: ScriptedBackend, code: CodeAssistServiceStub, text: str
+) -> None:
     backend.error = ServingError(Reason.MODEL_NOT_FOUND, text)
     error, _ = await failure(code.Complete(pb.CompleteRequest(prompt="p")))
     assert error.code() is grpc.StatusCode.NOT_FOUND
-    assert len(error.details().encode()) == 1024
-    assert text.startswith(error.details())
+    said = error.details() or ""
+    assert len(said.encode()) == 1024
+    assert text.startswith(said)
 
 
-async def test_a_message_over_the_limit_is_refused(backend, code):
+async def test_a_message_over_the_limit_is_refused(backend: ScriptedBackend, code: CodeAssistServiceStub) -> None:
     prompt = "a" * 100_000
     calls = (
         code.Complete(pb.CompleteRequest(prompt=prompt)),
@@ -173,31 +179,14 @@ async def test_a_message_over_the_limit_is_refused(backend, code):
         with pytest.raises(grpc.aio.AioRpcError) as raised:
             await (anext(aiter(call)) if hasattr(call, "__aiter__") else call)
         assert raised.value.code() is WIRE_ERRORS[Reason.BODY_TOO_LARGE].grpc_code
-        assert "100000" in raised.value.details(), "the limit"
+        assert "100000" in (raised.value.details() or ""), "the limit"
     assert not backend.requests
 
 
-async def test_a_message_over_the_limit_is_refused_too_if_ray_serves_proxy_passed_it_on(service, backend):
-    class Context:
-        code = None
-        details = ""
-
-        def peer(self):
-            return "ipv4:127.0.0.1:4"
-
-        def invocation_metadata(self):
-            return ()
-
-        def set_code(self, code):
-            self.code = code
-
-        def set_details(self, details):
-            self.details = details
-
-        def set_trailing_metadata(self, trailing_metadata):
-            pass
-
-    context = Context()
+async def test_a_message_over_the_limit_is_refused_too_if_ray_serves_proxy_passed_it_on(
+    service: CodeService, backend: ScriptedBackend
+) -> None:
+    context = CallContext()
     await GrpcService(service, CONFIG).Complete(pb.CompleteRequest(prompt="a" * 100_000).SerializeToString(), context)
     assert context.code is WIRE_ERRORS[Reason.BODY_TOO_LARGE].grpc_code
     assert "100000" in context.details
@@ -205,7 +194,9 @@ async def test_a_message_over_the_limit_is_refused_too_if_ray_serves_proxy_passe
 
 
 @pytest.mark.parametrize("bad", ["two words", "é", "line\nbreak", "x" * 129, "reason=ok", '"}', "\x1b[2J"])
-async def test_a_request_id_that_is_not_one_plain_word_is_refused(backend, code, bad):
+async def test_a_request_id_that_is_not_one_plain_word_is_refused(
+    backend: ScriptedBackend, code: CodeAssistServiceStub, bad: str
+) -> None:
     error, details = await failure(code.Complete(pb.CompleteRequest(prompt="p", request_id=bad)))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert fields_at_fault(details) == ["request_id"]
@@ -222,8 +213,12 @@ METHODS = ["CodeAssistService/Complete", "CodeAssistService/CountTokens", "Model
 
 @pytest.mark.parametrize("name", MALFORMED)
 @pytest.mark.parametrize("method", METHODS)
-async def test_bytes_that_are_not_a_message_are_refused_and_the_server_goes_on(channel, code, method, name):
-    call = channel.unary_unary(f"/codegemma.v1.{method}", response_deserializer=bytes)
+async def test_bytes_that_are_not_a_message_are_refused_and_the_server_goes_on(
+    channel: grpc.aio.Channel, code: CodeAssistServiceStub, method: str, name: str
+) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+        f"/codegemma.v1.{method}", response_deserializer=bytes
+    )
     error, details = await failure(call(MALFORMED[name]))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert details[ErrorInfo].reason == "MALFORMED_BODY"
@@ -232,8 +227,9 @@ async def test_bytes_that_are_not_a_message_are_refused_and_the_server_goes_on(c
 
 
 @pytest.mark.parametrize("name", MALFORMED)
-async def test_a_stream_refuses_bytes_that_are_not_a_message(channel, name):
-    call = channel.unary_stream("/codegemma.v1.CodeAssistService/StreamChat", response_deserializer=bytes)
+async def test_a_stream_refuses_bytes_that_are_not_a_message(channel: grpc.aio.Channel, name: str) -> None:
+    path = "/codegemma.v1.CodeAssistService/StreamChat"
+    call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path, response_deserializer=bytes)
     error, details = await failure(call(MALFORMED[name]))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert details[ErrorInfo].reason == "MALFORMED_BODY"

@@ -1,12 +1,15 @@
 """Conversions between `codegemma.v1` and the gateway's own request and answer."""
 
 import math
+from collections.abc import AsyncGenerator
+from typing import Any, Literal
 
 import pytest
 from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1 import generation_pb2 as generation
 from codegemma.v1 import model_pb2, prompt_pb2
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message as ProtobufMessage
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -24,6 +27,7 @@ from serving.gateway.request import (
     Message,
     Piece,
     PostProcessing,
+    Prompt,
     Speaker,
     TextPrompt,
     TokenLogprob,
@@ -32,6 +36,8 @@ from serving.gateway.request import (
 )
 from serving.gateway.service import ModelInfo
 from sharding.step import SamplingParams
+
+type GeneratingOrCounting = messages.GenerationMessage | pb.CountTokensRequest
 
 quick = settings(deadline=None, max_examples=100)
 
@@ -82,7 +88,7 @@ KINDS = {
 }
 
 
-def input_of(prompt):
+def input_of(prompt: Prompt) -> dict[str, Any]:
     """The fields of a message that say this prompt."""
     match prompt:
         case FimPrompt():
@@ -101,16 +107,18 @@ def input_of(prompt):
             return {"messages": turns}
 
 
-def sent(message):
+def sent[M: ProtobufMessage](message: M) -> M:
     """The message as it arrives at the server."""
     return type(message).FromString(message.SerializeToString())
 
 
 @quick
 @given(st.one_of(fim_prompts, text_prompts, token_prompts, chat_prompts), configs, texts, st.booleans())
-def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, model, stream):
-    kinds = {True: (pb.StreamChatRequest, pb.StreamCompleteRequest), False: (pb.ChatRequest, pb.CompleteRequest)}
-    chat, complete = kinds[stream]
+def test_every_field_that_the_wire_carries_reaches_the_request(
+    prompt: Prompt, config: dict[str, Any], model: str, stream: bool
+) -> None:
+    chat = pb.StreamChatRequest if stream else pb.ChatRequest
+    complete = pb.StreamCompleteRequest if stream else pb.CompleteRequest
     message = (chat if isinstance(prompt, ChatPrompt) else complete)(
         model=model, generation_config=generation.GenerationConfig(**config), **input_of(prompt)
     )
@@ -133,12 +141,12 @@ def test_every_field_that_the_wire_carries_reaches_the_request(prompt, config, m
     assert repr(request) == repr(expected)
 
 
-def test_an_empty_configuration_takes_the_defaults_of_the_request():
+def test_an_empty_configuration_takes_the_defaults_of_the_request() -> None:
     request = messages.generation_request(pb.CompleteRequest(prompt="x"))
     assert request == CodeRequest(prompt=TextPrompt("x"), post_processing=PostProcessing())
 
 
-def test_zero_is_not_the_same_as_not_set():
+def test_zero_is_not_the_same_as_not_set() -> None:
     config = generation.GenerationConfig(max_tokens=0, logprobs=0, choices=0, top_p=0)
     request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)))
     assert (request.max_tokens, request.sampling.logprobs, request.choices, request.sampling.top_p) == (0, 0, 0, 0)
@@ -146,7 +154,7 @@ def test_zero_is_not_the_same_as_not_set():
 
 @quick
 @given(st.one_of(fim_prompts, text_prompts, token_prompts, chat_prompts))
-def test_counting_takes_every_kind_of_prompt(prompt):
+def test_counting_takes_every_kind_of_prompt(prompt: Prompt) -> None:
     fields = input_of(prompt)
     if "messages" in fields:
         fields = {"chat": prompt_pb2.ChatInput(messages=fields["messages"])}
@@ -156,7 +164,7 @@ def test_counting_takes_every_kind_of_prompt(prompt):
 
 @quick
 @given(st.integers(0, 10**6), st.integers(0, 10**9 - 1))
-def test_a_timeout_is_its_seconds(seconds, nanos):
+def test_a_timeout_is_its_seconds(seconds: int, nanos: int) -> None:
     message = pb.ChatRequest(timeout=Duration(seconds=seconds, nanos=nanos))
     if seconds == nanos == 0:
         with pytest.raises(ServingError, match="positive"):
@@ -182,7 +190,7 @@ def test_a_timeout_is_its_seconds(seconds, nanos):
             pb.StreamChatRequest(
                 messages=[
                     prompt_pb2.ChatMessage(role=prompt_pb2.ChatMessage.ROLE_USER),
-                    prompt_pb2.ChatMessage(role=99),
+                    prompt_pb2.ChatMessage.FromString(b"\x08\x63"),
                 ]
             ),
             "messages[1].role",
@@ -190,7 +198,7 @@ def test_a_timeout_is_its_seconds(seconds, nanos):
         (pb.CountTokensRequest(chat={"messages": [{"text": "hi"}]}), "chat.messages[0].role"),
     ],
 )
-def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message, field):
+def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message: GeneratingOrCounting, field: str) -> None:
     with pytest.raises(ServingError) as refusal:
         if isinstance(message, pb.CountTokensRequest):
             messages.counting_request(message)
@@ -212,8 +220,9 @@ PROMPT_FIELDS = {
     "messages": ["messages"],
     "chat": ["messages"],
 }
-MESSAGES = [
-    *(kind(**{name: {}}) for kind in (pb.CompleteRequest, pb.CountTokensRequest) for name in ("fim", "token_ids")),
+MESSAGES: list[GeneratingOrCounting] = [
+    *(kind(fim={}) for kind in (pb.CompleteRequest, pb.CountTokensRequest)),
+    *(kind(token_ids={}) for kind in (pb.CompleteRequest, pb.CountTokensRequest)),
     *(kind(prompt="") for kind in (pb.StreamCompleteRequest, pb.CountTokensRequest)),
     pb.ChatRequest(messages=[prompt_pb2.ChatMessage(role=prompt_pb2.ChatMessage.ROLE_USER)]),
     pb.CountTokensRequest(chat={}),
@@ -221,17 +230,17 @@ MESSAGES = [
 
 
 @pytest.mark.parametrize("message", MESSAGES, ids=repr)
-def test_errors_name_fields_that_are_in_the_message(message):
+def test_errors_name_fields_that_are_in_the_message(message: GeneratingOrCounting) -> None:
     """Each name is walked down the message's descriptors, from the request's field to the message's."""
     counting = isinstance(message, pb.CountTokensRequest)
     kind = message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
     words = messages.words(message)
     for field in [*PROMPT_FIELDS[kind], *(["model"] if counting else FIELDS)]:
-        descriptor, path = message.DESCRIPTOR, words.get(field, field)
+        fields, path = message.DESCRIPTOR.fields_by_name, words.get(field, field)
         assert path.split(".")[0] in {kind, "generation_config", "timeout", "model"}
         for name in path.split("."):
-            found = descriptor.fields_by_name[name]
-            descriptor = found.message_type
+            inner = fields[name].message_type
+            fields = inner.fields_by_name if inner else {}
 
 
 token_logprobs = st.builds(
@@ -247,7 +256,9 @@ token_logprobs = st.builds(
 @given(
     int32s, texts, st.sampled_from([None, FinishReason.STOP, FinishReason.LENGTH]), st.lists(token_logprobs, max_size=2)
 )
-def test_a_choice_carries_all_of_its_piece(index, text, finish_reason, logprobs):
+def test_a_choice_carries_all_of_its_piece(
+    index: int, text: str, finish_reason: FinishReason | None, logprobs: list[TokenLogprob]
+) -> None:
     prompt_logprobs = (TokenLogprob("a", b"a", None), *logprobs)
     piece = Piece(
         index=index,
@@ -258,7 +269,7 @@ def test_a_choice_carries_all_of_its_piece(index, text, finish_reason, logprobs)
     )
     choice = sent(messages.choice(piece))
 
-    def read(token):
+    def read(token: generation.TokenLogprob) -> TokenLogprob:
         logprob = token.logprob if token.HasField("logprob") else None
         return TokenLogprob(token.token, token.token_bytes, logprob, tuple(read(other) for other in token.top))
 
@@ -278,10 +289,10 @@ def test_a_choice_carries_all_of_its_piece(index, text, finish_reason, logprobs)
 
 @quick
 @given(st.lists(st.tuples(st.integers(0, 3), texts), max_size=20))
-async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
+async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces: list[tuple[int, str]]) -> None:
     indices = sorted({index for index, _ in pieces} | {0})
 
-    async def parts():
+    async def parts() -> AsyncGenerator[Piece | End]:
         for index, text in pieces:
             yield Piece(index=index, text=text, logprobs=(TokenLogprob(text, text.encode(), -1.0),))
         for index in reversed(indices):
@@ -306,7 +317,9 @@ async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces):
         (None, model_pb2.FIM_SUPPORT_NONE),
     ],
 )
-def test_a_model_carries_all_of_its_description(fim, support):
+def test_a_model_carries_all_of_its_description(
+    fim: Literal["native", "prefix"] | None, support: model_pb2.FimSupport
+) -> None:
     info = ModelInfo(
         id="m",
         aliases=("n",),

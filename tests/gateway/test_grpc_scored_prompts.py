@@ -37,8 +37,8 @@ async def test_every_token_of_a_place_in_a_file_is_scored_control_tokens_too(cli
 
 
 async def test_a_conversation_and_token_ids_are_scored(client: AsyncClient, codegemma: Tokenizer) -> None:
-    answer = await client.chat([ChatMessage(role=ChatMessage.ROLE_USER, text="a")], generation_config=SCORED)
-    scored = names(list(answer.choices[0].prompt_logprobs))
+    said = await client.chat([ChatMessage(role=ChatMessage.ROLE_USER, text="a")], generation_config=SCORED)
+    scored = names(list(said.choices[0].prompt_logprobs))
     assert "".join(scored) == "<bos><start_of_turn>user\na<end_of_turn>\n<start_of_turn>model\n"
     answer = await client.complete(TokenIds(ids=codegemma.encode("a b")), generation_config=SCORED)
     assert names(list(answer.choices[0].prompt_logprobs)) == ["a", " b"]

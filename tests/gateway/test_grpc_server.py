@@ -22,7 +22,10 @@ from ray._private.grpc_utils import create_grpc_server_with_interceptors
 from ray.serve._private import grpc_util
 from ray.serve._private.proxy_request_response import gRPCStreamingType
 from ray.serve.config import gRPCOptions
-from ray.serve.generated.serve_pb2 import ASGIRequest, ASGIResponse
+from ray.serve.generated.serve_pb2 import (  # type: ignore[attr-defined] # generated without annotations
+    ASGIRequest,
+    ASGIResponse,
+)
 from ray.serve.generated.serve_pb2_grpc import ASGIServiceServicer, add_ASGIServiceServicer_to_server
 from ray.serve.grpc_util import RayServegRPCContext
 
@@ -75,7 +78,7 @@ def _as_ray_serve_calls(gateway: GrpcService) -> Callable[..., Any]:
         return own
 
     def handler_for(service_method: str, streaming_type: gRPCStreamingType) -> Callable[..., Any]:
-        method = getattr(gateway, service_method.rpartition("/")[2], None)
+        method = getattr(gateway, service_method.rpartition("/")[2])
 
         async def whole(request: Any, context: Any) -> bytes:
             own = context_of(context)
@@ -202,7 +205,9 @@ async def test_a_method_that_is_not_there_is_unimplemented_at_once(target: str, 
 
 async def test_many_calls_of_no_method_are_all_unimplemented(target: str) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
-        missing = channel.unary_unary("/codegemma.v1.CodeAssistService/No")
+        missing: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(
+            "/codegemma.v1.CodeAssistService/No"
+        )
 
         async def code() -> grpc.StatusCode:
             try:

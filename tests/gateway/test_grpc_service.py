@@ -4,7 +4,9 @@ import asyncio
 import contextlib
 import os
 import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -24,13 +26,18 @@ from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
 from google.protobuf.duration_pb2 import Duration
 from google.rpc.error_details_pb2 import ErrorInfo
 
-from serving.config import Role
+from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.gateway.grpc.service import GrpcService
-from serving.gateway.request import FimPrompt
+from serving.gateway.request import CodeRequest, End, FimPrompt, Piece
+from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
+from serving.gateway.text.tokenizer import Tokenizer
+from tests.gateway.call_context import CallContext
 from tests.gateway.grpc_server import CONFIG, failure, fields_at_fault, grpc_server
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, served_model
+
+type Metadata = tuple[tuple[str, str], ...]
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,48 +45,50 @@ ROOT = Path(__file__).parents[2]
 class RecordingService(CodeService):
     """The real service; remembers what it was asked."""
 
-    def __init__(self, models, config):
+    def __init__(self, models: Sequence[ServedModel], config: GatewayConfig) -> None:
         super().__init__(models, config)
-        self.requests = []
+        self.requests: list[CodeRequest] = []
 
-    def generate(self, *requests):
+    def generate(self, *requests: CodeRequest) -> AsyncGenerator[Piece | End]:
         self.requests += requests
         return super().generate(*requests)
 
 
 @pytest.fixture
-def backend(codegemma):
+def backend(codegemma: Tokenizer) -> ScriptedBackend:
     return ScriptedBackend(codegemma, "done")
 
 
 @pytest.fixture
-def service(backend):
+def service(backend: ScriptedBackend) -> RecordingService:
     fim = served_model(backend, "fim-model", Role.FIM, aliases=("fim",))
     return RecordingService([fim, served_model(backend, "chat-model", Role.CHAT)], CONFIG)
 
 
 @pytest.fixture
-async def target(service):
+async def target(service: RecordingService) -> AsyncIterator[str]:
     async with grpc_server(service) as target:
         yield target
 
 
 @pytest.fixture
-async def channel(target):
+async def channel(target: str) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(target) as channel:
         yield channel
 
 
 @pytest.fixture
-def code(channel):
+def code(channel: grpc.aio.Channel) -> CodeAssistServiceStub:
     return CodeAssistServiceStub(channel)
 
 
-def user(text):
+def user(text: str) -> ChatMessage:
     return ChatMessage(role=ChatMessage.ROLE_USER, text=text)
 
 
-async def test_complete_answers_with_every_choice_and_the_usage(service, backend, code, codegemma):
+async def test_complete_answers_with_every_choice_and_the_usage(
+    service: RecordingService, backend: ScriptedBackend, code: CodeAssistServiceStub, codegemma: Tokenizer
+) -> None:
     backend.text = "return x"
     backend.end = GenerationChunk(finish_reason=FinishReason.LENGTH, cached_tokens=2)
     answer = await code.Complete(
@@ -107,7 +116,9 @@ async def test_complete_answers_with_every_choice_and_the_usage(service, backend
     assert {(request.max_tokens, request.sampling.temperature) for request in backend.requests} == {(20, 0.5)}
 
 
-async def test_a_stream_sends_each_piece_and_ends_with_finish_reason_and_usage_in_one_message(backend, code):
+async def test_a_stream_sends_each_piece_and_ends_with_finish_reason_and_usage_in_one_message(
+    backend: ScriptedBackend, code: CodeAssistServiceStub
+) -> None:
     backend.text = "one two three"
     parts = [part async for part in code.StreamComplete(pb.StreamCompleteRequest(prompt="p", request_id="r"))]
     assert "".join(part.choice.text for part in parts) == "one two three"
@@ -119,7 +130,7 @@ async def test_a_stream_sends_each_piece_and_ends_with_finish_reason_and_usage_i
     assert {(part.model, part.request_id) for part in parts} == {("fim-model", "r")}
 
 
-async def test_a_stream_of_several_choices_ends_each_of_them_once(code):
+async def test_a_stream_of_several_choices_ends_each_of_them_once(code: CodeAssistServiceStub) -> None:
     config = GenerationConfig(choices=3)
     request = pb.StreamCompleteRequest(prompt="p", generation_config=config)
     parts = [part async for part in code.StreamComplete(request)]
@@ -130,17 +141,17 @@ async def test_a_stream_of_several_choices_ends_each_of_them_once(code):
     assert [part.HasField("usage") for part in parts] == [False] * (len(parts) - 1) + [True]
 
 
-async def test_chat_answers_whole_and_as_a_stream(service, code):
-    fields = {"messages": [ChatMessage(role=ChatMessage.ROLE_SYSTEM, text="Be brief."), user("hi")]}
-    whole = await code.Chat(pb.ChatRequest(**fields))
-    parts = [part async for part in code.StreamChat(pb.StreamChatRequest(**fields))]
+async def test_chat_answers_whole_and_as_a_stream(service: RecordingService, code: CodeAssistServiceStub) -> None:
+    messages = [ChatMessage(role=ChatMessage.ROLE_SYSTEM, text="Be brief."), user("hi")]
+    whole = await code.Chat(pb.ChatRequest(messages=messages))
+    parts = [part async for part in code.StreamChat(pb.StreamChatRequest(messages=messages))]
     assert (whole.choices[0].text, whole.model) == ("done", "chat-model")
     assert ("".join(part.choice.text for part in parts), parts[0].model) == ("done", "chat-model")
     assert service.requests[0].prompt == service.requests[1].prompt
 
 
-async def test_tokens_of_every_kind_of_prompt_are_counted(code, codegemma):
-    async def count(**fields):
+async def test_tokens_of_every_kind_of_prompt_are_counted(code: CodeAssistServiceStub, codegemma: Tokenizer) -> None:
+    async def count(**fields: Any) -> tuple[int, str]:
         answer = await code.CountTokens(pb.CountTokensRequest(**fields))
         return answer.tokens, answer.model
 
@@ -154,7 +165,7 @@ async def test_tokens_of_every_kind_of_prompt_are_counted(code, codegemma):
     assert await count(prompt="def f(x):", model="chat-model") == (1 + words, "chat-model")
 
 
-async def test_models_are_listed_and_found_by_id_and_alias(channel):
+async def test_models_are_listed_and_found_by_id_and_alias(channel: grpc.aio.Channel) -> None:
     models = ModelServiceStub(channel)
     listed = (await models.ListModels(ListModelsRequest())).models
     assert [(model.id, model.fim_support, model.context_length) for model in listed] == [
@@ -170,7 +181,7 @@ async def test_models_are_listed_and_found_by_id_and_alias(channel):
     assert fields_at_fault(details) == ["model"]
 
 
-CALLS = {
+CALLS: dict[str, Callable[[CodeAssistServiceStub], Any]] = {
     "Complete": lambda code: code.Complete(pb.CompleteRequest(prompt="p")),
     "StreamComplete": lambda code: code.StreamComplete(pb.StreamCompleteRequest(prompt="p")),
     "Chat": lambda code: code.Chat(pb.ChatRequest(messages=[user("hi")])),
@@ -180,7 +191,9 @@ CALLS = {
 
 @pytest.mark.parametrize("method", CALLS)
 @pytest.mark.parametrize("pause_at", [0, 1], ids=["before any text", "amid the text"])
-async def test_cancelling_a_call_ends_its_generation(backend, code, method, pause_at):
+async def test_cancelling_a_call_ends_its_generation(
+    backend: ScriptedBackend, code: CodeAssistServiceStub, method: str, pause_at: int
+) -> None:
     backend.pause_at = pause_at
     call = CALLS[method](code)
     reading = asyncio.ensure_future(anext(aiter(call)) if hasattr(call, "__aiter__") else call)
@@ -193,7 +206,9 @@ async def test_cancelling_a_call_ends_its_generation(backend, code, method, paus
             await reading
 
 
-async def test_the_deadline_of_a_call_ends_its_generation(backend, code):
+async def test_the_deadline_of_a_call_ends_its_generation(
+    backend: ScriptedBackend, code: CodeAssistServiceStub
+) -> None:
     backend.pause_at = 0
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await code.Complete(pb.CompleteRequest(prompt="p"), timeout=0.2)
@@ -202,7 +217,9 @@ async def test_the_deadline_of_a_call_ends_its_generation(backend, code):
         await backend.idle.wait()
 
 
-async def test_the_timeout_of_a_message_ends_its_generation(backend, code):
+async def test_the_timeout_of_a_message_ends_its_generation(
+    backend: ScriptedBackend, code: CodeAssistServiceStub
+) -> None:
     backend.pause_at = 0
     error, details = await failure(code.Chat(pb.ChatRequest(messages=[user("hi")], timeout=Duration(nanos=10**8))))
     assert error.code() is grpc.StatusCode.DEADLINE_EXCEEDED
@@ -210,20 +227,12 @@ async def test_the_timeout_of_a_message_ends_its_generation(backend, code):
     assert backend.running == 0
 
 
-async def test_closing_the_method_amid_a_message_ends_its_generation(service, backend):
-    class Context:
-        def peer(self):
-            return "ipv4:127.0.0.1:4"
-
-        def invocation_metadata(self):
-            return ()
-
-        def set_trailing_metadata(self, trailing_metadata):
-            pass
-
+async def test_closing_the_method_amid_a_message_ends_its_generation(
+    service: RecordingService, backend: ScriptedBackend
+) -> None:
     backend.pause_at = 1
     method = GrpcService(service, CONFIG).StreamComplete(
-        pb.StreamCompleteRequest(prompt="p").SerializeToString(), Context()
+        pb.StreamCompleteRequest(prompt="p").SerializeToString(), CallContext()
     )
     assert (await anext(method)).choice.text
     assert backend.running == 1
@@ -231,11 +240,13 @@ async def test_closing_the_method_amid_a_message_ends_its_generation(service, ba
     assert backend.running == 0
 
 
-async def test_the_request_id_comes_from_the_message_or_the_metadata_or_is_made_and_is_returned(service, code):
-    async def ids(metadata=(), **fields):
+async def test_the_request_id_comes_from_the_message_or_the_metadata_or_is_made_and_is_returned(
+    service: RecordingService, code: CodeAssistServiceStub
+) -> None:
+    async def ids(metadata: Metadata = (), **fields: Any) -> str:
         call = code.Complete(pb.CompleteRequest(prompt="p", **fields), metadata=metadata)
         answer = await call
-        returned = dict(await call.trailing_metadata())["x-request-id"]
+        returned: str = dict(await call.trailing_metadata())["x-request-id"]
         assert returned == answer.request_id == service.requests[-1].request_id
         return returned
 
@@ -247,8 +258,10 @@ async def test_the_request_id_comes_from_the_message_or_the_metadata_or_is_made_
     assert len(made) == 3
 
 
-async def test_the_session_id_comes_from_the_message_or_the_metadata(service, code):
-    async def session_id(metadata=(), **fields):
+async def test_the_session_id_comes_from_the_message_or_the_metadata(
+    service: RecordingService, code: CodeAssistServiceStub
+) -> None:
+    async def session_id(metadata: Metadata = (), **fields: Any) -> str:
         await code.Complete(pb.CompleteRequest(prompt="p", **fields), metadata=metadata)
         return service.requests[-1].session_id
 
@@ -260,14 +273,14 @@ async def test_the_session_id_comes_from_the_message_or_the_metadata(service, co
 
 
 @pytest.mark.parametrize("more", [b"\xfa\x01\x01x", b"\x08\x01"], ids=["a new field", "a known field as a number"])
-async def test_what_protobuf_takes_for_an_unknown_field_is_ignored(channel, more):
-    call = channel.unary_unary(
+async def test_what_protobuf_takes_for_an_unknown_field_is_ignored(channel: grpc.aio.Channel, more: bytes) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, pb.CompleteResponse] = channel.unary_unary(
         "/codegemma.v1.CodeAssistService/Complete", response_deserializer=pb.CompleteResponse.FromString
     )
     assert (await call(pb.CompleteRequest(prompt="p").SerializeToString() + more)).choices[0].text == "done"
 
 
-async def test_the_example_prints_the_completion(backend, target):
+async def test_the_example_prints_the_completion(backend: ScriptedBackend, target: str) -> None:
     backend.text = "return n"
     python_path = os.pathsep.join([str(ROOT / "protos"), os.environ.get("PYTHONPATH", "")])
     example = await asyncio.create_subprocess_exec(

@@ -1,25 +1,34 @@
 """Health checks and reflection, as the clients of others use them."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse, HealthListRequest
-from grpc_health.v1.health_pb2_grpc import HealthStub
+from grpc_health.v1.health_pb2 import (  # type: ignore[attr-defined] # the type stubs do not know List yet
+    HealthCheckRequest,
+    HealthCheckResponse,
+    HealthListRequest,
+)
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
-from grpc_reflection.v1alpha.reflection_pb2_grpc import ServerReflectionStub
 
 from serving.config import GatewayConfig, Role
 from serving.gateway.grpc import standard
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.service import CodeService
-from tests.gateway.grpc_server import grpc_server
+from serving.gateway.text.tokenizer import Tokenizer
+from tests.gateway.call_context import CallContext
+from tests.gateway.grpc_server import grpc_server, health_stub, reflection_stub
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
+
+type Reflection = grpc.aio.StreamStreamCall[ServerReflectionRequest, ServerReflectionResponse]
+type Reflect = grpc.aio.StreamStreamMultiCallable[ServerReflectionRequest, ServerReflectionResponse]
 
 SERVICES = [
     "codegemma.v1.CodeAssistService",
@@ -31,54 +40,33 @@ SERVICES = [
 ]
 
 
-class UnreadContext:
-    """A call that keeps how it ended."""
-
-    code: grpc.StatusCode | None = None
-
-    def peer(self) -> str:
-        return "ipv4:127.0.0.1:5000"
-
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return ()
-
-    def set_code(self, code: grpc.StatusCode) -> None:
-        self.code = code
-
-    def set_details(self, details: str) -> None:
-        pass
-
-    def set_trailing_metadata(self, trailing_metadata: list[tuple[str, str | bytes]]) -> None:
-        pass
-
-
 @pytest.fixture
-async def target(codegemma):
+async def target(codegemma: Tokenizer) -> AsyncIterator[str]:
     async with grpc_server(one_model_service(ScriptedBackend(codegemma, "return a + b"))) as target:
         yield target
 
 
 @pytest.fixture
-async def channel(target):
+async def channel(target: str) -> AsyncIterator[grpc.aio.Channel]:
     async with grpc.aio.insecure_channel(target) as channel:
         yield channel
 
 
 @pytest.mark.parametrize("name", ["", *SERVICES])
-async def test_every_service_and_the_server_as_a_whole_serve(channel, name):
-    answer = await HealthStub(channel).Check(HealthCheckRequest(service=name))
+async def test_every_service_and_the_server_as_a_whole_serve(channel: grpc.aio.Channel, name: str) -> None:
+    answer = await health_stub(channel).Check(HealthCheckRequest(service=name))
     assert answer.status == HealthCheckResponse.SERVING
 
 
-async def test_nothing_serves_while_no_group_answers(codegemma):
+async def test_nothing_serves_while_no_group_answers(codegemma: Tokenizer) -> None:
     backend = ScriptedBackend(codegemma)
     backend.answers = False
     async with grpc_server(one_model_service(backend)) as target, grpc.aio.insecure_channel(target) as channel:
-        answer = await HealthStub(channel).Check(HealthCheckRequest())
+        answer = await health_stub(channel).Check(HealthCheckRequest())
     assert answer.status == HealthCheckResponse.NOT_SERVING
 
 
-async def test_all_serve_while_one_model_answers_once_all_have(codegemma):
+async def test_all_serve_while_one_model_answers_once_all_have(codegemma: Tokenizer) -> None:
     backends = [ScriptedBackend(codegemma) for _ in range(2)]
     models = [served_model(backends[0], "fim-model", Role.FIM), served_model(backends[1], "chat-model", Role.CHAT)]
     service = CodeService(models, GatewayConfig())
@@ -86,19 +74,19 @@ async def test_all_serve_while_one_model_answers_once_all_have(codegemma):
         said = []
         for answering in ((True, False), (True, True), (True, False), (False, False)):
             backends[0].answers, backends[1].answers = answering
-            said.append((await HealthStub(channel).Check(HealthCheckRequest())).status)
+            said.append((await health_stub(channel).Check(HealthCheckRequest())).status)
     serving, not_serving = HealthCheckResponse.SERVING, HealthCheckResponse.NOT_SERVING
     assert said == [not_serving, serving, serving, not_serving]
 
 
-async def test_checking_a_service_that_is_not_there_is_not_found(channel):
+async def test_checking_a_service_that_is_not_there_is_not_found(channel: grpc.aio.Channel) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
-        await HealthStub(channel).Check(HealthCheckRequest(service="codegemma.v2.Nothing"))
+        await health_stub(channel).Check(HealthCheckRequest(service="codegemma.v2.Nothing"))
     assert raised.value.code() is grpc.StatusCode.NOT_FOUND
 
 
-async def test_health_lists_every_service(channel):
-    statuses = (await HealthStub(channel).List(HealthListRequest())).statuses
+async def test_health_lists_every_service(channel: grpc.aio.Channel) -> None:
+    statuses = (await health_stub(channel).List(HealthListRequest())).statuses
     assert sorted(statuses) == ["", *SERVICES]
     assert {answer.status for answer in statuses.values()} == {HealthCheckResponse.SERVING}
 
@@ -107,49 +95,57 @@ async def test_health_lists_every_service(channel):
     ("name", "status"),
     [("", HealthCheckResponse.SERVING), ("codegemma.v2.Nothing", HealthCheckResponse.SERVICE_UNKNOWN)],
 )
-async def test_watching_tells_the_status_and_stays_open_until_the_client_leaves(channel, name, status):
-    call = HealthStub(channel).Watch(HealthCheckRequest(service=name))
+async def test_watching_tells_the_status_and_stays_open_until_the_client_leaves(
+    channel: grpc.aio.Channel, name: str, status: int
+) -> None:
+    call = health_stub(channel).Watch(HealthCheckRequest(service=name))
     assert (await call.read()).status == status
     assert not call.done()
     call.cancel()
     assert await call.code() is grpc.StatusCode.CANCELLED
 
 
-async def test_streams_that_need_no_key_do_not_take_the_places_of_requests(channel, monkeypatch):
+async def test_streams_that_need_no_key_do_not_take_the_places_of_requests(
+    channel: grpc.aio.Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(standard, "_MAX_STREAMS", 1)
-    reflection = ServerReflectionStub(channel)
+    reflection = reflection_stub(channel)
     reflecting = reflection.ServerReflectionInfo()
     await reflecting.write(ServerReflectionRequest(list_services=""))
     assert (await reflecting.read()).list_services_response.service
     assert await _refused(reflection.ServerReflectionInfo()) is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert (await HealthStub(channel).Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
+    assert (await health_stub(channel).Check(HealthCheckRequest())).status == HealthCheckResponse.SERVING
     await reflecting.done_writing()
     assert await reflecting.code() is grpc.StatusCode.OK
 
 
-async def test_streams_whose_clients_read_nothing_are_no_more_than_there_are_places(codegemma, monkeypatch):
+async def test_streams_whose_clients_read_nothing_are_no_more_than_there_are_places(
+    codegemma: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Such a stream waits in `yield`, where nothing can end it."""
     monkeypatch.setattr(standard, "_MAX_STREAMS", 2)
     service = GrpcService(one_model_service(ScriptedBackend(codegemma)), GatewayConfig())
-    streams = [service.Watch(b"", UnreadContext()) for _ in range(2 * standard._MAX_STREAMS)]
+    streams = [service.Watch(b"", CallContext()) for _ in range(2 * standard._MAX_STREAMS)]
     for each in streams:
         assert (await anext(each)).status == HealthCheckResponse.SERVING
-    refused = UnreadContext()
+    refused = CallContext()
     assert await anext(service.Watch(b"", refused)) == HealthCheckResponse()
     assert refused.code is grpc.StatusCode.RESOURCE_EXHAUSTED
     for each in streams:
         await each.aclose()
-    again = service.Watch(b"", UnreadContext())
+    again = service.Watch(b"", CallContext())
     assert (await anext(again)).status == HealthCheckResponse.SERVING
     await again.aclose()
 
 
-async def test_streams_that_watch_for_ever_keep_nobody_out(codegemma, monkeypatch):
+async def test_streams_that_watch_for_ever_keep_nobody_out(
+    codegemma: Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(standard, "_MAX_STREAMS", 1)
     monkeypatch.setattr(standard, "_WATCH_PERIOD_S", 1000)
     service = one_model_service(ScriptedBackend(codegemma))
     async with grpc_server(service) as target, grpc.aio.insecure_channel(target) as channel:
-        streams = [HealthStub(channel).Watch(HealthCheckRequest()) for _ in range(2)]
+        streams = [health_stub(channel).Watch(HealthCheckRequest()) for _ in range(2)]
         for each in streams:
             assert (await each.read()).status == HealthCheckResponse.SERVING
         ends = {asyncio.create_task(_refused(each)) for each in streams}
@@ -158,7 +154,7 @@ async def test_streams_that_watch_for_ever_keep_nobody_out(codegemma, monkeypatc
         open_still.cancel()
 
 
-async def _refused(stream):
+async def _refused(stream: Any) -> grpc.StatusCode:
     """The code of a stream that the server ends with an error, whatever came before."""
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         while await stream.read():
@@ -166,33 +162,33 @@ async def _refused(stream):
     return raised.value.code()
 
 
-def call_by_reflection_alone(target):
+def call_by_reflection_alone(target: str) -> Any:
     """What a client does that has no .proto file: all it knows is the names of a service and of a method."""
     with grpc.insecure_channel(target) as channel:
         database = ProtoReflectionDescriptorDatabase(channel)
         assert sorted(database.get_services()) == SERVICES
         service = DescriptorPool(database).FindServiceByName("codegemma.v1.CodeAssistService")
         method = service.FindMethodByName("Complete")
-        request = GetMessageClass(method.input_type)()
+        request: Any = GetMessageClass(method.input_type)()
         request.fim.prefix = "def add(a, b):"
         request.timeout.seconds = 5
-        complete = channel.unary_unary(
+        complete: grpc.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
             f"/{service.full_name}/{method.name}",
-            request_serializer=lambda message: message.SerializeToString(),
+            request_serializer=GetMessageClass(method.input_type).SerializeToString,
             response_deserializer=GetMessageClass(method.output_type).FromString,
         )
         return complete(request)
 
 
-async def test_a_client_that_knows_nothing_but_reflection_can_complete(target):
+async def test_a_client_that_knows_nothing_but_reflection_can_complete(target: str) -> None:
     answer = await asyncio.to_thread(call_by_reflection_alone, target)
     assert [choice.text for choice in answer.choices] == ["return a + b"]
     assert answer.model == "codegemma-test"
 
 
 @pytest.mark.parametrize("service", SERVICES)
-async def test_each_listed_service_is_described(channel, service):
-    call = ServerReflectionStub(channel).ServerReflectionInfo()
+async def test_each_listed_service_is_described(channel: grpc.aio.Channel, service: str) -> None:
+    call = reflection_stub(channel).ServerReflectionInfo()
     await call.write(ServerReflectionRequest(file_containing_symbol=service))
     answer = await call.read()
     await call.done_writing()
@@ -201,25 +197,34 @@ async def test_each_listed_service_is_described(channel, service):
 
 
 @pytest.mark.parametrize("name", ["google.rpc.Status", "google.rpc.ErrorInfo", "google.rpc.RetryInfo"])
-async def test_what_an_error_holds_is_described(channel: Any, name: str) -> None:
-    call = ServerReflectionStub(channel).ServerReflectionInfo()
+async def test_what_an_error_holds_is_described(channel: grpc.aio.Channel, name: str) -> None:
+    call = reflection_stub(channel).ServerReflectionInfo()
     await call.write(ServerReflectionRequest(file_containing_symbol=name))
     answer = await call.read()
     await call.done_writing()
     assert answer.file_descriptor_response.file_descriptor_proto
 
 
-async def test_version_1_of_reflection_answers_in_the_messages_of_v1alpha_under_its_own_name(channel: Any) -> None:
-    call = channel.stream_stream(
+async def _next(call: Reflection) -> ServerReflectionResponse:
+    answer = await call.read()
+    assert isinstance(answer, ServerReflectionResponse)
+    return answer
+
+
+async def test_version_1_of_reflection_answers_in_the_messages_of_v1alpha_under_its_own_name(
+    channel: grpc.aio.Channel,
+) -> None:
+    reflect: Reflect = channel.stream_stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
         request_serializer=ServerReflectionRequest.SerializeToString,
         response_deserializer=ServerReflectionResponse.FromString,
-    )()
+    )
+    call = reflect()
     await call.write(ServerReflectionRequest(list_services=""))
-    listed = (await call.read()).list_services_response.service
+    listed = (await _next(call)).list_services_response.service
     assert sorted(service.name for service in listed) == SERVICES
     await call.write(ServerReflectionRequest(file_containing_symbol="grpc.reflection.v1.ServerReflectionRequest"))
-    (data,) = (await call.read()).file_descriptor_response.file_descriptor_proto
+    (data,) = (await _next(call)).file_descriptor_response.file_descriptor_proto
     file = FileDescriptorProto.FromString(data)
     assert (file.name, file.package) == ("grpc_reflection/v1/reflection.proto", "grpc.reflection.v1")
     assert file.service[0].method[0].input_type == ".grpc.reflection.v1.ServerReflectionRequest"
@@ -227,8 +232,8 @@ async def test_version_1_of_reflection_answers_in_the_messages_of_v1alpha_under_
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_reflection_tells_nothing_of_files_that_clients_do_not_need(channel):
-    call = ServerReflectionStub(channel).ServerReflectionInfo()
+async def test_reflection_tells_nothing_of_files_that_clients_do_not_need(channel: grpc.aio.Channel) -> None:
+    call = reflection_stub(channel).ServerReflectionInfo()
     await call.write(ServerReflectionRequest(file_containing_symbol="ray.serve.ServeResponse"))
     answer = await call.read()
     await call.done_writing()
@@ -236,10 +241,10 @@ async def test_reflection_tells_nothing_of_files_that_clients_do_not_need(channe
     assert await call.code() is grpc.StatusCode.OK
 
 
-async def test_a_malformed_reflection_request_ends_the_stream_with_invalid_argument(channel):
-    call = channel.stream_stream(
-        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", response_deserializer=bytes
-    )()
+async def test_a_malformed_reflection_request_ends_the_stream_with_invalid_argument(channel: grpc.aio.Channel) -> None:
+    path = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+    reflect: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path, response_deserializer=bytes)
+    call = reflect()
     await call.write(b"\xff\xff\xff\x01")
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in call:
@@ -248,16 +253,20 @@ async def test_a_malformed_reflection_request_ends_the_stream_with_invalid_argum
 
 
 @pytest.mark.parametrize("method", ["Check", "List", "Watch"])
-async def test_a_message_larger_than_any_name_is_refused_before_it_is_looked_at(channel: Any, method: str) -> None:
-    ask = channel.unary_stream(f"/grpc.health.v1.Health/{method}", response_deserializer=bytes)
+async def test_a_message_larger_than_any_name_is_refused_before_it_is_looked_at(
+    channel: grpc.aio.Channel, method: str
+) -> None:
+    ask: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(
+        f"/grpc.health.v1.Health/{method}", response_deserializer=bytes
+    )
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in ask(b"\x78\x00" * 2049, timeout=20):  # fields that nobody knows
             pass
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
-async def test_a_large_reflection_request_is_refused_before_it_is_looked_at(channel: Any) -> None:
-    call = ServerReflectionStub(channel).ServerReflectionInfo(timeout=20)
+async def test_a_large_reflection_request_is_refused_before_it_is_looked_at(channel: grpc.aio.Channel) -> None:
+    call = reflection_stub(channel).ServerReflectionInfo(timeout=20)
     await call.write(ServerReflectionRequest(file_containing_symbol="a" * 5000))
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         async for _ in call:

@@ -8,7 +8,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.config import GatewayConfig
+from serving.config import GatewayConfig, Role
 from serving.gateway.access import BearerAccess, LocalAccess, OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.keys import KeyFile
@@ -110,7 +110,7 @@ async def test_names_of_this_machine_and_configured_ones_are_answered(backend: S
 async def test_where_keys_are_asked_for_or_anyone_may_ask_any_host_and_page_are_answered(
     backend: ScriptedBackend, tmp_path: Path, with_keys: bool
 ) -> None:
-    file, key = KeyFile().with_new("ann", "", ("fim", "chat"))
+    file, key = KeyFile().with_new("ann", "", tuple(Role))
     file.write(tmp_path / "keys.yaml")
     access = BearerAccess(tmp_path / "keys.yaml") if with_keys else OpenAccess()
     async with http(backend, access, url="http://code.example.com") as client:

@@ -39,7 +39,7 @@ def renderer(codegemma: Tokenizer) -> PromptRenderer:
     return PromptRenderer(codegemma, "psm")
 
 
-def test_fim_is_prefix_suffix_middle_with_nothing_between(codegemma: Tokenizer, renderer: PromptRenderer):
+def test_fim_is_prefix_suffix_middle_with_nothing_between(codegemma: Tokenizer, renderer: PromptRenderer) -> None:
     encode = codegemma.encode
     assert renderer.fim_mode == "native"
     ids = renderer.render(
@@ -48,13 +48,15 @@ def test_fim_is_prefix_suffix_middle_with_nothing_between(codegemma: Tokenizer, 
     assert ids == [BOS, PREFIX, *encode("def f(x):\n    "), SUFFIX, *encode("\n\nprint(f(1))\n"), MIDDLE]
 
 
-def test_fim_is_suffix_prefix_middle_when_configured(codegemma: Tokenizer):
+def test_fim_is_suffix_prefix_middle_when_configured(codegemma: Tokenizer) -> None:
     encode = codegemma.encode
     ids = PromptRenderer(codegemma, "spm").render(FimPrompt(prefix="a = ", suffix="\nb"), LIMIT)
     assert ids == [BOS, SUFFIX, *encode("\nb"), PREFIX, *encode("a = "), MIDDLE]
 
 
-def test_other_files_go_before_the_file_under_the_cursor_by_path(codegemma: Tokenizer, renderer: PromptRenderer):
+def test_other_files_go_before_the_file_under_the_cursor_by_path(
+    codegemma: Tokenizer, renderer: PromptRenderer
+) -> None:
     encode = codegemma.encode
     files = (ContextFile("lib/a.py", "A = 1\n"), ContextFile("b.py", "B = 2"))
     ids = renderer.render(FimPrompt(prefix="import", suffix="", path="main.py", context_files=files), LIMIT)
@@ -64,7 +66,7 @@ def test_other_files_go_before_the_file_under_the_cursor_by_path(codegemma: Toke
     ]
 
 
-def test_line_ends_beside_sentinels_are_kept(codegemma: Tokenizer, renderer: PromptRenderer):
+def test_line_ends_beside_sentinels_are_kept(codegemma: Tokenizer, renderer: PromptRenderer) -> None:
     ids = renderer.render(FimPrompt(prefix="a\r\n", suffix="\r\nb"), LIMIT)
     at = ids.index(SUFFIX)
     assert (codegemma.decode(ids[2:at]), codegemma.decode(ids[at + 1 : -1])) == ("a\r\n", "\r\nb")
@@ -72,7 +74,7 @@ def test_line_ends_beside_sentinels_are_kept(codegemma: Tokenizer, renderer: Pro
 
 @settings(deadline=None, max_examples=100)
 @given(texts=st.tuples(*[injections] * 5))
-def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, texts: tuple[str, ...]):
+def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, texts: tuple[str, ...]) -> None:
     prefix, suffix, path, other_path, other_text = texts
     prompt = FimPrompt(prefix=prefix, suffix=suffix, path=path, context_files=(ContextFile(other_path, other_text),))
     ids = PromptRenderer(codegemma, "psm").render(prompt, LIMIT)
@@ -82,14 +84,14 @@ def test_no_text_of_a_fim_request_becomes_a_control_token(codegemma: Tokenizer, 
 
 @settings(deadline=None, max_examples=100)
 @given(texts=st.lists(injections, min_size=3, max_size=3))
-def test_no_text_of_a_conversation_becomes_a_control_token(codegemma: Tokenizer, texts: list[str]):
+def test_no_text_of_a_conversation_becomes_a_control_token(codegemma: Tokenizer, texts: list[str]) -> None:
     messages = tuple(map(Message, (SYSTEM, USER), texts))
     ids = PromptRenderer(codegemma, "psm").render(ChatPrompt(messages), LIMIT)
     control = [token_id for token_id in ids if token_id in codegemma.control_ids]
     assert control == [BOS, START, END, START]
 
 
-def test_without_fim_tokens_the_prefix_is_continued(gemma3: Tokenizer):
+def test_without_fim_tokens_the_prefix_is_continued(gemma3: Tokenizer) -> None:
     renderer = PromptRenderer(gemma3, "psm")
     assert renderer.fim_mode == "prefix"
     prompt = FimPrompt(prefix="x = ", suffix="\ny", path="m.py", context_files=(ContextFile("a.py", "A = 1"),))
@@ -97,7 +99,7 @@ def test_without_fim_tokens_the_prefix_is_continued(gemma3: Tokenizer):
     assert renderer.render(FimPrompt(prefix="x = ", suffix="\ny", path="m.py"), LIMIT) == [BOS, *gemma3.encode("x = ")]
 
 
-def test_a_raw_prompt_has_sentinels_on_a_model_with_fim_tokens_only(codegemma: Tokenizer, gemma3: Tokenizer):
+def test_a_raw_prompt_has_sentinels_on_a_model_with_fim_tokens_only(codegemma: Tokenizer, gemma3: Tokenizer) -> None:
     text = TextPrompt("<|fim_prefix|>a<|fim_suffix|>")
     assert PromptRenderer(codegemma, "psm").render(text, LIMIT) == [BOS, PREFIX, *codegemma.encode("a"), SUFFIX]
     assert PromptRenderer(gemma3, "psm").render(text, LIMIT) == [BOS, *gemma3.encode(text.text)]
@@ -152,22 +154,24 @@ def test_what_stands_behind_the_last_marker_is_already_written(gemma3: Tokenizer
 
 
 @pytest.mark.parametrize("text", ["x", "<bos>x", "<bos><bos>x", "x<bos>"])
-def test_bos_stands_once_and_first_whatever_a_raw_prompt_has(codegemma: Tokenizer, renderer: PromptRenderer, text: str):
+def test_bos_stands_once_and_first_whatever_a_raw_prompt_has(
+    codegemma: Tokenizer, renderer: PromptRenderer, text: str
+) -> None:
     assert renderer.render(TextPrompt(text), LIMIT) == [BOS, *codegemma.encode("x")]
 
 
-def test_token_ids_are_taken_as_they_are(renderer: PromptRenderer):
+def test_token_ids_are_taken_as_they_are(renderer: PromptRenderer) -> None:
     assert renderer.render(TokenPrompt((5, 67, 255_999)), LIMIT) == [5, 67, 255_999]
 
 
 @pytest.mark.parametrize("token_id", [-1, 256_000, 2**40])
-def test_a_token_id_out_of_the_vocabulary_is_named(renderer: PromptRenderer, token_id: int):
+def test_a_token_id_out_of_the_vocabulary_is_named(renderer: PromptRenderer, token_id: int) -> None:
     with pytest.raises(ServingError, match=f"is {token_id}; this model's token ids are 0 to 255999") as error:
         renderer.render(TokenPrompt((5, token_id)), LIMIT)
     assert (error.value.reason, error.value.field) == (Reason.INVALID_ARGUMENT, "prompt[1]")
 
 
-def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: PromptRenderer):
+def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: PromptRenderer) -> None:
     encode = codegemma.encode
     messages = (Message(SYSTEM, " Be brief. "), Message(USER, " Hi\n"), Message(MODEL, "Yes? "), Message(USER, "Bye"))
     newline = encode("\n")
@@ -179,7 +183,7 @@ def test_a_conversation_follows_gemmas_template(codegemma: Tokenizer, renderer: 
     ]
 
 
-def test_the_template_uses_the_turn_tokens_of_the_vocabulary(gemma3: Tokenizer):
+def test_the_template_uses_the_turn_tokens_of_the_vocabulary(gemma3: Tokenizer) -> None:
     ids = PromptRenderer(gemma3, "psm").render(ChatPrompt((Message(USER, "Hi"),)), LIMIT)
     assert [token_id for token_id in ids if token_id in gemma3.control_ids] == [2, 105, 106, 105]
 
@@ -200,7 +204,7 @@ def test_a_transcript_needs_no_turn_tokens() -> None:
     assert not PromptRenderer(tokenizer, "psm").serves_chat
 
 
-def test_several_system_texts_are_joined_and_blank_ones_leave_no_blank_line():
+def test_several_system_texts_are_joined_and_blank_ones_leave_no_blank_line() -> None:
     messages = [Message(SYSTEM, "A"), Message(SYSTEM, " "), Message(SYSTEM, "B"), Message(USER, "C")]
     assert list(turns(messages)) == [Turn(USER, "A\n\nB\n\nC"), BEGUN]
 

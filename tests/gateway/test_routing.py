@@ -1,6 +1,7 @@
 """Router: by name, by tenant, by the shape of the prompt, by share."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 
@@ -39,9 +40,13 @@ NO_ROUTING = RoutingConfig()
 
 
 def route(
-    prompt: Prompt = TEXT, models: list[Model] = MODELS, routing: RoutingConfig = NO_ROUTING, **fields: str
+    prompt: Prompt = TEXT,
+    models: list[Model] = MODELS,
+    routing: RoutingConfig = NO_ROUTING,
+    request_id: str = "r",
+    **fields: Any,
 ) -> list[str]:
-    request = CodeRequest(**{"request_id": "r", "prompt": prompt} | fields)
+    request = CodeRequest(prompt=prompt, request_id=request_id, **fields)
     return [model.config.id for model in Router(models, routing).route(request)]
 
 

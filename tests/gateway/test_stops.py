@@ -35,7 +35,7 @@ def cut_texts(draw: st.DrawFn, texts: st.SearchStrategy[str] = letters) -> tuple
 @settings(deadline=None, max_examples=500)
 @example(cut=("aa\na", ["aa\n", "a"]), stops=["\n", "a\na"])
 @given(cut=cut_texts(), stops=st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3))
-def test_a_text_ends_before_the_stop_text_that_is_complete_first(cut: tuple[str, list[str]], stops: list[str]):
+def test_a_text_ends_before_the_stop_text_that_is_complete_first(cut: tuple[str, list[str]], stops: list[str]) -> None:
     text, pieces = cut
     ends = [(text.find(stop) + len(stop), text.find(stop)) for stop in stops if stop in text]
     text_filter = StopTexts(stops)
@@ -46,7 +46,7 @@ def test_a_text_ends_before_the_stop_text_that_is_complete_first(cut: tuple[str,
 
 @settings(deadline=None, max_examples=300)
 @given(cut=cut_texts(), stops=st.lists(st.text(alphabet="ab\n", min_size=1, max_size=4), max_size=3))
-def test_only_what_could_begin_a_stop_text_is_held_back(cut: tuple[str, list[str]], stops: list[str]):
+def test_only_what_could_begin_a_stop_text_is_held_back(cut: tuple[str, list[str]], stops: list[str]) -> None:
     _, pieces = cut
     text_filter = StopTexts(stops)
     fed = shown = ""
@@ -67,7 +67,7 @@ code = st.lists(lines, max_size=6).map("\n".join)
 @given(prefix=code, suffix=code, cut=cut_texts(code))
 def test_the_suffix_ends_a_text_at_the_same_place_however_it_is_cut(
     prefix: str, suffix: str, cut: tuple[str, list[str]]
-):
+) -> None:
     text, pieces = cut
     whole = "".join(filtered(SuffixStop(prefix, suffix), [text]))
     assert "".join(filtered(SuffixStop(prefix, suffix), pieces)) == whole
@@ -80,7 +80,7 @@ def test_the_suffix_ends_a_text_at_the_same_place_however_it_is_cut(
     middle=st.lists(st.sampled_from(["a = 1", "  b(2)", ""]), max_size=4),
     suffix=code.filter(str.strip),
 )
-def test_whole_lines_that_run_on_into_the_suffix_end_there(prefix: str, middle: list[str], suffix: str):
+def test_whole_lines_that_run_on_into_the_suffix_end_there(prefix: str, middle: list[str], suffix: str) -> None:
     prefix += "\n"
     generated = "".join(f"{line}\n" for line in middle)
     text_filter = SuffixStop(prefix, suffix)
@@ -162,7 +162,7 @@ def _lines(text: str) -> list[str]:
         ),
     ],
 )
-def test_a_text_ends_where_the_suffix_begins(prefix: str, suffix: str, generated: str, shown: str):
+def test_a_text_ends_where_the_suffix_begins(prefix: str, suffix: str, generated: str, shown: str) -> None:
     assert "".join(filtered(SuffixStop(prefix, suffix), list(generated))) == shown
 
 
@@ -188,7 +188,7 @@ def test_first_lines_of_the_suffix_are_left_out_at_the_end_of_a_text(
     assert "".join(filtered(SuffixStop(prefix, suffix), [generated])) == generated
 
 
-def test_text_that_cannot_be_the_suffix_is_shown_at_once():
+def test_text_that_cannot_be_the_suffix_is_shown_at_once() -> None:
     text_filter = SuffixStop("def f():\n    ", "\n    return total\n")
     assert [text_filter.feed(piece) for piece in ("x = 1", "\n    ret", "ry", "\n    return total", "\n")] == [
         "x = 1",
@@ -204,6 +204,8 @@ class CountingText(str):
     """A stop text that counts how often its characters are looked at."""
 
     __slots__ = ("looks",)
+
+    looks: int
 
     def __new__(cls, text: str) -> "CountingText":
         counting = super().__new__(cls, text)

@@ -58,19 +58,19 @@ def from_json(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
 
 @settings(deadline=None, max_examples=200)
 @given(text=texts)
-def test_decoding_an_encoded_text_gives_every_byte_back(tokenizer: Tokenizer, text: str):
+def test_decoding_an_encoded_text_gives_every_byte_back(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.decode(tokenizer.encode(text)) == text
 
 
 @settings(deadline=None, max_examples=200)
 @given(text=texts)
-def test_no_text_becomes_a_control_token(tokenizer: Tokenizer, text: str):
+def test_no_text_becomes_a_control_token(tokenizer: Tokenizer, text: str) -> None:
     assert tokenizer.control_ids.isdisjoint(tokenizer.encode(text))
 
 
 @settings(deadline=None, max_examples=100)
 @given(text=texts)
-def test_a_tokenizer_json_keeps_every_byte_and_lets_no_text_become_control(from_json: Tokenizer, text: str):
+def test_a_tokenizer_json_keeps_every_byte_and_lets_no_text_become_control(from_json: Tokenizer, text: str) -> None:
     ids = from_json.encode(text)
     assert from_json.decode(ids) == text
     assert from_json.control_ids.isdisjoint(ids)
@@ -78,71 +78,73 @@ def test_a_tokenizer_json_keeps_every_byte_and_lets_no_text_become_control(from_
 
 @settings(deadline=None, max_examples=100)
 @given(text=agreed_texts)
-def test_sentencepiece_and_tokenizer_json_give_the_same_ids(codegemma: Tokenizer, from_json: Tokenizer, text: str):
+def test_sentencepiece_and_tokenizer_json_give_the_same_ids(
+    codegemma: Tokenizer, from_json: Tokenizer, text: str
+) -> None:
     assert codegemma.encode(text) == from_json.encode(text)
 
 
 def test_sentencepiece_and_tokenizer_json_give_the_same_ids_for_source_files(
     codegemma: Tokenizer, from_json: Tokenizer
-):
+) -> None:
     for path in sorted(Path(__file__).parents[2].glob("serving/**/*.py")):
         text = re.sub(" {32,}", " ", path.read_text(encoding="utf-8"))
         assert codegemma.encode(text) == from_json.encode(text), path
 
 
-def test_all_formats_agree_on_special_tokens(codegemma: Tokenizer, from_json: Tokenizer):
+def test_all_formats_agree_on_special_tokens(codegemma: Tokenizer, from_json: Tokenizer) -> None:
     assert codegemma.bos_id == from_json.bos_id == 2
     assert codegemma.control_ids == from_json.control_ids
     assert codegemma.terminator_ids == from_json.terminator_ids == {1, 67, 68, 69, 70, 106, 107}
 
 
-def test_special_ids_are_those_of_the_vocabulary_at_hand(codegemma: Tokenizer, gemma3: Tokenizer):
+def test_special_ids_are_those_of_the_vocabulary_at_hand(codegemma: Tokenizer, gemma3: Tokenizer) -> None:
     assert [codegemma.control_id(text) for text in SENTINELS] == [2, 1, 67, 68, 69, 70, 106, 107]
     assert [gemma3.control_id(text) for text in SENTINELS] == [2, 1, None, None, None, None, 105, 106]
     assert gemma3.terminator_ids == {1, 105, 106}
     assert (codegemma.vocab_size, gemma3.vocab_size) == (256_000, 262_144)
 
 
-def test_turns_are_encoded_as_the_reference_does(codegemma: Tokenizer):
+def test_turns_are_encoded_as_the_reference_does(codegemma: Tokenizer) -> None:
     """Ids from transformers' GemmaTokenizer and its chat template."""
     parts = codegemma.encode_with_sentinels("<bos><start_of_turn>user\n<end_of_turn>\n<start_of_turn>model\n")
     ids = list(itertools.chain.from_iterable(parts))
     assert ids == [2, 106, 1645, 108, 107, 108, 106, 2516, 108]
 
 
-def test_white_space_runs_and_html_tags_are_single_tokens(tokenizer: Tokenizer):
+def test_white_space_runs_and_html_tags_are_single_tokens(tokenizer: Tokenizer) -> None:
     for run in ("\n\n\n", " " * 8, "\t\t", "<table>", "</code>"):
         assert len(tokenizer.encode(run)) == 1
 
 
-def test_sentinels_are_control_tokens_only_where_they_are_asked_for(codegemma: Tokenizer):
+def test_sentinels_are_control_tokens_only_where_they_are_asked_for(codegemma: Tokenizer) -> None:
     text = "<|fim_prefix|>a<|fim_suffix|>b<|fim_middle|>"
     ids = itertools.chain.from_iterable(codegemma.encode_with_sentinels(text))
     assert list(ids) == [67, *codegemma.encode("a"), 69, *codegemma.encode("b"), 68]
     assert codegemma.decode(codegemma.encode(text)) == text
 
 
-def test_control_tokens_decode_to_nothing(tokenizer: Tokenizer):
+def test_control_tokens_decode_to_nothing(tokenizer: Tokenizer) -> None:
     assert {tokenizer.id_bytes(token_id) for token_id in tokenizer.control_ids} == {b""}
 
 
-def test_every_byte_has_a_token_of_its_own(tokenizer: Tokenizer):
+def test_every_byte_has_a_token_of_its_own(tokenizer: Tokenizer) -> None:
     single = {tokenizer.id_bytes(token_id) for token_id in range(tokenizer.vocab_size)}
     assert {bytes([byte]) for byte in range(256)} <= single
 
 
-def test_a_literal_space_symbol_stays_what_it_is(tokenizer: Tokenizer):
+def test_a_literal_space_symbol_stays_what_it_is(tokenizer: Tokenizer) -> None:
     ids = tokenizer.encode("a▁b c")
     assert [tokenizer.id_bytes(token_id) for token_id in ids][1:4] == [b"\xe2", b"\x96", b"\x81"]
     assert tokenizer.decode(ids) == "a▁b c"
 
 
-def test_the_token_count_is_bounded_below_by_the_longest_piece(tokenizer: Tokenizer):
+def test_the_token_count_is_bounded_below_by_the_longest_piece(tokenizer: Tokenizer) -> None:
     for text in (" " * 1000, "\n" * 1000, "日本語" * 100):
         assert len(tokenizer.encode(text)) >= len(text.encode()) / tokenizer.longest_piece
 
 
-def test_a_tokenizer_file_of_its_own_goes_before_the_one_of_the_checkpoint(tmp_path: Path):
+def test_a_tokenizer_file_of_its_own_goes_before_the_one_of_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = tmp_path / "weights.gguf"
     assert load_tokenizer(checkpoint, CODEGEMMA_MODEL).control_id("<|fim_prefix|>") == 67
 
@@ -162,7 +164,7 @@ def test_a_tokenizer_file_of_its_own_goes_before_the_one_of_the_checkpoint(tmp_p
         ("tokenizer.json", b'{"a":' * 100_000, "is not a tokenizer.json"),
     ],
 )
-def test_a_bad_tokenizer_file_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes, fault: str):
+def test_a_bad_tokenizer_file_is_an_error_that_names_it(tmp_path: Path, name: str, content: bytes, fault: str) -> None:
     path = tmp_path / name
     path.write_bytes(content)
     with pytest.raises(ValueError, match=fault) as error:
@@ -170,7 +172,7 @@ def test_a_bad_tokenizer_file_is_an_error_that_names_it(tmp_path: Path, name: st
     assert str(path) in str(error.value)
 
 
-def test_a_checkpoint_without_a_tokenizer_is_an_error_that_says_what_to_do(tmp_path: Path):
+def test_a_checkpoint_without_a_tokenizer_is_an_error_that_says_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"has no tokenizer\. Point `tokenizer`"):
         load_tokenizer(tmp_path)
     with pytest.raises(ValueError, match="there is no such file"):

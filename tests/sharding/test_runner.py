@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +42,9 @@ def runner() -> ModelRunner:
 
 @settings(deadline=None, max_examples=25)
 @given(st.data())
-def test_any_chunking_batching_and_page_layout_gives_the_dense_models_logits(runner, data: st.DataObject) -> None:
+def test_any_chunking_batching_and_page_layout_gives_the_dense_models_logits(
+    runner: ModelRunner, data: st.DataObject
+) -> None:
     pages = np.array(data.draw(st.permutations(range(LIMITS.num_pages)))).tolist()
     done = [0] * data.draw(st.integers(1, LIMITS.max_rows))
     while any(count < len(PROMPTS[index]) for index, count in enumerate(done)):
@@ -61,20 +64,32 @@ def test_any_chunking_batching_and_page_layout_gives_the_dense_models_logits(run
             assert relative_error(logits, EXPECTED[index][done[index] - 1]) < 1e-5
 
 
-def generate(runner: ModelRunner, prompts: list[list[int]], sampling: list[SamplingParams], steps: int) -> list:
+def some(token: Token | None) -> Token:
+    assert token is not None
+    return token
+
+
+def drawn(runner: ModelRunner, rows: list[Row]) -> list[Token]:
+    """One step of rows that all draw."""
+    return [some(token) for token in step(runner, rows)]
+
+
+def generate(
+    runner: ModelRunner, prompts: list[list[int]], sampling: list[SamplingParams], steps: int
+) -> list[list[Token]]:
     """Prompts of different lengths in one batch; the answers one by one."""
     pages = [list(range(8 * index, 8 * index + 8)) for index in range(len(prompts))]
-    answers = [[] for _ in prompts]
+    answers: list[list[Token]] = [[] for _ in prompts]
     for index, prompt in enumerate(prompts):
-        answers[index] += step(runner, [row(prompt, 0, pages[index], sampling[index])])
+        answers[index] += drawn(runner, [row(prompt, 0, pages[index], sampling[index])])
     for done in range(steps):
         rows = [row([answers[i][-1].id], len(prompt) + done, pages[i], sampling[i]) for i, prompt in enumerate(prompts)]
-        for answer, token in zip(answers, step(runner, rows), strict=True):
+        for answer, token in zip(answers, drawn(runner, rows), strict=True):
             answer.append(token)
     return answers
 
 
-def test_tokens_are_the_same_alone_and_in_a_batch(runner) -> None:
+def test_tokens_are_the_same_alone_and_in_a_batch(runner: ModelRunner) -> None:
     prompts = [PROMPTS[index][: 5 + 7 * index] for index in range(4)]
     sampling = [
         SamplingParams(logprobs=3),
@@ -88,10 +103,11 @@ def test_tokens_are_the_same_alone_and_in_a_batch(runner) -> None:
         assert [token.id for token in together[index]] == [token.id for token in alone]
 
 
-def test_log_probabilities_come_to_the_rows_that_ask(runner) -> None:
+def test_log_probabilities_come_to_the_rows_that_ask(runner: ModelRunner) -> None:
     sampling = [SamplingParams(logprobs=None), SamplingParams(logprobs=0), SamplingParams(logprobs=3), None]
     rows = [row(PROMPTS[i][:4], 0, [i], sampling[i]) for i in range(4)]
-    plain, own, three, nothing = step(runner, rows)
+    *tokens, nothing = step(runner, rows)
+    plain, own, three = map(some, tokens)
     assert (plain.logprob, plain.top) == (None, ())
     assert own.logprob is not None and own.top == ()
     assert nothing is None
@@ -101,7 +117,7 @@ def test_log_probabilities_come_to_the_rows_that_ask(runner) -> None:
     assert (three.id, three.logprob) == three.top[0]
 
 
-def test_a_step_without_sampling_fills_the_cache(runner) -> None:
+def test_a_step_without_sampling_fills_the_cache(runner: ModelRunner) -> None:
     assert step(runner, [row(PROMPTS[0][:20], 0, [0, 1, 2], None)]) == [None]
     (logits,) = runner.logits([row(PROMPTS[0][20:21], 20, [0, 1, 2])])
     assert relative_error(logits, EXPECTED[0][20]) < 1e-5
@@ -109,14 +125,14 @@ def test_a_step_without_sampling_fills_the_cache(runner) -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(1, 20), min_size=1, max_size=LIMITS.max_rows), st.integers(0, 1), st.booleans())
-def test_no_plan_compiles_anything(runner, lengths: list[int], temperature: int, logprobs: bool) -> None:
+def test_no_plan_compiles_anything(runner: ModelRunner, lengths: list[int], temperature: int, logprobs: bool) -> None:
     sampling = SamplingParams(temperature=temperature, logprobs=2 if logprobs else None)
     rows = [row(PROMPTS[i][:length], 0, [3 * i, 3 * i + 1, 3 * i + 2], sampling) for i, length in enumerate(lengths)]
     if sum(lengths) > LIMITS.max_step_tokens:
         with pytest.raises(ValueError, match="at most 32 tokens"):
             step(runner, rows)
     else:
-        assert all(0 <= token.id < LOCAL.vocab_size for token in step(runner, rows))
+        assert all(0 <= token.id < LOCAL.vocab_size for token in drawn(runner, rows))
     assert runner.recompilations == 0
 
 
@@ -124,13 +140,14 @@ def test_a_compilation_in_a_step_is_counted(monkeypatch: pytest.MonkeyPatch) -> 
     runner = make_runner(LOCAL, limits=ONE_ROW)
     (bucket,) = [bucket for bucket in runner.steps.by_bucket if bucket.tokens == 16]
     monkeypatch.setattr(runner, "recompilations", 0)
-    monkeypatch.setattr(runner, "steps", replace(runner.steps, sampler=jax.jit(partial(programs.draw, bucket))))
+    compiled_when_called: Any = jax.jit(partial(programs.draw, bucket))
+    monkeypatch.setattr(runner, "steps", replace(runner.steps, sampler=compiled_when_called))
     for _ in range(2):
         step(runner, [row(PROMPTS[0][:3], 0, [0])])
         assert runner.recompilations == 1
 
 
-def test_too_many_rows_are_refused(runner) -> None:
+def test_too_many_rows_are_refused(runner: ModelRunner) -> None:
     rows = [row([1], 0, [i]) for i in range(5)]
     with pytest.raises(ValueError, match=r"rows: 5 rows with 5 tokens.*1 to 4 rows"):
         step(runner, rows)
@@ -140,7 +157,7 @@ def test_too_many_rows_are_refused(runner) -> None:
 
 def test_weights_that_are_not_numbers_are_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     runner = make_runner(LOCAL, limits=ONE_ROW)
-    broken = [value * np.nan for value in runner._parameters]
+    broken = jax.tree.map(lambda value: value * np.nan, runner._parameters)
     monkeypatch.setattr(runner, "_parameters", broken)
     with pytest.raises(FloatingPointError, match="check the checkpoint"):
         step(runner, [row([1], 0, [0])])
@@ -157,18 +174,21 @@ def test_a_packed_step_unpacks_to_the_same_values() -> None:
     ]
     slots = Slots(LIMITS)
     [opened] = slots.update(rows)
-    assert (opened.slot, opened.token_ids.tolist()) == (3, [1, 2, 3, 4, 5, 6, 4, 5] + [0] * (LIMITS.max_context - 8))
+    assert (int(opened.slot), opened.token_ids.tolist()) == (
+        3,
+        [1, 2, 3, 4, 5, 6, 4, 5] + [0] * (LIMITS.max_context - 8),
+    )
     assert (opened.bias_ids[0], opened.biases[0]) == (3, 1.5)
     rows.append(Row(slot=11, start=8, draws=1))
     newest = jnp.arange(100, 100 + LIMITS.slots)
-    tokens = bucket.unpack_tokens(bucket.pack_tokens(rows, slots), newest)
+    tokens = bucket.unpack_tokens(jnp.asarray(bucket.pack_tokens(rows, slots)), newest)
     assert tokens.token_ids.tolist() == [4, 5, 9, 111] + [0] * 12
     assert tokens.drawn.tolist() == [False] * 3 + [True] + [False] * 12
     assert tokens.ragged.page_table.tolist()[:2] == [[2, 1] + [0] * 6, [7] + [0] * 7]
     assert tokens.ragged.kv_lens.tolist() == [8, 1, 9, 0]
     assert tokens.ragged.cu_q_lens.tolist() == [0, 2, 3, 4, 4]
     assert tokens.ragged.positions(16)[:4].tolist() == [6, 7, 0, 8]
-    draws = bucket.unpack_draws(bucket.pack_draws(rows, slots))
+    draws = bucket.unpack_draws(jnp.asarray(bucket.pack_draws(rows, slots)))
     assert draws.draw.slots.tolist() == [3, LIMITS.slots, 11, LIMITS.slots]
     assert draws.counts.tolist() == [1, 0, 1, 0]
     assert draws.draw.positions.tolist() == [8, 1, 9, 0]
@@ -265,5 +285,5 @@ def test_a_step_that_draws_nothing_has_landed_when_the_device_is_done(runner: Mo
 
 
 def test_limits_of_one_row_work() -> None:
-    (first,) = step(make_runner(LOCAL, limits=ONE_ROW), [row(PROMPTS[0][:16], 0, [0, 1])])
+    (first,) = drawn(make_runner(LOCAL, limits=ONE_ROW), [row(PROMPTS[0][:16], 0, [0, 1])])
     assert first.id == int(EXPECTED[0][15].argmax())

@@ -1,5 +1,6 @@
 """Sampling against a sort in NumPy and against the distribution it should draw from."""
 
+from collections.abc import Callable
 from functools import cache
 
 import jax
@@ -9,6 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sharding.draw import Draw
+from sharding.kept import Kept
 from sharding.mesh import make_mesh
 from sharding.sampling import Drawn, sample
 from tests.sharding.drawing import draw_of, kept_of
@@ -18,15 +21,15 @@ ROWS = 4
 
 
 @cache
-def compiled(max_logprobs: int):
+def compiled(max_logprobs: int) -> Callable[[jax.Array | np.ndarray, Draw, Kept[jax.Array]], Drawn]:
     return jax.jit(lambda logits, draw, kept: sample(logits, draw, kept, max_logprobs))
 
 
 def run(logits: npt.ArrayLike, *, temperature: npt.ArrayLike = 1.0, **values: npt.ArrayLike) -> Drawn:
     logits = np.atleast_2d(np.asarray(logits, np.float32))
     rows = len(logits)
-    drawn = compiled(5)(logits, draw_of(rows, temperature=temperature, **values), kept_of(rows))
-    return Drawn(*map(np.asarray, drawn))
+    drawn: Drawn = jax.device_get(compiled(5)(logits, draw_of(rows, temperature=temperature, **values), kept_of(rows)))
+    return drawn
 
 
 def test_every_token_that_is_kept_is_drawn_and_no_other() -> None:

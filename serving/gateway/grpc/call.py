@@ -67,7 +67,7 @@ class Call:
                 Reason.BODY_TOO_LARGE,
                 f"The request has {len(data)} bytes; the limit here is {max_bytes}. Send less.",
             )
-        check_fields(data, kind.DESCRIPTOR)  # type: ignore[arg-type] # the stubs have two names for its type
+        check_fields(data, kind)
         try:
             message = kind.FromString(data)
         except DecodeError as error:

@@ -13,7 +13,7 @@ from grpc_reflection.v1alpha.reflection_pb2_grpc import add_ServerReflectionServ
 from serving.gateway.grpc.reflection import of_v1
 
 
-def add_services(servicer: Any, server: grpc.Server) -> None:
+def add_services(servicer: Any, server: grpc.Server | grpc.aio.Server) -> None:
     """Register every service of this server.
 
     Messages reach the methods as they came, in bytes: a method first looks at who calls, and says better what is wrong
@@ -33,7 +33,7 @@ def add_services(servicer: Any, server: grpc.Server) -> None:
 class _BytesRegistry:
     """Passes method handlers on to a server without their deserializers, those of reflection for both its versions."""
 
-    def __init__(self, server: grpc.Server) -> None:
+    def __init__(self, server: grpc.Server | grpc.aio.Server) -> None:
         self._server = server
 
     def add_generic_rpc_handlers(self, handlers: Sequence[grpc.GenericRpcHandler]) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from functools import cache
 
 from google.protobuf.descriptor import Descriptor
+from google.protobuf.message import Message
 
 from serving.errors import Reason, ServingError
 
@@ -21,7 +22,7 @@ _FIXED = {1: 8, 5: 4}
 """Type -> bytes."""
 
 
-def check_fields(data: bytes, kind: Descriptor) -> None:
+def check_fields(data: bytes, kind: type[Message]) -> None:
     """Walks over the fields of a message up to one too many.
 
     It is exact for messages of this type. Of other data, it counts at least what a parser comes to before the fault.
@@ -30,7 +31,7 @@ def check_fields(data: bytes, kind: Descriptor) -> None:
       ServingError: INVALID_ARGUMENT.
     """
     outer: list[tuple[int, Mapping[int, Descriptor]]] = []
-    end, messages = len(data), _messages_in(kind)
+    end, messages = len(data), _messages_in(kind.DESCRIPTOR)
     position = count = 0
     try:
         while True:

@@ -9,7 +9,7 @@ import jwt
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
-from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
+from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from serving.access_config import IssuerConfig
 
@@ -23,12 +23,13 @@ KEYS: dict[str, Any] = {
 }
 """A private key for each algorithm."""
 OTHER_KEY = Ed25519PrivateKey.generate()
-_ALGORITHMS = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
+_ALGORITHMS: dict[str, type[Algorithm]] = {"RS256": RSAAlgorithm, "ES256": ECAlgorithm, "EdDSA": OKPAlgorithm}
 
 
 def public_key(algorithm: str, key: Any, key_id: str) -> dict[str, Any]:
     """A key of a key set."""
-    return json.loads(_ALGORITHMS[algorithm].to_jwk(key.public_key())) | {"kid": key_id, "use": "sig"}
+    public: dict[str, Any] = json.loads(_ALGORITHMS[algorithm].to_jwk(key.public_key()))
+    return public | {"kid": key_id, "use": "sig"}
 
 
 def issuer_config(**fields: Any) -> IssuerConfig:

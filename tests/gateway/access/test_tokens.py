@@ -85,7 +85,11 @@ async def test_holders_without_a_tenant_share_nothing() -> None:
 
 async def test_claims_by_other_names_say_tenant_roles_and_name() -> None:
     tried = Tried(tenant_claim="https://acme.example/team", roles_claim="realm_access.roles", name_claim="email")
-    about = {"https://acme.example/team": "platform", "realm_access": {"roles": ["offline", "fim"]}, "email": "a@b.c"}
+    about: dict[str, Any] = {
+        "https://acme.example/team": "platform",
+        "realm_access": {"roles": ["offline", "fim"]},
+        "email": "a@b.c",
+    }
     caller = await tried.tokens.caller(token(**about))
     assert caller == Caller("platform", "tenant:platform", frozenset({Role.FIM}), "a@b.c")
 

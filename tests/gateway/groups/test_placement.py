@@ -2,6 +2,7 @@
 
 from collections import Counter
 from dataclasses import dataclass
+from random import Random
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,9 +25,7 @@ FIM = replace(CHAT, priority=Priority.URGENT)
 
 ids = st.lists(st.text(min_size=1, max_size=8), min_size=1, max_size=8, unique=True)
 groups = ids.flatmap(
-    lambda names: st.tuples(
-        *[st.integers(0, 2 * ROWS).map(lambda load, name=name: Group(name, load)) for name in names]
-    )
+    lambda names: st.tuples(*[st.builds(Group, st.just(name), st.integers(0, 2 * ROWS)) for name in names])
 )
 
 
@@ -38,7 +37,7 @@ def home(session: str, names: list[str]) -> str:
 
 @settings(deadline=None)
 @given(st.text(min_size=1), ids, st.randoms())
-def test_a_session_has_one_home_however_the_groups_are_listed(session: str, names: list[str], random) -> None:
+def test_a_session_has_one_home_however_the_groups_are_listed(session: str, names: list[str], random: Random) -> None:
     assert home(session, names) == home(session, random.sample(names, len(names)))
 
 

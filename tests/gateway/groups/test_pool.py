@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import aiohttp
 import pytest
@@ -100,7 +100,7 @@ async def pool() -> AsyncIterator[GroupPool]:
     await pool.close()
 
 
-async def until(condition) -> None:
+async def until(condition: Callable[[], object]) -> None:
     """What happens at once in other threads and on links; fails only when something hangs."""
     async with asyncio.timeout(TIMEOUT_S):
         while not condition():
@@ -121,13 +121,20 @@ async def test_a_request_gets_the_tokens_of_its_engine(pool: GroupPool, groups: 
         assert tokens == expected_tokens(request, 512)[0]
 
 
-async def test_a_step_of_many_requests_is_one_message(pool: GroupPool, groups: list[Group]) -> None:
+async def test_a_step_of_many_requests_is_one_message(
+    pool: GroupPool, groups: list[Group], monkeypatch: pytest.MonkeyPatch
+) -> None:
     received: list[int] = []
     pool.update({"a": groups[0].address})
     await until(lambda: pool._candidates())
     [linked] = pool._candidates()
     receive = linked._receive
-    linked._receive = lambda data: (received.append(len(data)), receive(data))[1]  # type: ignore[method-assign]
+
+    def counted(data: bytes) -> None:
+        received.append(len(data))
+        receive(data)
+
+    monkeypatch.setattr(linked, "_receive", counted)
     gate = Gate(groups[0].runner)
     tasks = [asyncio.create_task(generated(pool, request_of(str(i), max_tokens=50, seed=i))) for i in range(ROWS)]
     await until(lambda: groups[0].engine.in_flight == ROWS)
@@ -355,14 +362,14 @@ async def test_a_model_that_sleeps_is_woken_once_for_what_waits(groups: list[Gro
 
     async def wake() -> None:
         calls.append("wake")
-        pool.update({"a": groups[0].address})
+        asleep.update({"a": groups[0].address})
 
-    pool = GroupPool(sleeping, wake)
-    assert await pool.ready()
-    tasks = [asyncio.create_task(generated(pool, request_of(str(i), seed=i))) for i in range(3)]
+    asleep = GroupPool(sleeping, wake)
+    assert await asleep.ready()
+    tasks = [asyncio.create_task(generated(asleep, request_of(str(i), seed=i))) for i in range(3)]
     await asyncio.gather(*tasks)
     assert calls == ["wake"]
-    await pool.close()
+    await asleep.close()
 
 
 async def test_strangers_are_not_let_in(groups: list[Group]) -> None:

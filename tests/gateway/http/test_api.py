@@ -10,7 +10,6 @@ from starlette.responses import Response
 
 from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.errors import Reason, ServingError
-from serving.gateway.access import Caller
 from serving.gateway.http import app as http_app_module
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import Api, ApiRoute, Generation, api_at
@@ -23,6 +22,7 @@ from serving.gateway.http.responses import json_response
 from serving.gateway.http.times import HttpTimes
 from serving.gateway.request import AnswerPart, CodeRequest, Piece, TextPrompt
 from serving.gateway.service import CodeService
+from tests.gateway.access.nobody_may_ask import NobodyMayAsk
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
 
 
@@ -143,10 +143,6 @@ async def test_a_failure_in_a_stream_is_in_the_apis_form(client: httpx.AsyncClie
 
 
 async def test_who_has_no_key_reads_so_in_the_apis_form(backend: ScriptedBackend) -> None:
-    class NobodyMayAsk:
-        def caller(self, *_: object, **__: object) -> Caller:
-            raise ServingError(Reason.UNAUTHENTICATED, "No.")
-
     service = CodeService(
         [served_model(backend, "m", Role.FIM, Role.CHAT)], GatewayConfig(), RoutingConfig(), NobodyMayAsk()
     )

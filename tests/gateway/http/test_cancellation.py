@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import httpx
 import pytest
@@ -10,7 +11,7 @@ from starlette.types import Message
 
 from tests.gateway.scripted_backend import ScriptedBackend
 
-BODIES = {
+BODIES: dict[str, dict[str, Any]] = {
     "/v1/completions": {"prompt": ["a", "b"], "n": 2},
     "/v1/chat/completions": {"messages": [{"role": "user", "content": "Hi"}]},
 }
@@ -21,7 +22,7 @@ BODIES = {
 @pytest.mark.parametrize("path", BODIES)
 async def test_closing_the_connection_frees_the_backend(
     server: str, backend: ScriptedBackend, path: str, stream: bool, pause_at: int
-):
+) -> None:
     backend.pause_at = pause_at
     async with httpx.AsyncClient(base_url=server) as client:
         asking = asyncio.create_task(client.post(path, json={**BODIES[path], "stream": stream}))
@@ -35,7 +36,7 @@ async def test_closing_the_connection_frees_the_backend(
         assert (await client.post(path, json=BODIES[path])).status_code == 200
 
 
-async def test_leaving_a_stream_after_its_first_event_frees_the_backend(server: str, backend: ScriptedBackend):
+async def test_leaving_a_stream_after_its_first_event_frees_the_backend(server: str, backend: ScriptedBackend) -> None:
     backend.pause_at = 2
     body = {"prompt": "x", "stream": True}
     async with (
@@ -47,7 +48,7 @@ async def test_leaving_a_stream_after_its_first_event_frees_the_backend(server: 
     await backend.idle.wait()
 
 
-async def test_a_stop_text_frees_the_backend_before_the_answer_is_read(server: str, backend: ScriptedBackend):
+async def test_a_stop_text_frees_the_backend_before_the_answer_is_read(server: str, backend: ScriptedBackend) -> None:
     backend.pause_at = 2
     async with httpx.AsyncClient(base_url=server) as client:
         response = await client.post("/v1/completions", json={"prompt": "x", "stop": "return"})
@@ -55,9 +56,12 @@ async def test_a_stop_text_frees_the_backend_before_the_answer_is_read(server: s
     assert backend.running == 0
 
 
-async def test_a_client_that_leaves_while_it_sends_is_no_failure(http_app: Starlette, caplog: pytest.LogCaptureFixture):
+async def test_a_client_that_leaves_while_it_sends_is_no_failure(
+    http_app: Starlette, caplog: pytest.LogCaptureFixture
+) -> None:
     """As a server tells it to the app: a part of the body, and then that the client is gone."""
-    received = iter([{"type": "http.request", "body": b'{"prompt"', "more_body": True}, {"type": "http.disconnect"}])
+    begun: Message = {"type": "http.request", "body": b'{"prompt"', "more_body": True}
+    received = iter([begun, {"type": "http.disconnect"}])
     sent: list[Message] = []
 
     async def receive() -> Message:

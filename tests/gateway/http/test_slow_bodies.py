@@ -10,24 +10,16 @@ import pytest
 from starlette.applications import Starlette
 
 from serving.config import GatewayConfig, Role, RoutingConfig
-from serving.errors import Reason, ServingError
-from serving.gateway.access import Caller
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.times import HttpTimes
 from serving.gateway.service import CodeService
+from tests.gateway.access.nobody_may_ask import NobodyMayAsk
 from tests.gateway.conftest import MAX_BODY_BYTES, serving_on_loopback
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service, served_model
 
 _SHORT_S = 0.2
 _LONG_S = 1000.0
 """Longer than any test may take."""
-
-
-class NobodyMayAsk:
-    """As if every key were wrong."""
-
-    def caller(self, *_: Any, **__: Any) -> Caller:
-        raise ServingError(Reason.UNAUTHENTICATED, "No.")
 
 
 def app(backend: ScriptedBackend, *, body_s: float = _LONG_S, unread_body_s: float = _LONG_S) -> Starlette:

@@ -3,7 +3,6 @@
 import asyncio
 import math
 from collections.abc import AsyncGenerator, Callable
-from typing import ClassVar
 
 import pytest
 from starlette.responses import Response
@@ -11,7 +10,7 @@ from starlette.types import Message
 
 from serving.errors import Reason, ServingError
 from serving.gateway.http.answer import StreamedAnswer
-from serving.gateway.http.framing import NDJSON, SSE, Framing
+from serving.gateway.http.framing import NDJSON, SSE
 from serving.gateway.http.stream import StreamResponse
 from serving.gateway.http.times import HttpTimes
 from serving.gateway.request import AnswerPart, Piece
@@ -24,7 +23,7 @@ LOST = ServingError(Reason.UNAVAILABLE, "Lost.")
 class Lines(StreamedAnswer):
     """Writes texts as they are."""
 
-    framing: ClassVar[Framing] = SSE
+    framing = SSE
 
     def piece(self, part: AnswerPart) -> bytes:
         return part.text.encode() if isinstance(part, Piece) else b""
@@ -37,7 +36,7 @@ class Lines(StreamedAnswer):
 
 
 class SilentLines(Lines):
-    framing: ClassVar[Framing] = NDJSON
+    framing = NDJSON
 
 
 class Client:

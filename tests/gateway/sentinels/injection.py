@@ -54,8 +54,8 @@ class Injection:
             for each in taken:
                 for text in HOSTILE:
                     due = written(text) if each.path in context.raw and self._reads_sentinels else []
-                    bodies = (joined(context.body, each.with_text(told)) for told in (text, HARMLESS))
-                    await self._compare(each.path, *bodies, due)
+                    hostile, harmless = (joined(context.body, each.with_text(told)) for told in (text, HARMLESS))
+                    await self._compare(each.path, hostile, harmless, due)
             if not self.has_prompts:
                 continue
             # Of the ways to have a field, the first, as it is that of a user or of a system text.
@@ -63,13 +63,13 @@ class Injection:
             for first, second in product(structured, structured):
                 for level in range(min(first.path.count("[]"), second.path.count("[]")) + 1):
                     end, begin = next(splits)
-                    both = [
+                    hostile, harmless = [
                         joined(first.with_text(a), second.with_text(b), level)
                         for a, b in ((end, begin), (f"{HARMLESS}a", f"a{HARMLESS}"))  # two files alike would be one
                     ]
-                    about = f"{first.path} + {second.path}"
-                    await self._compare(about, *(joined(context.body, each) for each in both))
-                    await self._compare(about, *({**context.body, **each} for each in both))  # nothing in between
+                    about, body = f"{first.path} + {second.path}", context.body
+                    await self._compare(about, joined(body, hostile), joined(body, harmless))
+                    await self._compare(about, {**body, **hostile}, {**body, **harmless})  # nothing in between
 
     @property
     def _reads_sentinels(self) -> bool:

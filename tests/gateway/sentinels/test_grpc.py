@@ -86,10 +86,13 @@ async def test_no_text_of_a_structured_field_becomes_a_control_token(
 
 async def _call(channel: grpc.aio.Channel, method: MethodDescriptor, path: str, data: bytes) -> None:
     if method.client_streaming:
-        async for _ in channel.stream_stream(path)(iter((data,))):
+        both: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = channel.stream_stream(path)
+        async for _ in both(iter((data,))):
             pass
     elif method.server_streaming:
-        async for _ in channel.unary_stream(path)(data):
+        stream: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = channel.unary_stream(path)
+        async for _ in stream(data):
             pass
     else:
-        await channel.unary_unary(path)(data)
+        unary: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+        await unary(data)

@@ -11,7 +11,8 @@ from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.ollama.answers import AnswerObjects, StreamedLines, said
-from serving.gateway.service import CodeService, ServedModel
+from serving.gateway.served_model import ServedModel
+from serving.gateway.service import CodeService
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 BOS, PREFIX, MIDDLE, SUFFIX = 2, 67, 68, 69

@@ -31,7 +31,7 @@ items = messages | st.fixed_dictionaries(
     {"type": st.sampled_from(["function_call", "function_call_output", "reasoning", "message", "x"])},
     optional={"name": texts, "arguments": texts, "output": texts | parts, "role": st.just("user"), "content": texts},
 )
-fields = st.fixed_dictionaries(
+fields: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     {},
     optional={
         "max_tokens": numbers,

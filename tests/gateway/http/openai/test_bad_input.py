@@ -71,7 +71,7 @@ async def fault(client: httpx.AsyncClient, path: str, body: Any) -> tuple[int, s
 )
 async def test_a_bad_field_of_a_completion_is_named(
     client: httpx.AsyncClient, backend: ScriptedBackend, body: dict[str, object], field: str
-):
+) -> None:
     assert await fault(client, "completions", body) == (400, "invalid_argument", field)
     if body.get("stream") is None:
         assert await fault(client, "completions", {**body, "stream": True}) == (400, "invalid_argument", field)
@@ -102,7 +102,7 @@ async def test_a_bad_field_of_a_completion_is_named(
 )
 async def test_a_bad_field_of_a_chat_is_named(
     client: httpx.AsyncClient, backend: ScriptedBackend, body: dict[str, object], field: str
-):
+) -> None:
     assert (await fault(client, "chat/completions", body))[::2] == (400, field)
     assert not backend.requests
 
@@ -125,11 +125,11 @@ async def test_a_session_id_that_is_too_long_is_named(client: httpx.AsyncClient)
 )
 async def test_what_does_not_fit_the_context_is_refused(
     client: httpx.AsyncClient, path: str, body: dict[str, object], field: str
-):
+) -> None:
     assert await fault(client, path, body) == (400, "context_length_exceeded", field)
 
 
-async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient):
+async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient) -> None:
     assert await fault(client, "completions", {"prompt": "x", "model": "gpt"}) == (404, "model_not_found", "model")
     response = await client.get("/v1/models/gpt")
     assert (response.status_code, response.json()["error"]["code"]) == (404, "model_not_found")
@@ -149,12 +149,14 @@ async def test_an_unknown_model_is_not_found(client: httpx.AsyncClient):
     ],
 )
 @pytest.mark.parametrize("path", ["completions", "chat/completions"])
-async def test_a_body_that_is_not_a_json_object_in_utf8_is_malformed(client: httpx.AsyncClient, path: str, body: bytes):
+async def test_a_body_that_is_not_a_json_object_in_utf8_is_malformed(
+    client: httpx.AsyncClient, path: str, body: bytes
+) -> None:
     response = await client.post(f"/v1/{path}", content=body)
     assert (response.status_code, response.json()["error"]["code"]) == (400, "malformed_body")
 
 
-async def test_an_unknown_path_or_method_has_an_error_body_too(client: httpx.AsyncClient):
+async def test_an_unknown_path_or_method_has_an_error_body_too(client: httpx.AsyncClient) -> None:
     unknown = await client.post("/v1/embeddings", json={})
     assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "route_not_found")
     wrong = await client.get("/v1/completions")
@@ -163,7 +165,7 @@ async def test_an_unknown_path_or_method_has_an_error_body_too(client: httpx.Asy
 
 
 @pytest.mark.parametrize("path", ["/v1/models", "/health"])
-async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace(path: str):
+async def test_a_failure_outside_the_service_is_a_500_without_a_stack_trace(path: str) -> None:
     def no_service() -> Any:
         raise RuntimeError("secret")
 
@@ -201,13 +203,13 @@ class EndlessBody:
 )
 async def test_of_a_huge_body_64_mib_are_discarded_and_no_more(
     http_app: Starlette, header: tuple[bytes, bytes], kept: int
-):
+) -> None:
     connection = EndlessBody([header])
     await http_app(connection.scope, connection.receive, connection.send)
     assert (connection.status, connection.read) == (413, kept + 64 * 2**20)
 
 
-async def test_a_body_of_20_megabytes_gets_its_answer_from_a_real_server(server: str):
+async def test_a_body_of_20_megabytes_gets_its_answer_from_a_real_server(server: str) -> None:
     async with httpx.AsyncClient(base_url=server) as client:
         response = await client.post("/v1/completions", content=b'{"prompt": "' + b"x" * 20 * 2**20 + b'"}')
         assert (response.status_code, response.json()["error"]["code"]) == (413, "body_too_large")

@@ -22,7 +22,7 @@ def blocking_client(server: str) -> Iterator[openai.OpenAI]:
         yield client
 
 
-async def test_completions_and_chats(openai_client: openai.AsyncOpenAI):
+async def test_completions_and_chats(openai_client: openai.AsyncOpenAI) -> None:
     completion = await openai_client.completions.create(model="default", prompt="def f", suffix="\n", max_tokens=9)
     assert completion.choices[0].text == "return 1\n"
     assert completion.usage and completion.usage.prompt_tokens_details
@@ -30,7 +30,7 @@ async def test_completions_and_chats(openai_client: openai.AsyncOpenAI):
     assert (chat.choices[0].message.content, chat.choices[0].finish_reason) == ("return 1\n", "stop")
 
 
-async def test_streams(openai_client: openai.AsyncOpenAI):
+async def test_streams(openai_client: openai.AsyncOpenAI) -> None:
     stream = await openai_client.completions.create(model="default", prompt="x", stream=True, logprobs=1)
     assert "".join([piece.choices[0].text async for piece in stream]) == "return 1\n"
     async with openai_client.chat.completions.stream(
@@ -43,7 +43,7 @@ async def test_streams(openai_client: openai.AsyncOpenAI):
     assert final.usage and final.usage.completion_tokens == 4
 
 
-async def test_the_blocking_client(blocking_client: openai.OpenAI):
+async def test_the_blocking_client(blocking_client: openai.OpenAI) -> None:
     def use() -> list[str]:
         whole = blocking_client.completions.create(model="default", prompt=["a", "b"], n=2)
         pieces = blocking_client.completions.create(model="default", prompt="x", stream=True)
@@ -58,7 +58,9 @@ async def test_the_blocking_client(blocking_client: openai.OpenAI):
     assert await asyncio.to_thread(use) == ["return 1\n"] * 5 + ["codegemma-test"] * 2
 
 
-async def test_failures_are_the_clients_own_exceptions(openai_client: openai.AsyncOpenAI, backend: ScriptedBackend):
+async def test_failures_are_the_clients_own_exceptions(
+    openai_client: openai.AsyncOpenAI, backend: ScriptedBackend
+) -> None:
     create = openai_client.completions.create
     with pytest.raises(openai.NotFoundError, match='model is "gpt", which is not served here'):
         await create(model="gpt", prompt="x")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving.engine.request import Priority
 from serving.errors import FieldError
-from serving.gateway.request import CodeRequest, TokenPrompt
+from serving.gateway.request import CodeRequest, TokenLogprob, TokenPrompt
 from serving.gateway.text.shown_prompt import ScoredPrompt
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import max_tokens
@@ -182,7 +182,8 @@ def test_the_tokens_of_a_text_stand_at_their_offsets_however_they_come(
     ids = [codegemma.bos_id, *(token_id for part in codegemma.encode_with_sentinels(text) for token_id in part)]
     prompt = ScoredPrompt(codegemma, ids, text, shows_bos=False, shows_controls=True)
     left = [Token(token_id, -1.0) for token_id in ids[1:]]
-    shown, tokens = "", []
+    shown = ""
+    tokens: list[TokenLogprob] = []
     for cut in [*cuts, len(ids)]:
         new_text, new_tokens, others = prompt.feed(left[:cut])
         del left[:cut]

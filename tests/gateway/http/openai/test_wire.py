@@ -27,7 +27,7 @@ def events(response: httpx.Response) -> list[Any]:
     return [item if item == "[DONE]" else json.loads(item) for item in data]
 
 
-async def test_a_completion_has_the_fields_of_openais(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_completion_has_the_fields_of_openais(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     backend.end = GenerationChunk(finish_reason=FinishReason.STOP, cached_tokens=1)
     response = await client.post(
         "/v1/completions", json={"prompt": "def f", "model": "default"}, headers={"x-request-id": "abc"}
@@ -51,7 +51,7 @@ async def test_a_completion_has_the_fields_of_openais(client: httpx.AsyncClient,
     }
 
 
-async def test_a_chat_completion_has_the_fields_of_openais(client: httpx.AsyncClient):
+async def test_a_chat_completion_has_the_fields_of_openais(client: httpx.AsyncClient) -> None:
     body = (await client.post("/v1/chat/completions", json={"messages": USER})).json()
     assert body["object"] == "chat.completion"
     assert body["choices"] == [
@@ -64,13 +64,15 @@ async def test_a_chat_completion_has_the_fields_of_openais(client: httpx.AsyncCl
     ]
 
 
-async def test_json_is_compact_as_some_editors_need_it(client: httpx.AsyncClient):
+async def test_json_is_compact_as_some_editors_need_it(client: httpx.AsyncClient) -> None:
     response = await client.post("/v1/completions", json={"prompt": "x"})
     assert '"text":"return 1\\n","logprobs":null' in response.text
     assert response.headers["content-type"] == "application/json"
 
 
-async def test_a_stream_ends_with_the_usage_if_asked_for_and_done(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_stream_ends_with_the_usage_if_asked_for_and_done(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     asked = {"prompt": "x", "stream": True, "stream_options": {"include_usage": True}}
     *pieces, usage, done = events(await client.post("/v1/completions", json=asked))
     assert "".join(piece["choices"][0]["text"] for piece in pieces) == "return 1\n"
@@ -82,7 +84,7 @@ async def test_a_stream_ends_with_the_usage_if_asked_for_and_done(client: httpx.
     assert not any("usage" in piece for piece in pieces)
 
 
-async def test_text_in_events_ends_no_line(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_text_in_events_ends_no_line(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     backend.text = "a\u2028b\u2029c\x85d"
     response = await client.post("/v1/completions", json={"prompt": "x", "stream": True})
     *pieces, done = [line.removeprefix("data: ") for line in response.text.splitlines() if line]
@@ -90,7 +92,7 @@ async def test_text_in_events_ends_no_line(client: httpx.AsyncClient, backend: S
     assert done == "[DONE]"
 
 
-async def test_a_chat_stream_names_the_role_once_for_each_choice(client: httpx.AsyncClient):
+async def test_a_chat_stream_names_the_role_once_for_each_choice(client: httpx.AsyncClient) -> None:
     *pieces, _ = events(await client.post("/v1/chat/completions", json={"messages": USER, "stream": True, "n": 2}))
     for index in (0, 1):
         deltas = [piece["choices"][0]["delta"] for piece in pieces if piece["choices"][0]["index"] == index]
@@ -113,7 +115,7 @@ async def test_filled_in_code_ends_with_its_block_where_that_is_asked_for(
     assert answer.json()["choices"][0]["text"] == text
 
 
-async def test_a_suffix_asks_for_fill_in_the_middle(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_suffix_asks_for_fill_in_the_middle(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     await client.post("/v1/completions", json={"prompt": "a = ", "suffix": "\n"})
     encode = backend.tokenizer.encode
     assert backend.requests[0].prompt_ids == (2, 67, *encode("a = "), 69, *encode("\n"), 68)
@@ -130,13 +132,15 @@ async def test_a_suffix_asks_for_fill_in_the_middle(client: httpx.AsyncClient, b
 )
 async def test_a_prompt_is_text_or_ids_or_a_list_of_either(
     client: httpx.AsyncClient, backend: ScriptedBackend, prompt: object, ids: list[tuple[int, ...]]
-):
+) -> None:
     body = (await client.post("/v1/completions", json={"prompt": prompt})).json()
     assert sorted(request.prompt_ids for request in backend.requests) == ids
     assert [choice["index"] for choice in body["choices"]] == list(range(len(ids)))
 
 
-async def test_choices_of_several_prompts_are_in_openais_order(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_choices_of_several_prompts_are_in_openais_order(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     backend.echoes = True
     body = (await client.post("/v1/completions", json={"prompt": ["a", "b c"], "n": 2, "seed": 1})).json()
     assert [choice["index"] for choice in body["choices"]] == [0, 1, 2, 3]
@@ -146,7 +150,7 @@ async def test_choices_of_several_prompts_are_in_openais_order(client: httpx.Asy
     assert seeds == [(2, 1), (2, 2), (3, 1), (3, 2)]
 
 
-async def test_log_probabilities_of_a_completion(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_log_probabilities_of_a_completion(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     body = (await client.post("/v1/completions", json={"prompt": "x", "logprobs": 2})).json()
     logprobs = body["choices"][0]["logprobs"]
     assert "".join(logprobs["tokens"]) == "return 1\n"
@@ -155,13 +159,13 @@ async def test_log_probabilities_of_a_completion(client: httpx.AsyncClient, back
     assert list(logprobs["top_logprobs"][0].values()) == [-0.25, -1.5]
 
 
-async def test_text_offsets_go_on_through_a_stream(client: httpx.AsyncClient):
+async def test_text_offsets_go_on_through_a_stream(client: httpx.AsyncClient) -> None:
     *pieces, _ = events(await client.post("/v1/completions", json={"prompt": "x", "logprobs": 0, "stream": True}))
     found = [piece["choices"][0]["logprobs"] for piece in pieces]
     assert [offset for logprobs in found if logprobs for offset in logprobs["text_offset"]] == [0, 6, 7, 8]
 
 
-async def test_log_probabilities_of_a_chat(client: httpx.AsyncClient):
+async def test_log_probabilities_of_a_chat(client: httpx.AsyncClient) -> None:
     asked = {"messages": USER, "logprobs": True, "top_logprobs": 1}
     body = (await client.post("/v1/chat/completions", json=asked)).json()
     first = body["choices"][0]["logprobs"]["content"][0]
@@ -171,7 +175,7 @@ async def test_log_probabilities_of_a_chat(client: httpx.AsyncClient):
 
 async def test_system_and_developer_texts_and_text_parts_are_understood(
     client: httpx.AsyncClient, backend: ScriptedBackend
-):
+) -> None:
     parts = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
     messages = [
         {"role": "system", "content": "S"},
@@ -182,7 +186,7 @@ async def test_system_and_developer_texts_and_text_parts_are_understood(
     assert backend.tokenizer.decode(backend.requests[0].prompt_ids) == "user\nS\n\nD\n\nab\nmodel\n"
 
 
-async def test_sampling_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_sampling_fields_reach_the_backend(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     sampling = {"temperature": 1, "top_p": 0.5, "top_k": 3, "seed": 7}
     await client.post("/v1/completions", json={"prompt": "x", "max_tokens": 5, "timeout": 7, **sampling})
     [request] = backend.requests
@@ -191,27 +195,29 @@ async def test_sampling_fields_reach_the_backend(client: httpx.AsyncClient, back
     assert (found.temperature, found.top_p, found.top_k, found.seed) == (1.0, 0.5, 3, 7)
 
 
-async def test_without_a_seed_every_request_draws_its_own(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_without_a_seed_every_request_draws_its_own(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     for _ in range(3):
         await client.post("/v1/completions", json={"prompt": "x", "temperature": 1})
     assert len({request.sampling.seed for request in backend.requests}) > 1
 
 
-async def test_a_chat_takes_either_name_for_its_token_limit(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_chat_takes_either_name_for_its_token_limit(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     for limits in ({"max_tokens": 2}, {"max_completion_tokens": 3}, {"max_tokens": 2, "max_completion_tokens": 3}):
         body = (await client.post("/v1/chat/completions", json={"messages": USER, **limits})).json()
         assert body["choices"][0]["finish_reason"] == "length"
     assert [request.max_tokens for request in backend.requests] == [2, 3, 3]
 
 
-async def test_null_stands_for_a_field_that_is_not_there(client: httpx.AsyncClient):
+async def test_null_stands_for_a_field_that_is_not_there(client: httpx.AsyncClient) -> None:
     fields = "model suffix max_tokens temperature top_p top_k n seed stop stream logprobs stream_options timeout user"
     nothing = dict.fromkeys(f"{fields} echo best_of logit_bias presence_penalty tools".split())
     assert (await client.post("/v1/completions", json={"prompt": "x", **nothing})).status_code == 200
     assert (await client.post("/v1/chat/completions", json={"messages": USER, **nothing})).status_code == 200
 
 
-async def test_unknown_fields_and_neutral_values_are_accepted(client: httpx.AsyncClient):
+async def test_unknown_fields_and_neutral_values_are_accepted(client: httpx.AsyncClient) -> None:
     neutral = {
         "store": True,
         "metadata": {"a": "b"},
@@ -246,7 +252,7 @@ async def test_unknown_fields_and_neutral_values_are_accepted(client: httpx.Asyn
 @pytest.mark.parametrize("path", ["completions", "chat/completions"])
 async def test_unsupported_fields_that_would_change_the_answer_are_refused_by_name(
     client: httpx.AsyncClient, backend: ScriptedBackend, field: dict[str, object], path: str
-):
+) -> None:
     [name] = field
     response = await client.post(f"/v1/{path}", json={"prompt": "x", "messages": USER, **field})
     error = response.json()["error"]
@@ -255,7 +261,7 @@ async def test_unsupported_fields_that_would_change_the_answer_are_refused_by_na
     assert not backend.requests
 
 
-async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient):
+async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient) -> None:
     entry = {
         "id": "codegemma-test",
         "object": "model",
@@ -273,7 +279,9 @@ async def test_models_are_listed_with_what_they_do(client: httpx.AsyncClient):
     assert (await client.get("/health")).json() == {"status": "ok"}
 
 
-async def test_health_names_the_models_that_no_group_answers_for(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_health_names_the_models_that_no_group_answers_for(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     backend.answers = False
     answer = await client.get("/health")
     assert answer.status_code == 503
@@ -281,7 +289,7 @@ async def test_health_names_the_models_that_no_group_answers_for(client: httpx.A
     assert "codegemma-test" in answer.json()["error"]["message"]
 
 
-async def test_health_waits_for_every_model_and_then_needs_one(codegemma: Tokenizer):
+async def test_health_waits_for_every_model_and_then_needs_one(codegemma: Tokenizer) -> None:
     backends = [ScriptedBackend(codegemma) for _ in range(2)]
     models = [served_model(backends[0], "fim-model", Role.FIM), served_model(backends[1], "chat-model", Role.CHAT)]
     service = CodeService(models, GatewayConfig())
@@ -300,20 +308,22 @@ async def test_health_waits_for_every_model_and_then_needs_one(codegemma: Tokeni
 
 async def test_the_prompts_of_one_request_do_not_supersede_each_other(
     client: httpx.AsyncClient, backend: ScriptedBackend
-):
+) -> None:
     body = {"prompt": ["a", "b"], "n": 2}
     await client.post("/v1/completions", json=body, headers={"x-session-id": "cursor"})
     assert len(backend.requests) == 4
     assert len({request.sent_at for request in backend.requests}) == 1
 
 
-async def test_the_session_is_the_header_alone(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_the_session_is_the_header_alone(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     for headers in ({}, {"x-session-id": "file"}):
         await client.post("/v1/completions", json={"prompt": "x", "user": "ann"}, headers=headers)
     assert [request.session_id for request in backend.requests] == ["", "7:tenant:/file"]
 
 
-async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_request_is_named_by_its_client_or_by_the_server(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     answers = [
         await client.post("/v1/completions", json={"prompt": "x"}, headers={"x-request-id": name})
         for name in ("mine", "a b", "reason=ok", '"}')
@@ -323,7 +333,7 @@ async def test_a_request_is_named_by_its_client_or_by_the_server(client: httpx.A
         assert re.fullmatch("cmpl-[0-9a-f]{32}", answer.json()["id"])
 
 
-async def test_overload_is_told_with_a_time_to_try_again(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_overload_is_told_with_a_time_to_try_again(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:
     backend.text, backend.error = "", ServingError(Reason.OVERLOADED, "Too many.", retry_after_s=1.2)
     for stream in (False, True):
         response = await client.post("/v1/completions", json={"prompt": "x", "stream": stream})
@@ -333,7 +343,9 @@ async def test_overload_is_told_with_a_time_to_try_again(client: httpx.AsyncClie
         }
 
 
-async def test_a_failure_after_the_first_event_is_the_last_event(client: httpx.AsyncClient, backend: ScriptedBackend):
+async def test_a_failure_after_the_first_event_is_the_last_event(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
     backend.error = ServingError(Reason.UNAVAILABLE, "Gone.")
     response = await client.post("/v1/completions", json={"prompt": "x", "stream": True})
     *pieces, failure = events(response)
@@ -344,7 +356,7 @@ async def test_a_failure_after_the_first_event_is_the_last_event(client: httpx.A
 
 async def test_an_unexpected_failure_is_a_500_without_a_stack_trace(
     client: httpx.AsyncClient, backend: ScriptedBackend
-):
+) -> None:
     backend.error = RuntimeError("secret")
     response = await client.post("/v1/completions", json={"prompt": "x"})
     assert (response.status_code, response.json()["error"]["code"]) == (500, "internal")
@@ -354,7 +366,7 @@ async def test_an_unexpected_failure_is_a_500_without_a_stack_trace(
 
 async def test_other_files_go_before_the_code_and_those_left_out_are_said(
     client: httpx.AsyncClient, backend: ScriptedBackend
-):
+) -> None:
     fill = {"prompt": "x = ", "suffix": "\n", "path": "m.py", "language": "python"}
     files = [{"path": "b.py", "text": "B = 1\n"}, {"path": "a.py", "text": "A = 2\n"}]
     body = (await client.post("/v1/completions", json={**fill, "context_files": files})).json()
@@ -382,7 +394,7 @@ async def test_other_files_go_before_the_code_and_those_left_out_are_said(
 )
 async def test_a_prompt_that_is_too_long_is_refused_and_so_are_files_without_a_suffix(
     client: httpx.AsyncClient, body: dict[str, Any], code: str, param: str
-):
+) -> None:
     response = await client.post("/v1/completions", json=body)
     assert response.status_code == 400
     assert (response.json()["error"]["code"], response.json()["error"]["param"]) == (code, param)

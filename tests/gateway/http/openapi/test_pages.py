@@ -7,10 +7,9 @@ import httpx
 import pytest
 
 from serving.config import GatewayConfig, Role, RoutingConfig
-from serving.errors import Reason, ServingError
-from serving.gateway.access import Caller
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
+from tests.gateway.access.nobody_may_ask import NobodyMayAsk
 from tests.gateway.http.openapi.document import DOCUMENT
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
@@ -54,10 +53,6 @@ async def test_a_browser_that_reads_the_page_asks_no_other_server(client: httpx.
 
 
 async def test_the_pages_need_no_key(backend: ScriptedBackend) -> None:
-    class NobodyMayAsk:
-        async def caller(self, *_: object, **__: object) -> Caller:
-            raise ServingError(Reason.UNAUTHENTICATED, "No.")
-
     models = [served_model(backend, "m", Role.FIM, Role.CHAT)]
     service = CodeService(models, GatewayConfig(), RoutingConfig(), NobodyMayAsk())
     transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))
