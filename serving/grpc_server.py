@@ -11,13 +11,13 @@ import logging
 import sys
 from collections.abc import AsyncGenerator, AsyncIterable, Mapping, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
 from typing import Any
 
 import grpc
 from grpc._cython import cygrpc
 
-from serving.places import Places
+from serving.errors import Reason, ServingError
+from serving.places import DisplacedError, Places
 
 MESSAGE_TIMEOUT_S = 10.0
 """Within this time the one message of a unary request has to be there, whole."""
@@ -38,12 +38,10 @@ _FROM_CLIENTS = {"request_id": "x-request-id", "session_id": "x-session-id"}
 _RAYS_OWN = frozenset({"application", "multiplexed_model_id"})
 """Metadata that steers Ray Serve: which application answers, which model's replica."""
 
-
-@dataclass(frozen=True, slots=True)
-class MalformedMessage:
-    """Arrives at a method in place of a unary request's message that is not there, or not once."""
-
-    fault: str
+type Received = bytes | ServingError
+"""A unary request's message as it came, or why there is not one: a method that is called with an error is to raise it,
+once it knows that its caller may learn that.
+"""
 
 
 def harden() -> None:
@@ -177,21 +175,26 @@ async def _end_failed(context: Any) -> None:
         await context.abort(context.code(), context.details() or "", context.trailing_metadata() or ())
 
 
-async def _one(messages: AsyncIterable[Any], waiting: Places) -> Any:
-    """The one message of a unary request, or a `MalformedMessage`."""
+async def _one(messages: AsyncIterable[bytes], waiting: Places) -> Received:
     incoming = aiter(messages)
     try:
         async with waiting.taken(MESSAGE_TIMEOUT_S):
             message = await anext(incoming, None)
             another = message is not None and await anext(incoming, None) is not None
-    except TimeoutError:
-        return MalformedMessage(
-            f"it was not there, whole and ended, within {MESSAGE_TIMEOUT_S:g} s, or more than {MAX_WAITING} others "
-            "were waited for"
+    except DisplacedError:
+        return ServingError(
+            Reason.OVERLOADED,
+            f"More than {MAX_WAITING} calls wait for their message here, this one for the longest. Send it again.",
         )
+    except TimeoutError:
+        return _not_one_message(f"it was not there, whole and ended, within {MESSAGE_TIMEOUT_S:g} s")
     if message is None:
-        return MalformedMessage("the call ended without one")
-    return MalformedMessage("the call has more than one") if another else message
+        return _not_one_message("the call ended without one")
+    return _not_one_message("the call has more than one") if another else message
+
+
+def _not_one_message(fault: str) -> ServingError:
+    return ServingError(Reason.MALFORMED_BODY, f"The request is not one message: {fault}. Send one.")
 
 
 def _on_this_node(address: str) -> str:

@@ -8,6 +8,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
+class DisplacedError(TimeoutError):
+    """Somebody else has the place: nobody waits for what this one waited for any more."""
+
+
 class Places:
     """A number of places to wait at, in one event loop."""
 
@@ -24,16 +28,25 @@ class Places:
           within_s: the longest that it may take.
 
         Raises:
-          TimeoutError: the time is over, or somebody else has the place.
+          DisplacedError: somebody else has the place.
+          TimeoutError: the time is over.
         """
         if len(self._taken) >= self._number:
             oldest = next(iter(self._taken))
             del self._taken[oldest]
             if not oldest.expired():
                 oldest.reschedule(asyncio.get_running_loop().time())
-        async with asyncio.timeout(within_s) as limit:
-            self._taken[limit] = None
-            try:
-                yield
-            finally:
-                self._taken.pop(limit, None)
+        limit = asyncio.timeout(within_s)
+        displaced = False
+        try:
+            async with limit:
+                self._taken[limit] = None
+                try:
+                    yield
+                finally:
+                    displaced = limit not in self._taken
+                    self._taken.pop(limit, None)
+        except TimeoutError:
+            if displaced and limit.expired():
+                raise DisplacedError from None
+            raise

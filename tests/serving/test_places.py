@@ -4,13 +4,15 @@ import asyncio
 
 import pytest
 
-from serving.places import Places
+from serving.places import DisplacedError, Places
 
 
 async def _wait(places: Places, within_s: float | None = None) -> str:
     try:
         async with places.taken(within_s):
             await asyncio.Event().wait()
+    except DisplacedError:
+        return "displaced"
     except TimeoutError:
         return "over"
     return "never"
@@ -19,10 +21,10 @@ async def _wait(places: Places, within_s: float | None = None) -> str:
 async def test_the_oldest_waits_no_longer_when_one_more_comes() -> None:
     places = Places(2)
     first, second, third = (asyncio.create_task(_wait(places)) for _ in range(3))
-    assert await first == "over"
+    assert await first == "displaced"
     assert not second.done() and not third.done()
     fourth = asyncio.create_task(_wait(places))
-    assert await second == "over"
+    assert await second == "displaced"
     for task in (third, fourth):
         task.cancel()
     await asyncio.gather(third, fourth, return_exceptions=True)

@@ -15,7 +15,7 @@ from serving.errors import FieldError, Reason, ServingError, unforeseen
 from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.grpc.errors import STATUS_KEY, rich_status
 from serving.gateway.grpc.wire_limits import check_fields
-from serving.grpc_server import MalformedMessage
+from serving.grpc_server import Received
 from serving.request_id import REQUEST_ID_HEADER, is_request_id
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
@@ -49,7 +49,7 @@ class Call:
         self.words: Mapping[str, str] = {}
         self._answer_with_request_id()
 
-    def message[M: Message](self, kind: type[M], data: bytes | MalformedMessage, max_bytes: int | None = None) -> M:
+    def message[M: Message](self, kind: type[M], data: Received, max_bytes: int | None = None) -> M:
         """The request's message, which may name the call anew.
 
         Args:
@@ -58,10 +58,11 @@ class Call:
           max_bytes: of its data. A server whose limit this is has refused larger ones before.
 
         Raises:
-          ServingError: MALFORMED_BODY; BODY_TOO_LARGE; INVALID_ARGUMENT for a request id that nobody may have.
+          ServingError: why there is no message; MALFORMED_BODY; BODY_TOO_LARGE; INVALID_ARGUMENT for a request id
+            that nobody may have.
         """
-        if isinstance(data, MalformedMessage):
-            raise ServingError(Reason.MALFORMED_BODY, f"The request is not one message: {data.fault}. Send one.")
+        if isinstance(data, ServingError):
+            raise data
         if max_bytes is not None and len(data) > max_bytes:
             raise ServingError(
                 Reason.BODY_TOO_LARGE,

@@ -19,10 +19,7 @@ from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import AnswerPart, CodeRequest, End, Piece
 from serving.gateway.service import CodeService
-from serving.grpc_server import MalformedMessage
-
-type Received = bytes | MalformedMessage
-"""A request's message as it came."""
+from serving.grpc_server import Received
 
 
 class GrpcService(StandardServices):

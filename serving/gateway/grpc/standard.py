@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from serving.errors import Reason, ServingError
 from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.reflection import public_descriptors
-from serving.grpc_server import MESSAGE_TIMEOUT_S, MalformedMessage
+from serving.grpc_server import MESSAGE_TIMEOUT_S, Received
 from serving.grpc_services import GRPC_SERVICES
 from serving.places import Places
 
@@ -46,7 +46,7 @@ class StandardServices:
         # Any: the type stubs have its method as a coroutine, and it is an asynchronous generator.
         self._reflection: Any = reflection.aio.ReflectionServicer(GRPC_SERVICES, public_descriptors())
 
-    async def Check(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthCheckResponse:
+    async def Check(self, data: Received, grpc_context: GrpcContext) -> HealthCheckResponse:
         """Whether a service serves; NOT_FOUND if there is none of that name."""
         with answering(grpc_context) as call:
             request = call.message(HealthCheckRequest, data, _MAX_BYTES)
@@ -59,16 +59,14 @@ class StandardServices:
             return await self._health(request.service)
         return HealthCheckResponse()
 
-    async def List(self, data: bytes | MalformedMessage, grpc_context: GrpcContext) -> HealthListResponse:
+    async def List(self, data: Received, grpc_context: GrpcContext) -> HealthListResponse:
         """Which services serve."""
         with answering(grpc_context) as call:
             call.message(HealthListRequest, data, _MAX_BYTES)
             return HealthListResponse(statuses={name: await self._health(name) for name in _HEALTH_NAMES})
         return HealthListResponse()
 
-    async def Watch(
-        self, data: bytes | MalformedMessage, grpc_context: GrpcContext
-    ) -> AsyncGenerator[HealthCheckResponse, None]:
+    async def Watch(self, data: Received, grpc_context: GrpcContext) -> AsyncGenerator[HealthCheckResponse, None]:
         """Whether a service serves, now and at every change, until the client or the server ends the call."""
         with answering(grpc_context) as call:
             request = call.message(HealthCheckRequest, data, _MAX_BYTES)
