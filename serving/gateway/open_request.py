@@ -19,7 +19,7 @@ from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, FimPrompt, Piece, Truncation, Usage
 from serving.gateway.served_model import ServedModel
 from serving.gateway.text.postprocessing.languages import language_of
-from serving.gateway.validation import PROMPT_FIELDS, is_short
+from serving.gateway.validation import PROMPT_FIELDS, answer_logprobs, check_answer_logprobs, is_short
 from serving.telemetry.tracing import request_span, traceparent_of
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
@@ -36,11 +36,13 @@ class OpenRequest:
       model: the model that answers, once it is prepared.
       usage: None until the answer is complete.
       truncation: what of the prompt the model is not given, once it is prepared.
+      logprobs: that its answer may have and those to the prompts before it, once it is prepared.
     """
 
     model: ServedModel
     usage: Usage | None
     truncation: Truncation
+    logprobs: int
 
     def __init__(
         self,
@@ -53,6 +55,7 @@ class OpenRequest:
         cache_domain: str,
         place: str,
         first_index: int,
+        logprobs_before: int,
         on_change: Callable[[], None],
     ) -> None:
         """Opens its record and its span; `close` it, once it is prepared.
@@ -66,6 +69,7 @@ class OpenRequest:
           cache_domain: of its generations.
           place: of its prompt among several: `[3]`; empty if there is one.
           first_index: of its choices among those of the whole answer.
+          logprobs_before: that the answers to the prompts before it may have.
           on_change: called when there may be something to take or to settle.
         """
         self.usage = None
@@ -74,7 +78,9 @@ class OpenRequest:
         self._quotas = quotas
         self._timeout_s = timeout_s
         self._cache_domain = cache_domain
+        self._place = place
         self._first_index = first_index
+        self._logprobs_before = logprobs_before
         self._on_change = on_change
         self._models: deque[ServedModel] = deque()
         self._admission: Admission | None = None
@@ -168,6 +174,10 @@ class OpenRequest:
             generation, choices, self.truncation = self._prepared_for(model)
         else:  # in a thread: it takes a while, in which other requests go on
             generation, choices, self.truncation = await asyncio.to_thread(self._prepared_for, model)
+        most = answer_logprobs(self._request, len(generation.prompt_ids), generation.max_tokens)
+        self.logprobs = self._logprobs_before + most
+        if self._place:  # the answer to one prompt alone is no longer than it may be
+            check_answer_logprobs(self._request, self.logprobs, self._place)
         assert self._admission is not None
         await self._admission.reserve(len(generation.prompt_ids) + len(choices) * generation.max_tokens)
         self._attempt = Attempt(model, generation, choices, self._on_change)

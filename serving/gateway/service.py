@@ -161,14 +161,15 @@ class CodeService:
         """
         changed = asyncio.Event()
         opened: list[OpenRequest] = []
-        choices = 0
+        choices = logprobs = 0
         async with AsyncExitStack() as closing:
             for position, request in enumerate(requests):
                 place = f"[{position}]" if len(requests) > 1 else ""
-                opened.append(self._open(request, place, choices, changed))
+                opened.append(self._open(request, place, choices, logprobs, changed))
                 await opened[-1].prepare(self._route, closing)
                 closing.callback(opened[-1].close)  # before its admission ends
                 choices += request.choices
+                logprobs = opened[-1].logprobs
             for each in opened:
                 each.start()
             while any(each.usage is None for each in opened):
@@ -189,7 +190,9 @@ class CodeService:
             completion_id=opened[-1].completion_id,
         )
 
-    def _open(self, request: CodeRequest, place: str, first_index: int, changed: asyncio.Event) -> OpenRequest:
+    def _open(
+        self, request: CodeRequest, place: str, first_index: int, logprobs_before: int, changed: asyncio.Event
+    ) -> OpenRequest:
         return OpenRequest(
             request,
             self._router.role(request),
@@ -199,6 +202,7 @@ class CodeService:
             cache_domain="" if self._shares_cache else request.owner,
             place=place,
             first_index=first_index,
+            logprobs_before=logprobs_before,
             on_change=changed.set,
         )
 

@@ -132,6 +132,40 @@ def max_tokens(request: CodeRequest, default: int, prompt_tokens: int, room: int
     return min(tokens, most)
 
 
+def answer_logprobs(request: CodeRequest, prompt_tokens: int, tokens: int) -> int:
+    """Log probabilities that the answer to a prompt may have, alternatives included.
+
+    Args:
+      request: in which `check_request` found no fault.
+      prompt_tokens: of the prompt.
+      tokens: `max_tokens`.
+    """
+    if request.sampling.logprobs is None:
+        return 0
+    scored = prompt_tokens if request.prompt_logprobs else 0
+    return request.choices * (request.sampling.logprobs + 1) * (scored + tokens)
+
+
+def check_answer_logprobs(request: CodeRequest, count: int, place: str) -> None:
+    """Refuses several prompts whose answers together may have more log probabilities than one answer.
+
+    Args:
+      request: the last of them.
+      count: of all of them.
+      place: of the last among them: `[3]`.
+
+    Raises:
+      ServingError: INVALID_ARGUMENT.
+    """
+    if count > MAX_ANSWER_LOGPROBS:
+        raise _invalid(
+            "logprobs",
+            f"is {request.sampling.logprobs}, which for the prompts up to prompt{place} may be more than "
+            f"{MAX_ANSWER_LOGPROBS} log probabilities, the limit here. Send fewer prompts at once, or ask for fewer "
+            "tokens.",
+        )
+
+
 def prompt_field(prompt: Prompt) -> str:
     """The field that a prompt's text is in."""
     match prompt:

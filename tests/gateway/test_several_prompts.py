@@ -1,12 +1,16 @@
 """One request of several prompts."""
 
+from dataclasses import replace
+
 import pytest
 from msgspec import structs
 
 from serving.errors import Reason, ServingError
+from serving.gateway import validation
 from serving.gateway.request import Prompt, TextPrompt, TokenPrompt, Usage
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import Tokenizer
+from sharding.step import SamplingParams
 from tests.gateway.asking import CHAT_PROMPT, FIM_PROMPT, answer, code_request, refusal, text_in, two_models
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
@@ -53,3 +57,21 @@ async def test_a_failure_of_one_of_several_prompts_ends_the_others(codegemma: To
     service = two_models(failing, endless)
     assert (await refusal(service, code_request(CHAT_PROMPT), code_request(FIM_PROMPT))).message == "Broken."
     assert endless.running == 0
+
+
+async def test_the_log_probabilities_of_all_prompts_together_are_no_more_than_an_answer_may_have(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(validation, "MAX_ANSWER_LOGPROBS", 100)
+    scored = code_request(
+        TokenPrompt((2,) * 10), max_tokens=2, sampling=SamplingParams(logprobs=1), prompt_logprobs=True
+    )
+    service = one_model_service(backend)
+    await answer(service, *[scored] * 4)  # 4 x (10 + 2) x 2
+    backend.requests.clear()
+    error = await refusal(service, *[scored] * 5)
+    assert (error.reason, error.field) == (Reason.INVALID_ARGUMENT, "logprobs")
+    assert "the prompts up to prompt[4]" in error.message and "Send fewer prompts" in error.message
+    assert not backend.requests
+    without = replace(scored, sampling=SamplingParams(), prompt_logprobs=False)
+    await answer(service, *[scored] * 4, without)
