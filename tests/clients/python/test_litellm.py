@@ -61,11 +61,22 @@ def test_it_asks_for_a_response(url: str, asked: Asked) -> None:
     assert answer.output[0].content[0].text.startswith(asked.answer)
 
 
-@pytest.mark.parametrize(("route", "path"), [("openai", "/v1"), ("anthropic", "")])
+@pytest.mark.parametrize(
+    ("route", "path"),
+    [("openai", "/v1"), ("hosted_vllm", "/v1"), ("mistral", "/v1"), ("codestral", "/v1"), ("anthropic", "")],
+)
 def test_it_recognises_a_prompt_that_is_too_long(url: str, asked: Asked, too_long: str, route: str, path: str) -> None:
     messages = [{"role": "user", "content": too_long}]
     with pytest.raises(litellm.ContextWindowExceededError):
         litellm.completion(model=f"{route}/{asked.model}", api_base=url + path, messages=messages, **_KEY, **_SHORT)
+
+
+def test_over_ollamas_api_it_passes_on_that_a_prompt_is_too_long(url: str, asked: Asked, too_long: str) -> None:
+    """It looks for no words there that would make it a `ContextWindowExceededError`."""
+    messages = [{"role": "user", "content": too_long}]
+    with pytest.raises(litellm.BadRequestError, match="prompt is too long") as raised:
+        litellm.completion(model=f"ollama_chat/{asked.model}", api_base=url, messages=messages, **_KEY, **_SHORT)
+    assert not isinstance(raised.value, litellm.ContextWindowExceededError)
 
 
 def test_a_model_that_is_not_served_is_not_found(url: str, asked: Asked) -> None:

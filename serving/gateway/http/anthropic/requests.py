@@ -6,7 +6,7 @@ from serving.gateway.sampling import new_seed
 from sharding.step import SamplingParams
 
 _SPEAKERS = {"user": Speaker.USER, "assistant": Speaker.MODEL}
-WORDS = {"choices": "n", "stop": "stop_sequences"}
+WORDS = {"stop": "stop_sequences"}
 """What a body calls fields of a `CodeRequest`."""
 
 

@@ -18,7 +18,6 @@ _SPEAKERS = {
 _CHAT_TEMPERATURE, _CHAT_TOP_K, _CHAT_TOP_P = 0.8, 40, 0.9
 """Ollama's own. Code is completed greedily: an editor that asks again wants the same."""
 WORDS = {
-    "choices": "n",
     "frequency_penalty": "options.frequency_penalty",
     "logprobs": "top_logprobs",
     "max_tokens": "options.num_predict",
