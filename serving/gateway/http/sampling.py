@@ -7,6 +7,7 @@ from pydantic import PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.ranges import Penalty, RepetitionPenalty
 from serving.gateway.request import Biases
 
 REPEAT_LAST_N = 64
@@ -61,8 +62,8 @@ class Penalties(NothingIsAbsent):
       frequency_penalty: the same, as often as they have.
     """
 
-    presence_penalty: float = 0.0
-    frequency_penalty: float = 0.0
+    presence_penalty: Penalty = 0.0
+    frequency_penalty: Penalty = 0.0
 
 
 class RecentPenalties(Penalties):
@@ -73,5 +74,5 @@ class RecentPenalties(Penalties):
       repeat_last_n: how many tokens count; 0 for no penalties, negative for the whole context.
     """
 
-    repeat_penalty: float = 1.0
+    repeat_penalty: RepetitionPenalty = 1.0
     repeat_last_n: Integer = REPEAT_LAST_N

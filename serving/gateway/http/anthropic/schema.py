@@ -11,6 +11,7 @@ from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import AtMost, WireObject, described
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.ranges import Count, Probability, Temperature
 from serving.gateway.http.tool_calls import call_text
 from serving.gateway.http.unsupported import REFUSED, refuse_unless_neutral
 from serving.gateway.validation import MAX_MESSAGES
@@ -106,9 +107,9 @@ class ConversationBody(NothingIsAbsent):
 class MessageBody(ConversationBody):
     """`POST /v1/messages`."""
 
-    max_tokens: Integer
-    temperature: float = 1.0
+    max_tokens: Count
+    temperature: Temperature = 1.0
     top_k: Integer = 0
-    top_p: float = 1.0
+    top_p: Probability = 1.0
     stop_sequences: list[str] = Field(default_factory=list)
     stream: bool = False

@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 from serving.errors import FieldError, Reason
 from serving.gateway.http.json_body import AtMost
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.ranges import ChoiceCount, TemperatureAtMost
 from serving.gateway.http.sampling import LogitBias, RecentPenalties
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
@@ -58,10 +59,10 @@ class GenerationBody(_LlamaCppBody, RecentPenalties):
     neutral: ClassVar = _NEUTRAL
 
     n_predict: Integer = -1
-    n_cmpl: Integer = 1
+    n_cmpl: ChoiceCount = 1
     n_indent: Integer = 0
     t_max_predict_ms: float = 0
-    temperature: float | None = None
+    temperature: TemperatureAtMost | None = None
     top_k: Integer = 40
     top_p: float = 0.95
     min_p: float = 0.05

@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from serving.gateway.http.lenient import Integer, Stops
+from serving.gateway.http.ranges import Count, Probability, Temperature
 from serving.gateway.http.sampling import Penalties
 
 _NEUTRAL: dict[str, tuple[object, ...]] = {
@@ -21,9 +22,9 @@ class FimBody(Penalties):
     prompt: str
     suffix: str = ""
     model: str | None = None
-    max_tokens: Integer | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
+    max_tokens: Count | None = None
+    temperature: Temperature = 0.0
+    top_p: Probability = 1.0
     random_seed: Integer | None = None
     stop: Stops = Field(default_factory=list)
     stream: bool = False

@@ -12,6 +12,7 @@ from pydantic.json_schema import JsonSchemaValue
 
 from serving.gateway.http.json_body import AtMost, WireObject
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
+from serving.gateway.http.ranges import LogprobCount, Probability, Temperature
 from serving.gateway.http.sampling import RecentPenalties
 from serving.gateway.http.tool_calls import call_text
 from serving.gateway.validation import MAX_MESSAGES
@@ -36,9 +37,9 @@ class Options(RecentPenalties):
     neutral: ClassVar = _NEUTRAL_OPTIONS
     place: ClassVar = "options."
 
-    temperature: float | None = None
+    temperature: Temperature | None = None
     top_k: Integer | None = None
-    top_p: float | None = None
+    top_p: Probability | None = None
     min_p: float = 0.0
     seed: Integer | None = None
     num_predict: Integer = 0
@@ -84,7 +85,7 @@ class AnswerBody(ModelBody):
     stream: bool = True
     options: Options = Options()
     logprobs: bool = False
-    top_logprobs: Integer = 0
+    top_logprobs: LogprobCount = 0
 
 
 class GenerateBody(AnswerBody):

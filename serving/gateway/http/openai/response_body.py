@@ -6,8 +6,9 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from serving.gateway.http.json_body import AtMost, described
-from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.lenient import NothingIsAbsent
 from serving.gateway.http.openai.messages import ChatMessage, ContentPart
+from serving.gateway.http.ranges import Count, Probability, Temperature
 from serving.gateway.http.unsupported import REFUSED, refuse_unless_neutral
 from serving.gateway.request import ChatPrompt, CodeRequest, Message, Speaker
 from serving.gateway.sampling import new_seed
@@ -98,9 +99,9 @@ class ResponseBody(NothingIsAbsent):
     ]
     model: str | None = None
     instructions: str | None = None
-    max_output_tokens: Integer | None = None
-    temperature: float = 0.0
-    top_p: float = 1.0
+    max_output_tokens: Count | None = None
+    temperature: Temperature = 0.0
+    top_p: Probability = 1.0
     stream: bool = False
     metadata: dict[str, Any] = Field(default_factory=dict)
 

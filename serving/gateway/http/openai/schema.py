@@ -14,6 +14,15 @@ from serving.gateway.http.json_body import AtMost, described
 from serving.gateway.http.lenient import Integer, NothingIsAbsent, Stops
 from serving.gateway.http.openai.messages import ChatMessage
 from serving.gateway.http.openai.neutral import NEUTRAL, refuse_unsupported
+from serving.gateway.http.ranges import (
+    ChoiceCount,
+    CountOrNoLimit,
+    LogprobCount,
+    Probability,
+    RepetitionPenalty,
+    Seconds,
+    Temperature,
+)
 from serving.gateway.http.sampling import LogitBias, Penalties
 from serving.gateway.validation import MAX_CONTEXT_FILES, MAX_MESSAGES, MAX_STOPS
 
@@ -63,23 +72,23 @@ class GenerationBody(Penalties):
     neutral: ClassVar = NEUTRAL
 
     model: str | None = None
-    max_tokens: Integer | None = None
-    max_completion_tokens: Integer | None = None
-    temperature: float | None = None
-    top_p: float = 1.0
-    top_k: Integer = 0
-    min_p: float = 0.0
-    repetition_penalty: float = 1.0
-    repeat_penalty: float | None = None
+    max_tokens: CountOrNoLimit | None = None
+    max_completion_tokens: CountOrNoLimit | None = None
+    temperature: Temperature | None = None
+    top_p: Probability = 1.0
+    top_k: CountOrNoLimit = 0
+    min_p: Probability = 0.0
+    repetition_penalty: RepetitionPenalty = 1.0
+    repeat_penalty: RepetitionPenalty | None = None
     repeat_last_n: Integer | None = None
     logit_bias: LogitBias = ()
-    n: Integer = 1
+    n: ChoiceCount = 1
     seed: Integer | None = None
     stop: Stops = Field(default_factory=list)
     stop_token_ids: Annotated[list[Integer], AtMost(MAX_STOPS)] = Field(default_factory=list)
     stream: bool = False
     stream_options: StreamOptions = Field(default_factory=StreamOptions)
-    timeout: float | None = None
+    timeout: Seconds | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -105,7 +114,7 @@ class CompletionBody(GenerationBody):
 
     prompt: Annotated[Prompts, PlainValidator(_prompts, json_schema_input_type=_AnyPrompt)]
     suffix: str | None = None
-    logprobs: Integer | None = None
+    logprobs: LogprobCount | None = None
     echo: bool = False
     post_processing: bool = False
     path: str = ""
@@ -118,4 +127,4 @@ class ChatBody(GenerationBody):
 
     messages: Annotated[list[ChatMessage], AtMost(MAX_MESSAGES)]
     logprobs: bool = False
-    top_logprobs: Integer | None = None
+    top_logprobs: LogprobCount | None = None

@@ -11,6 +11,7 @@ from pydantic import Field
 
 from serving.gateway.http.json_body import AtMost
 from serving.gateway.http.lenient import Integer, NothingIsAbsent
+from serving.gateway.http.ranges import TemperatureAtMost
 from serving.gateway.validation import MAX_CONTEXT_FILES
 
 
@@ -47,7 +48,7 @@ class CompletionBody(NothingIsAbsent):
     segments: Segments | None = None
     language: str = ""
     debug_options: DebugOptions = DebugOptions()
-    temperature: float = 0.0
+    temperature: TemperatureAtMost = 0.0
     seed: Integer | None = None
 
 
