@@ -22,6 +22,7 @@ class Attempt:
 
     Attributes:
       model: generates.
+      generation_id: names it in the backend, where no other is named so.
       begun: there was a piece.
       failure: why there is no more to come, where the answer is not complete.
     """
@@ -42,6 +43,7 @@ class Attempt:
           on_change: called when there are pieces to take, and at the end.
         """
         self.model = model
+        self.generation_id = generation.request_id
         self.begun = False
         self.failure: Exception | None = None
         self._prompt_tokens = len(generation.prompt_ids)

@@ -136,8 +136,9 @@ class OpenRequest:
         path = request.prompt.path if isinstance(request.prompt, FimPrompt) else ""
         language = language_of(request.language, path).name
         length = self._length
+        assert self._attempt is not None
         completion = CompletionId(
-            request.request_id, model.id, model.version, language, length.lines, length.characters
+            self._attempt.generation_id, model.id, model.version, language, length.lines, length.characters
         )
         return self._records.completion_ids.written(completion)
 

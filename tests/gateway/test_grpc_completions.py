@@ -1,6 +1,7 @@
 """What a FIM request over gRPC can say beside its place, and what becomes of its answer."""
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,7 @@ async def test_each_step_of_post_processing_can_be_switched_off(
 async def test_a_language_is_that_of_the_request_before_that_of_the_path(channel: grpc.aio.Channel) -> None:
     for path, named, language in (("a.py", "", "python"), ("a.py", "go", "go"), ("", "", "other")):
         answer = await complete(channel, fim=FimInput(prefix="x", path=path, language=named), request_id="mine")
-        assert answer.completion_id.startswith(f"cmpl-mine:2b:a%20checkpoint:{language}:1:8:")
+        assert re.match(f"cmpl-mine-[0-9a-f]{{8}}:2b:a%20checkpoint:{language}:1:8:", answer.completion_id)
 
 
 async def test_events_are_counted_once_and_audited(channel: grpc.aio.Channel, gateway: Gateway) -> None:

@@ -8,7 +8,7 @@ from urllib.parse import quote, unquote
 
 _BEGINNING = "cmpl-"
 _BETWEEN = ":"
-"""Of all parts only a request's id may have it, and that comes first."""
+"""Of all parts only the generation's id may have it, which begins with that of a request, and it comes first."""
 _SIGNATURE_BYTES = 9
 
 
@@ -16,7 +16,7 @@ class CompletionId(NamedTuple):
     """What an event says of a completion later, on whichever Gateway it comes to: none of them keeps a list.
 
     Attributes:
-      request_id: of the request that it answers.
+      generation_id: of the request that it answers, and more: requests of several tenants may have one id.
       model: the id of the model.
       model_version: its version.
       language: of the code, as `language_of` names it.
@@ -24,7 +24,7 @@ class CompletionId(NamedTuple):
       characters: of the same.
     """
 
-    request_id: str
+    generation_id: str
     model: str
     model_version: str
     language: str
@@ -41,8 +41,8 @@ class CompletionIds:
 
     def written(self, completion: CompletionId) -> str:
         """As a client gets it."""
-        request_id, model, version, language, lines, characters = completion
-        parts = (request_id, model, quote(version, safe=""), language, str(lines), str(characters))
+        generation_id, model, version, language, lines, characters = completion
+        parts = (generation_id, model, quote(version, safe=""), language, str(lines), str(characters))
         text = _BEGINNING + _BETWEEN.join(parts)
         return f"{text}{_BETWEEN}{self._signature(text)}"
 
@@ -51,8 +51,8 @@ class CompletionIds:
         signed, _, signature = text.rpartition(_BETWEEN)
         if not hmac.compare_digest(self._signature(signed).encode(), signature.encode(errors="replace")):
             return None
-        request_id, model, version, language, lines, characters = signed.removeprefix(_BEGINNING).rsplit(_BETWEEN, 5)
-        return CompletionId(request_id, model, unquote(version), language, int(lines), int(characters))
+        generation_id, model, version, language, lines, characters = signed.removeprefix(_BEGINNING).rsplit(_BETWEEN, 5)
+        return CompletionId(generation_id, model, unquote(version), language, int(lines), int(characters))
 
     def _signature(self, text: str) -> str:
         encoded = text.encode(errors="replace")

@@ -45,6 +45,16 @@ async def test_the_same_session_id_of_two_tenants_is_two_sessions(keys: Keys, ba
     assert first.session_id != second.session_id
 
 
+async def test_answers_of_two_tenants_to_requests_of_one_id_have_ids_of_their_own(keys: Keys) -> None:
+    ids = set()
+    async with grpc_server(keys.service) as address, grpc.aio.insecure_channel(address) as channel:
+        message = pb.CompleteRequest(fim=FimInput(prefix="a", suffix="b"), request_id="mine")
+        for tenant in ("a", "b"):
+            metadata = [("x-api-key", keys.create(tenant))]
+            ids.add((await CodeAssistServiceStub(channel).Complete(message, metadata=metadata)).completion_id)
+    assert len(ids) == 2
+
+
 async def cache_domains(keys: Keys, backend: ScriptedBackend, *api_keys: str) -> list[str]:
     """Of one request with each of these keys, over each protocol."""
     backend.requests.clear()

@@ -87,7 +87,7 @@ def test_of_a_part_no_more_is_accepted_than_the_completion_has(
 
 def test_another_gateway_counts_what_this_one_answered(recorder: MemoryRecorder) -> None:
     for gateway in (Feedback(recorder, [MODEL], CompletionIds(b"of all Gateways")) for _ in range(2)):
-        gateway.record(IDS.written(ANSWER._replace(request_id=str(id(gateway)))), ACCEPTED)
+        gateway.record(IDS.written(ANSWER._replace(generation_id=str(id(gateway)))), ACCEPTED)
     assert recorder.total(metrics.COMPLETION_EVENTS, model="2b", event=ACCEPTED) == 2
 
 
@@ -116,7 +116,7 @@ def test_what_is_remembered_is_bounded(
 ) -> None:
     monkeypatch.setattr(module, "REMEMBERED", 3)
     for number in (1, 2, 3, 4, 4, 1):
-        feedback.record(IDS.written(ANSWER._replace(request_id=str(number))), SHOWN)
+        feedback.record(IDS.written(ANSWER._replace(generation_id=str(number))), SHOWN)
     assert recorder.total(metrics.COMPLETION_EVENTS) == 5
     assert len(feedback._remembered) == 3
 
