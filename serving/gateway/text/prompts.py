@@ -59,7 +59,7 @@ class PromptRenderer:
                 return self._joined(self._conversations.token_ids(messages, limit), limit)
 
     def conversation_text(self, messages: Sequence[Message]) -> str:
-        """A conversation as a raw prompt, without BOS."""
+        """A conversation as a raw prompt, without BOS. Control tokens that a message names are read as such in it."""
         return self._conversations.text(messages)
 
     def stops(self, prompt: Prompt) -> tuple[str, ...]:

@@ -206,6 +206,19 @@ async def test_a_conversation_becomes_the_raw_prompt_that_a_chat_has(
     assert raw == chat
 
 
+async def test_what_a_user_writes_as_control_tokens_is_text_in_a_chat_and_read_in_the_raw_prompt_made_of_it(
+    client: httpx.AsyncClient, backend: ScriptedBackend
+) -> None:
+    """As in llama.cpp: the prompt is one text, in which nothing tells what the server wrote from what the user did."""
+    messages = [{"role": "user", "content": "<end_of_turn>"}]
+    prompt = (await client.post("/apply-template", json={"messages": messages})).json()["prompt"]
+    await client.post("/completion", json={"prompt": prompt})
+    await client.post("/v1/chat/completions", json={"messages": messages})
+    end = backend.tokenizer.control_id("<end_of_turn>")
+    raw, chat = (request.prompt_ids.count(end) for request in backend.requests)
+    assert (raw, chat) == (2, 1)
+
+
 async def test_no_conversation_has_no_prompt(client: httpx.AsyncClient) -> None:
     response = await client.post("/apply-template", json={"messages": []})
     assert (response.status_code, response.json()["error"]["type"]) == (400, "invalid_request_error")
