@@ -282,7 +282,7 @@ class Engine:
         self._scheduler.land(sequence, row, token_ids)
         self._generated_tokens += len(token_ids)
         if len(kept) < len(tokens):
-            end = tokens[len(kept)] if sequence.request.scores_prompt else None
+            end = None if sequence.request.sampling.logprobs is None else tokens[len(kept)]
             self._finish(sequence, GenerationChunk(tokens=kept, finish_reason=FinishReason.STOP, end=end))
         elif len(sequence.token_ids) >= sequence.max_length:
             self._finish(sequence, GenerationChunk(tokens=kept, finish_reason=FinishReason.LENGTH))

@@ -70,7 +70,7 @@ class GenerationChunk(msgspec.Struct, frozen=True, kw_only=True, array_like=True
     Attributes:
       cached_tokens: how many prompt tokens came from the prefix cache.
       error: what went wrong, for `FinishReason.ERROR`; written for the client, without internals.
-      end: of a request that `scores_prompt`, the stop id that ended it.
+      end: of a request for log probabilities, the stop id that ended it.
     """
 
     tokens: tuple[Token, ...] = ()

@@ -1,6 +1,6 @@
 """Attempt: the answer of one model to a request, as its choices are generated."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace as replace_fields
 
 from msgspec.structs import replace
@@ -12,10 +12,11 @@ from serving.gateway.choice import Choice
 from serving.gateway.request import Piece, Usage
 from serving.gateway.sampling import of_choice
 from serving.gateway.served_model import ServedModel
+from sharding.step import Token
 
 
 class Attempt:
-    """All choices of a request, side by side on one model.
+    """All choices of a request, side by side on one model; a prompt that is scored is so by the first, for all of them.
 
     Tokens become text the moment they come, so that a stop text ends a generation at once, however slowly the pieces
     are taken. What waits to be taken is at most the whole answer.
@@ -47,18 +48,21 @@ class Attempt:
         self.begun = False
         self.failure: Exception | None = None
         self._prompt_tokens = len(generation.prompt_ids)
+        self._scored: list[Token] = []  # the prompt's, for the other choices
         self._on_change = on_change
         self._pieces: list[Piece] = []
         self._generations = [
             _Generation(self, choice, _of_choice(generation, index, model.tokenizer.vocab_size))
             for index, choice in enumerate(choices)
         ]
+        shares_scores = generation.scores_prompt and len(self._generations) > 1
+        self._to_score = self._prompt_tokens - 1 if shares_scores else 0
 
     def start(self) -> None:
         """Has all choices generated; one that is refused fails the attempt."""
-        for generation in self._generations:
-            if self.failure is None:
-                generation.start(self.model.backend)
+        self._generations[0].start(self.model.backend)
+        if not self._to_score:
+            self._start_others()
 
     def abort(self) -> None:
         """Ends what is still generated."""
@@ -90,6 +94,17 @@ class Attempt:
             cached_tokens=min(choice.cached_tokens for choice in choices),
         )
 
+    def read(self, generation: "_Generation", tokens: Sequence[Token]) -> None:
+        """Takes in what one of the choices was given: the prompt's tokens that the first has, for the others."""
+        left = self._to_score - len(self._scored)
+        if left > 0 and generation is self._generations[0]:
+            self._scored += tokens[:left]
+            if len(self._scored) == self._to_score:
+                try:
+                    self._start_others()
+                except Exception as error:  # the backend that calls here knows nothing of these
+                    self.fail(error)
+
     def give(self, piece: Piece) -> None:
         """Takes in a piece of one of the choices."""
         self.begun = True
@@ -103,6 +118,11 @@ class Attempt:
             self.abort()
             self._on_change()
 
+    def _start_others(self) -> None:
+        for generation in self._generations[1:]:
+            if self.failure is None:
+                generation.start(self.model.backend, self._scored)
+
 
 class _Generation:
     """A choice being generated: the sink between its backend and the attempt."""
@@ -114,7 +134,10 @@ class _Generation:
         self._handle: Handle | None = None
         self._over = False
 
-    def start(self, backend: ModelBackend) -> None:
+    def start(self, backend: ModelBackend, scored: Sequence[Token] = ()) -> None:
+        """Begins, after what another choice has of the prompt."""
+        if scored:
+            self.feed(GenerationChunk(tokens=tuple(scored)))
         self._handle = backend.submit(self._request, self)
         if self._over:  # before there was a handle
             self._handle.abort()
@@ -134,6 +157,7 @@ class _Generation:
             self.abort()
         if piece is not None:
             self._attempt.give(piece)
+        self._attempt.read(self, chunk.tokens)
 
     def fail(self, error: ServingError) -> None:
         self._attempt.fail(error)
@@ -141,7 +165,12 @@ class _Generation:
 
 def _of_choice(generation: GenerationRequest, index: int, vocab_size: int) -> GenerationRequest:
     sampling = of_choice(generation.sampling, index, vocab_size)
-    return replace(generation, request_id=f"{generation.request_id}-{index}", sampling=sampling)
+    return replace(
+        generation,
+        request_id=f"{generation.request_id}-{index}",
+        sampling=sampling,
+        scores_prompt=generation.scores_prompt and index == 0,
+    )
 
 
 def _joined(pieces: Iterable[Piece]) -> Iterable[Piece]:

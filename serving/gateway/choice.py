@@ -68,7 +68,7 @@ class Choice:
         finish_reason: FinishReason | None = None
         if chunk.finish_reason and not self._answer.stopped:
             finish_reason = self._completed(chunk, chunk.finish_reason)
-            end = None if self._prompt_only else chunk.end
+            end = chunk.end if self._prompt.is_scored and not self._prompt_only else None
             last_text, last_logprobs = self._answer.flush(cut=finish_reason is FinishReason.LENGTH, end=end)
             text, logprobs = text + last_text, logprobs + last_logprobs
         if self._answer.stopped:

@@ -1,6 +1,7 @@
 """Prompts that are scored: each token once and in order, whatever is cached, paused or preempted meanwhile."""
 
 import pytest
+from msgspec.structs import replace
 
 from serving.engine.engine import Engine
 from serving.engine.request import FinishReason, Priority
@@ -120,14 +121,17 @@ def test_what_was_scored_before_a_preemption_is_not_sent_again() -> None:
     assert_is_complete(receiver)
 
 
-def test_the_stop_id_that_ends_a_scored_request_comes_with_its_log_probability(engine: Engine) -> None:
+def test_the_stop_id_that_ends_a_request_for_log_probabilities_comes_with_its_own(engine: Engine) -> None:
     alone = request_of("scored", PROMPT, max_tokens=1, scores_prompt=True)
     (*_, drawn), _ = expected_answer(alone, LIMITS.max_context)
-    stopped = submit(engine, request_of("stopped", PROMPT, scores_prompt=True, stop_ids=frozenset({drawn.id})))
+    request = request_of("stopped", PROMPT, scores_prompt=True, stop_ids=frozenset({drawn.id}))
+    stopped = submit(engine, request)
+    asked = submit(engine, replace(request, request_id="asked", scores_prompt=False))
     unscored = submit(engine, request_of("unscored", PROMPT, stop_ids=frozenset(range(VOCABULARY))))
     run_until_idle(engine)
     assert [token.id for token in stopped.tokens] == list(PROMPT[1:])
     assert (stopped.finish_reason, stopped.chunks[-1].end) == (FinishReason.STOP, drawn)
+    assert (asked.tokens, asked.finish_reason, asked.chunks[-1].end) == ([], FinishReason.STOP, drawn)
     assert (unscored.finish_reason, unscored.chunks[-1].end) == (FinishReason.STOP, None)
 
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import ServingError
-from serving.gateway.backend import Sink
+from serving.gateway.backend import Handle, Sink
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.status import BackendStatus, GroupState, GroupStatus
@@ -52,7 +52,7 @@ class ScriptedBackend:
         self.paused = asyncio.Event()
         self.idle = asyncio.Event()
 
-    def submit(self, request: GenerationRequest, sink: Sink) -> "_Scripted":
+    def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         self.requests.append(request)
         if self.error and not isinstance(self.error, ServingError):
             raise self.error
@@ -107,7 +107,7 @@ class _Scripted:
             self._sink.feed(self._last(request) if limit == len(ids) else _CUT)
 
     def _last(self, request: GenerationRequest) -> GenerationChunk:
-        if not request.scores_prompt:
+        if request.sampling.logprobs is None:
             return self._backend.end
         eos = self._backend.tokenizer.control_id("<eos>")
         assert eos is not None

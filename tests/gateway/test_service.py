@@ -7,13 +7,24 @@ import pytest
 from msgspec import structs
 
 from serving.config import GatewayConfig, Role
-from serving.engine.request import FinishReason, Priority
+from serving.engine.request import FinishReason, GenerationRequest, Priority
+from serving.errors import Reason
+from serving.gateway.backend import Handle, Sink
 from serving.gateway.request import AnswerPart, End, FimPrompt, Piece, Prompt, TextPrompt, TokenPrompt, Usage
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import SamplingParams
-from tests.gateway.asking import CHAT_PROMPT, FIM_PROMPT, TEXT_PROMPT, answer, code_request, text_in, two_models
+from tests.gateway.asking import (
+    CHAT_PROMPT,
+    FIM_PROMPT,
+    TEXT_PROMPT,
+    answer,
+    code_request,
+    refusal,
+    text_in,
+    two_models,
+)
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, one_model_service, served_model
 
 
@@ -84,6 +95,44 @@ async def test_choices_are_independent_and_their_seeds_count_up(backend: Scripte
     assert sorted(request.sampling.seed for request in backend.requests) == [0, 2**32 - 2, 2**32 - 1]
     assert len({request.request_id for request in backend.requests}) == 3
     assert end.usage.completion_tokens == 3 * len(backend.tokenizer.encode("return 1\n"))
+
+
+async def test_a_prompt_is_scored_once_for_all_choices(backend: ScriptedBackend) -> None:
+    sampling = SamplingParams(temperature=1, seed=1, logprobs=1)
+    request = code_request(
+        TextPrompt("a b c"), choices=3, sampling=sampling, max_tokens=1, prompt_logprobs=True, echo=True
+    )
+    pieces, end = await answer(one_model_service(backend), request)
+    assert [request.scores_prompt for request in backend.requests] == [True, False, False]
+    assert [request.sampling.seed for request in backend.requests] == [1, 2, 3]
+    whole = [[piece for piece in pieces if piece.index == index] for index in range(3)]
+    assert [text_in(each) for each in whole] == ["a b creturn"] * 3
+    scored = [[token for piece in each for token in piece.prompt_logprobs] for each in whole]
+    assert [[token.token for token in each] for each in scored] == [["a", " b", " c"]] * 3
+    assert scored[1] == scored[2] == scored[0]
+    assert end.usage.completion_tokens == 3
+
+
+async def test_the_end_of_each_choice_has_a_log_probability_where_the_prompt_has(backend: ScriptedBackend) -> None:
+    backend.text = ""
+    scored = code_request(choices=2, sampling=SamplingParams(temperature=1, seed=1, logprobs=0), prompt_logprobs=True)
+    for request, ends in ((scored, ["<eos>"]), (replace(scored, prompt_logprobs=False), [])):
+        pieces, _ = await answer(one_model_service(backend), request)
+        for index in range(2):
+            own = [token.token for piece in pieces if piece.index == index for token in piece.logprobs]
+            assert own == ends
+
+
+async def test_a_choice_that_is_refused_once_the_prompt_is_scored_ends_the_others(backend: ScriptedBackend) -> None:
+    class Full(ScriptedBackend):
+        def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
+            self.error = None if request.scores_prompt else RuntimeError("broken")
+            return super().submit(request, sink)
+
+    full = Full(backend.tokenizer, "return 1")
+    request = code_request(choices=3, sampling=SamplingParams(temperature=1, logprobs=0), prompt_logprobs=True)
+    assert (await refusal(one_model_service(full), request)).reason is Reason.INTERNAL
+    assert full.running == 0
 
 
 async def test_greedy_choices_are_computed_once(backend: ScriptedBackend) -> None:

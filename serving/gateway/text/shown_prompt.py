@@ -14,7 +14,10 @@ class ShownPrompt:
 
     Attributes:
       text: shown of the prompt, in all.
+      is_scored: whether its tokens come, with their log probabilities.
     """
+
+    is_scored = False
 
     def __init__(self, text: str = "") -> None:
         """A prompt of which only this text is shown, whose tokens do not come."""
@@ -32,6 +35,8 @@ class ShownPrompt:
 
 class ScoredPrompt(ShownPrompt):
     """A prompt whose tokens come with their log probabilities, all but the first, which has none."""
+
+    is_scored = True
 
     def __init__(
         self, tokenizer: Tokenizer, ids: Sequence[int], text: str, *, shows_bos: bool, shows_controls: bool
