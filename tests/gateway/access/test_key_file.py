@@ -72,7 +72,14 @@ def test_a_file_is_followed_for_as_long_as_somebody_wants_its_keys(tmp_path: Pat
     assert not thread.is_alive()
 
 
-@pytest.mark.parametrize("break_file", [Path.unlink, lambda path: path.write_text("keys: 7")])
+def _garble(path: Path) -> None:
+    """Puts another file in its place; one that is written there is empty at first, which is a file without keys."""
+    other = path.with_suffix(".new")
+    other.write_text("keys: 7")
+    other.replace(path)
+
+
+@pytest.mark.parametrize("break_file", [Path.unlink, _garble])
 async def test_a_file_that_cannot_be_read_changes_nothing(
     keys: Keys, break_file: Callable[[Path], object], caplog: pytest.LogCaptureFixture
 ) -> None:
