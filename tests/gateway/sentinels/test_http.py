@@ -25,7 +25,7 @@ _CONTEXTS: dict[str, list[Context]] = {
     "llama.cpp.InfillBody": [Context({"input_prefix": "a"})],
     "llama.cpp.CompletionBody": [Context({"prompt": "a"}, _RAW)],
     "llama.cpp.ChatBody": [Context({"messages": _USER})],
-    "llama.cpp.TokenizeBody": [Context({"content": "a"})],
+    "llama.cpp.TokenizeBody": [Context({}), Context({"content": "a"})],
     "llama.cpp.DetokenizeBody": [Context({"tokens": [5]})],
     "tabby.CompletionBody": [Context({"segments": {"prefix": "a"}}, frozenset({"debug_options.raw_prompt"}))],
     "tabby.EventBody": [Context({"type": "view"})],
