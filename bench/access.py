@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import jwt
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_private_key
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
@@ -95,4 +96,4 @@ async def main(redis: str | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--redis", metavar="URL", help="of a Redis to measure as well")
-    asyncio.run(main(parser.parse_args().redis))
+    asyncio.run(main(parser.parse_args().redis), loop_factory=uvloop.new_event_loop)  # a Gateway's

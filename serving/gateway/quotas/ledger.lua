@@ -14,11 +14,16 @@ local time = redis.call('TIME') -- one clock for all Gateways
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local accounts = {}
 
+-- What is entered of a request, and the sum of all.
+local function entered(account, id)
+  local numbers = redis.call('HMGET', account.tokens, id, 'sum')
+  return tonumber(numbers[1] or 0), tonumber(numbers[2] or 0)
+end
+
 local function set_tokens(account, id, value)
   if redis.call('ZSCORE', account.begun, id) then
-    local before = tonumber(redis.call('HGET', account.tokens, id) or 0)
-    redis.call('HSET', account.tokens, id, value)
-    redis.call('HINCRBY', account.tokens, 'sum', value - before)
+    local before, sum = entered(account, id)
+    redis.call('HSET', account.tokens, id, value, 'sum', sum - before + value)
   end
 end
 
@@ -40,17 +45,25 @@ local function refusal(position, account, limit, left, missing)
   return {position, limit, left, WINDOW_MS}
 end
 
+-- At its end a request needs no room: nothing is looked for that has become old.
+local function expire(account)
+  for _, id in ipairs(redis.call('ZRANGEBYSCORE', account.begun, '-inf', now - WINDOW_MS)) do
+    leave(account, id)
+  end
+  if operation == 'begin' then
+    redis.call('ZREMRANGEBYSCORE', account.running, '-inf', now)
+  end
+end
+
 for i = 1, #KEYS / 3 do
-  local account = {
+  accounts[i] = {
     begun = KEYS[3 * i - 2], tokens = KEYS[3 * i - 1], running = KEYS[3 * i],
     max_requests = tonumber(ARGV[3 * i + 2]), max_tokens = tonumber(ARGV[3 * i + 3]),
     max_running = tonumber(ARGV[3 * i + 4]),
   }
-  accounts[i] = account
-  for _, id in ipairs(redis.call('ZRANGEBYSCORE', account.begun, '-inf', now - WINDOW_MS)) do
-    leave(account, id)
+  if operation ~= 'end' then
+    expire(accounts[i])
   end
-  redis.call('ZREMRANGEBYSCORE', account.running, '-inf', now)
 end
 
 for i, account in ipairs(accounts) do
@@ -61,10 +74,13 @@ for i, account in ipairs(accounts) do
     if account.max_requests >= 0 and redis.call('ZCARD', account.begun) >= account.max_requests then
       return refusal(i - 1, account, 1, 0, 1)
     end
-  elseif operation == 'reserve' then
-    set_tokens(account, request, 0)
-    local left = account.max_tokens - tonumber(redis.call('HGET', account.tokens, 'sum') or 0)
-    if account.max_tokens >= 0 and tokens > left then
+  elseif operation == 'reserve' and account.max_tokens >= 0 then
+    local before, sum = entered(account, request)
+    local left = account.max_tokens - (sum - before)
+    if tokens > left then
+      for j = 1, i do
+        set_tokens(accounts[j], request, 0)
+      end
       return refusal(i - 1, account, 2, left, tokens - left)
     end
   end
@@ -74,13 +90,13 @@ for _, account in ipairs(accounts) do
   if operation == 'begin' then
     redis.call('ZADD', account.begun, now, request)
     redis.call('ZADD', account.running, now + lease_ms, request)
-  elseif operation == 'reserve' then
-    set_tokens(account, request, tokens)
+    redis.call('PEXPIRE', account.begun, WINDOW_MS)
+    redis.call('PEXPIRE', account.running, lease_ms)
   else
-    redis.call('ZREM', account.running, request)
+    if operation == 'end' then
+      redis.call('ZREM', account.running, request)
+    end
     if tokens < 0 then leave(account, request) else set_tokens(account, request, tokens) end
+    redis.call('PEXPIRE', account.tokens, WINDOW_MS)
   end
-  redis.call('PEXPIRE', account.begun, WINDOW_MS)
-  redis.call('PEXPIRE', account.tokens, WINDOW_MS)
-  redis.call('PEXPIRE', account.running, lease_ms)
 end

@@ -46,6 +46,11 @@ class Refusal:
 class Ledger(Protocol):
     """Enters requests in all of some accounts or in none, one after the other, so that no limit is ever exceeded."""
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether what is asked now waits for answers to others first, instead of being on its way at once."""
+        ...
+
     async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:
         """Enters a request, without tokens, which is concurrent from now on; None if that is done.
 

@@ -18,6 +18,11 @@ class MemoryLedger:
         self.used: dict[str, Used] = {}
         self._forget_at = clock() + WINDOW_S
 
+    @property
+    def is_busy(self) -> bool:
+        """As `Ledger.is_busy`: it waits for nothing."""
+        return False
+
     async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:
         """As `Ledger.begin`."""
         now = self._clock()

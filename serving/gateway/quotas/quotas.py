@@ -98,6 +98,7 @@ class Quotas:
                 self._recorder.record(metrics.LIMITED, 0, limit=limit, whose=whose)
         self._recorder.record(metrics.UNCOUNTED, 0)
         self._clock = clock
+        self._ending: set[asyncio.Task[None]] = set()  # or they might be collected
         self._is_lost = False
         self._asked_again_at = self._logged_again_at = -float("inf")
 
@@ -129,15 +130,27 @@ class Quotas:
             try:
                 await admission.begin()
             except asyncio.CancelledError:  # by when the ledger may have counted it
-                await asyncio.shield(admission.end())
+                await self._end(admission)
                 raise
         try:
             yield admission
         finally:
             if shares:
-                # Before the answer's end, after which its client may come with the next one; to the end, though the
-                # task may be cancelled once more meanwhile.
-                await asyncio.shield(admission.end())
+                await self._end(admission)
+
+    async def _end(self, admission: "Admission") -> None:
+        """Ends it in the ledger, to the end, though the task that calls may be cancelled meanwhile.
+
+        It is on its way before the answer's end, after which the client may come with its next request, which the
+        ledger learns of later. To wait for the ledger as well would make every answer later by that.
+        """
+        waits = self._ledger.is_busy
+        ending = asyncio.Task(admission.end(), loop=asyncio.get_running_loop(), eager_start=True)
+        if not ending.done():
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+        if waits:
+            await asyncio.shield(ending)
 
     def _shares(self, request: CodeRequest) -> list[_Share]:
         config, shares = self._config, []

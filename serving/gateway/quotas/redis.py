@@ -48,6 +48,11 @@ class RedisLedger:
         self._faults = 0
         self._script = self.client.register_script(_SCRIPT.read_text())
 
+    @property
+    def is_busy(self) -> bool:
+        """As `Ledger.is_busy`."""
+        return self._turns.locked()
+
     async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:
         """As `Ledger.begin`."""
         return await self._run("begin", request, accounts, 0)

@@ -161,6 +161,49 @@ async def test_who_goes_away_while_a_store_counts_a_request_has_it_no_longer(bac
     assert not ledger.used["tenant:acme"].running
 
 
+class SlowAtEnd(MemoryLedger):
+    """A ledger whose store has what a request took at once, and says so late."""
+
+    def __init__(self, *, busy: bool) -> None:
+        super().__init__()
+        self.busy = busy
+        self.answers = asyncio.Event()
+        self.has_end = asyncio.Event()
+
+    @property
+    def is_busy(self) -> bool:
+        return self.busy
+
+    async def end(self, request: str, accounts: Sequence[Account], tokens: int | None) -> None:
+        await super().end(request, accounts, tokens)
+        self.has_end.set()
+        await self.answers.wait()
+
+
+async def test_an_answer_does_not_wait_for_the_store_to_say_that_it_has_its_end(backend: ScriptedBackend) -> None:
+    ledger = SlowAtEnd(busy=False)
+    async for _ in watched_service(backend, ledger, concurrent_requests=1).generate(ONE):
+        pass
+    assert ledger.has_end.is_set()
+    ledger.answers.set()
+
+
+async def test_an_answer_waits_where_its_end_would_reach_the_store_after_the_next_request(
+    backend: ScriptedBackend,
+) -> None:
+    ledger = SlowAtEnd(busy=True)
+
+    async def ask() -> None:
+        async for _ in watched_service(backend, ledger, concurrent_requests=1).generate(ONE):
+            pass
+
+    asking = asyncio.create_task(ask())
+    await ledger.has_end.wait()
+    assert not asking.done()
+    ledger.answers.set()
+    await asking
+
+
 async def test_who_goes_away_is_concurrent_until_nothing_is_generated_any_more(backend: ScriptedBackend) -> None:
     backend.pause_at = 3
     running: list[int] = []
@@ -231,6 +274,8 @@ async def test_choices_that_together_take_more_than_a_minute_has_are_refused_for
 
 class Unreachable:
     """A ledger whose store does not answer."""
+
+    is_busy = False
 
     def __init__(self) -> None:
         self.asked = 0
