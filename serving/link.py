@@ -46,6 +46,7 @@ class Waiting(msgspec.Struct, frozen=True, tag="waiting"):
 
 
 type ToGroup = Submit | Abort | Waiting
+"""A message has some of them, in order: what there is to say to a group at one moment."""
 
 
 class Refusal(msgspec.Struct, frozen=True):
@@ -73,5 +74,5 @@ class FromGroup(msgspec.Struct, frozen=True, kw_only=True):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_to_group = msgspec.msgpack.Decoder[ToGroup](Submit | Abort | Waiting).decode
+decode_to_group = msgspec.msgpack.Decoder(list[Submit | Abort | Waiting]).decode
 decode_from_group = msgspec.msgpack.Decoder(FromGroup).decode

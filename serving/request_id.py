@@ -1,7 +1,7 @@
 """The id of a request: what its client may call it, in log lines, traces and answers."""
 
 import re
-import uuid
+from secrets import token_hex
 
 REQUEST_ID_HEADER = "x-request-id"
 """Carries the id, to the server and back: a header of HTTP and metadata of gRPC."""
@@ -19,4 +19,4 @@ def is_request_id(named: str) -> bool:
 
 def request_id_of(named: str) -> str:
     """What its client calls a request if it may, or else an id made for it."""
-    return named if is_request_id(named) else uuid.uuid4().hex
+    return named if is_request_id(named) else token_hex(16)

@@ -123,7 +123,7 @@ class RequestRecords:
         self._recorder.record(metrics.REQUESTS, 1, **labels, reason=outcome)
         for metric, seconds in durations.items():
             self._recorder.record(metric, seconds, **labels)
-        for part in watch.truncation.parts:
+        for part in watch.truncation.parts if watch.truncation else ():
             self._recorder.record(metrics.TRUNCATED, 1, model=watch.model, part=part)
         _log.info(
             "%s: %s",

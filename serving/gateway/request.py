@@ -78,7 +78,7 @@ class Truncation:
         return tuple(part for part, amount in zip(get_args(TruncatedPart), amounts, strict=True) if amount)
 
     def __bool__(self) -> bool:
-        return bool(self.parts)
+        return bool(self.prefix_characters or self.suffix_characters or self.context_lines)
 
     def __add__(self, other: "Truncation") -> "Truncation":
         return Truncation(

@@ -1,9 +1,9 @@
 """ServedModel: one model as the Gateway sees it, and what a request becomes for it: tokens in, filtered text out."""
 
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from secrets import token_hex
 
 from msgspec.structs import replace
 
@@ -87,7 +87,7 @@ class ServedModel:
         waited_for = most > 0 and not request.prompt_logprobs
         is_urgent = waited_for and self.renderer.fills_in(request.prompt, prompt_ids)
         generation = GenerationRequest(
-            request_id=f"{request.request_id}-{uuid.uuid4().hex[:8]}",  # clients may repeat their ids
+            request_id=f"{request.request_id}-{token_hex(4)}",  # clients may repeat their ids
             prompt_ids=tuple(prompt_ids),
             max_tokens=max(most, 1),  # an engine computes no prompt for nothing
             sampling=replace(request.sampling, logit_bias=token_biases(request.logit_bias, self.tokenizer)),

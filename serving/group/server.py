@@ -28,7 +28,7 @@ _GOODBYE_S = 1.0
 _STRANGER_S = 5.0
 """Whoever connects must show the key within this time."""
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
-"""Of a request: more than the token ids of the longest context."""
+"""Of the requests in one message: more than the token ids of the longest context for each of them."""
 
 
 class GroupServer:
@@ -149,13 +149,14 @@ class _Link:
         self._waking = False
 
     def receive(self, data: bytes) -> None:
-        match decode_to_group(data):
-            case Submit(request):
-                self._submit(request)
-            case Abort(request_id):
-                self._engine.abort(request_id)
-            case Waiting(requests):
-                self.waiting = requests
+        for message in decode_to_group(data):
+            match message:
+                case Submit(request):
+                    self._submit(request)
+                case Abort(request_id):
+                    self._engine.abort(request_id)
+                case Waiting(requests):
+                    self.waiting = requests
 
     def release(self, now: float) -> None:
         """Makes ready what was held back for long enough."""

@@ -1,6 +1,7 @@
 """Caller: who asks."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import ip_address
 
 from serving.config import Role
@@ -29,6 +30,7 @@ def tenant_owner(tenant: str) -> str:
     return f"tenant:{tenant}"
 
 
+@lru_cache(maxsize=64)  # few, but for hostile ones
 def is_loopback(host: str) -> bool:
     """Whether only this machine reaches an address: an IP address or a host name."""
     try:

@@ -14,6 +14,8 @@ from serving.link import Abort, Refusal, Submit, ToGroup, Waiting, decode_from_g
 _log = logging.getLogger("ray.serve.linked_group")  # below Ray Serve's logger, whose handlers write the log
 
 _RETRY_AFTER_S = 1.0
+_MOST_TOGETHER = 8
+"""Of what waits to be sent, in one message: a group takes none of more than 16 MiB."""
 _LOST = frozenset({FinishReason.ERROR, FinishReason.ABORTED})
 """Ends of a generation that is still wanted, which only a group has that is out of service."""
 
@@ -77,7 +79,10 @@ class LinkedGroup:
     async def _send(self, socket: ClientWebSocketResponse) -> None:
         try:
             while True:
-                await socket.send_bytes(encode(await self._outgoing.get()))
+                messages = [await self._outgoing.get()]
+                while len(messages) < _MOST_TOGETHER and not self._outgoing.empty():
+                    messages.append(self._outgoing.get_nowait())
+                await socket.send_bytes(encode(messages))
         except ConnectionError:
             return  # whoever reads sees it too
         except Exception:

@@ -1,10 +1,9 @@
 """One gRPC call: who is at its other end, what it is named, its message, and how it ends."""
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Protocol
 from urllib.parse import unquote
 
@@ -45,7 +44,7 @@ class Call:
 
     def __init__(self, context: GrpcContext) -> None:
         self._context = context
-        self.metadata = CallMetadata.read("grpc", partial(_from_metadata, context), _peer_address(context))
+        self.metadata = CallMetadata.read("grpc", _value(context), _peer_address(context))
         self.words: Mapping[str, str] = {}
         self._answer_with_request_id()
 
@@ -120,11 +119,11 @@ def answering(context: GrpcContext) -> Iterator[Call]:
         call.fail(unforeseen(request_id))
 
 
-def _from_metadata(context: GrpcContext, key: str) -> str:
-    """The value of a metadata key, or an empty string if the client did not send it."""
-    return next(
-        (value for sent, value in context.invocation_metadata() or () if sent == key and isinstance(value, str)), ""
-    )
+def _value(context: GrpcContext) -> Callable[[str], str]:
+    """Gives the first value of a metadata key that is text, or an empty string if the client sent none."""
+    sent = reversed(tuple(context.invocation_metadata() or ()))
+    values = {key: value for key, value in sent if isinstance(value, str)}
+    return lambda key: values.get(key, "")
 
 
 def _peer_address(context: GrpcContext) -> str:

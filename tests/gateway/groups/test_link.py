@@ -43,9 +43,9 @@ refusals = st.builds(Refusal, texts, st.sampled_from(Reason), texts, st.none() |
 
 
 @settings(deadline=None)
-@given(st.one_of(requests.map(Submit), texts.map(Abort), counts.map(Waiting)))
-def test_messages_to_a_group(message: Submit | Abort | Waiting) -> None:
-    assert decode_to_group(encode(message)) == message
+@given(st.lists(st.one_of(requests.map(Submit), texts.map(Abort), counts.map(Waiting)), max_size=3))
+def test_messages_to_a_group(messages: list[Submit | Abort | Waiting]) -> None:
+    assert decode_to_group(encode(messages)) == messages
 
 
 @settings(deadline=None)
