@@ -7,6 +7,7 @@ multiplied by alpha / r, or alpha / sqrt(r) where `use_rslora` is set (arXiv 231
 import hashlib
 import re
 from math import prod
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -58,10 +59,10 @@ def read_peft(directory: Path, config: GemmaConfig, max_rank: int) -> Adapter:
     data = _read(file, 4 * sum(map(prod, shapes.values())) + _HEADER_BYTES)
     weights: dict[str, npt.NDArray[np.float32]] = {}
     try:
-        tensors = deserialize(data)
+        tensors: list[tuple[str, dict[str, Any]]] = deserialize(data)  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise AdapterError(f"{file}: no safetensors file: {error}") from None
-    for name, tensor in tensors:
+    for name, tensor in sorted(tensors, key=itemgetter(0)):
         path, module = _path(file, name, peft)
         if path not in shapes:
             raise AdapterError(f"{file}: tensor {name}: the model has {config.num_layers} layers. {peft.made_for}")

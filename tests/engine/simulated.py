@@ -94,7 +94,7 @@ class SimulatedRunner:
       steps: the rows of each step that ran so far.
       running_draws: the most that a row of the step that runs may draw.
       before_step: called at the start of each step; may raise.
-      adapters: versions by number, for the steps that are launched from now on.
+      versions: of adapters by number, for the steps that are launched from now on.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -105,7 +105,7 @@ class SimulatedRunner:
         self.steps: list[list[Row]] = []
         self.running_draws = 0
         self.before_step: Callable[[], None] = lambda: None
-        self.adapters: dict[int, str] = {}
+        self.versions: dict[int, str] = {}
         self._adapters_of_launched: deque[dict[int, str]] = deque()
 
     @property
@@ -114,7 +114,7 @@ class SimulatedRunner:
 
     def launch(self, rows: Sequence[Row]) -> None:
         self.launched.append(list(rows))
-        self._adapters_of_launched.append(dict(self.adapters))
+        self._adapters_of_launched.append(dict(self.versions))
         assert len(self.launched) <= 2, "one step runs, one waits behind it"
 
     def land(self) -> list[list[Token]]:

@@ -44,7 +44,7 @@ class Shelf(AdapterSource):
         if name in self.damaged:
             raise ValueError("tensor x is damaged")
         version = self.versions[name]
-        return ReadAdapter(version, lambda number: self._runner.adapters.update({number: version}))
+        return ReadAdapter(version, lambda number: self._runner.versions.update({number: version}))
 
 
 def engine_with(adapters: int, *, num_pages: int = 64, **versions: str) -> tuple[Engine, Shelf, SimulatedRunner]:

@@ -37,7 +37,7 @@ def write_peft(directory: Path, tensors: Mapping[str, np.ndarray], **fields: obj
     """Writes both files; `fields` of the configuration replace those of a plain adapter of all projections."""
     directory.mkdir(exist_ok=True)
     rank = next((tensor.shape[0] for name, tensor in tensors.items() if ".lora_A." in name), 4)
-    config = {
+    config: dict[str, object] = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": "google/codegemma-2b",

@@ -1,13 +1,33 @@
 """Adapters of random numbers, and models with one of them merged in."""
 
 from collections.abc import Mapping
+from functools import cache
 from math import prod
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 from sharding.adapters import Adapter
 from sharding.config import GemmaConfig
+from sharding.gemma import abstract_parameters
+from sharding.mesh import make_mesh
 from sharding.parameters import LORA_A, LORA_B, adapter_parameters
+from tests.sharding.small_models import host_parameters
+
+
+@cache
+def model_parameters(config: GemmaConfig) -> dict[str, np.ndarray]:
+    """Of a model whose layers decide what it draws: with the usual embeddings of tests it repeats the last token."""
+    parameters = host_parameters(config)
+    return parameters | {"embedder.weight": parameters["embedder.weight"] / 20}
+
+
+def model_on(config: GemmaConfig, devices: int) -> dict[str, jax.Array]:
+    """The same on so many devices."""
+    specs: dict[str, Any] = abstract_parameters(config, make_mesh(devices), jnp.float32)
+    return {path: jax.device_put(model_parameters(config)[path], spec.sharding) for path, spec in specs.items()}
 
 
 def random_adapter(config: GemmaConfig, seed: int, rank: int, targets: str = "") -> Adapter:

@@ -23,15 +23,13 @@ from sharding.sizes import adapter_bytes
 from sharding.step import Limits, Opening, Row
 from sharding.step_compiler import StepCompiler
 from sharding.steps import compile_steps
-from tests.sharding.random_adapters import merged, random_adapter
+from tests.sharding.random_adapters import merged, model_on, model_parameters, random_adapter
 from tests.sharding.small_models import (
     LOCAL,
     MHA,
     MQA,
     dense_logits,
-    host_parameters,
     relative_error,
-    sharded_parameters,
 )
 
 PLAIN = Limits(page_size=8, num_pages=36, max_rows=9, max_step_tokens=144, max_context=32)
@@ -53,7 +51,7 @@ def adapted_runner(devices: int) -> ModelRunner:
     """With all adapters loaded; tests share it, so each that loads another one loads these again."""
     buckets = [replace(bucket, adapters=LIMITS.adapters) for bucket in BUCKETS]
     steps = compile_steps(LOCAL, make_mesh(devices), jnp.float32, LIMITS, buckets=buckets)
-    runner = ModelRunner(sharded_parameters(LOCAL, devices), steps)
+    runner = ModelRunner(model_on(LOCAL, devices), steps)
     for number, adapter in enumerate(adapters(), start=1):
         runner.load_adapter(number, adapter)
     return runner
@@ -85,7 +83,7 @@ def greedy(parameters: dict[str, np.ndarray], prompt: Sequence[int]) -> list[int
 @cache
 def of_merged_models() -> list[list[int]]:
     """What the model without an adapter draws after the first prompt, and each merged one after the next."""
-    models = [host_parameters(LOCAL), *(merged(host_parameters(LOCAL), each) for each in adapters())]
+    models = [model_parameters(LOCAL), *(merged(model_parameters(LOCAL), each) for each in adapters())]
     return [greedy(model, prompt) for model, prompt in zip(models, PROMPTS, strict=True)]
 
 
@@ -93,7 +91,20 @@ def of_merged_models() -> list[list[int]]:
 def test_eight_adapters_and_none_in_one_batch_draw_what_each_merged_model_draws_alone(devices: int) -> None:
     drawn = generate(adapted_runner(devices), PROMPTS, range(9))
     assert drawn == of_merged_models()
-    assert len(set(map(tuple, drawn))) == 9
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_logits_are_those_of_the_merged_model_and_no_other(devices: int) -> None:
+    rows = [
+        Row(slot=i, start=0, token_ids=PROMPTS[0], draws=1, pages=[2 * i, 2 * i + 1], opening=Opening(adapter=i))
+        for i in range(9)
+    ]
+    models = [model_parameters(LOCAL), *(merged(model_parameters(LOCAL), each) for each in adapters())]
+    expected = [dense_logits(LOCAL, model, PROMPTS[0])[-1] for model in models]
+    for number, logits in enumerate(adapted_runner(devices).logits(rows)):
+        errors = [relative_error(logits, each) for each in expected]
+        assert errors.pop(number) < 1e-5
+        assert min(errors) > 1e-2
 
 
 @settings(deadline=None, max_examples=15)
@@ -114,7 +125,7 @@ def test_steps_of_a_model_without_adapters_take_and_compile_nothing_for_them() -
 def test_an_adapter_loaded_behind_a_step_counts_from_the_next_one_on_and_compiles_nothing(devices: int) -> None:
     runner = adapted_runner(devices)
     other = random_adapter(LOCAL, 99, 6)
-    expected = [greedy(merged(host_parameters(LOCAL), each), PROMPTS[3]) for each in (adapters()[2], other)]
+    expected = [greedy(merged(model_parameters(LOCAL), each), PROMPTS[3]) for each in (adapters()[2], other)]
     row = Row(slot=0, start=0, token_ids=PROMPTS[3], draws=1, pages=[0, 1, 2], opening=Opening(adapter=3))
     try:
         runner.launch([row])
@@ -133,7 +144,7 @@ def test_an_adapter_of_a_lower_rank_leaves_nothing_of_the_one_before() -> None:
     row = Row(slot=0, start=0, token_ids=PROMPTS[2], draws=1, pages=[0, 1], opening=Opening(adapter=4))
     try:
         runner.load_adapter(4, random_adapter(LOCAL, 5, 1, "attention.q"))
-        small = merged(host_parameters(LOCAL), random_adapter(LOCAL, 5, 1, "attention.q"))
+        small = merged(model_parameters(LOCAL), random_adapter(LOCAL, 5, 1, "attention.q"))
         assert relative_error(runner.logits([row])[0], dense_logits(LOCAL, small, PROMPTS[2])[-1]) < 1e-5
     finally:
         runner.load_adapter(4, adapters()[3])

@@ -54,8 +54,7 @@ def test_ranks_and_alphas_of_single_modules_count_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
 def test_sixteen_bits_are_read(tmp_path: Path, dtype: type) -> None:
-    tensors = {name: tensor.astype(dtype) for name, tensor in peft_tensors(ADAPTER, factor=2).items()}
-    write_peft(tmp_path, tensors)
+    write_peft(tmp_path, {name: tensor.astype(dtype) for name, tensor in peft_tensors(ADAPTER, factor=2).items()})
     rounded = {}
     for path, weight in ADAPTER.weights.items():
         factor = 1 if path.endswith(LORA_A) else 2
@@ -97,7 +96,7 @@ def test_the_version_is_that_of_the_contents(tmp_path: Path) -> None:
         ({"target_modules": ["q_proj", "embed_tokens"]}, "embed_tokens"),
         ({"r": 0}, "r is 0"),
         ({"r": True}, "r is True"),
-        ({"r": 8, "lora_alpha": 8}, "shape (4, 64); this model and adapter_config.json ask for (8, 64)"),
+        ({"r": 8, "lora_alpha": 8}, "shape (4, 128); this model and adapter_config.json ask for (8, 128)"),
         ({"r": 17}, "max_rank is 16"),
         ({"rank_pattern": {"k_proj": 400}}, "its rank is 400"),
         ({"rank_pattern": {"(a+)+$": 4}}, "write out"),
