@@ -2,8 +2,8 @@
 
     python -m bench.adapters [CHECKPOINT] [--rank 8]
 
-Without a checkpoint: a random model of Gemma 3 270M's layers with a small vocabulary. Both runners have the same weights
-and take turns; rows of the second one have an adapter each, of random numbers, for all projections.
+Without a checkpoint: a random model of Gemma 3 270M's layers with a small vocabulary. Both runners have the same
+weights and take turns; rows of the second one have an adapter each, of random numbers, for all projections.
 """
 
 import argparse
@@ -19,6 +19,7 @@ from rich.progress import track
 from bench.measure import best_seconds, decode_rows
 from bench.table import markdown
 from sharding.adapters import Adapter
+from sharding.batch import Bucket
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
@@ -32,7 +33,7 @@ from sharding.steps import compile_steps
 
 ADAPTERS = 8
 PLAIN = Limits(page_size=32, num_pages=64, max_rows=8, max_step_tokens=128, max_context=256)
-CONTEXT, PROMPT, DRAWS, REPEATS, ROUNDS = 64, 16, 8, 3, 8
+CONTEXT, PROMPT, DRAWS, REPEATS, ROUNDS = 64, 16, 8, 2, 5
 RANDOM = GemmaConfig(
     vocab_size=16_384,
     embed_dim=640,
@@ -75,6 +76,12 @@ def prefill_rows(rows: int) -> list[Row]:
     ]
 
 
+def buckets(limits: Limits) -> list[Bucket]:
+    """Those that are measured."""
+    shapes = ((1, 1), (8, 8), (8 * PROMPT, 8))
+    return [Bucket(tokens, rows, limits.pages_per_sequence, limits.adapters) for tokens, rows in shapes]
+
+
 def main() -> None:
     """Prints a Markdown table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -100,11 +107,11 @@ def main() -> None:
         adapter_rank=options.rank,
     )
     plain, adapted = (
-        ModelRunner(parameters, compile_steps(config, mesh, jnp.float32, each))
+        ModelRunner(parameters, compile_steps(config, mesh, jnp.float32, each, buckets=buckets(each)))
         for each in track([PLAIN, limits], description="compiling", console=console)
     )
     for number in range(1, ADAPTERS + 1):
-        adapted.load_adapter(number, random_adapter(config, options.rank, number))
+        adapted.load_adapter(number, adapted.place_adapter(random_adapter(config, options.rank, number)))
     decode = decode_rows(8, CONTEXT, PLAIN.page_size, draws=DRAWS)
     cases = {
         "decode, 8 rows": (decode, 8 * DRAWS),
@@ -131,7 +138,7 @@ def main() -> None:
         table.append((name, f"{tokens / own:.0f}", f"{tokens / seconds[name, 'adapters']:.0f}", *shares))
     header = ["float32", "tokens/s without", "with 8 adapters", "share, rows without one", "share, 8 adapters"]
     print(markdown(header, table))
-    adapter = random_adapter(config, options.rank, 1)
+    adapter = adapted.place_adapter(random_adapter(config, options.rank, 1))
     step = best_seconds(partial(_step, adapted, decode[:1]), REPEATS)
     loading = best_seconds(lambda: (adapted.load_adapter(1, adapter), _step(adapted, decode[:1])), REPEATS) - step
     size = adapter_bytes(config, 1, jnp.dtype(jnp.float32).itemsize, options.rank)

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 
 from sharding.adapters import Adapter
-from sharding.adapters.stack import Stack, abstract_adapter, new_stack, place_adapter
+from sharding.adapters.stack import PlacedAdapter, Stack, abstract_adapter, new_stack, place_adapter
 from sharding.answer import Answer
 from sharding.cache import new_cache
 from sharding.kept import Kept
@@ -97,18 +97,21 @@ class ModelRunner:
         self._launched.append(_Launched(answer, done, len(rows), outputs, logprobs))
         self.recompilations += _compilations() - compilations
 
-    def load_adapter(self, number: int, adapter: Adapter) -> None:
+    def place_adapter(self, adapter: Adapter) -> PlacedAdapter:
+        """Brings an adapter to the devices, from any thread; it has a rank of at most `Limits.adapter_rank`."""
+        return place_adapter(adapter.weights, abstract_adapter(self.steps.adapters))
+
+    def load_adapter(self, number: int, adapter: PlacedAdapter) -> None:
         """Takes an adapter in behind the steps launched before; those launched from now on compute with it.
 
         Args:
           number: by which `Opening.adapter` is to mean it, 1 .. `Limits.adapters`; what had it before is gone.
-          adapter: of this model, of a rank of at most `Limits.adapter_rank`.
+          adapter: of `place_adapter`.
         """
         load = self.steps.adapter_loader
         assert load is not None, "compiled for a model without adapters"
         compilations = _compilations()
-        placed = place_adapter(adapter.weights, abstract_adapter(self.steps.adapters))
-        self._take_adapters(load(self._adapters, np.int32(number - 1), placed))
+        self._take_adapters(load(self._adapters, np.int32(number - 1), adapter))
         self.recompilations += _compilations() - compilations
 
     def land(self) -> list[list[Token]]:

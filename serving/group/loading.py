@@ -61,8 +61,8 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     parameters = loading.result()
     on_each_device = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves(parameters))
     runner = LocalRunner(parameters, steps, on_each_device / bandwidth)
-    if model.adapters is not None and (directory := adapter_directory(model)) is not None:
-        runner.adapters = GroupAdapters(directory, checkpoint.config, model.adapters.max_rank, runner.load_adapter)
+    if (directory := adapter_directory(model)) is not None:
+        runner.adapters = GroupAdapters(directory, checkpoint.config, runner)
     return runner
 
 

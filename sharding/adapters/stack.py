@@ -17,13 +17,16 @@ from sharding.parameters import LORA_A
 type Stack = dict[str, jax.Array]
 """By path, as `sharding.parameters.adapter_parameters` names them: A [S, R, *in], B [*out, S, R]."""
 
+type PlacedAdapter = dict[str, jax.Array]
+"""What one adapter has of a stack, by path: A [R, *in], B [*out, R]."""
+
 
 def new_stack(abstract: Mapping[str, jax.ShapeDtypeStruct]) -> Stack:
     """Returns one of adapters that add nothing."""
     return {path: jnp.zeros(array.shape, array.dtype, device=array.sharding) for path, array in abstract.items()}
 
 
-def with_adapter(stack: Stack, index: jax.Array, adapter: Mapping[str, jax.Array]) -> Stack:
+def with_adapter(stack: Stack, index: jax.Array, adapter: PlacedAdapter) -> Stack:
     """Returns the stack with another adapter as number `index`, int32 [] from 0; to be compiled."""
     return {
         path: lax.dynamic_update_index_in_dim(array, adapter[path], index, _axis(path, array.ndim))
@@ -32,13 +35,13 @@ def with_adapter(stack: Stack, index: jax.Array, adapter: Mapping[str, jax.Array
 
 
 def abstract_adapter(stack: Mapping[str, jax.ShapeDtypeStruct]) -> dict[str, jax.ShapeDtypeStruct]:
-    """Returns shape, dtype and sharding of what one adapter has of a stack: A [R, *in], B [*out, R]."""
+    """Returns shape, dtype and sharding of a `PlacedAdapter`."""
     return {path: _one(array, _axis(path, len(array.shape))) for path, array in stack.items()}
 
 
 def place_adapter(
     weights: Mapping[str, npt.NDArray[np.float32]], abstract: Mapping[str, jax.ShapeDtypeStruct]
-) -> dict[str, jax.Array]:
+) -> PlacedAdapter:
     """Brings an adapter to the devices as `abstract_adapter` describes it.
 
     Args:

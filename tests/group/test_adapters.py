@@ -40,7 +40,7 @@ class Service:
     def __init__(self, runner: ModelRunner, path: Path) -> None:
         self.path = path
         self.directory = AdapterDirectory(path)
-        source = GroupAdapters(self.directory, LOCAL, LIMITS.adapter_rank, runner.load_adapter)
+        source = GroupAdapters(self.directory, LOCAL, runner)
         self.engine = Engine(runner, max_queue=64, adapters=source)
         self.answers: dict[str, tuple[str, Receiver]] = {}
 

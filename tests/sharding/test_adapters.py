@@ -53,7 +53,7 @@ def adapted_runner(devices: int) -> ModelRunner:
     steps = compile_steps(LOCAL, make_mesh(devices), jnp.float32, LIMITS, buckets=buckets)
     runner = ModelRunner(model_on(LOCAL, devices), steps)
     for number, adapter in enumerate(adapters(), start=1):
-        runner.load_adapter(number, adapter)
+        runner.load_adapter(number, runner.place_adapter(adapter))
     return runner
 
 
@@ -129,12 +129,12 @@ def test_an_adapter_loaded_behind_a_step_counts_from_the_next_one_on_and_compile
     row = Row(slot=0, start=0, token_ids=PROMPTS[3], draws=1, pages=[0, 1, 2], opening=Opening(adapter=3))
     try:
         runner.launch([row])
-        runner.load_adapter(3, other)
+        runner.load_adapter(3, runner.place_adapter(other))
         runner.launch([row])
         assert [runner.land()[0][0].id for _ in range(2)] == [tokens[0] for tokens in expected]
         assert generate(runner, [PROMPTS[3]], [3]) == [expected[1]]
     finally:
-        runner.load_adapter(3, adapters()[2])
+        runner.load_adapter(3, runner.place_adapter(adapters()[2]))
     assert generate(runner, [PROMPTS[3]], [3]) == [of_merged_models()[3]]
     assert runner.recompilations == 0
 
@@ -143,11 +143,11 @@ def test_an_adapter_of_a_lower_rank_leaves_nothing_of_the_one_before() -> None:
     runner = adapted_runner(1)
     row = Row(slot=0, start=0, token_ids=PROMPTS[2], draws=1, pages=[0, 1], opening=Opening(adapter=4))
     try:
-        runner.load_adapter(4, random_adapter(LOCAL, 5, 1, "attention.q"))
+        runner.load_adapter(4, runner.place_adapter(random_adapter(LOCAL, 5, 1, "attention.q")))
         small = merged(model_parameters(LOCAL), random_adapter(LOCAL, 5, 1, "attention.q"))
         assert relative_error(runner.logits([row])[0], dense_logits(LOCAL, small, PROMPTS[2])[-1]) < 1e-5
     finally:
-        runner.load_adapter(4, adapters()[3])
+        runner.load_adapter(4, runner.place_adapter(adapters()[3]))
 
 
 @pytest.mark.parametrize("quantization", ["int8-weights", None])
