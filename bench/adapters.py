@@ -148,7 +148,7 @@ def main() -> None:
     loading = best_seconds(load_and_step, REPEATS) - step
     size = adapter_bytes(config, 1, jnp.dtype(jnp.float32).itemsize, options.rank)
     print(
-        f"\nTaking in an adapter of rank {options.rank}, {size / 1e6:.1f} MB, once it is on the device: {loading * 1e3:.0f} ms."
+        f"\nTaking in an adapter of rank {options.rank}, {size / 1e6:.1f} MB, from the device: {loading * 1e3:.0f} ms."
     )
 
 
