@@ -38,6 +38,7 @@ def simulated_service(model_id: str, limits: dict[str, int], gateways: int = 1, 
 class SimulatedRunner:
     """Its steps take `step_s` and `token_s` for each token, one after the other; every row draws the same token."""
 
+    adapters = None
     recompilations = 0
     step_limit_s = 0.0
 

@@ -51,6 +51,17 @@ class LimitsConfig(_Strict):
         return self
 
 
+class AdaptersConfig(_Strict):
+    """LoRA adapters that a model is served with: docs/adapters.md."""
+
+    directory: Path
+    """Has a directory for each adapter, on the machines of Gateways and groups alike; read anew every two seconds."""
+    max_loaded: Annotated[int, Field(ge=1, le=64)] = 8
+    """Adapters that a group has in memory, and that a step computes with; further ones take turns."""
+    max_rank: Annotated[int, Field(ge=1, le=256)] = 16
+    """The highest rank of an adapter. Each of `max_loaded` takes memory and time as if it had it."""
+
+
 class ModelConfig(_Strict):
     """One model: a Ray Serve deployment of replica groups."""
 
@@ -71,6 +82,8 @@ class ModelConfig(_Strict):
     quantize: Literal["int8", "int8-weights", "int4"] | None = None
     """How weights are stored, and for `int8` activations multiplied; by default as in the checkpoint. See
     docs/quantisation.md."""
+    adapters: AdaptersConfig | None = None
+    """Adapters that clients choose by `ID:ADAPTER` in the place of the id."""
     topology: Topology = Topology()
     """The accelerators of one replica group."""
     replicas: Annotated[int, Field(ge=1)] = 1
@@ -96,6 +109,15 @@ class ModelConfig(_Strict):
     are replaced in place, and requests for a model with a single group wait until that has restarted."""
     ray_actor_options: dict[str, object] = {}
     """Passed to Ray for the group's leader, besides what the topology asks for: CPUs, custom resources."""
+
+    @model_validator(mode="after")
+    def _adapters_on_one_host(self) -> "ModelConfig":
+        if self.adapters is not None and self.topology.hosts > 1:
+            raise ValueError(
+                f"adapters are served by groups of one host, and topology.hosts={self.topology.hosts}. Remove "
+                "adapters, or choose a topology of one host."
+            )
+        return self
 
     @model_validator(mode="after")
     def _one_way_to_scale(self) -> "ModelConfig":

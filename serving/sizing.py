@@ -1,7 +1,8 @@
 """What of a model fits a chip: refuses what does not, with the arithmetic, and sizes the KV cache by what is left.
 
-A chip holds its share of the weights, KV pages, and a reserve: for what a step computes, compiled programs and the
-runtime. `make tpu-check` compares the reserve with what the TPU's compiler asks for. 1 GB is 10 ** 9 bytes.
+A chip holds its share of the weights and of adapters, KV pages, and a reserve: for what a step computes, compiled
+programs and the runtime. `make tpu-check` compares the reserve with what the TPU's compiler asks for. 1 GB is 10 ** 9
+bytes.
 """
 
 import os
@@ -11,7 +12,7 @@ from serving.config import ModelConfig
 from serving.topology import Topology
 from sharding.config import GemmaConfig
 from sharding.quantization import Quantization
-from sharding.sizes import check_tensor_parallel, divides, kv_bytes_per_token, weight_bytes
+from sharding.sizes import adapter_bytes, check_tensor_parallel, divides, kv_bytes_per_token, weight_bytes
 from sharding.step import SLOTS_PER_ROW
 
 V5E_BYTES = 63 << 28
@@ -125,9 +126,10 @@ def kv_tokens(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> int:
     if wanted is None:
         wanted, field = model.limits.max_context, "max_context"
     if fitting < wanted:
+        beside = "the weights" if model.adapters is None else f"the weights and adapters ({model.adapters.max_loaded})"
         raise ValueError(
             f"models.{model.id}.limits.{field}={wanted}: its KV cache takes {_gb(wanted * per_token)} on each chip "
-            f"({per_token / 1024:g} KiB a token), but {_gb(left)} are left beside the weights: {fitting} tokens. "
+            f"({per_token / 1024:g} KiB a token), but {_gb(left)} are left beside {beside}: {fitting} tokens. "
             f"Lower {field} to that at most, or use more chips."
         )
     return fitting if model.limits.kv_tokens is None else wanted
@@ -146,7 +148,15 @@ def _bytes_left(model: ModelConfig, config: GemmaConfig, chip_bytes: int, device
         usable = _cpu_share(model.topology, chip_bytes)
     else:
         usable = chip_bytes - reserve_bytes(model, config, devices)
-    return usable - weight_bytes(config, devices, _ITEMSIZE[model.dtype])
+    return usable - weight_bytes(config, devices, _ITEMSIZE[model.dtype]) - _adapters_bytes(model, config, devices)
+
+
+def _adapters_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
+    """Of all that may be loaded on each device, and of one that is on its way to its place."""
+    if model.adapters is None:
+        return 0
+    each = adapter_bytes(config, devices, _ITEMSIZE[model.dtype], model.adapters.max_rank)
+    return (model.adapters.max_loaded + 1) * each
 
 
 def _cpu_share(topology: Topology, host_bytes: int) -> int:
@@ -173,8 +183,9 @@ def _weights_do_not_fit(model: ModelConfig, config: GemmaConfig, chip_bytes: int
         ]
         remedy = f"use tensor_parallel {enough[0]} or more" if enough else "use a smaller model"
     share = "" if chips == 1 else f" ({_gb(weight_bytes(config, chips, _ITEMSIZE[model.dtype]))} on each)"
+    adapters = "" if model.adapters is None else f" and {_gb(_adapters_bytes(model, config, 1))} of adapters"
     return (
-        f"models.{model.id}: {_gb(weights)} of {config.quantization or model.dtype} weights do not fit "
+        f"models.{model.id}: {_gb(weights)} of {config.quantization or model.dtype} weights{adapters} do not fit "
         f"{'one' if chips == 1 else chips} {kind}{'s' if chips > 1 else ''} with {room}{share}: {remedy}."
     )
 

@@ -63,12 +63,14 @@ class Tokens(NamedTuple):
       token_ids: int32 [T].
       drawn: bool [T]; tokens that their slots drew last, and that the host may not know.
       outputs: int32 [B]; which tokens logits are computed after, in a mixed step.
+      adapters: bool [S, T]; see `sharding.weights.AdaptedWeight`. None: the model has none.
       ragged: which row each token belongs to, and where its keys and values are.
     """
 
     token_ids: jax.Array
     drawn: jax.Array
     outputs: jax.Array
+    adapters: jax.Array | None
     ragged: Ragged
 
 
@@ -96,11 +98,13 @@ class Bucket:
       tokens: T.
       rows: B.
       pages: length of a row's page table.
+      adapters: S, of the model.
     """
 
     tokens: int
     rows: int
     pages: int
+    adapters: int = 0
 
     @property
     def decodes(self) -> bool:
@@ -117,6 +121,7 @@ class Bucket:
                 ("kv_lens", np.int32, (self.rows,)),
                 ("cu_q_lens", np.int32, (self.rows + 1,)),
                 ("outputs", np.int32, (self.rows,)),
+                *([("adapters", np.int32, (self.rows,))] if self.adapters else []),
             )
         )
 
@@ -151,6 +156,8 @@ class Bucket:
         step["cu_q_lens"][len(ends) + 1 :] = ends[-1]
         step["kv_lens"][: len(rows)] = [row.start + count for row, count in zip(rows, counts, strict=True)]
         step["page_table"][: len(rows)] = slots.pages[[row.slot for row in rows]]
+        if self.adapters:
+            step["adapters"][: len(rows)] = slots.adapters[[row.slot for row in rows]]
         if not self.decodes:
             last = [end - 1 for end in accumulate(output.num_tokens for output in outputs_of(rows))]
             step["outputs"][: len(last)] = last
@@ -175,10 +182,19 @@ class Bucket:
     def unpack_tokens(self, packed: jax.Array, newest: jax.Array) -> Tokens:
         """The inverse of `pack_tokens`, with the tokens that the slots drew last: int32 [slots]."""
         fields = self.tokens_layout.unpack(packed)
-        token_ids, outputs = fields.pop("token_ids"), fields.pop("outputs")
+        token_ids, outputs, adapters = fields.pop("token_ids"), fields.pop("outputs"), fields.pop("adapters", None)
         drawn = token_ids < 0
         token_ids = jnp.where(drawn, newest.at[-1 - token_ids].get(mode="clip"), token_ids)
-        return Tokens(token_ids, drawn, outputs, Ragged(**fields))
+        ragged = Ragged(**fields)
+        return Tokens(token_ids, drawn, outputs, self._chosen(adapters, ragged), ragged)
+
+    def _chosen(self, adapters: jax.Array | None, ragged: Ragged) -> jax.Array | None:
+        """From the adapter of each row, 0 for none, to `Tokens.adapters`."""
+        if adapters is None:
+            return None
+        if not self.decodes:
+            adapters = adapters.at[ragged.token_rows(self.tokens)].get(mode="fill", fill_value=0)
+        return adapters == 1 + jnp.arange(self.adapters)[:, None]
 
     def unpack_draws(self, packed: jax.Array) -> Draws:
         """The inverse of `pack_draws`."""
@@ -203,7 +219,7 @@ def outputs_of(rows: Sequence[Row]) -> list[Row]:
     return outputs
 
 
-def make_buckets(sizes: BucketSizes, max_rows: int, max_pages: int) -> list[Bucket]:
+def make_buckets(sizes: BucketSizes, max_rows: int, max_pages: int, adapters: int = 0) -> list[Bucket]:
     """Returns all shapes to compile, smallest first: steps with one token per row, then all others."""
-    decode = [Bucket(size, size, max_pages) for size in sizes.decode_rows]
-    return decode + [Bucket(size, max_rows, max_pages) for size in sizes.mixed_tokens]
+    decode = [Bucket(size, size, max_pages, adapters) for size in sizes.decode_rows]
+    return decode + [Bucket(size, max_rows, max_pages, adapters) for size in sizes.mixed_tokens]

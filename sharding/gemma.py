@@ -19,11 +19,13 @@ from jax.typing import DTypeLike
 
 from sharding.attention import Attention, Ragged
 from sharding.config import GemmaConfig
-from sharding.parameters import Parameter, parameters
+from sharding.parameters import LORA_A, LORA_B, Parameter, adapter_parameters, parameters
 from sharding.partition import placement
 from sharding.projection import project
 from sharding.quantise import dtype_of
-from sharding.weights import AbstractWeight, QuantisedWeight, Weight, rows
+from sharding.weights import AbstractWeight, AdaptedWeight, QuantisedWeight, Weight, rows
+
+type LayerWeight = Weight | AdaptedWeight
 
 
 class Rotation(NamedTuple):
@@ -60,12 +62,20 @@ class Gemma(nnx.Module):
         self.embedder = Embedder(weights["embedder.weight"])
         # Each layer is built where it runs, so that one trace serves all layers alike.
         self.layers = nnx.data([_below(f"layers.{index}.", weights) for index in range(config.num_layers)])
-        self.final_norm = _norm(weights, "final_norm")
+        self.final_norm = _array(weights, "final_norm")
 
     def __call__(
-        self, token_ids: jax.Array, cache: list[jax.Array], ragged: Ragged, attention: Attention
+        self,
+        token_ids: jax.Array,
+        cache: list[jax.Array],
+        ragged: Ragged,
+        attention: Attention,
+        adapters: jax.Array | None = None,
     ) -> tuple[jax.Array, list[jax.Array]]:
-        """Runs a step: token ids [T] to the final hidden states [T, E], and the new cache."""
+        """Runs a step: token ids [T] to the final hidden states [T, E], and the new cache.
+
+        `adapters` is `AdaptedWeight.chosen` where the model has adapters.
+        """
         config = self.config
         x = self.embedder.encode(token_ids)
         rotations = self._rotations(ragged.positions(token_ids.shape[0]))
@@ -73,7 +83,7 @@ class Gemma(nnx.Module):
         for index, (weights, layer_cache) in enumerate(zip(self.layers, cache, strict=True)):
             window = config.window(index)
             rotation = rotations[window is not None]
-            x, layer_cache = _run_layer(config, window, attention, weights, x, rotation, layer_cache, ragged)
+            x, layer_cache = _run_layer(config, window, attention, weights, adapters, x, rotation, layer_cache, ragged)
             new_cache.append(layer_cache)
         return rms_norm(x, self.final_norm, config.rms_norm_eps), new_cache
 
@@ -113,27 +123,40 @@ def _run_layer(
     window: int | None,
     attention: Attention,
     weights: Mapping[str, Weight],
+    adapters: jax.Array | None,
     x: jax.Array,
     rotation: Rotation,
     cache: jax.Array,
     ragged: Ragged,
 ) -> tuple[jax.Array, jax.Array]:
-    return Layer(config, window, weights)(x, rotation, cache, ragged, attention)
+    layer = Layer(config, window, weights if adapters is None else _adapted(weights, adapters))
+    return layer(x, rotation, cache, ragged, attention)
+
+
+def _adapted(weights: Mapping[str, Weight], chosen: jax.Array) -> dict[str, LayerWeight]:
+    """Each weight together with its adapters, if it has any."""
+    return {
+        path: AdaptedWeight(weight, _array(weights, path + LORA_A), _array(weights, path + LORA_B), chosen)
+        if path + LORA_A in weights
+        else weight
+        for path, weight in weights.items()
+        if not path.endswith((LORA_A, LORA_B))
+    }
 
 
 class Layer(nnx.Module):
     """Attention and MLP, each with its norms and added to the residual stream."""
 
-    def __init__(self, config: GemmaConfig, window: int | None, weights: Mapping[str, Weight]) -> None:
+    def __init__(self, config: GemmaConfig, window: int | None, weights: Mapping[str, LayerWeight]) -> None:
         """Builds the layer from its weights by path below `layers.{i}.`."""
         self.config = config
-        self.pre_attention_norm = _norm(weights, "pre_attention_norm")
+        self.pre_attention_norm = _array(weights, "pre_attention_norm")
         self.attention = AttentionLayer(config, window, _below("attention.", weights))
-        self.pre_mlp_norm = _norm(weights, "pre_mlp_norm")
+        self.pre_mlp_norm = _array(weights, "pre_mlp_norm")
         self.mlp = Mlp(_below("mlp.", weights))
         if config.post_norms:
-            self.post_attention_norm = _norm(weights, "post_attention_norm")
-            self.post_mlp_norm = _norm(weights, "post_mlp_norm")
+            self.post_attention_norm = _array(weights, "post_attention_norm")
+            self.post_mlp_norm = _array(weights, "post_mlp_norm")
 
     def __call__(
         self, x: jax.Array, rotation: Rotation, cache: jax.Array, ragged: Ragged, attention: Attention
@@ -150,13 +173,13 @@ class Layer(nnx.Module):
 class AttentionLayer(nnx.Module):
     """Projections, rotation and norms around an `Attention` implementation."""
 
-    def __init__(self, config: GemmaConfig, window: int | None, weights: Mapping[str, Weight]) -> None:
+    def __init__(self, config: GemmaConfig, window: int | None, weights: Mapping[str, LayerWeight]) -> None:
         """Builds it from its weights by path below `layers.{i}.attention.`."""
         self.config = config
         self.window = window
         self.q, self.k, self.v, self.o = (weights[name] for name in "qkvo")
         if config.qk_norm:
-            self.q_norm, self.k_norm = _norm(weights, "q_norm"), _norm(weights, "k_norm")
+            self.q_norm, self.k_norm = _array(weights, "q_norm"), _array(weights, "k_norm")
 
     def __call__(
         self, x: jax.Array, rotation: Rotation, cache: jax.Array, ragged: Ragged, attention: Attention
@@ -174,7 +197,7 @@ class AttentionLayer(nnx.Module):
 class Mlp(nnx.Module):
     """GeGLU: down(gelu(gate(x)) * up(x)), with the tanh approximation of GELU in every Gemma."""
 
-    def __init__(self, weights: Mapping[str, Weight]) -> None:
+    def __init__(self, weights: Mapping[str, LayerWeight]) -> None:
         """Builds it from its weights by path below `layers.{i}.mlp.`."""
         self.gate, self.up, self.down = weights["gate"], weights["up"], weights["down"]
 
@@ -191,13 +214,14 @@ def rms_norm(x: jax.Array, weight: jax.Array, eps: float) -> jax.Array:
     return (y * (1 + weight.astype(jnp.float32))).astype(x.dtype)
 
 
-def _norm(weights: Mapping[str, Weight], path: str) -> jax.Array:
+def _array(weights: Mapping[str, LayerWeight], path: str) -> jax.Array:
+    """A norm, or a part of an adapter."""
     weight = weights[path]
-    assert not isinstance(weight, QuantisedWeight), f"{path} is quantised."
+    assert not isinstance(weight, QuantisedWeight | AdaptedWeight), f"{path} is no plain array."
     return weight
 
 
-def _below(prefix: str, weights: Mapping[str, Weight]) -> dict[str, Weight]:
+def _below[W: LayerWeight](prefix: str, weights: Mapping[str, W]) -> dict[str, W]:
     """The weights whose paths begin with `prefix`, by the rest of their paths."""
     return {path.removeprefix(prefix): weight for path, weight in weights.items() if path.startswith(prefix)}
 
@@ -205,6 +229,17 @@ def _below(prefix: str, weights: Mapping[str, Weight]) -> dict[str, Weight]:
 def abstract_parameters(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> dict[str, AbstractWeight]:
     """Returns shape, dtype, sharding and format of each parameter by its path, such as `layers.0.attention.q`."""
     return {path: _abstract(parameter, config, mesh, dtype) for path, parameter in parameters(config).items()}
+
+
+def abstract_adapters(
+    config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, slots: int, rank: int
+) -> dict[str, jax.ShapeDtypeStruct]:
+    """Returns the same of the adapters beside them, by path; see `adapter_parameters`."""
+    table = adapter_parameters(config, slots, rank)
+    return {
+        path: jax.ShapeDtypeStruct(parameter.shape, dtype, sharding=placement(parameter.axes, config, mesh))
+        for path, parameter in table.items()
+    }
 
 
 def _abstract(parameter: Parameter, config: GemmaConfig, mesh: Mesh, dtype: DTypeLike) -> AbstractWeight:
@@ -220,12 +255,13 @@ def _abstract(parameter: Parameter, config: GemmaConfig, mesh: Mesh, dtype: DTyp
 
 
 def build(config: GemmaConfig, weights: Mapping[str, Weight]) -> Gemma:
-    """Returns the model with these weights, named as in `abstract_parameters`.
+    """Returns the model with these weights, named as in `abstract_parameters`, and beside them those of its adapters.
 
     Raises:
       ValueError: one is missing or unknown.
     """
-    if missing := sorted(parameters(config).keys() ^ weights.keys()):
+    own = {path for path in weights if not path.endswith((LORA_A, LORA_B))}
+    if missing := sorted(parameters(config).keys() ^ own):
         raise ValueError(f"parameters do not fit the model: {', '.join(missing)} is missing or unknown.")
     return Gemma(config, weights)
 

@@ -23,6 +23,8 @@ _LAYER = {
 }
 _LAYER_QK_NORMS = {"attention.q_norm": "D", "attention.k_norm": "D"}
 _LAYER_POST_NORMS = {"post_attention_norm": "E", "post_mlp_norm": "E"}
+LORA_A, LORA_B = ".lora_a", ".lora_b"
+"""What follows a projection's path in those of its adapters."""
 _SENSITIVE = {Quantization.INT8: {"V E", "E ND", "E F"}, Quantization.INT4: {"V E"}}
 """What loses most, and is quantised as `int8-weights` instead; docs/quantisation.md has the figures. It leaves int8 the
 projections of a normed input, which is whole on each device: the scales of its tokens then cost no exchange."""
@@ -88,7 +90,33 @@ def parameters(config: GemmaConfig) -> dict[str, Parameter]:
         **{f"layers.{index}.{path}": axes for index in range(config.num_layers) for path, axes in layer.items()},
         "final_norm": "E",
     }
-    sizes = {
+    return {path: _parameter(axes, _sizes(config), config.quantization) for path, axes in table.items()}
+
+
+def adapter_parameters(config: GemmaConfig, slots: int, rank: int) -> dict[str, Parameter]:
+    """Returns the parameters of LoRA adapters (arXiv 2106.09685) beside a model's, by path; none for 0 slots.
+
+    Beside each projection W of a layer, as `layers.{i}.attention.q`, lie A as `layers.{i}.attention.q.lora_a` and B as
+    `layers.{i}.attention.q.lora_b`: with an adapter's slice of both, W becomes W + B A. They are never quantised.
+
+    Args:
+      config: of the model.
+      slots: S, adapters that are loaded at a time.
+      rank: R, of A and B; those of an adapter with a lower one end with zeros.
+    """
+    sizes = _sizes(config) | {"S": slots, "R": rank}
+    table: dict[str, str] = {}
+    for index in range(config.num_layers if slots else 0):
+        for path, axes in _LAYER.items():
+            outputs, _, inputs = axes.rpartition(" ")
+            if outputs:
+                table[f"layers.{index}.{path}{LORA_A}"] = f"SR {inputs}"
+                table[f"layers.{index}.{path}{LORA_B}"] = f"{outputs} SR"
+    return {path: _parameter(axes, sizes, None) for path, axes in table.items()}
+
+
+def _sizes(config: GemmaConfig) -> dict[str, int]:
+    return {
         "V": config.vocab_size,
         "E": config.embed_dim,
         "F": config.mlp_dim,
@@ -96,7 +124,6 @@ def parameters(config: GemmaConfig) -> dict[str, Parameter]:
         "K": config.num_kv_heads,
         "D": config.head_dim,
     }
-    return {path: _parameter(axes, sizes, config.quantization) for path, axes in table.items()}
 
 
 def _parameter(axes: str, sizes: dict[str, int], quantization: Quantization | None) -> Parameter:

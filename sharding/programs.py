@@ -70,7 +70,7 @@ def decode(
       config: the shape of the model.
       attention: over its devices.
       bucket: the shape of the step.
-      parameters: by path.
+      parameters: by path, those of adapters with them.
       cache: of each layer.
       kept: of the sequences.
       packed_tokens: of `Bucket.pack_tokens`.
@@ -88,7 +88,7 @@ def decode(
 
     def run(state: _Round) -> _Round:
         ragged = tokens.ragged._replace(kv_lens=state.kv_lens)
-        x, cache = model(state.token_ids, state.cache, ragged, attention)
+        x, cache = model(state.token_ids, state.cache, ragged, attention, tokens.adapters)
         draw = draws.draw._replace(positions=state.kv_lens)
         drawn = sample(model.logits(x), draw, kept._replace(token_ids=state.history), MAX_LOGPROBS)
         newest = jnp.where(state.active, drawn.token_ids, state.newest)
@@ -141,7 +141,7 @@ def forward(
     """
     tokens = bucket.unpack_tokens(packed_tokens, kept.newest)
     model = build(config, parameters)
-    x, cache = model(tokens.token_ids, cache, tokens.ragged, attention)
+    x, cache = model(tokens.token_ids, cache, tokens.ragged, attention, tokens.adapters)
     return model.logits(x[tokens.outputs]), cache
 
 

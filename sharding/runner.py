@@ -9,6 +9,8 @@ from functools import cache
 import jax
 import numpy as np
 
+from sharding.adapters import Adapter
+from sharding.adapters.stack import PlacedAdapter, Stack, abstract_adapter, new_stack, place_adapter
 from sharding.answer import Answer
 from sharding.cache import new_cache
 from sharding.kept import Kept
@@ -54,7 +56,8 @@ class ModelRunner:
         """
         self.steps = steps
         self.recompilations = 0
-        self._parameters = [parameters[path] for path in steps.parameters]
+        self._own_parameters = [parameters[path] for path in steps.parameters]
+        self._take_adapters(new_stack(steps.adapters))
         self._cache = new_cache(steps.cache)
         self._kept = Kept.new(steps.kept)
         self._slots = Slots(steps.limits)
@@ -94,6 +97,23 @@ class ModelRunner:
         self._launched.append(_Launched(answer, done, len(rows), outputs, logprobs))
         self.recompilations += _compilations() - compilations
 
+    def place_adapter(self, adapter: Adapter) -> PlacedAdapter:
+        """Brings an adapter to the devices, from any thread; it has a rank of at most `Limits.adapter_rank`."""
+        return place_adapter(adapter.weights, abstract_adapter(self.steps.adapters))
+
+    def load_adapter(self, number: int, adapter: PlacedAdapter) -> None:
+        """Takes an adapter in behind the steps launched before; those launched from now on compute with it.
+
+        Args:
+          number: by which `Opening.adapter` is to mean it, 1 .. `Limits.adapters`; what had it before is gone.
+          adapter: of `place_adapter`.
+        """
+        load = self.steps.adapter_loader
+        assert load is not None, "compiled for a model without adapters"
+        compilations = _compilations()
+        self._take_adapters(load(self._adapters, np.int32(number - 1), adapter))
+        self.recompilations += _compilations() - compilations
+
     def land(self) -> list[list[Token]]:
         """Waits for the oldest step that has not landed: each row's targets, then the tokens that it drew.
 
@@ -117,6 +137,10 @@ class ModelRunner:
         """
         self._slots.update(rows)
         return np.asarray(self._forward(rows))[: sum(row.num_outputs for row in rows)]
+
+    def _take_adapters(self, adapters: Stack) -> None:
+        self._adapters = adapters
+        self._parameters = [*self._own_parameters, *(adapters[path] for path in self.steps.adapters)]
 
     def _forward(self, rows: Sequence[Row]) -> jax.Array:
         bucket = self.steps.bucket_for(rows, mixed=True)

@@ -3,7 +3,7 @@
 from math import prod
 
 from sharding.config import GemmaConfig
-from sharding.parameters import Parameter, parameters
+from sharding.parameters import Parameter, adapter_parameters, parameters
 from sharding.quantization import GROUP, SCALE_BYTES, Quantization
 
 _SPLIT = frozenset("NKFV")
@@ -34,6 +34,12 @@ def weight_bytes(config: GemmaConfig, devices: int, itemsize: int) -> int:
     """
     split = split_axes(config, devices)
     return sum(parameter_bytes(parameter, itemsize, devices, split) for parameter in parameters(config).values())
+
+
+def adapter_bytes(config: GemmaConfig, devices: int, itemsize: int, rank: int) -> int:
+    """Returns the bytes that one adapter takes on each of the devices, of whatever rank up to `rank` it is."""
+    split = split_axes(config, devices)
+    return sum(parameter_bytes(each, itemsize, devices, split) for each in adapter_parameters(config, 1, rank).values())
 
 
 def parameter_bytes(parameter: Parameter, itemsize: int, devices: int = 1, split: frozenset[str] = frozenset()) -> int:

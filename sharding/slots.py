@@ -62,11 +62,13 @@ class Slots:
 
     Attributes:
       pages: int32 [slots, pages_per_sequence]; pages behind those known are meaningless.
+      adapters: int32 [slots], `Opening.adapter` of each sequence.
       drawing: structured [slots]: `DRAWING`, how each sequence draws.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.pages: npt.NDArray[np.int32] = np.zeros((limits.slots, limits.pages_per_sequence), np.int32)
+        self.adapters: npt.NDArray[np.int32] = np.zeros(limits.slots, np.int32)
         self.drawing: npt.NDArray[np.void] = np.zeros(limits.slots, np.dtype(list(DRAWING)))
         self._logprobs: list[int | None] = [None] * limits.slots
         self._max_context = limits.max_context
@@ -90,6 +92,7 @@ class Slots:
     def _open(self, slot: int, opening: Opening) -> None:
         sampling, stop_ids = opening.sampling, tuple(opening.stop_ids[:MAX_STOP_IDS])
         self._logprobs[slot] = sampling.logprobs
+        self.adapters[slot] = opening.adapter
         self.drawing[slot] = (
             sampling.temperature,
             sampling.top_k,

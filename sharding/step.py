@@ -30,6 +30,8 @@ class Limits:
       max_rows: sequences in one step.
       max_step_tokens: tokens in one step, over all rows.
       max_context: tokens in one sequence, prompt and generation together.
+      adapters: S, LoRA adapters loaded at a time, identified as 1 .. S; 0: the model is compiled for none.
+      adapter_rank: R, the highest rank of an adapter.
     """
 
     page_size: int
@@ -37,6 +39,8 @@ class Limits:
     max_rows: int
     max_step_tokens: int
     max_context: int
+    adapters: int = 0
+    adapter_rank: int = 0
 
     @property
     def pages_per_sequence(self) -> int:
@@ -97,12 +101,14 @@ class Opening(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
         come after them.
       token_ids: what the sequence has so far, where `sampling` has penalties; else nothing.
       prompt_tokens: how many of these are its prompt's.
+      adapter: which of the loaded adapters computes it, 1 .. `Limits.adapters`; 0: the model as it is.
     """
 
     sampling: SamplingParams = SamplingParams()
     stop_ids: Sequence[int] = []
     token_ids: Sequence[int] = []
     prompt_tokens: int = 0
+    adapter: int = 0
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, array_like=True):

@@ -10,12 +10,13 @@ from jax.sharding import Mesh, NamedSharding
 from jax.typing import DTypeLike
 
 from sharding import programs
+from sharding.adapters.stack import abstract_adapter, with_adapter
 from sharding.attention import Attention, AttentionImplementation, over_mesh
 from sharding.batch import Bucket, Layout
 from sharding.cache import abstract_cache
 from sharding.compiler_options import Options, compiler_options
 from sharding.config import GemmaConfig
-from sharding.gemma import abstract_parameters
+from sharding.gemma import abstract_adapters, abstract_parameters
 from sharding.kept import Kept
 from sharding.partition import named_sharding
 from sharding.slots import Opened
@@ -32,6 +33,7 @@ class StepCompiler:
       mesh: the devices, which need not be there.
       attention: over them.
       parameters: by path: the shape, dtype and sharding of each.
+      adapters: the same of its adapters; nothing where `Limits.adapters` is 0.
       cache: the same of each layer's KV cache.
       kept: the same of what is kept of the sequences.
       opened: the same of what an opening brings.
@@ -41,6 +43,7 @@ class StepCompiler:
     mesh: Mesh
     attention: Attention
     parameters: dict[str, AbstractWeight]
+    adapters: dict[str, jax.ShapeDtypeStruct]
     cache: list[jax.ShapeDtypeStruct]
     kept: Kept[jax.ShapeDtypeStruct]
     opened: Opened[jax.ShapeDtypeStruct]
@@ -57,6 +60,7 @@ class StepCompiler:
             mesh=mesh,
             attention=over_mesh(attention, config, mesh),
             parameters=abstract_parameters(config, mesh, dtype),
+            adapters=abstract_adapters(config, mesh, dtype, limits.adapters, limits.adapter_rank),
             cache=abstract_cache(attention, config, mesh, dtype, limits.num_pages, limits.page_size),
             kept=Kept.abstract(limits, replicated),
             opened=Opened(*(jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated) for x in opened)),
@@ -78,6 +82,13 @@ class StepCompiler:
         open_slot = jax.jit(programs.open_slot, out_shardings=self._replicated, donate_argnums=0)
         return open_slot.lower(self.kept, self.opened).compile(self._options)
 
+    def adapter_loader(self) -> jax.stages.Compiled:
+        """Compiles `with_adapter`."""
+        shardings = {path: array.sharding for path, array in self.adapters.items()}
+        load = jax.jit(with_adapter, out_shardings=shardings, donate_argnums=0)
+        index = jax.ShapeDtypeStruct((), jnp.int32, sharding=self._replicated)
+        return load.lower(self.adapters, index, abstract_adapter(self.adapters)).compile(self._options)
+
     def _decode(self, bucket: Bucket) -> jax.stages.Compiled:
         decode = jax.jit(
             self._program(programs.decode, bucket),
@@ -97,13 +108,13 @@ class StepCompiler:
         return forward.lower(self._values, self.cache, self.kept, tokens).compile(self._options)
 
     def _program[R](self, program: Callable[..., R], bucket: Bucket) -> Callable[..., R]:
-        """One of `sharding.programs` for a bucket, with the parameters as a list in the order of `parameters`.
+        """One of `sharding.programs` for a bucket, with all weights as a list: `parameters`, then `adapters`.
 
         A dictionary of them takes JAX 15 µs more in every launch.
         """
 
         def run(values: list[Weight], *arguments: object) -> R:
-            parameters = dict(zip(self.parameters, values, strict=True))
+            parameters = dict(zip((*self.parameters, *self.adapters), values, strict=True))
             return program(self.config, self.attention, bucket, parameters, *arguments)
 
         run.__name__ = program.__name__  # of the compiled module, too
@@ -111,7 +122,7 @@ class StepCompiler:
 
     @property
     def _values(self) -> list[AbstractWeight]:
-        return list(self.parameters.values())
+        return [*self.parameters.values(), *self.adapters.values()]
 
     def _packed(self, layout: Layout) -> jax.ShapeDtypeStruct:
         return jax.ShapeDtypeStruct((layout.size,), jnp.int32, sharding=self._replicated)

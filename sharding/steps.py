@@ -23,8 +23,9 @@ from sharding.step import Limits, Row
 from sharding.step_compiler import StepCompiler
 from sharding.weights import AbstractWeight
 
-type Program = Bucket | Literal["sampler", "opener"]
-"""The step of a bucket; the sampler of all mixed steps, which have the same number of rows; `programs.open_slot`."""
+type Program = Bucket | Literal["sampler", "opener", "adapter loader"]
+"""The step of a bucket; the sampler of all mixed steps, which have the same number of rows; `programs.open_slot`; of a
+model with adapters `with_adapter`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,21 +36,25 @@ class CompiledSteps:
       limits: the sizes they were compiled for.
       vocab_size: V of the model.
       parameters: by path: the shape, dtype and sharding that each parameter must have.
+      adapters: the same of its adapters, which are behind the parameters wherever both are taken.
       cache: the same of each layer's KV cache.
       kept: the same of what is kept of the sequences.
       by_bucket: smallest first: `sharding.programs.decode` for one token in each row, `forward` for all others.
       sampler: `sharding.programs.draw`, behind `forward`.
       opener: `sharding.programs.open_slot`.
+      adapter_loader: `sharding.adapters.stack.with_adapter`; None for a model without adapters.
     """
 
     limits: Limits
     vocab_size: int
     parameters: dict[str, AbstractWeight]
+    adapters: dict[str, jax.ShapeDtypeStruct]
     cache: list[jax.ShapeDtypeStruct]
     kept: Kept[jax.ShapeDtypeStruct]
     by_bucket: dict[Bucket, jax.stages.Compiled]
     sampler: jax.stages.Compiled
     opener: jax.stages.Compiled
+    adapter_loader: jax.stages.Compiled | None
 
     def bucket_for(self, rows: Sequence[Row], *, mixed: bool = False) -> Bucket:
         """Returns the smallest shape that holds the rows.
@@ -110,8 +115,10 @@ def compile_steps(
             limits.max_step_tokens,
             quantised=config.quantization is not None,
         )
-        buckets = make_buckets(sizes, limits.max_rows, max_pages=limits.pages_per_sequence)
+        buckets = make_buckets(sizes, limits.max_rows, limits.pages_per_sequence, limits.adapters)
     programs: list[Program] = [*buckets, "sampler", "opener"]
+    if limits.adapters:
+        programs.append("adapter loader")
     compile_all = partial(_compile_all, compiler, programs, on_progress)
     if store is None:
         executables = compile_all()
@@ -129,11 +136,13 @@ def compile_steps(
         limits=limits,
         vocab_size=config.vocab_size,
         parameters=compiler.parameters,
+        adapters=compiler.adapters,
         cache=compiler.cache,
         kept=compiler.kept,
         by_bucket={bucket: executables[bucket] for bucket in buckets},
         sampler=executables["sampler"],
         opener=executables["opener"],
+        adapter_loader=executables.get("adapter loader"),
     )
 
 
@@ -148,6 +157,8 @@ def _compile_all(
                 return compiler.sampler(mixed)
             case "opener":
                 return compiler.opener()
+            case "adapter loader":
+                return compiler.adapter_loader()
             case bucket:
                 return compiler.step(bucket)
 

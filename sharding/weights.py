@@ -38,6 +38,24 @@ class QuantisedWeight[A: (jax.Array, jax.ShapeDtypeStruct)]:
         return shape
 
 
+@jax.tree_util.register_dataclass
+@dataclass(frozen=True)
+class AdaptedWeight:
+    """A matrix W that is W + B A for each token, with A and B of the token's adapter (LoRA, arXiv 2106.09685).
+
+    Attributes:
+      weight: W, [*out, *in].
+      a: [S, R, *in], of S adapters.
+      b: [*out, S, R]; alpha / rank is part of it.
+      chosen: bool [S, T], whether a token is computed with an adapter; with one of them at most.
+    """
+
+    weight: Weight
+    a: jax.Array
+    b: jax.Array
+    chosen: jax.Array
+
+
 def rows(weight: Weight, index: jax.Array) -> jax.Array:
     """Returns rows of the first axis as numbers: int32 [T] -> [T, *rest]."""
     if isinstance(weight, QuantisedWeight):

@@ -12,7 +12,8 @@ from itertools import count, takewhile
 
 from msgspec.structs import replace
 
-from serving.engine.errors import DeadlineUnreachable, EngineUnavailable, PromptTooLong, QueueFull
+from serving.engine.adapters import AdapterSlots, AdapterSource, NoAdapters
+from serving.engine.errors import AdapterNotFound, DeadlineUnreachable, EngineUnavailable, PromptTooLong, QueueFull
 from serving.engine.intake import Intake
 from serving.engine.pace import Pace
 from serving.engine.pipeline import DEPTH, Pipeline
@@ -24,12 +25,14 @@ from serving.engine.stats import EngineStats
 from serving.engine.timeline import Timeline, TracedStep
 from sharding.step import Row, Token
 
-__all__ = ["DeadlineUnreachable", "Engine", "EngineUnavailable", "PromptTooLong", "QueueFull"]
+__all__ = ["AdapterNotFound", "DeadlineUnreachable", "Engine", "EngineUnavailable", "PromptTooLong", "QueueFull"]
 
 _log = logging.getLogger(__name__)
 
 LOOP_S = 0.02
 """Most seconds of a loop: what comes meanwhile waits for its end, and the Gateway sends no oftener anyway."""
+LOADING_S = 0.005
+"""How often an engine that has nothing else to do looks whether an adapter has been read."""
 LEAD_S = 0.003
 """The next step is launched so long before the running one is expected to end: time enough to plan it and to send it to
 the device, and what comes until then is part of it."""
@@ -47,6 +50,7 @@ class Engine:
         runner: Runner,
         *,
         max_queue: int,
+        adapters: AdapterSource | None = None,
         loop_s: float = LOOP_S,
         lead_s: float = LEAD_S,
         clock: Callable[[], float] = time.monotonic,
@@ -58,6 +62,7 @@ class Engine:
         Args:
           runner: executes the steps.
           max_queue: requests taken beyond those that fit into one step.
+          adapters: where those of the model come from; None: it has none.
           loop_s: see `LOOP_S`; 0: no loops.
           lead_s: see `LEAD_S`; infinite: the next step is launched as soon as there is one that runs.
           clock: seconds, for deadlines and durations.
@@ -75,7 +80,8 @@ class Engine:
         self._pace = Pace()
         # Held to change a sequence or send a chunk; not while the runner works, so that `fail` never waits for that.
         self._boundary = threading.Lock()
-        self._scheduler = Scheduler(limits)
+        self._adapters = AdapterSlots(limits.adapters, adapters or NoAdapters())
+        self._scheduler = Scheduler(limits, self._adapters)
         self._pipeline = Pipeline(runner, self._pace, clock)
         self._steps = 0
         self._generated_tokens = 0
@@ -109,6 +115,7 @@ class Engine:
         Raises:
           ValueError: the request can never run: `request_id` is in flight, `max_tokens` is not positive, the prompt
             is empty.
+          AdapterNotFound: there is no adapter of this name.
           PromptTooLong: it leaves no room for a token.
           QueueFull: all rows and all places in the queue are taken; try again later.
           DeadlineUnreachable: its deadline has passed, or will before the prompts ahead of it are computed.
@@ -124,6 +131,8 @@ class Engine:
                 f"prompt_ids has {length} tokens and max_tokens is {request.max_tokens}, but a sequence holds at most "
                 f"{self._max_length} tokens, prompt and generation together; send 1 to {self._max_length - 1} tokens"
             )
+        if request.adapter and not self._adapters.exists(request.adapter):
+            raise AdapterNotFound(f"there is no adapter {request.adapter!r} any more")
         now = self._wall_clock()
         sent_at = now if request.sent_at is None else request.sent_at
         on_the_way_s = max(0.0, now - sent_at)  # two machines' clocks may disagree
@@ -185,6 +194,8 @@ class Engine:
                 pass
             if self._pipeline:
                 self._land()
+            elif self._adapters.loading:  # and nobody waits for anything else
+                self._intake.wait_for_arrival(LOADING_S)
             while self._pipeline and not self.in_flight:  # nobody waits for it
                 self._land()
         except Exception as error:
@@ -239,15 +250,25 @@ class Engine:
             if sequence.deadline is not None and sequence.deadline <= now:
                 self._finish(sequence, GenerationChunk(finish_reason=FinishReason.DEADLINE))
 
+    def _drop_without_adapter(self, failed: set[str]) -> None:
+        """Ends what waits for an adapter that could not be read, or that there is no more."""
+        for sequence in [sequence for sequence in self._scheduler if sequence.waits_for_adapter]:
+            name = sequence.request.adapter
+            if name in failed or not self._adapters.exists(name):
+                error = f"the adapter {name!r} cannot be loaded; the log of its replica group says why"
+                self._finish(sequence, GenerationChunk(finish_reason=FinishReason.ERROR, error=error))
+
     def _launch(self) -> bool:
         """Launches a step behind the one that runs, if one runs; returns whether there was anything to launch."""
         if self._pipeline:
             self._intake.wait_for_arrival(self._pipeline.expected_end() - self._lead_s - self._clock())
+        not_loaded = self._adapters.land()
         with self._boundary:
             if self.failure is not None:
                 return False
             self._apply_intake()
             self._drop_expired()
+            self._drop_without_adapter(not_loaded)
             max_draws = self._pipeline.max_draws(len(self._scheduler.running), self._loop_s)
             plan = self._scheduler.schedule(max_draws)
         if plan.rows:

@@ -15,3 +15,7 @@ class EngineUnavailable(Exception):  # noqa: N818 - a state of the replica, like
 
 class DeadlineUnreachable(Exception):  # noqa: N818 - a state of the queue, like QueueFull
     """The first token would come after the deadline of the request."""
+
+
+class AdapterNotFound(Exception):  # noqa: N818 - what the request asks for, like PromptTooLong
+    """There is no adapter of the name."""

@@ -3,7 +3,9 @@
 from itertools import count
 from typing import NamedTuple
 
-type _Parent = int | str
+type Domain = str | tuple[str, str]
+"""Whose pages they are: a tenant's, or a tenant's with an adapter, of which this has the version first."""
+type _Parent = int | Domain
 """What comes before a page: the serial number of another page's entry, or for a first page its domain."""
 
 
@@ -34,7 +36,7 @@ class PrefixCache:
         """Whether a page is indexed."""
         return page in self._by_page
 
-    def match(self, token_ids: list[int], domain: str) -> list[int]:
+    def match(self, token_ids: list[int], domain: Domain) -> list[int]:
         """A domain's longest run of indexed pages, in order, that begins `token_ids` and leaves one of them over."""
         pages: list[int] = []
         parent: _Parent = domain
@@ -47,7 +49,7 @@ class PrefixCache:
             parent = entry.serial
         return pages
 
-    def add(self, page: int, token_ids: tuple[int, ...], *, after: int | None, domain: str) -> int:
+    def add(self, page: int, token_ids: tuple[int, ...], *, after: int | None, domain: Domain) -> int:
         """Indexes a page whose contents are computed.
 
         Args:

@@ -33,6 +33,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
       repeated: the client has sent it before, so that it is older than `sent_at`: than all that are not.
       cache_domain: requests of different ones share neither cached pages nor a computation, so that none learns by the
         time it takes what another has asked.
+      adapter: name of the adapter that generates it; empty: the model as it is.
       trace: names the span that it is part of, as W3C's `traceparent`; empty for one that is not followed.
       scores_prompt: its chunks begin with the tokens of the prompt but the first, each with its log probability, and
         all of them are computed for this request, whatever is cached; `sampling.logprobs` is not None then.
@@ -49,6 +50,7 @@ class GenerationRequest(msgspec.Struct, frozen=True, kw_only=True):
     session_id: str = ""
     repeated: bool = False
     cache_domain: str = ""
+    adapter: str = ""
     trace: str = ""
     scores_prompt: bool = False
 

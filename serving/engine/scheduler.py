@@ -7,6 +7,7 @@ executes steps in order. So pages and slots that are freed may be given away at 
 from bisect import insort
 from collections.abc import Iterator
 
+from serving.engine.adapters import AdapterSlots, NoAdapters
 from serving.engine.pages import PagePool
 from serving.engine.prefix_cache import PrefixCache
 from serving.engine.request import Priority
@@ -40,7 +41,9 @@ class Scheduler:
     - When pages run short, a running sequence takes those of the ones behind it: NORMAL before URGENT, of a class the
       last to arrive first. A waiting one takes those of a lower class only. The preempted wait again, and compute again
       what the prefix cache has lost. Ageing takes no pages from URGENT ones.
-    - None starts past one that waits, so pages that are freed go to the first in line.
+    - None starts past one that waits, so pages that are freed go to the first in line; but one that waits for its
+      adapter to be loaded holds up nobody, and one for which there is no place among the adapters only those that have
+      none yet, so that the places are given back.
     - A prompt is scored at the outputs of a step, of which there are `max_rows`: its row has one, as every row, and
       those that no row has. So what is scored advances in each step in which it has a row, and takes little of it.
     - Every step makes progress, and everything ends: of the most urgent class present, the oldest running sequence
@@ -55,8 +58,9 @@ class Scheduler:
       cached_tokens: how many of those the prefix cache held.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, adapters: AdapterSlots | None = None) -> None:
         self._limits = limits
+        self._adapters = adapters or AdapterSlots(0, NoAdapters())
         # With at least one token a step for every row, a running prefill is never starved by decodes of its class.
         self.max_rows = min(limits.max_rows, limits.max_step_tokens)
         self.preemptions = 0
@@ -93,6 +97,8 @@ class Scheduler:
         else:
             self.waiting[sequence.priority].remove(sequence)
         self._release(sequence, SequenceState.FINISHED)
+        if sequence.adapter is not None:
+            self._adapters.give_back(sequence.adapter)
 
     def schedule(self, max_draws: int = 1) -> StepPlan:
         """Plans the next step, and records that it will be launched.
@@ -106,11 +112,13 @@ class Scheduler:
         plan = StepPlan()
         budget = self._limits.max_step_tokens
         may_start = True
+        ready = self._ready()
         for priority in self._order():
             budget = self._go_on(plan, priority, budget)
-            waiting = self.waiting[priority]
+            waiting = ready[priority]
             while may_start and waiting and budget and self._has_room(plan) and self._start(plan, waiting[0]):
                 sequence = waiting.pop(0)
+                self.waiting[priority].remove(sequence)
                 insort(self.running, sequence, key=_seniority)
                 budget -= self._add(plan, sequence, sequence.unlaunched, budget)
             may_start = may_start and not waiting
@@ -145,6 +153,20 @@ class Scheduler:
             self._last_turn = self._step
             return [Priority.NORMAL, Priority.URGENT]
         return [Priority.URGENT, Priority.NORMAL]
+
+    def _ready(self) -> dict[Priority, list[Sequence]]:
+        """Those of `waiting` that wait for no adapter. Gives out those that are loaded, and has others loaded."""
+        may_take = True
+        for waiting in self.waiting.values():
+            for sequence in waiting:
+                if sequence.waits_for_adapter and may_take:
+                    name = sequence.request.adapter
+                    sequence.adapter = self._adapters.take(name)
+                    may_take = sequence.adapter is not None or self._adapters.request(name)
+        return {
+            priority: [sequence for sequence in waiting if not sequence.waits_for_adapter]
+            for priority, waiting in self.waiting.items()
+        }
 
     def _go_on(self, plan: StepPlan, priority: Priority, budget: int) -> int:
         """Plans the running sequences of a class; returns what is left of the token budget."""
@@ -221,7 +243,7 @@ class Scheduler:
         available = self.pool.free_pages + sum(len(victim.pages) for victim in victims)
         if self._blocked is not None and sequence is self._blocked[0] and available <= self._blocked[1]:
             return False  # a long prompt is not matched again in every step
-        pages = self._cache.match(sequence.token_ids[: sequence.cacheable + 1], sequence.request.cache_domain)
+        pages = self._cache.match(sequence.token_ids[: sequence.cacheable + 1], sequence.domain)
         for page in pages:
             self.pool.share(page)
         cached = len(pages)
@@ -280,7 +302,7 @@ class Scheduler:
         page = sequence.pages[index]
         token_ids = tuple(sequence.token_ids[index * size : (index + 1) * size])
         after = sequence.pages[index - 1] if index else None
-        indexed = self._cache.add(page, token_ids, after=after, domain=sequence.request.cache_domain)
+        indexed = self._cache.add(page, token_ids, after=after, domain=sequence.domain)
         if indexed != page:
             self.pool.share(indexed)
             self.pool.free(page, keep=False)
@@ -322,4 +344,5 @@ def _opening(sequence: Sequence) -> Opening:
         stop_ids=sorted(request.stop_ids)[:MAX_STOP_IDS],
         token_ids=token_ids,
         prompt_tokens=len(request.prompt_ids) if token_ids else 0,
+        adapter=0 if sequence.adapter is None else sequence.adapter.number,
     )

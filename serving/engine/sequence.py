@@ -5,6 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum, auto
 
+from serving.engine.adapters import AdapterSlot
+from serving.engine.prefix_cache import Domain
 from serving.engine.request import GenerationChunk, GenerationRequest, Priority
 from serving.engine.timeline import Timeline
 
@@ -44,6 +46,7 @@ class Sequence:
       drawing: tokens that those may draw.
       launched: tokens, from the first, whose keys and values are in `pages` once all launched steps have landed.
       computed: the same of the steps that have landed.
+      adapter: what computes it, from when that is loaded until it ends; None without one.
       slot: where the runner keeps it; None while it has no pages.
       opened: whether the runner knows that the slot is its.
       pages: in order of position; while running, they cover all tokens, those being drawn included, but one drawn since
@@ -70,6 +73,7 @@ class Sequence:
     drawing: int = 0
     launched: int = 0
     computed: int = 0
+    adapter: AdapterSlot | None = None
     slot: int | None = None
     opened: bool = False
     pages: list[int] = field(default_factory=list)
@@ -94,6 +98,17 @@ class Sequence:
     def keystroke(self) -> tuple[bool, float]:
         """Sorts the requests of a session: what is sent again was sent before all that is sent for the first time."""
         return (not self.request.repeated, self.sent_at)
+
+    @property
+    def waits_for_adapter(self) -> bool:
+        """Whether it has to have one and has none yet."""
+        return bool(self.request.adapter) and self.adapter is None
+
+    @property
+    def domain(self) -> Domain:
+        """Whose pages of the prefix cache it may have, once it has its adapter."""
+        cache_domain = self.request.cache_domain
+        return cache_domain if self.adapter is None else (self.adapter.version, cache_domain)
 
     @property
     def prompt_left(self) -> int:

@@ -11,6 +11,7 @@ from ray.serve.context import _get_global_client as get_global_client
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
+from serving.adapter_directory import adapter_directory
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.access import access_for
@@ -60,6 +61,7 @@ class Gateway(GrpcService):
                 tokenizer=load_tokenizer(checkpoint_path(model.checkpoint), model.tokenizer),
                 backend=SingleFlight(pools[model.id]),
                 max_context=model.limits.max_context,
+                adapters=adapter_directory(model),
             )
             for model in config.models
         ]

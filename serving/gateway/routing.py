@@ -2,13 +2,16 @@
 
 import random
 from collections.abc import Mapping, Sequence
-from typing import Protocol
+from typing import Protocol, Self
 
+from serving.adapter_directory import split_id
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
 from serving.gateway.shown import shown
 
+_MOST_NAMED = 20
+"""Models that an error names."""
 _WORK = {Role.FIM: "fill-in-the-middle (a prompt with a suffix)", Role.CHAT: "chat"}
 
 
@@ -16,9 +19,14 @@ class _Configured(Protocol):
     @property
     def config(self) -> ModelConfig: ...
 
+    @property
+    def adapted(self) -> Sequence[Self]: ...
+
+    def with_adapter(self, name: str) -> Self: ...
+
 
 class Router[M: _Configured]:
-    """The models by id, by alias, by tenant and by role."""
+    """The models by id, by alias, by tenant and by role; with an adapter, by either name and that of the adapter."""
 
     def __init__(self, models: Sequence[M], routing: RoutingConfig) -> None:
         self._by_name: Mapping[str, M] = {
@@ -28,21 +36,23 @@ class Router[M: _Configured]:
         self._routes = {
             role: RouteConfig(models={model.config.id: 1.0}) for model in models for role in model.config.roles
         } | routing.roles
-        self._ids = ", ".join(model.config.id for model in models)
+        self._models = models
 
     def named(self, name: str) -> M:
-        """The model with this id or alias.
+        """The model with this id or alias, with the adapter whose name may follow a colon.
 
         Raises:
           ServingError: MODEL_NOT_FOUND.
         """
-        if name not in self._by_name:
-            raise FieldError(
-                Reason.MODEL_NOT_FOUND,
-                "model",
-                f"is {shown(name)}, which is not served here. Ask one of: {self._ids}.",
-            )
-        return self._by_name[name]
+        if model := self._find(name):
+            return model
+        all_models = [each.config.id for model in self._models for each in (model, *model.adapted)]
+        more = f" and {len(all_models) - _MOST_NAMED} more" if len(all_models) > _MOST_NAMED else ""
+        raise FieldError(
+            Reason.MODEL_NOT_FOUND,
+            "model",
+            f"is {shown(name)}, which is not served here. Ask one of: {', '.join(all_models[:_MOST_NAMED])}{more}.",
+        )
 
     def route(self, request: CodeRequest) -> tuple[M, ...]:
         """The model that answers a request, and after it the one to ask when that cannot take it.
@@ -76,9 +86,19 @@ class Router[M: _Configured]:
     def role(self, request: CodeRequest) -> Role:
         """What a request is for: of what its prompt can be, what its caller may ask for and a model does."""
         asked = _roles(request.prompt)
-        named = self._by_name.get(request.model or "")
+        named = self._find(request.model or "")
         served = self._routes if named is None else named.config.roles
         return next((role for role in asked if role in request.roles and role in served), asked[0])
+
+    def _find(self, name: str) -> M | None:
+        model_name, adapter = split_id(name)
+        model = self._by_name.get(model_name)
+        if model is None or not adapter:
+            return model if name == model_name else None
+        try:
+            return model.with_adapter(adapter)
+        except KeyError:
+            return None
 
     def _shared(self, route: RouteConfig, request: CodeRequest) -> tuple[M, ...]:
         chosen = next(iter(route.models)) if len(route.models) == 1 else _drawn(route, request)

@@ -1,12 +1,14 @@
 """ServedModel: one model as the Gateway sees it, and what a request becomes for it: tokens in, filtered text out."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from dataclasses import replace as replace_fields
 from functools import cached_property
 from secrets import token_hex
 
 from msgspec.structs import replace
 
+from serving.adapter_directory import AdapterDirectory, adapted_id
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
 from serving.errors import FieldError, Reason
@@ -32,12 +34,35 @@ class ServedModel:
 
     Attributes:
       max_context: tokens of prompt and generation together.
+      adapters: those that it may be asked for with; None if it has none.
+      adapter: the one that it is with; empty: as it is.
     """
 
     config: ModelConfig
     tokenizer: Tokenizer
     backend: ModelBackend
     max_context: int
+    adapters: AdapterDirectory | None = None
+    adapter: str = ""
+    _adapted: dict[str, "ServedModel"] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    @property
+    def adapted(self) -> tuple["ServedModel", ...]:
+        """The model with each of its adapters."""
+        return () if self.adapters is None else tuple(map(self.with_adapter, self.adapters.names))
+
+    def with_adapter(self, name: str) -> "ServedModel":
+        """The model with one of its adapters: a model of its own for whoever asks for it, and for metrics and logs.
+
+        Raises:
+          KeyError: it has none of this name.
+        """
+        if self.adapters is None or not self.adapters.stamp(name):
+            raise KeyError(name)
+        if name not in self._adapted:
+            config = self.config.model_copy(update={"id": adapted_id(self.config.id, name), "aliases": ()})
+            self._adapted[name] = replace_fields(self, config=config, adapters=None, adapter=name)
+        return self._adapted[name]
 
     @cached_property
     def renderer(self) -> PromptRenderer:
@@ -98,6 +123,7 @@ class ServedModel:
             session_id=request.session,
             repeated=request.repeated,
             cache_domain=cache_domain,
+            adapter=self.adapter,
             trace=trace,
             scores_prompt=request.prompt_logprobs,
         )

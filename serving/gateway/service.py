@@ -95,8 +95,8 @@ class CodeService:
                 )
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """The models, in the order of the configuration."""
-        return tuple(map(_info, self._models))
+        """The models, in the order of the configuration, each followed by those with its adapters."""
+        return tuple(_info(each) for model in self._models for each in (model, *model.adapted))
 
     def model(self, name: str) -> ModelInfo:
         """One model by id or alias.

@@ -27,7 +27,12 @@ class HostedRunner:
     """Sends each step to every host. Ray starts and ends the hosts, and has no part in a step.
 
     The hosts are this process's own: they end when it does, however it does.
+
+    Attributes:
+      adapters: none; see `ModelConfig.adapters`.
     """
+
+    adapters = None
 
     def __init__(
         self,

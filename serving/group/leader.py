@@ -40,7 +40,12 @@ class ReplicaGroup:
         self._model = model
         self._runner = self.load(model, on_progress)
         self._tracer = GroupTracer()
-        self._engine = Engine(self._runner, max_queue=model.limits.max_queue, on_traced=self._tracer)
+        self._engine = Engine(
+            self._runner,
+            max_queue=model.limits.max_queue,
+            adapters=self._runner.adapters,
+            on_traced=self._tracer,
+        )
         self._server = GroupServer(self._engine, get_node_ip_address())
         self._thread = EngineThread(self._engine, after_step=self._server.after_step)
         self._thread.start()

@@ -4,9 +4,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import jax
 
+from serving.adapter_directory import adapter_directory
 from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
+from serving.group.adapters import GroupAdapters
 from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
 from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
@@ -58,7 +60,10 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
         )
     parameters = loading.result()
     on_each_device = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves(parameters))
-    return LocalRunner(parameters, steps, on_each_device / bandwidth)
+    runner = LocalRunner(parameters, steps, on_each_device / bandwidth)
+    if (directory := adapter_directory(model)) is not None:
+        runner.adapters = GroupAdapters(directory, checkpoint.config, runner)
+    return runner
 
 
 def runner_limits(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> Limits:
@@ -74,6 +79,8 @@ def runner_limits(model: ModelConfig, config: GemmaConfig, chip_bytes: int) -> L
         max_rows=limits.max_rows,
         max_step_tokens=limits.max_step_tokens,
         max_context=limits.max_context,
+        adapters=0 if model.adapters is None else model.adapters.max_loaded,
+        adapter_rank=0 if model.adapters is None else model.adapters.max_rank,
     )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from serving.engine.adapters import AdapterSource
 from sharding.runner import ModelRunner
 from sharding.steps import CompiledSteps
 from sharding.weights import Weight
@@ -12,7 +13,10 @@ class LocalRunner(ModelRunner):
 
     Attributes:
       step_limit_s: see `GroupRunner`.
+      adapters: see `GroupRunner`.
     """
+
+    adapters: AdapterSource | None = None
 
     def __init__(self, parameters: Mapping[str, Weight], steps: CompiledSteps, step_limit_s: float) -> None:
         super().__init__(parameters, steps)

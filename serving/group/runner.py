@@ -2,11 +2,17 @@
 
 from typing import Protocol
 
+from serving.engine.adapters import AdapterSource
 from serving.engine.runner import Runner
 
 
 class GroupRunner(Runner, Protocol):
     """An engine's `Runner` with the life of a group's hosts."""
+
+    @property
+    def adapters(self) -> AdapterSource | None:
+        """Where the adapters of its model come from; None if it has none."""
+        ...
 
     @property
     def recompilations(self) -> int:

@@ -11,7 +11,14 @@ from functools import partial
 
 from aiohttp import WSMsgType, web
 
-from serving.engine.engine import DeadlineUnreachable, Engine, EngineUnavailable, PromptTooLong, QueueFull
+from serving.engine.engine import (
+    AdapterNotFound,
+    DeadlineUnreachable,
+    Engine,
+    EngineUnavailable,
+    PromptTooLong,
+    QueueFull,
+)
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import Reason
 from serving.link import Abort, FromGroup, GroupAddress, Refusal, Submit, Waiting, decode_to_group, encode
@@ -208,6 +215,8 @@ class _Link:
             self._open.add(request.request_id)
         except PromptTooLong as error:
             self._refuse(request, Reason.CONTEXT_LENGTH_EXCEEDED, error)
+        except AdapterNotFound as error:
+            self._refuse(request, Reason.MODEL_NOT_FOUND, error)
         except ValueError as error:
             self._refuse(request, Reason.INTERNAL, error)
         except QueueFull as error:

@@ -21,8 +21,8 @@ TIMEOUT_S = 30.0
 """For what happens at once in another thread; reached only when something hangs."""
 
 
-def _stored(context: Sequence[int], token_id: int) -> int:
-    return hash((tuple(context), token_id))
+def _stored(context: Sequence[int], token_id: int, version: str = "") -> int:
+    return hash((tuple(context), token_id, *([version] if version else [])))
 
 
 def _sampled(
@@ -37,21 +37,26 @@ def _token(context: Sequence[int], token_id: int, sampling: SamplingParams) -> T
     return Token(token_id, None if sampling.logprobs is None else -(hash((tuple(context), token_id)) % 997) / 100)
 
 
-def expected_answer(request: GenerationRequest, max_context: int) -> tuple[list[Token], FinishReason]:
-    """What a request is given when it is alone in the world: the tokens, and why they end."""
+def expected_answer(
+    request: GenerationRequest, max_context: int, version: str = ""
+) -> tuple[list[Token], FinishReason]:
+    """What a request is given when it is alone in the world: the tokens, and why they end.
+
+    `version` is that of its adapter.
+    """
     context: list[int] = []
     tokens: list[Token] = []
     for token_id in request.prompt_ids:
         if request.scores_prompt and context:
             tokens.append(_token(context, token_id, request.sampling))
-        context.append(_stored(context, token_id))
+        context.append(_stored(context, token_id, version))
     while (generated := len(context) - len(request.prompt_ids)) < request.max_tokens and len(context) < max_context:
         token_ids = [*request.prompt_ids, *(token.id for token in tokens[len(tokens) - generated :])]
         token_id = _sampled(context, request.sampling, token_ids, len(request.prompt_ids))
         if token_id in request.stop_ids:
             return tokens, FinishReason.STOP
         tokens.append(_token(context, token_id, request.sampling))
-        context.append(_stored(context, token_id))
+        context.append(_stored(context, token_id, version))
     return tokens, FinishReason.LENGTH
 
 
@@ -89,6 +94,7 @@ class SimulatedRunner:
       steps: the rows of each step that ran so far.
       running_draws: the most that a row of the step that runs may draw.
       before_step: called at the start of each step; may raise.
+      versions: of adapters by number, for the steps that are launched from now on.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -99,6 +105,8 @@ class SimulatedRunner:
         self.steps: list[list[Row]] = []
         self.running_draws = 0
         self.before_step: Callable[[], None] = lambda: None
+        self.versions: dict[int, str] = {}
+        self._adapters_of_launched: deque[dict[int, str]] = deque()
 
     @property
     def limits(self) -> Limits:
@@ -106,11 +114,12 @@ class SimulatedRunner:
 
     def launch(self, rows: Sequence[Row]) -> None:
         self.launched.append(list(rows))
+        self._adapters_of_launched.append(dict(self.versions))
         assert len(self.launched) <= 2, "one step runs, one waits behind it"
 
     def land(self) -> list[list[Token]]:
         """Runs the oldest step: the time until now was the device's."""
-        rows = self.launched.popleft()
+        rows, adapters = self.launched.popleft(), self._adapters_of_launched.popleft()
         self.running_draws = max(row.draws for row in rows)
         self.before_step()
         for row in rows:
@@ -122,10 +131,11 @@ class SimulatedRunner:
             pages[row.first_page :] = row.pages or pages[row.first_page :]
         self._check(rows)
         self.steps.append(rows)
-        return [self._draw(row) for row in rows]
+        return [self._draw(row, adapters) for row in rows]
 
-    def _draw(self, row: Row) -> list[Token]:
+    def _draw(self, row: Row, adapters: dict[int, str]) -> list[Token]:
         slot = self._slots[row.slot]
+        version = adapters[slot.opening.adapter] if slot.opening.adapter else ""
         size = self._limits.page_size
         context = [self._cache[slot.pages[i // size]][i % size] for i in range(row.start)]
         if not row.token_ids:
@@ -136,7 +146,7 @@ class SimulatedRunner:
         sampling = slot.opening.sampling
         while pending:
             position = len(context)
-            context.append(_stored(context, pending.pop(0)))
+            context.append(_stored(context, pending.pop(0), version))
             self._cache[slot.pages[position // size]][position % size] = context[-1]
             if targets:
                 drawn.append(_token(context, targets.pop(0), sampling))
@@ -245,6 +255,7 @@ def limits_of(
     max_rows: int = 4,
     max_step_tokens: int = 16,
     max_context: int = 64,
+    adapters: int = 0,
 ) -> Limits:
     return Limits(
         page_size=page_size,
@@ -252,6 +263,7 @@ def limits_of(
         max_rows=max_rows,
         max_step_tokens=max_step_tokens,
         max_context=max_context,
+        adapters=adapters,
     )
 
 
@@ -267,6 +279,7 @@ def request_of(
     priority: Priority = Priority.NORMAL,
     session_id: str = "",
     cache_domain: str = "",
+    adapter: str = "",
     scores_prompt: bool = False,
     presence_penalty: float = 0.0,
 ) -> GenerationRequest:
@@ -286,6 +299,7 @@ def request_of(
         priority=priority,
         session_id=session_id,
         cache_domain=cache_domain,
+        adapter=adapter,
         scores_prompt=scores_prompt,
     )
 

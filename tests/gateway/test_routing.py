@@ -27,6 +27,16 @@ TEXT = TextPrompt("def f")
 @dataclass(frozen=True)
 class Model:
     config: ModelConfig
+    adapters: tuple[str, ...] = ()
+
+    @property
+    def adapted(self) -> list["Model"]:
+        return [self.with_adapter(name) for name in self.adapters]
+
+    def with_adapter(self, name: str) -> "Model":
+        if name not in self.adapters:
+            raise KeyError(name)
+        return Model(self.config.model_copy(update={"id": f"{self.config.id}:{name}"}))
 
 
 def model(model_id: str, *roles: Role, aliases: tuple[str, ...] = ()) -> Model:
@@ -58,6 +68,23 @@ def test_without_a_name_the_shape_of_the_prompt_chooses(prompt: Prompt, chosen: 
 def test_a_name_or_an_alias_chooses() -> None:
     assert route(TEXT, model="it") == ["it"]
     assert route(FIM, model="small") == ["2b"]
+
+
+def test_a_name_with_an_adapter_chooses_the_model_with_it() -> None:
+    models = [Model(MODELS[0].config, ("team-a", "team-b")), MODELS[1]]
+    assert route(FIM, models, model="2b:team-a") == ["2b:team-a"]
+    assert route(FIM, models, model="small:team-b") == ["2b:team-b"]
+    assert route(FIM, models, model="small") == ["2b"]
+    router = Router(models, NO_ROUTING)
+    assert router.role(CodeRequest(request_id="r", prompt=TEXT, model="2b:team-a")) is Role.FIM
+
+
+@pytest.mark.parametrize("name", ["2b:", "2b:other", "it:team-a", ":team-a", "2b:team-a:team-b", "2b:team-a "])
+def test_an_adapter_that_the_model_does_not_have_is_refused_with_those_that_there_are(name: str) -> None:
+    models = [Model(MODELS[0].config, ("team-a",)), MODELS[1]]
+    with pytest.raises(ServingError, match="Ask one of: 2b, 2b:team-a, it") as raised:
+        route(FIM, models, model=name)
+    assert raised.value.reason is Reason.MODEL_NOT_FOUND
 
 
 def test_text_goes_to_the_chat_model_where_there_is_no_other() -> None:

@@ -56,6 +56,12 @@ def named(request_id: str) -> GenerationRequest:
     return replace(REQUEST, request_id=request_id, session_id=request_id)
 
 
+async def test_requests_with_different_adapters_share_nothing(backend: Computations, flights: SingleFlight) -> None:
+    for number, adapter in enumerate(["", "team-a", "team-b", "team-a"]):
+        flights.submit(replace(named(f"r{number}"), adapter=adapter), Collected())
+    assert [each.request.adapter for each in backend.all] == ["", "team-a", "team-b"]
+
+
 async def test_identical_requests_share_one_computation_from_its_beginning(
     backend: Computations, flights: SingleFlight
 ) -> None:

@@ -17,6 +17,7 @@ MODEL = ModelConfig(id="tiny", checkpoint="x", roles=(Role.FIM,))
 
 
 class Runner(SimulatedRunner):
+    adapters = None
     """What `GroupMetrics` asks a group's runner, too."""
 
     recompilations = 0

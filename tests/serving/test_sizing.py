@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from serving.config import ModelConfig
+from serving.config import AdaptersConfig, ModelConfig
 from serving.sizing import V5E_BYTES, check_model, host_bytes, kv_tokens, reserve_bytes, what_fits
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
-from sharding.sizes import kv_bytes_per_token, weight_bytes
+from sharding.sizes import adapter_bytes, kv_bytes_per_token, weight_bytes
 
 
 def model(topology: dict[str, Any], dtype: str = "bfloat16", **limits: int) -> ModelConfig:
@@ -53,6 +53,17 @@ def test_what_quantised_weights_leave_of_a_chip_goes_to_the_cache() -> None:
     more = freed / kv_bytes_per_token(CODEGEMMA_7B, 4, 2)
     assert tokens - kv_tokens(plain, CODEGEMMA_7B, V5E_BYTES) == pytest.approx(more, abs=1)
     assert what_fits(quantised, tokens).startswith("codegemma-7b-it int8 on 2x2: ")
+
+
+def test_adapters_take_their_room_from_the_cache_whether_they_are_loaded_or_not() -> None:
+    plain = model(v5e(4))
+    adapted = plain.model_copy(update={"adapters": AdaptersConfig(directory=Path("x"), max_loaded=8, max_rank=64)})
+    taken = 9 * adapter_bytes(CODEGEMMA_7B, 4, 2, 64)
+    tokens = kv_tokens(plain, CODEGEMMA_7B, V5E_BYTES) - kv_tokens(adapted, CODEGEMMA_7B, V5E_BYTES)
+    assert tokens == pytest.approx(taken / kv_bytes_per_token(CODEGEMMA_7B, 4, 2), abs=1)
+    many = plain.model_copy(update={"adapters": AdaptersConfig(directory=Path("x"), max_loaded=64, max_rank=256)})
+    with pytest.raises(ValueError, match=r"bfloat16 weights and \d+ GB of adapters do not fit"):
+        kv_tokens(many, CODEGEMMA_7B, V5E_BYTES)
 
 
 def test_int4_is_refused_on_cpus() -> None:

@@ -42,7 +42,7 @@ class CompletionIds:
     def written(self, completion: CompletionId) -> str:
         """As a client gets it."""
         generation_id, model, version, language, lines, characters = completion
-        parts = (generation_id, model, quote(version, safe=""), language, str(lines), str(characters))
+        parts = (generation_id, quote(model, safe=""), quote(version, safe=""), language, str(lines), str(characters))
         text = _BEGINNING + _BETWEEN.join(parts)
         return f"{text}{_BETWEEN}{self._signature(text)}"
 
@@ -52,7 +52,7 @@ class CompletionIds:
         if not hmac.compare_digest(self._signature(signed).encode(), signature.encode(errors="replace")):
             return None
         generation_id, model, version, language, lines, characters = signed.removeprefix(_BEGINNING).rsplit(_BETWEEN, 5)
-        return CompletionId(generation_id, model, unquote(version), language, int(lines), int(characters))
+        return CompletionId(generation_id, unquote(model), unquote(version), language, int(lines), int(characters))
 
     def _signature(self, text: str) -> str:
         encoded = text.encode(errors="replace")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from itertools import product
 
+from serving.adapter_directory import split_id
 from serving.config import ModelConfig, Role
 from serving.errors import FieldError, Reason
 from serving.gateway.feedback.completion_id import CompletionId, CompletionIds
@@ -57,7 +58,7 @@ class Feedback:
           ServingError: INVALID_ARGUMENT, it is no completion of these models.
         """
         completion = self._ids.read(completion_id)
-        if completion is None or completion.model not in self._versions:
+        if completion is None or split_id(completion.model)[0] not in self._versions:
             raise FieldError(
                 Reason.INVALID_ARGUMENT,
                 "completion_id",
@@ -76,7 +77,7 @@ class Feedback:
 
     def _count(self, completion: CompletionId, event: CompletionEvent, accepted_characters: int) -> None:
         # Labels are of what is known here, whatever was when the id was written: each stays in memory for ever.
-        is_current = completion.model_version == self._versions[completion.model]
+        is_current = completion.model_version == self._versions[split_id(completion.model)[0]]
         labels = {
             "model": completion.model,
             "model_version": completion.model_version if is_current else _OTHER_VERSION,

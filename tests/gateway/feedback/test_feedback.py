@@ -33,6 +33,13 @@ def feedback(recorder: MemoryRecorder) -> Feedback:
     return Feedback(recorder, [MODEL], IDS)
 
 
+def test_a_completion_with_an_adapter_counts_under_both_names(feedback: Feedback, recorder: MemoryRecorder) -> None:
+    answer = ANSWER._replace(model="2b:team-a")
+    assert feedback.record(IDS.written(answer), SHOWN) == answer
+    labels = {"model": "2b:team-a", "model_version": "v2: canary", "language": "python", "lines": "2-5"}
+    assert recorder.total(metrics.COMPLETION_EVENTS, **labels, event="shown") == 1
+
+
 @given(completion=ids)
 def test_an_id_says_all_of_a_completion_whatever_its_request_is_called(completion: CompletionId) -> None:
     assert IDS.read(IDS.written(completion)) == completion

@@ -1,0 +1,114 @@
+"""AdapterDirectory: the adapters of a model, each a directory of its own below one directory."""
+
+import logging
+import re
+import threading
+from pathlib import Path
+
+from serving.config import ModelConfig
+
+_log = logging.getLogger("ray.serve.adapters")  # below Ray Serve's logger, whose handlers write the log
+
+ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What clients write behind the model's id and a colon."""
+_SEPARATOR = ":"
+"""Between the id of a model, which has none, and the name of an adapter."""
+SCAN_S = 2.0
+"""How often a directory is read anew."""
+_CONFIG_FILE = "adapter_config.json"
+
+
+class AdapterDirectory:
+    """Knows at any time which adapters there are, without waiting for a disk.
+
+    A directory is an adapter once it has an `adapter_config.json`; others are ignored. Gateways and replica groups each
+    have one of these, over a directory that they share.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Reads it once.
+
+        Raises:
+          OSError: it cannot be read.
+        """
+        self._path = path
+        self._stamps: dict[str, str] = {}
+        self._ignored: set[str] = set()
+        self.scan()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the adapters, sorted."""
+        return tuple(self._stamps)
+
+    def stamp(self, name: str) -> str:
+        """What changes when the files of an adapter do; empty if there is none of this name."""
+        return self._stamps.get(name, "")
+
+    def path(self, name: str) -> Path:
+        """The directory of an adapter."""
+        return self._path / name
+
+    def scan(self) -> None:
+        """Reads the directory anew.
+
+        Raises:
+          OSError: it cannot be read; what was known stays known.
+        """
+        stamps = {}
+        for path in sorted(self._path.iterdir()):
+            if not (path / _CONFIG_FILE).is_file():
+                continue
+            if ADAPTER_NAME.fullmatch(path.name) is None:
+                self._ignore(path)
+                continue
+            stats = [file.stat() for file in sorted(path.iterdir()) if file.is_file()]
+            stamps[path.name] = ",".join(f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}" for stat in stats)
+        self._stamps = stamps  # replaced, never changed: other threads read it
+
+    def watch(self) -> None:
+        """Reads it anew every `SCAN_S`, in a thread, for as long as the process lives."""
+        threading.Thread(target=self._watch, name="adapter-directory", daemon=True).start()
+
+    def _watch(self) -> None:
+        pause = threading.Event()
+        while not pause.wait(SCAN_S):
+            try:
+                self.scan()
+            except OSError as error:  # an adapter that goes while it is looked at, or a disk that does
+                _log.warning("the adapters in %s are not read anew: %s", self._path, error)
+
+    def _ignore(self, path: Path) -> None:
+        if path.name not in self._ignored:
+            self._ignored.add(path.name)
+            _log.warning("%s is ignored: the name of an adapter is up to 64 letters, digits, '.', '_' and '-'", path)
+
+
+def adapted_id(model_id: str, adapter: str) -> str:
+    """The id of a model with an adapter, as clients write it: `codegemma-7b-it:team-a`."""
+    return f"{model_id}{_SEPARATOR}{adapter}"
+
+
+def split_id(name: str) -> tuple[str, str]:
+    """The inverse of `adapted_id`; the adapter is empty in the id or alias of a model alone."""
+    model_id, _, adapter = name.partition(_SEPARATOR)
+    return model_id, adapter
+
+
+def adapter_directory(model: ModelConfig) -> AdapterDirectory | None:
+    """Returns the adapters of a model, watched; None if it is served without.
+
+    Raises:
+      ValueError: their directory cannot be read.
+    """
+    if model.adapters is None:
+        return None
+    try:
+        directory = AdapterDirectory(model.adapters.directory)
+    except OSError as error:
+        raise ValueError(
+            f"models.{model.id}.adapters.directory={str(model.adapters.directory)!r}: {error.strerror}. Make it on the "
+            "machines of Gateways and groups; it may be empty."
+        ) from None
+    directory.watch()
+    return directory

@@ -1,0 +1,32 @@
+"""GroupAdapters: the adapters in a directory, for the runner of this process."""
+
+from serving.adapter_directory import AdapterDirectory
+from serving.engine.adapters import ReadAdapter
+from sharding.adapters.peft import read_peft
+from sharding.config import GemmaConfig
+from sharding.runner import ModelRunner
+
+
+class GroupAdapters:
+    """An engine's `AdapterSource`."""
+
+    def __init__(self, directory: AdapterDirectory, config: GemmaConfig, runner: ModelRunner) -> None:
+        """For a model of this shape."""
+        self._directory = directory
+        self._config = config
+        self._runner = runner
+
+    def stamp(self, name: str) -> str:
+        """As `AdapterDirectory.stamp`."""
+        return self._directory.stamp(name)
+
+    def read(self, name: str) -> ReadAdapter:
+        """Reads an adapter and brings it to the devices, which is most of the work: steps go on meanwhile.
+
+        Raises:
+          AdapterError: it cannot be used with this model; names file and tensor.
+        """
+        runner = self._runner
+        adapter = read_peft(self._directory.path(name), self._config, runner.limits.adapter_rank)
+        placed = runner.place_adapter(adapter)
+        return ReadAdapter(adapter.version, lambda number: runner.load_adapter(number, placed))
