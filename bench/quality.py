@@ -29,7 +29,7 @@ from sharding.attention import Ragged, attention_for, over_mesh
 from sharding.cache import abstract_cache, new_cache
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
-from sharding.config import GemmaConfig
+from sharding.config import NOT_QUANTISED, GemmaConfig
 from sharding.gemma import abstract_parameters, build
 from sharding.mesh import make_mesh
 from sharding.quantization import Quantization
@@ -91,7 +91,7 @@ def score(
     return jnp.stack([loss.sum(), agreeing.sum(), divergence.sum()])
 
 
-def measure(checkpoint_file: Path, text: Path, tokens: int, formats: Mapping[str, Quantization | None]) -> None:
+def measure(checkpoint_file: Path, text: Path, tokens: int, formats: Mapping[str, str]) -> None:
     """Prints a Markdown table: a format in each row."""
     checkpoint, mesh = open_checkpoint(checkpoint_file), make_mesh(1)
     pieces = read_pieces(text, checkpoint_file, tokens // PIECE)
@@ -136,7 +136,7 @@ def main() -> None:
     parser.add_argument("--text", type=Path, default=Path(sysconfig.get_path("stdlib")), help="a file or a directory")
     parser.add_argument("--tokens", type=int, default=8192, help="how many to read")
     options = parser.parse_args()
-    formats = {"float32": None, **{quantization.value: quantization for quantization in Quantization}}
+    formats = {"float32": NOT_QUANTISED, **{quantization.value: quantization for quantization in Quantization}}
     measure(checkpoint_path(options.checkpoint), options.text, options.tokens, formats)
 
 

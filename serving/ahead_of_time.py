@@ -8,7 +8,7 @@ import jax
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
 from serving.group.loading import runner_limits
-from serving.sizing import check_model, host_bytes, known_chip_bytes
+from serving.sizing import as_served, check_model, host_bytes, known_chip_bytes
 from serving.topology import Topology
 from sharding.absent_devices import tpu_v5e_devices
 from sharding.checkpoint import read_config
@@ -73,7 +73,7 @@ def _checked(model: ModelConfig) -> GemmaConfig:
     config = read_config(checkpoint_path(model.checkpoint))
     check_model(model, config)
     runner_limits(model, config, known_chip_bytes(topology) or host_bytes())
-    return config.quantised(model.quantize)
+    return as_served(model, config)
 
 
 def _devices(topology: Topology) -> Sequence[jax.Device]:

@@ -68,7 +68,7 @@ class ModelConfig(_Strict):
     id: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=64)]
     """The name clients use."""
     checkpoint: str
-    """A GGUF file, a directory of Hugging Face files, or `package:NAME` for a checkpoint in a Python package."""
+    """A file or directory of any form in docs/checkpoints, or `package:NAME` for a checkpoint in a Python package."""
     tokenizer: Path | None = None
     """A SentencePiece `.model` or a `tokenizer.json`; by default the one that comes with the checkpoint."""
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
@@ -79,9 +79,9 @@ class ModelConfig(_Strict):
     """Told to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of activations and KV cache, and of weights that are not quantised."""
-    quantize: Literal["int8", "int8-weights", "int4"] | None = None
-    """How weights are stored, and for `int8` activations multiplied; by default as in the checkpoint. See
-    docs/quantisation.md."""
+    quantize: Literal["int8", "int8-weights", "int8-groups", "int4", "none"] | None = None
+    """How weights are held, and for `int8` activations multiplied; by default as in the checkpoint; `none`: decoded.
+    See docs/quantisation.md."""
     adapters: AdaptersConfig | None = None
     """Adapters that clients choose by `ID:ADAPTER` in the place of the id."""
     topology: Topology = Topology()

@@ -16,9 +16,6 @@ from sharding.checkpoint.gguf.writer import GgufType, write_gguf
 from sharding.checkpoint.huggingface.writer import write_huggingface
 from sharding.checkpoint.tokenizer import StoredTokenizer
 
-NOT_QUANTISED = "none"
-"""Asks for the numbers that a quantised checkpoint stands for."""
-
 type OnProgress = Callable[[int, int], None]
 
 _DTYPES: dict[str, npt.DTypeLike] = {"float32": np.float32, "bfloat16": ml_dtypes.bfloat16}
@@ -42,7 +39,8 @@ def convert(
       source: what to convert.
       target: a directory that is not there yet, or empty.
       dtype: of its weights, `float32` or `bfloat16`; of a quantised one, of its norms.
-      quantize: `int8` or `int4`; `none`: as numbers; None: as in the source.
+      quantize: `int8`, `int8-groups`, `int4`, or `none`: as numbers; None: as in the source, decoded if nothing of ours
+        holds that.
       files: how many to write at most; None: as many as files of 2 GB make.
       on_progress: called as `on_progress(done, total)`, in bytes.
 
@@ -52,8 +50,7 @@ def convert(
       OSError: the target cannot be written.
     """
     _check_free(target)
-    checkpoint = open_checkpoint(source)
-    checkpoint = checkpoint.dequantised() if quantize == NOT_QUANTISED else checkpoint.quantised(quantize)
+    checkpoint = open_checkpoint(source).quantised(quantize)
     if checkpoint.tokenizer is None:
         raise CheckpointError(f"{source}: has no tokenizer. Put the model's tokenizer.model beside the weights.")
     tokenizer = checkpoint.tokenizer.read()  # raises what is wrong with it, before hours of work

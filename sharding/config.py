@@ -4,6 +4,9 @@ from dataclasses import dataclass, replace
 
 from sharding.quantization import Quantization
 
+NOT_QUANTISED = "none"
+"""Said where a `Quantization` may be said, of weights that are to have the dtype of activations."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class GemmaConfig:
@@ -22,7 +25,8 @@ class GemmaConfig:
       sliding_window: a local layer's token sees this many positions, itself included; None: all layers are global.
       global_every: with a sliding window, layer i is global iff (i + 1) % global_every == 0.
       local_rope_theta: RoPE base of local layers.
-      quantization: of the matrices; None: they have the dtype of activations.
+      quantization: of the projections; None: they have the dtype of activations.
+      embedding_quantization: of the embedding, which is the head too; None: it has the dtype of activations.
     """
 
     vocab_size: int
@@ -43,6 +47,7 @@ class GemmaConfig:
     global_every: int = 6
     local_rope_theta: float = 10_000.0
     quantization: Quantization | None = None
+    embedding_quantization: Quantization | None = None
 
     def window(self, layer: int) -> int | None:
         """The sliding window of a layer; None for global attention."""
@@ -51,20 +56,22 @@ class GemmaConfig:
         return self.sliding_window
 
     def quantised(self, quantization: str | None) -> "GemmaConfig":
-        """Returns the same model with its matrices quantised so (see `Quantization`); None: as they are.
+        """Returns the same model with its matrices quantised so (see `Quantization`).
 
-        Raises:
-          ValueError: they are quantised already, in another way.
+        Args:
+          quantization: what is quantised already in a way that this one holds stays as it is, other weights are decoded
+            and quantised anew; `none`: decoded; None: as they are.
         """
-        wanted, stored = quantization and Quantization(quantization), self.quantization
-        if not wanted or wanted is stored:
+        if quantization is None:
             return self
-        if stored and stored.stored is not wanted.stored:
-            raise ValueError(
-                f"its weights are {stored.stored} already and cannot become {wanted}. Take the checkpoint that it was "
-                f"made from, or leave it at {stored.stored}."
-            )
-        return replace(self, quantization=wanted)
+        if quantization == NOT_QUANTISED:
+            return replace(self, quantization=None, embedding_quantization=None)
+        wanted, embedding = Quantization(quantization), self.embedding_quantization
+        if self.quantization is None or not self.quantization.held_by(wanted):
+            return replace(self, quantization=wanted, embedding_quantization=wanted.embedding)
+        if embedding is not None and embedding.held_by(wanted.embedding):
+            embedding = wanted.embedding
+        return replace(self, quantization=wanted, embedding_quantization=embedding)
 
 
 CODEGEMMA_2B = GemmaConfig(

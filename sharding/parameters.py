@@ -25,9 +25,10 @@ _LAYER_QK_NORMS = {"attention.q_norm": "D", "attention.k_norm": "D"}
 _LAYER_POST_NORMS = {"post_attention_norm": "E", "post_mlp_norm": "E"}
 LORA_A, LORA_B = ".lora_a", ".lora_b"
 """What follows a projection's path in those of its adapters."""
-_SENSITIVE = {Quantization.INT8: {"V E", "E ND", "E F"}, Quantization.INT4: {"V E"}}
-"""What loses most, and is quantised as `int8-weights` instead; docs/quantisation.md has the figures. It leaves int8 the
-projections of a normed input, which is whole on each device: the scales of its tokens then cost no exchange."""
+_EMBEDDING = "V E"
+_SENSITIVE = {"E ND", "E F"}
+"""What loses most by int8, and is quantised as `int8-weights` instead; docs/quantisation.md has the figures. It leaves
+int8 the projections of a normed input, which is whole on each device: scales of its tokens then cost no exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,12 @@ def parameters(config: GemmaConfig) -> dict[str, Parameter]:
     """Returns all parameters of a model, by path: `embedder.weight`, `layers.{i}.attention.q`, ..., `final_norm`."""
     layer = _LAYER | (_LAYER_QK_NORMS if config.qk_norm else {}) | (_LAYER_POST_NORMS if config.post_norms else {})
     table = {
-        "embedder.weight": "V E",
+        "embedder.weight": _EMBEDDING,
         **{f"layers.{index}.{path}": axes for index in range(config.num_layers) for path, axes in layer.items()},
         "final_norm": "E",
     }
-    return {path: _parameter(axes, _sizes(config), config.quantization) for path, axes in table.items()}
+    sizes = _sizes(config)
+    return {path: _parameter(axes, sizes, _quantization(axes, config)) for path, axes in table.items()}
 
 
 def adapter_parameters(config: GemmaConfig, slots: int, rank: int) -> dict[str, Parameter]:
@@ -126,10 +128,16 @@ def _sizes(config: GemmaConfig) -> dict[str, int]:
     }
 
 
+def _quantization(axes: str, config: GemmaConfig) -> Quantization | None:
+    if axes == _EMBEDDING:
+        return config.embedding_quantization
+    if " " not in axes:
+        return None  # a norm
+    if config.quantization is Quantization.INT8 and axes in _SENSITIVE:
+        return Quantization.INT8_WEIGHTS
+    return config.quantization
+
+
 def _parameter(axes: str, sizes: dict[str, int], quantization: Quantization | None) -> Parameter:
     outputs, _, inputs = axes.rpartition(" ")
-    if not outputs:
-        quantization = None
-    elif quantization is not None and axes in _SENSITIVE.get(quantization, ()):
-        quantization = Quantization.INT8_WEIGHTS
     return Parameter(outputs, inputs, tuple(sizes[axis] for axis in outputs + inputs), quantization)

@@ -12,7 +12,7 @@ number of devices, changes nothing; a token's scale is that of all its inputs, o
 """
 
 from functools import partial
-from math import prod
+from math import gcd, prod
 
 import jax
 import jax.numpy as jnp
@@ -24,6 +24,10 @@ from sharding.weights import AdaptedWeight, QuantisedWeight, Weight, dequantise
 
 _BLOCK_ROWS = 4096
 """Fewer outputs than twice that are multiplied at once."""
+_BLOCK_GROUP_ROWS = 64
+"""Outputs of a device of which the weights in groups are decoded at once on CPUs; a power of two."""
+_MOST_DEVICES = 8
+"""Virtual devices on a CPU, over which outputs may be split."""
 
 
 def project(weight: Weight | AdaptedWeight, x: jax.Array, *, dtype: DTypeLike | None = None) -> jax.Array:
@@ -39,7 +43,8 @@ def project(weight: Weight | AdaptedWeight, x: jax.Array, *, dtype: DTypeLike | 
         converting = partial(_int8_weights, dtype=dtype)
         product = lax.platform_dependent(weight, x, cpu=_int8_in_two_parts, default=converting).astype(dtype)
     else:
-        product = _product(dequantise(weight.values, weight.scales, x.dtype), x, dtype)
+        decoding = partial(_groups, dtype=dtype)
+        product = lax.platform_dependent(weight, x, cpu=_groups_in_blocks, default=decoding).astype(dtype)
     return jnp.moveaxis(product, -1, 0)
 
 
@@ -92,6 +97,37 @@ def _int8_in_two_parts(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.
     product = _integer_product(weight.values, parts).astype(jnp.float32)
     high_product, low_product = jnp.split(product, 2, axis=-1)
     return (high_product * 256 + low_product) * weight.scales[..., None] * scales
+
+
+def _groups(weight: QuantisedWeight[jax.Array], x: jax.Array, *, dtype: DTypeLike) -> jax.Array:
+    """Weights in groups, decoded where the product reads them: [*out, T] in `dtype`."""
+    return _product(dequantise(weight.values, weight.scales, x.dtype), x, dtype)
+
+
+def _groups_in_blocks(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.Array:
+    """The same in blocks of outputs: float32 [*out, T].
+
+    On CPUs, decoded weights are written before they are multiplied. Those of a block stay in a core's cache: 16384 x
+    2048 weights of 8 bits then take 4 ms, and all at once 65 to 140. A block has rows of every device.
+    """
+    inputs = x.ndim - 1
+    outputs = weight.shape[:-inputs]
+    x = x.reshape(len(x), -1).astype(jnp.float32)
+    values, scales = (part.reshape(prod(outputs), -1) for part in (weight.values, weight.scales))
+    rows = gcd(prod(outputs) // _MOST_DEVICES, _BLOCK_GROUP_ROWS)
+    if prod(outputs) % _MOST_DEVICES or prod(outputs) <= _MOST_DEVICES * rows:
+        product = _product(lax.optimization_barrier(dequantise(values, scales, x.dtype)), x, jnp.float32)
+        return product.reshape(*outputs, -1)
+    values, scales = (part.reshape(_MOST_DEVICES, -1, rows, part.shape[1]) for part in (values, scales))
+
+    def multiply(block: jax.Array) -> jax.Array:
+        part, its_scales = (
+            lax.dynamic_index_in_dim(array, block, axis=1, keepdims=False) for array in (values, scales)
+        )
+        return _product(lax.optimization_barrier(dequantise(part, its_scales, x.dtype)), x, jnp.float32)
+
+    product = lax.map(multiply, jnp.arange(values.shape[1]))
+    return jnp.moveaxis(product, 0, 1).reshape(*outputs, -1)
 
 
 def _quantise_tokens(x: jax.Array, maximum: int) -> tuple[jax.Array, jax.Array]:

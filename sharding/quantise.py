@@ -22,15 +22,15 @@ def dtype_of(quantization: Quantization) -> np.dtype[Any]:
 def quantise(
     matrix: npt.NDArray[np.float32], quantization: Quantization
 ) -> tuple[npt.NDArray[Any], npt.NDArray[np.float32]]:
-    """Returns the values [out, in] and scales, [out] or [out, in / GROUP], of whole rows [out, in]."""
-    grouped = matrix.reshape(len(matrix), -1, GROUP if quantization is Quantization.INT4 else matrix.shape[1])
+    """Returns the values [out, in] and scales, [out] or in groups [out, in / GROUP], of whole rows [out, in]."""
+    grouped = matrix.reshape(len(matrix), -1, GROUP if quantization.grouped else matrix.shape[1])
     largest = np.maximum(grouped.max(-1), -grouped.min(-1))
     scales = np.where(largest > _ZERO, largest, 1).astype(np.float32) / np.float32(quantization.maximum)
     if quantization is Quantization.INT4:
         scales = _best_scales(grouped, scales, quantization.maximum)
     values = _round(grouped, scales, quantization.maximum)
     values = values.astype(np.int8).astype(dtype_of(quantization), copy=False).reshape(matrix.shape)
-    return values, scales if quantization is Quantization.INT4 else scales[:, 0]
+    return values, scales if quantization.grouped else scales[:, 0]
 
 
 def _round(grouped: npt.NDArray[np.float32], scales: npt.NDArray[np.float32], maximum: int) -> npt.NDArray[np.float32]:

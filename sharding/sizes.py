@@ -4,7 +4,7 @@ from math import prod
 
 from sharding.config import GemmaConfig
 from sharding.parameters import Parameter, adapter_parameters, parameters
-from sharding.quantization import GROUP, SCALE_BYTES, Quantization
+from sharding.quantization import GROUP, SCALE_BYTES
 
 _SPLIT = frozenset("NKFV")
 
@@ -82,7 +82,7 @@ def check_tensor_parallel(config: GemmaConfig, devices: int) -> None:
 
 def _obstacles(config: GemmaConfig, devices: int) -> list[str]:
     split = {"heads": config.num_heads, "MLP width": config.mlp_dim, "vocabulary": config.vocab_size}
-    if config.quantization is Quantization.INT4:
+    if config.quantization is not None and config.quantization.grouped:
         split["groups of MLP width"] = config.mlp_dim // GROUP
     reasons = [
         f"{name} {size} = {devices} x {size // devices} + {size % devices}"

@@ -23,6 +23,7 @@ class Quantize(StrEnum):
     """How matrices are written: a scale for each output, or for groups of 32 inputs; as GGUF's Q8_0; as numbers."""
 
     INT8 = "int8"
+    INT8_GROUPS = "int8-groups"
     INT4 = "int4"
     Q8_0 = "q8_0"
     NONE = "none"
@@ -51,9 +52,9 @@ def convert(
 ) -> None:
     """Write a checkpoint as Hugging Face files with its tokenizer, or as a GGUF file for llama.cpp.
 
-    What a GGUF quantises is decoded once instead of at each start, or quantised anew as devices multiply it, and hosts
-    read their parts of the files side by side. Run the same command again to go on after an interruption.
-    `sha256sum --check SHA256SUMS` verifies the result.
+    Quantised blocks that devices can multiply (GGUF's Q8_0 and Q4_0, Jlama's) stay as they are, others are decoded once
+    instead of at each start, and hosts read their parts of the files side by side. Run the same command again to go on
+    after an interruption. `sha256sum --check SHA256SUMS` verifies the result.
     """
     from serving.checkpoint_path import checkpoint_path
     from serving.convert import convert as convert_checkpoint
@@ -89,7 +90,7 @@ def convert(
 
 
 def _check_options(is_gguf: bool, quantize: Quantize | None, shards: int | None) -> None:
-    if is_gguf and quantize in (Quantize.INT8, Quantize.INT4):
+    if is_gguf and quantize in (Quantize.INT8, Quantize.INT8_GROUPS, Quantize.INT4):
         say_error(f"--quantize {quantize} is not a form of GGUF. Take q8_0, or name a directory as the target.")
     elif is_gguf and shards is not None:
         say_error("--shards is for directories; a GGUF is one file. Leave it out.")
@@ -114,7 +115,7 @@ def _is_checkpoint(target: Path, quantize: str | None) -> bool:
     except OSError as error:
         say_error(f"{target} cannot be read: {_cause(error)}. Make it readable, or name another target.")
         raise typer.Exit(1) from None
-    if quantize in (Quantize.INT8, Quantize.INT4) and found != quantize:
+    if quantize in (Quantize.INT8, Quantize.INT8_GROUPS, Quantize.INT4) and found != quantize:
         say_error(f"{target} is there already, {found or 'not quantised'}. Remove it, or name another target.")
         raise typer.Exit(1)
     return True

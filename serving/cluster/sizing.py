@@ -14,7 +14,7 @@ from serving.autoscaling.policy import SHRINK_TO_FILL
 from serving.autoscaling.traffic import DAY_S, active_part
 from serving.cluster.chips import Chip
 from serving.config import LimitsConfig, ModelConfig, Role
-from serving.sizing import kv_tokens, reserve_bytes
+from serving.sizing import as_served, kv_tokens, reserve_bytes
 from serving.topology import Accelerator, Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, num_parameters, weight_bytes
@@ -113,7 +113,7 @@ def size_model(model: ModelConfig, shape: GemmaConfig, shares: Mapping[Role, flo
             f"models.{model.id}.topology.accelerator is '{model.topology.accelerator}', but the chip {chip.name} is a "
             f"{chip.platform.upper()}. Choose another --chip, or another file."
         )
-    shape = shape.quantised(model.quantize)
+    shape = as_served(model, shape)
     check_tensor_parallel(shape, chips)
     memory = _Memory(model, shape, chip)
     work = [_Work(role, share, memory, plan) for role, share in shares.items()]

@@ -1,6 +1,7 @@
 """From a model's configuration to a runner on the devices of this host, or of all hosts together."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import jax
 
@@ -11,7 +12,7 @@ from serving.config import ModelConfig
 from serving.group.adapters import GroupAdapters
 from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
-from serving.sizing import check_model, host_bytes, known_chip_bytes, kv_tokens
+from serving.sizing import as_served, check_model, host_bytes, known_chip_bytes, kv_tokens
 from serving.topology import Topology
 from sharding.bandwidth import memory_bandwidth
 from sharding.checkpoint import open_checkpoint
@@ -36,7 +37,8 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
       ValueError: the configuration does not fit the checkpoint or the devices.
     """
     on_progress("opening the checkpoint", 0, 1)
-    checkpoint = open_checkpoint(checkpoint_path(model.checkpoint)).quantised(model.quantize)
+    checkpoint = open_checkpoint(checkpoint_path(model.checkpoint))
+    checkpoint = replace(checkpoint, config=as_served(model, checkpoint.config))
     check_model(model, checkpoint.config)
     mesh = make_mesh(model.topology.tensor_parallel)
     bandwidth = memory_bandwidth(

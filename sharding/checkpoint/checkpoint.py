@@ -8,7 +8,7 @@ from sharding.checkpoint.format import Format, Tensors
 from sharding.checkpoint.formats import FORMATS
 from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.tokenizer import StoredTokenizer, tokenizer_file
-from sharding.config import GemmaConfig
+from sharding.config import NOT_QUANTISED, GemmaConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,15 +30,8 @@ class Checkpoint:
     tokenizer: StoredTokenizer | None
 
     def quantised(self, quantization: str | None) -> "Checkpoint":
-        """Returns this checkpoint, to be read as weights that are quantised so; None: as it is stored.
-
-        Raises:
-          CheckpointError: it is quantised already, in another way.
-        """
-        try:
-            return replace(self, config=self.config.quantised(quantization))
-        except ValueError as error:
-            raise CheckpointError(f"{self.path}: {error}") from None
+        """Returns this checkpoint, to be read as weights that are quantised so; see `GemmaConfig.quantised`."""
+        return replace(self, config=self.config.quantised(quantization))
 
     def dequantised(self) -> "Checkpoint":
         """Returns this checkpoint, to be read as the numbers that it stands for."""
@@ -46,7 +39,7 @@ class Checkpoint:
             path: source.dequantised() if isinstance(source, QuantisedSource) else source
             for path, source in self.tensors.items()
         }
-        return replace(self, config=replace(self.config, quantization=None), tensors=tensors)
+        return replace(self.quantised(NOT_QUANTISED), tensors=tensors)
 
 
 def open_checkpoint(path: Path) -> Checkpoint:

@@ -14,14 +14,14 @@ def _shown(value: object) -> str:
     return repr(value)[:40]
 
 
-def size(name: str, value: object, at_most: int = MAX_SIZE) -> int:
-    """An integer from 1 on.
+def size(name: str, value: object, at_most: int = MAX_SIZE, least: int = 1) -> int:
+    """An integer, from 1 on by default.
 
     Raises:
       CheckpointError: the value is none, or is more than any model has.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= at_most:
-        raise CheckpointError(f"{name}={_shown(value)} is no integer from 1 to {at_most}.")
+    if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= at_most:
+        raise CheckpointError(f"{name}={_shown(value)} is no integer from {least} to {at_most}.")
     return value
 
 

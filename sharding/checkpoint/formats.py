@@ -2,5 +2,6 @@
 
 from sharding.checkpoint.gguf import GGUF
 from sharding.checkpoint.huggingface import HUGGING_FACE
+from sharding.checkpoint.jlama import JLAMA
 
-FORMATS = (GGUF, HUGGING_FACE)
+FORMATS = (GGUF, JLAMA, HUGGING_FACE)

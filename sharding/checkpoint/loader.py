@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from sharding.checkpoint.checkpoint import Checkpoint
 from sharding.checkpoint.errors import CheckpointError
-from sharding.checkpoint.quantised import QuantisedSource, Quantiser
+from sharding.checkpoint.quantised import QuantisedSource, quantised_matrix
 from sharding.checkpoint.source import TensorSource
 from sharding.weights import AbstractWeight, QuantisedWeight, Weight
 
@@ -28,8 +28,8 @@ def load(
 
     Args:
       checkpoint: where to read.
-      abstract: by parameter path: shape, dtype, and the format to load to (None: the default device). What is
-        quantised here and not in the checkpoint is quantised on the way.
+      abstract: by parameter path: shape, dtype, and the format to load to (None: the default device). What the
+        checkpoint has in another way is decoded, or quantised, on the way.
       on_progress: told after every parameter.
 
     Raises:
@@ -49,10 +49,9 @@ def load(
 
 def _load_one(source: TensorSource | QuantisedSource, abstract: AbstractWeight) -> Weight:
     if isinstance(abstract, QuantisedWeight):
-        matrix = source if isinstance(source, QuantisedSource) else Quantiser(source, abstract.quantization)
+        matrix = quantised_matrix(source, abstract.quantization)
         values, scales = _place(abstract.values, matrix.values), _place(abstract.scales, matrix.scales)
         return QuantisedWeight(values, scales, abstract.quantization, abstract.dtype)
-    assert isinstance(source, TensorSource), f"{source.name} is quantised, and the model's parameter is not."
     return _place(abstract, lambda index: source.read(index, abstract.dtype))
 
 

@@ -1,7 +1,7 @@
-"""Matrices of few bits: read as they are stored, or quantised as they are read."""
+"""Matrices of few bits: read as they are stored, decoded, or quantised as they are read."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any, Protocol
@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.grouped import GroupedMatrix
 from sharding.checkpoint.source import TensorSource
 from sharding.checkpoint.views import Scaled
 from sharding.quantise import dtype_of, quantise
@@ -66,6 +67,15 @@ class QuantisedSource:
         matrix = Scaled.of(self.stored_values.matrix, self.stored_scales.matrix)
         return TensorSource(matrix=matrix, shape=self.shape, row_axes=self.stored_values.row_axes)
 
+    def read(self, index: tuple[slice, ...], dtype: npt.DTypeLike = np.float32) -> npt.NDArray[Any]:
+        """See `TensorSource`; decoded."""
+        return self.dequantised().read(index, dtype)
+
+    @property
+    def row_axes(self) -> int:
+        """See `TensorSource`."""
+        return self.stored_values.row_axes
+
     def values(self, index: tuple[slice, ...]) -> npt.NDArray[Any]:
         """See `QuantisedMatrix`."""
         return self.stored_values.read(index, dtype_of(self.quantization))
@@ -75,6 +85,27 @@ class QuantisedSource:
         return self.stored_scales.read(index, np.float32)
 
 
+def quantised_matrix(source: TensorSource | QuantisedSource, quantization: Quantization) -> QuantisedMatrix:
+    """What a source is in few bits: as it is stored, if `quantization` holds that, or quantised as it is read."""
+    stored = _grouped(source) if isinstance(source, TensorSource) else source
+    if stored is not None and stored.quantization.held_by(quantization):
+        return replace(stored, quantization=quantization)
+    return Quantiser(source, quantization)
+
+
+def _grouped(source: TensorSource) -> QuantisedSource | None:
+    matrix = source.matrix
+    if not isinstance(matrix, GroupedMatrix):
+        return None
+    outputs, inputs = source.shape[: source.row_axes], source.shape[source.row_axes :]
+    scales_shape = matrix.quantization.scales_shape(outputs, inputs)
+    return QuantisedSource(
+        replace(source, matrix=matrix.values),
+        replace(source, matrix=matrix.scales, shape=scales_shape),
+        matrix.quantization,
+    )
+
+
 class Quantiser:
     """A parameter that is quantised as it is read.
 
@@ -82,7 +113,7 @@ class Quantiser:
     was read is kept, as integers, until this object goes.
     """
 
-    def __init__(self, source: TensorSource, quantization: Quantization) -> None:
+    def __init__(self, source: TensorSource | QuantisedSource, quantization: Quantization) -> None:
         self._source = source
         self._quantization = quantization
         self._outputs = source.row_axes

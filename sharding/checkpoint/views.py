@@ -66,7 +66,8 @@ class Scaled(Matrix):
         groups = slice(columns.start // group, -(-columns.stop // group))
         scales = self.scales.numbers(rows, groups).astype(np.float32).repeat(group, axis=1)
         skipped = columns.start - groups.start * group
-        return np.asarray(numbers * scales[:, skipped : skipped + numbers.shape[1]])
+        with np.errstate(invalid="ignore", over="ignore"):  # `read` refuses what is not finite
+            return np.asarray(numbers * scales[:, skipped : skipped + numbers.shape[1]])
 
 
 @dataclass(frozen=True, kw_only=True)

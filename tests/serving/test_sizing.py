@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from serving.config import AdaptersConfig, ModelConfig
-from serving.sizing import V5E_BYTES, check_model, host_bytes, kv_tokens, reserve_bytes, what_fits
+from serving.sizing import V5E_BYTES, as_served, check_model, host_bytes, kv_tokens, reserve_bytes, what_fits
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
+from sharding.quantization import Quantization
 from sharding.sizes import adapter_bytes, kv_bytes_per_token, weight_bytes
 
 
@@ -72,10 +73,12 @@ def test_int4_is_refused_on_cpus() -> None:
         check_model(configured, CODEGEMMA_2B)
 
 
-def test_what_is_quantised_already_is_refused_in_another_way() -> None:
-    configured = model(v5e(4)).model_copy(update={"quantize": "int4"})
-    with pytest.raises(ValueError, match=r"^models.codegemma-7b-it.quantize: its weights are int8 already"):
-        check_model(configured, CODEGEMMA_7B.quantised("int8"))
+def test_cpus_hold_stored_weights_of_4_bits_in_8() -> None:
+    stored = CODEGEMMA_2B.quantised("int4")
+    assert as_served(model({}), stored).quantization is Quantization.INT8_GROUPS
+    assert as_served(model(v5e(1)), stored) is stored
+    decoded = model({}).model_copy(update={"quantize": "none"})
+    assert as_served(decoded, stored) == CODEGEMMA_2B
 
 
 def test_a_kv_head_that_every_chip_keeps_costs_every_chip() -> None:

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
+from sharding.checkpoint import Checkpoint, open_checkpoint
 from sharding.checkpoint.huggingface.writer import write_huggingface
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
@@ -58,7 +58,7 @@ def dense(weight: Weight) -> np.ndarray:
 def test_a_number_is_off_by_half_a_step_unless_it_is_clipped(matrix: np.ndarray, quantization: Quantization) -> None:
     weight = quantised(matrix, quantization)
     assert np.abs(np.asarray(weight.values, np.int32)).max() <= quantization.maximum
-    steps = np.repeat(np.asarray(weight.scales).reshape(3, -1), GROUP if quantization is Quantization.INT4 else 64, 1)
+    steps = np.repeat(np.asarray(weight.scales).reshape(3, -1), GROUP if quantization.grouped else 64, 1)
     clipped = np.maximum(np.abs(matrix) - quantization.maximum * steps, 0)
     assert (np.abs(dense(weight) - matrix) <= np.maximum(0.5001 * steps, 1.0001 * clipped)).all()
 
@@ -81,7 +81,12 @@ def test_rows_of_zeros_stay_zeros(quantization: Quantization) -> None:
 @pytest.mark.parametrize("tokens", [1, 2, 3, 40])
 @pytest.mark.parametrize(
     ("quantization", "largest"),
-    [(Quantization.INT8, 0.01), (Quantization.INT8_WEIGHTS, 4e-5), (Quantization.INT4, 1e-6)],
+    [
+        (Quantization.INT8, 0.01),
+        (Quantization.INT8_WEIGHTS, 4e-5),
+        (Quantization.INT8_GROUPS, 1e-6),
+        (Quantization.INT4, 1e-6),
+    ],
 )
 def test_a_projection_is_that_of_the_numbers_it_stands_for(
     quantization: Quantization, largest: float, tokens: int, outputs: int
@@ -176,7 +181,7 @@ def test_what_int8_keeps_in_higher_precision() -> None:
     assert kept == {"weight", "o", "down"}
 
 
-@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.INT4])
+@pytest.mark.parametrize("quantization", [Quantization.INT8, Quantization.INT8_GROUPS, Quantization.INT4])
 @pytest.mark.parametrize("config", [WIDE, WIDE_GEMMA3], ids=["gemma", "gemma3"])
 def test_a_converted_checkpoint_gives_what_quantising_at_load_gives(
     tmp_path: Path, config: dict[str, Any], quantization: Quantization
@@ -201,10 +206,31 @@ def test_weights_stored_in_8_bits_serve_both_kinds_of_activations(tmp_path: Path
     assert_same(load_quantised(written, Quantization.INT8_WEIGHTS), load_quantised(checkpoint, Quantization.INT8))
 
 
-def test_what_is_quantised_is_not_quantised_otherwise(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    write_huggingface(checkpoint.quantised("int8"), tmp_path, np.float32)
-    with pytest.raises(CheckpointError, match=rf"{tmp_path}: its weights are int8 already and cannot become int4"):
-        open_checkpoint(tmp_path).quantised("int4")
+@pytest.mark.parametrize("stored", [Quantization.INT8, Quantization.INT8_GROUPS, Quantization.INT4])
+@pytest.mark.parametrize("devices", [1, 4])
+def test_what_is_quantised_is_decoded_if_asked_so(
+    tmp_path: Path, checkpoint: Checkpoint, stored: Quantization, devices: int
+) -> None:
+    write_huggingface(checkpoint.quantised(stored), tmp_path, np.float32)
+    written = open_checkpoint(tmp_path)
+    kept = load_quantised(written, None, devices)
+    decoded = load(
+        written.quantised("none"),
+        abstract_parameters(written.quantised("none").config, make_mesh(devices), jnp.float32),
+    )
+    for path, weight in decoded.items():
+        assert isinstance(weight, jax.Array)
+        np.testing.assert_array_equal(np.asarray(weight), dense(kept[path]), err_msg=path)
+
+
+def test_what_is_quantised_is_decoded_and_quantised_anew_in_another_way(tmp_path: Path, checkpoint: Checkpoint) -> None:
+    for name in ("int8", "none"):
+        (tmp_path / name).mkdir()
+    write_huggingface(checkpoint.quantised("int8"), tmp_path / "int8", np.float32)
+    decoded = open_checkpoint(tmp_path / "int8")
+    write_huggingface(decoded.quantised("none"), tmp_path / "none", np.float32)
+    anew = load_quantised(open_checkpoint(tmp_path / "none"), Quantization.INT4)
+    assert_same(load_quantised(decoded, Quantization.INT4), anew)
 
 
 def test_groups_that_do_not_divide_the_inputs_are_refused(tmp_path: Path) -> None:
@@ -221,7 +247,12 @@ def runner(checkpoint: Checkpoint, quantization: Quantization, devices: int) -> 
 
 @pytest.mark.parametrize(
     ("quantization", "largest"),
-    [(Quantization.INT8, 0.05), (Quantization.INT8_WEIGHTS, 2e-4), (Quantization.INT4, 2e-4)],
+    [
+        (Quantization.INT8, 0.05),
+        (Quantization.INT8_WEIGHTS, 2e-4),
+        (Quantization.INT8_GROUPS, 1e-5),
+        (Quantization.INT4, 2e-4),
+    ],
 )
 def test_logits_are_those_of_a_dense_model_with_the_numbers_stood_for(
     checkpoint: Checkpoint, quantization: Quantization, largest: float
@@ -256,6 +287,23 @@ def test_a_projection_gives_the_same_bits_on_any_number_of_devices(quantization:
         results.append(np.asarray(jax.jit(project, out_shardings=sharding("T" + axes[0]))(spread, x_spread)))
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("axes", ["FE", "EF"], ids=["outputs-split", "inputs-split"])
+def test_groups_are_multiplied_on_any_number_of_devices(axes: str) -> None:
+    rng = np.random.default_rng(6)
+    weight = quantised(rng.normal(size=(1536, 256)).astype(np.float32), Quantization.INT8_GROUPS)
+    x = rng.normal(size=(3, 256)).astype(np.float32)
+    for devices in (2, 8):
+        sharding = partial(named_sharding, config=CHECKPOINT_CONFIG, mesh=make_mesh(devices))
+        spread = replace(
+            weight,
+            values=jax.device_put(weight.values, sharding(axes)),
+            scales=jax.device_put(weight.scales, sharding(axes)),
+        )
+        x_spread = jax.device_put(x, sharding("T" + axes[1]))
+        result = np.asarray(jax.jit(project, out_shardings=sharding("T" + axes[0]))(spread, x_spread))
+        assert relative_error(result, x @ dense(weight).T) < 1e-6
 
 
 def test_logits_do_not_depend_on_the_number_of_devices(checkpoint: Checkpoint) -> None:

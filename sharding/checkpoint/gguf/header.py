@@ -52,7 +52,7 @@ class StringArray:
             cursor = _Cursor(self.file, data, self.offset)
             try:
                 return [cursor.string() for _ in range(self.count)]
-            except (struct.error, UnicodeDecodeError) as error:
+            except (struct.error, UnicodeDecodeError, OverflowError) as error:
                 raise corrupt(self.file, cursor.offset, error) from error
 
 
@@ -87,7 +87,7 @@ def read_gguf_header(file: Path) -> GgufHeader:
         cursor = _Cursor(file, data, len(_MAGIC))
         try:
             return _read_header(file, cursor)
-        except (struct.error, UnicodeDecodeError, KeyError, ValueError) as error:
+        except (struct.error, UnicodeDecodeError, KeyError, ValueError, OverflowError) as error:
             raise corrupt(file, cursor.offset, error) from error
 
 

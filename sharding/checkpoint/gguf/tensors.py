@@ -3,13 +3,17 @@
 Names: gguf-py/gguf/constants.py of https://github.com/ggml-org/llama.cpp.
 """
 
-from pathlib import Path
+from collections.abc import Mapping
 
 from sharding.checkpoint.binding import bind
+from sharding.checkpoint.byte_range import ByteRange
 from sharding.checkpoint.format import Tensors
-from sharding.checkpoint.gguf.header import GgufHeader
+from sharding.checkpoint.gguf.blocks import grouped
+from sharding.checkpoint.gguf.files import Gguf
+from sharding.checkpoint.grouped import kept
+from sharding.checkpoint.tied_head import drop_tied_head
 from sharding.checkpoint.views import MinusOne
-from sharding.config import GemmaConfig
+from sharding.config import NOT_QUANTISED, GemmaConfig
 
 _LAYER_NAMES = {
     "pre_attention_norm": "attn_norm",
@@ -27,16 +31,28 @@ _LAYER_NAMES = {
     "post_mlp_norm": "post_ffw_norm",
 }
 EMBEDDING = "token_embd.weight"
+HEAD = "output.weight"
 
 
-def gguf_tensors(file: Path, header: GgufHeader, config: GemmaConfig) -> Tensors:
+def gguf_tensors(found: Gguf, config: GemmaConfig) -> Tensors:
     """Where the parameters of a model are.
 
     Raises:
       CheckpointError: a tensor is missing, superfluous or wrongly shaped.
     """
-    stored = {name: MinusOne.of(tensor) if "norm" in name else tensor for name, tensor in header.tensors.items()}
-    return bind(config, stored, stored_name, where=file)
+    stored = {
+        name: MinusOne.of(tensor) if "norm" in name else grouped(tensor) for name, tensor in found.tensors.items()
+    }
+    drop_tied_head(stored, HEAD, EMBEDDING)
+    return bind(config.quantised(NOT_QUANTISED), stored, stored_name, where=found.file)
+
+
+def kept_as_stored(tensors: Mapping[str, ByteRange], config: GemmaConfig) -> GemmaConfig:
+    """Returns the model, quantised as its file is, where something of ours holds that."""
+    projections = [
+        grouped(tensor) for name, tensor in tensors.items() if name.startswith("blk.") and "norm" not in name
+    ]
+    return kept(config, projections, grouped(tensors[EMBEDDING]))
 
 
 def stored_name(path: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
 
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.gguf.control_tokens import fim_ids
 from sharding.checkpoint.gguf.header import StringArray
 
 _PREFIX = "tokenizer.ggml."
@@ -35,10 +36,13 @@ def sentencepiece_model(metadata: Mapping[str, Any]) -> ModelProto:
         raise CheckpointError(f"{_PREFIX}tokens, scores and token_type are not as many as each other.")
     model = ModelProto()
     kinds = ModelProto.SentencePiece
-    for token, score, kind in zip(tokens.read(), scores.tolist(), types.tolist(), strict=True):
+    texts = tokens.read()
+    for token, score, kind in zip(texts, scores.tolist(), types.tolist(), strict=True):
         # GGUF's token types are SentencePiece's. Converters write user-defined runs of spaces without escapes.
         text = token.replace(" ", "▁") if kind == kinds.USER_DEFINED else token
         model.pieces.add(piece=text, score=score, type=kind)
+    for token_id, text in fim_ids(metadata, texts).items():
+        model.pieces[token_id].piece, model.pieces[token_id].type = text, kinds.USER_DEFINED
     unknown_id = metadata.get(_PREFIX + "unknown_token_id", 3)
     if not isinstance(unknown_id, int) or not 0 <= unknown_id < len(model.pieces):
         raise CheckpointError(f"{_PREFIX}unknown_token_id={unknown_id!r} is no id of the vocabulary.")

@@ -96,7 +96,7 @@ def write_gguf(
         writer.write_padding(out, out.tell())
     finally:
         writer.close()
-    if open_checkpoint(file).config != checkpoint.config:
+    if open_checkpoint(file).dequantised().config != checkpoint.config:
         raise CheckpointError(f"{checkpoint.path}: {checkpoint.config} has what no key of a GGUF tells.")
 
 

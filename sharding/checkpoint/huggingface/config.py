@@ -5,7 +5,7 @@ from typing import Any
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.fields import MAX_LAYERS, MAX_SIZE, positive, size
-from sharding.config import GemmaConfig
+from sharding.config import NOT_QUANTISED, GemmaConfig
 from sharding.quantization import Quantization
 
 _GEMMA_DEFAULTS = {
@@ -87,7 +87,7 @@ def gemma_config_to_hf(config: GemmaConfig) -> dict[str, Any]:
         "tie_word_embeddings": True,
     }
     if config.quantization is not None:
-        common["quantization_config"] = {"quant_method": _QUANT_METHOD, "format": config.quantization.stored.value}
+        common["quantization_config"] = _quantization_to_hf(config)
     if not config.qk_norm:
         return {"model_type": "gemma", "architectures": ["GemmaForCausalLM"], **common}
     is_global = [config.window(layer) is None for layer in range(config.num_layers)]
@@ -135,21 +135,37 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{name: size(field, config[field], at_most.get(name, MAX_SIZE)) for name, field in _SIZE_FIELDS.items()},
         "rms_norm_eps": positive("rms_norm_eps", config["rms_norm_eps"]),
-        "quantization": _quantization(config),
+        **_quantization(config),
     }
 
 
-def _quantization(config: Mapping[str, Any]) -> Quantization | None:
-    found = config.get("quantization_config")
+def _quantization_to_hf(config: GemmaConfig) -> dict[str, str]:
+    assert config.quantization is not None
+    stored, embedding = config.quantization.stored, config.embedding_quantization
+    written = {"quant_method": _QUANT_METHOD, "format": stored.value}
+    return written if embedding is stored.embedding else written | {"embedding": embedding or NOT_QUANTISED}
+
+
+def _quantization(config: Mapping[str, Any]) -> dict[str, Quantization | None]:
+    found = config.get("quantization_config") or config.get("quantization")  # the latter alone is of early MLX
     if not found:
-        return None
-    for quantization in (Quantization.INT8, Quantization.INT4):
-        if found == {"quant_method": _QUANT_METHOD, "format": quantization.value}:
-            return quantization
-    raise CheckpointError(
-        f"quantization_config={found} is not supported. Take the checkpoint that is not quantised; "
-        "`codegemma convert --quantize` or `quantize` in the configuration quantises it."
+        return {}
+    method = found.get("quant_method", "MLX") if isinstance(found, Mapping) else None
+    refused = CheckpointError(
+        f"quantization_config={str(found)[:200]}: weights quantised by {method} are not supported. Take the checkpoint "
+        "that is not quantised; `codegemma convert --quantize` or `quantize` in the configuration quantises it."
     )
+    if not isinstance(found, Mapping) or method != _QUANT_METHOD:
+        raise refused
+    try:
+        quantization = Quantization(str(found.get("format")))
+        embedding = found.get("embedding", quantization.embedding)
+        return {
+            "quantization": quantization,
+            "embedding_quantization": None if embedding == NOT_QUANTISED else Quantization(embedding),
+        }
+    except ValueError:
+        raise refused from None
 
 
 def _rope(config: Mapping[str, Any], parameters: Mapping[str, Any], theta: float) -> tuple[float, float]:

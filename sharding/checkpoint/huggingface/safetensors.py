@@ -19,19 +19,62 @@ from sharding.checkpoint.byte_range import ByteRange, Encoding, check_apart
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.int4 import unpack_int4
 
-_DTYPES: dict[str, npt.DTypeLike] = {
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "I8": np.int8,
+
+def _plain(name: str, dtype: npt.DTypeLike) -> Encoding:
+    numbers = np.dtype(dtype)
+    return Encoding(name=name, block=1, block_bytes=numbers.itemsize, decode=lambda raw: raw.view(numbers))
+
+
+PLAIN = {
+    encoding.name: encoding
+    for encoding in (
+        _plain("F32", np.float32),
+        _plain("F16", np.float16),
+        _plain("BF16", ml_dtypes.bfloat16),
+        _plain("I8", np.int8),
+    )
 }
+"""By the header's name for it."""
 _PACKED_INT4 = "U8"
+_OURS = {_PACKED_INT4: Encoding(name="I4", block=2, block_bytes=1, decode=unpack_int4)}
 _MAX_HEADER = 100 * 2**20
 """The format's own limit."""
 
 
-def read_header(file: Path) -> dict[str, ByteRange]:
-    """The tensors of one safetensors file, by name."""
+def begins_as_safetensors(file: Path) -> bool:
+    """Whether a path is a file that begins with a header of this format."""
+    if not file.is_file():
+        return False
+    with file.open("rb") as opened:
+        prefix = opened.read(9)
+    return len(prefix) == 9 and 2 <= struct.unpack("<Q", prefix[:8])[0] <= _MAX_HEADER and prefix[8:] == b"{"
+
+
+def read_header(file: Path, encodings: Mapping[str, Encoding] = PLAIN | _OURS) -> dict[str, ByteRange]:
+    """The tensors of one safetensors file, by name.
+
+    Args:
+      file: to read.
+      encodings: of numbers, by their names in the header.
+
+    Raises:
+      CheckpointError: it is corrupt, or has other numbers.
+    """
+    entries, data_start = read_entries(file)
+    try:
+        tensors = {name: _stored_tensor(file, name, entry, data_start, encodings) for name, entry in entries.items()}
+    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
+        raise _corrupt(file, error) from error
+    _check_whole(file, list(tensors.values()), data_start, file.stat().st_size)
+    return tensors
+
+
+def read_entries(file: Path) -> tuple[dict[str, Any], int]:
+    """What a header says of each tensor, as it says it, and the byte at which their data begin.
+
+    Raises:
+      CheckpointError: it is no header.
+    """
     size = file.stat().st_size
     with file.open("rb") as opened:
         prefix = opened.read(8)
@@ -43,26 +86,26 @@ def read_header(file: Path) -> dict[str, ByteRange]:
         text = opened.read(length)
     try:
         header = json.loads(text)
-        entries = {name: entry for name, entry in header.items() if name != "__metadata__"}
-        tensors = {name: _stored_tensor(file, name, entry, data_start=8 + length) for name, entry in entries.items()}
-    except (AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(f"{file}: corrupt safetensors header: {error!r}.") from error
-    _check_whole(file, list(tensors.values()), 8 + length, size)
-    return tensors
+        return {name: entry for name, entry in header.items() if name != "__metadata__"}, 8 + length
+    except (AttributeError, ValueError, RecursionError) as error:
+        raise _corrupt(file, error) from error
 
 
-def _stored_tensor(file: Path, name: str, entry: Mapping[str, Any], data_start: int) -> ByteRange:
+def _corrupt(file: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(f"{file}: corrupt safetensors header: {repr(error)[:200]}.")
+
+
+def _stored_tensor(
+    file: Path, name: str, entry: Mapping[str, Any], data_start: int, encodings: Mapping[str, Encoding]
+) -> ByteRange:
     kind = entry["dtype"]
-    if kind not in _DTYPES and kind != _PACKED_INT4:
-        raise CheckpointError(f"{file}: tensor {name} has the type {kind}; {', '.join(_DTYPES)} are supported.")
+    encoding = encodings.get(kind)
+    if encoding is None:
+        raise CheckpointError(f"{file}: tensor {name} has the type {kind}; {', '.join(encodings)} are supported.")
     begin, end = entry["data_offsets"]
     shape = tuple(int(size) for size in entry["shape"])
     if kind == _PACKED_INT4:
         shape = (*shape[:-1], 2 * shape[-1])
-        encoding = Encoding(name="I4", block=2, block_bytes=1, decode=unpack_int4)
-    else:
-        dtype = np.dtype(_DTYPES[kind])
-        encoding = Encoding(name=kind, block=1, block_bytes=dtype.itemsize, decode=lambda raw: raw.view(dtype))
     if begin < 0 or any(size < 0 for size in shape):
         raise CheckpointError(f"{file}: tensor {name} has the shape {shape} and begins at byte {begin}.")
     tensor = ByteRange.of(name, file, shape, data_start + begin, encoding)

@@ -25,7 +25,7 @@ from sharding.checkpoint.huggingface.config import gemma_config_to_hf
 from sharding.checkpoint.huggingface.names import stored_name
 from sharding.checkpoint.huggingface.tensors import INDEX_FILE
 from sharding.checkpoint.int4 import pack_int4
-from sharding.checkpoint.quantised import QuantisedSource, Quantiser
+from sharding.checkpoint.quantised import QuantisedSource, quantised_matrix
 from sharding.checkpoint.source import TensorSource
 from sharding.parameters import Parameter, parameters
 from sharding.sizes import parameter_bytes
@@ -92,9 +92,8 @@ def _tensors(
 ) -> dict[str, npt.NDArray[Any]]:
     """What one parameter is in the files, by name."""
     if parameter.quantization is None:
-        assert isinstance(source, TensorSource)  # a checkpoint is never less quantised than it is stored
         return {name: source.read((), dtype).reshape(parameter.stored_shape)}
-    matrix = source if isinstance(source, QuantisedSource) else Quantiser(source, parameter.quantization)
+    matrix = quantised_matrix(source, parameter.quantization)
     values = matrix.values(()).reshape(parameter.stored_shape)
     if parameter.quantization.bits == 4:
         values = pack_int4(values)

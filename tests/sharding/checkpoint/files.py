@@ -116,6 +116,7 @@ def write_gguf(
     tensors: Tensors,
     types: Mapping[str, gguf.GGMLQuantizationType] | None = None,
     keys: Iterable[tuple[str, float | str]] = (),
+    split: Mapping[str, int] | None = None,
 ) -> Path:
     """Writes tensors (by GGUF name); those named in `types` hold encoded bytes of that type.
 
@@ -125,6 +126,7 @@ def write_gguf(
       tensors: float32, or encoded uint8 rows.
       types: of the encoded tensors.
       keys: further metadata, below the architecture's name.
+      split: further metadata that say of which set of files this is the first.
     """
     architecture = "gemma3" if config["model_type"] == "gemma3_text" else config["model_type"]
     writer = gguf.GGUFWriter(file, architecture)
@@ -146,6 +148,8 @@ def write_gguf(
             writer.add_string(f"{architecture}.{key}", value)
         else:
             writer.add_float32(f"{architecture}.{key}", value)
+    for key, number in (split or {}).items():
+        writer.add_int32(key, number)
     for name, tensor in tensors.items():
         writer.add_tensor(name, tensor, raw_dtype=(types or {}).get(name))
     writer.write_header_to_file()

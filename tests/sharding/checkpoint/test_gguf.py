@@ -176,7 +176,12 @@ DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     ("missing", with_tensor(UP, None), rf"tensor {UP} \(parameter layers\.1\.mlp\.up\) is missing"),
     ("no embedding", with_tensor("token_embd.weight", None), r"tensor token_embd\.weight \(\S+ \S+\) is missing"),
-    ("extra", with_tensor("output.weight", np.ones((96, 256), np.float32)), r"tensor output\.weight is not used"),
+    (
+        "extra",
+        with_tensor("output.weight", np.ones((96, 256), np.float32)),
+        r"tensor output\.weight differs from token_embd\.weight",
+    ),
+    ("extra bias", with_tensor("blk.0.attn_q.bias", np.ones(256, np.float32)), r"blk\.0\.attn_q\.bias is not used"),
     (
         "shape",
         with_tensor(UP, np.ones((256, 512), np.float32)),

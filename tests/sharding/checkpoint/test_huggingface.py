@@ -51,6 +51,86 @@ def test_the_output_projection_and_rope_frequencies_of_other_writers_are_ignored
     assert_parameters(tmp_path, GEMMA, tensors)
 
 
+def test_a_head_of_its_own_is_refused(tmp_path: Path) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    head = tensors["model.embed_tokens.weight"].copy()
+    head[256] *= 1.01
+    write_huggingface(tmp_path, GEMMA, tensors | {"lm_head.weight": head})
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: tensor lm_head\.weight differs from model\.embed"):
+        open_checkpoint(tmp_path)
+
+
+def test_a_model_that_peft_has_wrapped_is_read(tmp_path: Path) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    wrapped = {
+        f"base_model.model.{name.replace('_proj.weight', '_proj.base_layer.weight')}": value
+        for name, value in tensors.items()
+    }
+    write_huggingface(tmp_path, GEMMA, wrapped)
+    assert_parameters(tmp_path, GEMMA, tensors)
+    adapter = {"base_model.model.model.layers.0.self_attn.q_proj.lora_A.default.weight": np.ones((4, 64), np.float32)}
+    write_huggingface(tmp_path, GEMMA, wrapped | adapter)
+    with pytest.raises(CheckpointError, match=r"q_proj\.lora_A\.default\.weight is not used by this model"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("shards", [None, 3], ids=["single", "indexed"])
+def test_a_file_of_a_checkpoint_stands_for_it(tmp_path: Path, shards: int | None) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    write_huggingface(tmp_path, GEMMA, tensors, shards)
+    assert_parameters(max(tmp_path.glob("*.safetensors")), GEMMA, tensors)
+
+
+def test_a_file_of_another_name_is_read_beside_its_configuration(tmp_path: Path) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    write_huggingface(tmp_path, GEMMA, tensors)
+    file = (tmp_path / "model.safetensors").rename(tmp_path / "tuned.safetensors")
+    assert_parameters(file, GEMMA, tensors)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "weights quantised by awq are not supported"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "weights quantised by gptq are not supported"),
+        ({"quantization_config": {"quant_method": "bitsandbytes"}}, "weights quantised by bitsandbytes are not"),
+        ({"quantization": {"group_size": 64, "bits": 4}}, "weights quantised by MLX are not supported"),
+        (
+            {"quantization_config": {"quant_method": "codegemma-serving", "format": "int4", "embedding": "int2"}},
+            "weights quantised by codegemma-serving are not supported",
+        ),
+    ],
+)
+def test_weights_that_other_tools_have_quantised_are_refused_by_the_tools_name(
+    tmp_path: Path, config: dict[str, Any], message: str
+) -> None:
+    write_huggingface(tmp_path, GEMMA | config, random_tensors(GEMMA, 1))
+    with pytest.raises(CheckpointError, match=rf"config\.json: .*{message}"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("config", [True, False], ids=["with a configuration", "without"])
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("pytorch_model-00001-of-00002.bin", r"pickled by PyTorch"),
+        ("decoder_model.onnx", "ONNX"),
+        ("onnx/model.onnx", "ONNX"),
+        ("flax_model.msgpack", "of Flax"),
+        ("adapter_model.safetensors", "those of an adapter alone"),
+    ],
+)
+def test_other_forms_are_refused_by_name(tmp_path: Path, name: str, form: str, config: bool) -> None:
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_bytes(b"")
+    if config:
+        (tmp_path / "config.json").write_text(json.dumps(GEMMA))
+    with pytest.raises(
+        CheckpointError, match=rf"{tmp_path}: its weights are {form}.* not supported\. Take the safetens"
+    ):
+        open_checkpoint(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "vision"),
     [("language_model.model.", "vision_tower."), ("model.language_model.", "model.vision_tower.")],
