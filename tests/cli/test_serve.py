@@ -10,6 +10,11 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli.main import app
+from serving.reserved_port import reserve_port
+
+_HOST = "127.0.0.1"
+_VARIABLE = "RAY_SERVE_HAPROXY_METRICS_PORT"
+_WAYS = ("--http-port", "--grpc-port", "--metrics-port", _VARIABLE)
 
 
 @pytest.mark.parametrize(("name", "text"), [("[/x].yaml", None), ("x.yaml", "'[/ops]': 1"), ("x.yaml", "[bold]")])
@@ -22,6 +27,53 @@ def test_what_is_wrong_with_a_file_is_said_as_it_is(tmp_path: Path, name: str, t
     said = result.stderr.replace("\n", "")
     assert said.startswith("error: ")
     assert name in said
+
+
+def test_a_port_that_is_taken_is_named_with_the_way_to_choose_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as held:
+        free = {option: str(held.enter_context(reserve_port((_HOST, 0))).getsockname()[1]) for option in _WAYS}
+        taken = str(held.enter_context(socket.create_server((_HOST, 0))).getsockname()[1])
+        for way in _WAYS:
+            ports = free | {way: taken}
+            monkeypatch.setenv(_VARIABLE, ports[_VARIABLE])
+            options = [part for option in _WAYS if option != _VARIABLE for part in (option, ports[option])]
+            result = CliRunner().invoke(app, ["serve", *options], catch_exceptions=False)
+            assert result.exit_code == 2
+            said = result.stderr.replace("\n", " ").replace("  ", " ")
+            assert f"cannot listen on {_HOST}:{taken}: Address already in use. Choose another with {way}." in said
+
+
+def test_its_ports_are_nobody_elses_until_it_ends_also_while_it_starts_anew() -> None:
+    """Ray makes hundreds of connections before HAProxy listens, each from a port that the kernel chooses."""
+    program = """
+import os, socket, sys
+from dataclasses import replace
+from serving.cli.serve_file import demo_file, read_serve_file
+from serving.cli.serve_ports import reserve_ports
+
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+ports = [port() for _ in range(4)]
+os.environ["RAY_SERVE_HAPROXY_METRICS_PORT"] = str(ports[0])
+file = replace(read_serve_file(demo_file()), http_options={"port": ports[1]}, grpc_options={"port": ports[2]})
+reserved = reserve_ports(file, ("127.0.0.1", ports[3]))
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *map(str, ports)])
+"""
+    anew = """
+import socket, sys
+for port in sys.argv[1:]:
+    with socket.socket() as somebody:
+        print(somebody.connect_ex(("127.0.0.1", int(port))) != 0)  # it does not listen
+    with socket.socket() as somebody:
+        try:
+            somebody.bind(("127.0.0.1", int(port)))
+        except OSError as error:
+            print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", program, anew], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["True", "Address already in use"] * 4, done.stderr
 
 
 def test_a_signal_from_before_it_could_be_taken_ends_it_well() -> None:
