@@ -1,14 +1,9 @@
 """The ports on which `codegemma serve` will listen."""
 
-import os
 from contextlib import ExitStack
 
 from serving.cli.serve_file import ServeFile, ServeFileError
 from serving.reserved_port import reserve_port
-
-_HAPROXY_METRICS = "RAY_SERVE_HAPROXY_METRICS_PORT"
-_HAPROXY_METRICS_PORT = "9101"
-"""Ray Serve's own, without that variable."""
 
 
 def reserve_ports(file: ServeFile, rays_metrics: tuple[str, int]) -> ExitStack:
@@ -21,12 +16,10 @@ def reserve_ports(file: ServeFile, rays_metrics: tuple[str, int]) -> ExitStack:
     Raises:
       ServeFileError: one is taken; names it and says how another is chosen.
     """
-    haproxy_metrics = file.http_address[0], int(os.environ.get(_HAPROXY_METRICS, _HAPROXY_METRICS_PORT))
     wanted = [
         ("HTTP", "--http-port", file.http_address),
         ("gRPC", "--grpc-port", file.grpc_address),
         ("The exporter of metrics", "--metrics-port", rays_metrics),
-        ("HAProxy's exporter of metrics", _HAPROXY_METRICS, haproxy_metrics),
     ]
     with ExitStack() as reserved:
         for what, option, address in wanted:
