@@ -1,13 +1,13 @@
 """Ray and Ray Serve on this machine, for one benchmark or one session of tests."""
 
 import os
-import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from serving.ray_environment import RAY_ENVIRONMENT
+from serving.reserved_port import reserve_port
 
 os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 
@@ -65,6 +65,8 @@ def ports_beside_another() -> dict[str, str]:
     """Environment variables for a process whose cluster runs beside one of this process: ports that Ray Serve fixes."""
     return {
         "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port()),
+        "RAY_SERVE_FALLBACK_PROXY_GRPC_PORT": str(free_port()),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": "31500",
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": "31900",
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
@@ -73,7 +75,8 @@ def ports_beside_another() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface on which nothing listens."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of the loopback interface that is kept for what this process starts: nobody else comes upon it."""
+    reserved = reserve_port(("127.0.0.1", 0))
+    port = int(reserved.getsockname()[1])
+    reserved.detach()  # it stays open for as long as this process runs
+    return port

@@ -2,8 +2,8 @@
 
 import logging
 import os
+import re
 import signal
-import socket
 import sys
 import threading
 import time
@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from serving.cli.ray_token import close_ray_token
 from serving.cli.ready_message import print_ready
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
+from serving.cli.serve_ports import reserve_ports
 from serving.gateway.access import access_for
 from serving.keys import KeyFileError
 from serving.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
@@ -69,9 +70,7 @@ def serve(
         if grpc_port:
             file = replace(file, grpc_options={**file.grpc_options, "port": grpc_port})
         _check_access(file)
-        _check_free("HTTP", "--http-port", file.http_address)
-        _check_free("gRPC", "--grpc-port", file.grpc_address)
-        _check_free("The exporter of metrics", "--metrics-port", (_RAYS_HOST, metrics_port))
+        reserved = reserve_ports(file, (_RAYS_HOST, metrics_port))
     except ServeFileError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from None
@@ -91,6 +90,7 @@ def serve(
         code = 0
     finally:
         is_clean = _stop(console, drain=ready.is_set())
+        reserved.close()
     if not is_clean:
         os._exit(code)  # when the interpreter ends, Ray waits once more for what is lost
     raise typer.Exit(code)
@@ -144,8 +144,8 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
                 logging_config=dict(file.logging_config),
             )
         except Exception as error:  # as above: its controller or a proxy was lost
-            reason = str(error).strip().partition("\n")[0]  # what follows is advice for writing Ray programs
-            console.print(f"[red]error:[/] Ray Serve did not start: {escape(reason)}", highlight=False)
+            reason = escape(_why_serve_did_not_start(str(error)))
+            console.print(f"[red]error:[/] Ray Serve did not start: {reason}\nLogs: {_logs()}", highlight=False)
             return 1
     from serving.supervision.probe import Probe
     from serving.supervision.supervise import supervise
@@ -281,15 +281,10 @@ def _check_access(file: ServeFile) -> None:
         raise ServeFileError(f"{file.path}: {error}") from None
 
 
-def _check_free(what: str, option: str, address: tuple[str, int]) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(address)
-        except OSError as error:
-            raise ServeFileError(
-                f"{what} cannot listen on {address[0]}:{address[1]}: {error.strerror}. Choose another with {option}."
-            ) from None
+def _why_serve_did_not_start(text: str) -> str:
+    """HAProxy's own words, or the first line: what follows is advice for writing Ray programs."""
+    haproxy = re.search(r"\[ALERT\] *\(\d+\) : (.+)", text) or re.search(r"HAProxy crashed during startup: (.+)", text)
+    return f"HAProxy: {haproxy[1]}" if haproxy else text.strip().partition("\n")[0]
 
 
 def _last_line(text: str) -> str:

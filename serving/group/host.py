@@ -1,6 +1,5 @@
 """Host: a Ray actor with the chips of one host of a replica group of several."""
 
-import socket
 from typing import TYPE_CHECKING, NamedTuple
 
 from ray.util import get_node_ip_address
@@ -8,6 +7,7 @@ from ray.util import get_node_ip_address
 from serving.config import ModelConfig
 from serving.group.channel import Address, HostChannel
 from serving.group.progress import Progress, report
+from serving.reserved_port import reserve_port
 from sharding.step import Limits
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ class Host:
         self._model = model
         self._rank = rank
         self._channel = HostChannel(get_node_ip_address(), token)
+        self._coordinator = reserve_port((get_node_ip_address(), 0))
         self._runner: LocalRunner
 
     def coordinator(self) -> str:
-        """A free `ip:port` here, at which the hosts can meet; another one with every call."""
-        ip, _ = self._channel.address
-        with socket.create_server((ip, 0)) as probe:
-            return f"{ip}:{probe.getsockname()[1]}"
+        """An `ip:port` here, at which the hosts can meet; it is kept for that."""
+        ip, port = self._coordinator.getsockname()
+        return f"{ip}:{port}"
 
     def load(self, coordinator: str) -> Loaded:
         """Meets the other hosts, loads the model and compiles every step.

@@ -10,6 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from serving.cli.main import app
+from serving.reserved_port import reserve_port
+
+_HOST = "127.0.0.1"
+_OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")
 
 
 @pytest.mark.parametrize(("name", "text"), [("[/x].yaml", None), ("x.yaml", "'[/ops]': 1"), ("x.yaml", "[bold]")])
@@ -24,19 +28,62 @@ def test_what_is_wrong_with_a_file_is_said_as_it_is(tmp_path: Path, name: str, t
     assert name in said
 
 
+def test_a_port_that_is_taken_is_named_with_the_way_to_choose_another() -> None:
+    with ExitStack() as held:
+        free = {option: str(held.enter_context(reserve_port((_HOST, 0))).getsockname()[1]) for option in _OPTIONS}
+        taken = str(held.enter_context(socket.create_server((_HOST, 0))).getsockname()[1])
+        for option in _OPTIONS:
+            options = [part for pair in (free | {option: taken}).items() for part in pair]
+            result = CliRunner().invoke(app, ["serve", *options], catch_exceptions=False)
+            assert result.exit_code == 2
+            said = result.stderr.replace("\n", " ").replace("  ", " ")
+            assert f"cannot listen on {_HOST}:{taken}: Address already in use. Choose another with {option}." in said
+
+
+def test_its_ports_are_nobody_elses_until_it_ends_also_while_it_starts_anew() -> None:
+    """Ray makes hundreds of connections before HAProxy listens, each from a port that the kernel chooses."""
+    program = """
+import os, socket, sys
+from dataclasses import replace
+from serving.cli.serve_file import demo_file, read_serve_file
+from serving.cli.serve_ports import reserve_ports
+
+def port():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return free.getsockname()[1]
+
+ports = [port() for _ in range(3)]
+file = replace(read_serve_file(demo_file()), http_options={"port": ports[0]}, grpc_options={"port": ports[1]})
+reserved = reserve_ports(file, ("127.0.0.1", ports[2]))
+os.execv(sys.executable, [sys.executable, "-c", sys.argv[1], *map(str, ports)])
+"""
+    anew = """
+import socket, sys
+for port in sys.argv[1:]:
+    with socket.socket() as somebody:
+        print(somebody.connect_ex(("127.0.0.1", int(port))) != 0)  # it does not listen
+    with socket.socket() as somebody:
+        try:
+            somebody.bind(("127.0.0.1", int(port)))
+        except OSError as error:
+            print(error.strerror)
+"""
+    done = subprocess.run([sys.executable, "-c", program, anew], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == ["True", "Address already in use"] * 3, done.stderr
+
+
 def test_a_signal_from_before_it_could_be_taken_ends_it_well() -> None:
     """As when it starts anew: signals that came for the old process are the new one's."""
     command = [str(Path(sys.executable).with_name("codegemma")), "serve"]
     with ExitStack() as held:
-        for option in ("--http-port", "--grpc-port", "--metrics-port"):
-            port = held.enter_context(socket.create_server(("127.0.0.1", 0))).getsockname()[1]
-            command += [option, str(port)]
-    program = f"""
+        for option in _OPTIONS:
+            command += [option, str(held.enter_context(reserve_port((_HOST, 0))).getsockname()[1])]
+        program = f"""
 import os, signal
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 os.kill(os.getpid(), signal.SIGINT)
 os.execv({command[0]!r}, {command!r})
 """
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr

@@ -51,6 +51,7 @@ class ScriptedBackend:
         self.running = 0
         self.paused = asyncio.Event()
         self.idle = asyncio.Event()
+        self.idle.set()
 
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         self.requests.append(request)

@@ -24,6 +24,7 @@ import trustme
 import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from serving.reserved_port import reserve_port
 from tests.helm.chart import CASE, Object, of_kind, rendered
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -117,10 +118,11 @@ def _running(
     case: str, certificates: Path, tmp_path: Path, gateways: dict[int, tuple[str, int]], resolver: int | None = None
 ) -> Iterator[tuple[int, int]]:
     """Envoy in front of gateways by the port in their pods, whose names a server of this machine resolves."""
+    reserved = reserve_port(("127.0.0.1", 0))
     ports = {
         ("0.0.0.0", 8443): ("127.0.0.1", 0),
         ("0.0.0.0", 9902): ("127.0.0.1", 0),
-        ("127.0.0.1", 9901): ("127.0.0.1", _free_port()),
+        ("127.0.0.1", 9901): reserved.getsockname(),
         **{("codegemma-gateways", port): here for port, here in gateways.items()},
     }
     places = {"/etc/envoy/tls": str(certificates), "/etc/envoy/client-ca": str(certificates)}
@@ -136,7 +138,7 @@ def _running(
     ]
     arguments = [str(file) if each.endswith("/envoy.yaml") else each for each in container["args"]]
     command = [_envoy(), *arguments, "--concurrency", "1"]
-    with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
+    with reserved, (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
             found = _listeners(admin, process, tmp_path / "log")
             yield found["edge"], found["status"]
@@ -189,13 +191,6 @@ def _grpc_pods() -> Iterator[int]:
     finally:
         for server in servers:
             server.stop(None).wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _listeners(admin: int, process: subprocess.Popen[bytes], log: Path) -> dict[str, int]:

@@ -56,6 +56,17 @@ def test_it_says_why_ray_does_not_start(tmp_path: Path, monkeypatch: pytest.Monk
     assert "Traceback" not in output
 
 
+def test_it_says_why_ray_serve_does_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.symlink_to(tmp_path)
+    monkeypatch.setenv("RAY_SERVE_HAPROXY_CONFIG_FILE_LOC", str(elsewhere / "haproxy.cfg"))
+    with Server() as server:
+        output, _ = server.process.communicate(timeout=120)
+    assert server.process.returncode == 1
+    assert "Ray Serve did not start: HAProxy: codegemma-haproxy: " in output.replace("\n", "")
+    assert f"{elsewhere} is not a directory of this user alone" in output.replace("\n", "")
+
+
 def test_the_real_model_completes_real_code(started: Started) -> None:
     with openai.OpenAI(base_url=f"{started.url}/v1", api_key="none") as client:
         answer = client.completions.create(

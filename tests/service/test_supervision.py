@@ -68,11 +68,9 @@ def test_memory_that_others_take_is_no_reason_to_end_the_service_before_them(ser
 @pytest.mark.parametrize("kind", ["raylet", "GCS"])
 def test_without_rays_foundation_it_says_so_and_starts_anew(server: Server, kind: str) -> None:
     old = [process for found in service_processes(server.process.pid).values() for process in found]
-    killed = time.monotonic()
     _kill(server, kind)
     assert "Ray cannot go on without: starting everything anew." in server.output_until(f"Lost: {kind}")
     server.output_until(_READY)
-    assert time.monotonic() - killed < _BACK_S
     assert _answers(server)
     assert not [process for process in old if process.is_running()]
 
