@@ -2,5 +2,6 @@
 
 from sharding.checkpoint.gguf import GGUF
 from sharding.checkpoint.huggingface import HUGGING_FACE
+from sharding.checkpoint.nemo import NEMO
 
-FORMATS = (GGUF, HUGGING_FACE)
+FORMATS = (GGUF, NEMO, HUGGING_FACE)

@@ -4,20 +4,19 @@ Format: torch/serialization.py and torch/_utils.py of PyTorch. The numbers are n
 part by part. The pickle is read by `pickle_reader`, which calls nothing but what is listed here.
 """
 
-import errno
-import io
 import struct
 import zipfile
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 
 from sharding.checkpoint.byte_range import ByteRange, Encoding, check_apart
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.file_part import FilePart
 from sharding.checkpoint.matrix import matrix_shape
 from sharding.checkpoint.pickle_reader import MAX_BYTES, Record, read_pickle
 from sharding.checkpoint.strided import StridedMatrix, row_and_column_stride
@@ -96,49 +95,14 @@ def read_torch_file(file: Path, start: int = 0, size: int | None = None) -> dict
     try:
         with file.open("rb") as opened:
             end = file.stat().st_size if size is None else start + size
-            return _named(file, _read(file, _Part(opened, start, end)))
+            return _named(file, _read(file, FilePart(opened, start, end, MAX_BYTES)))
     except OSError as error:
         raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
     except (ValueError, EOFError, NotImplementedError, OverflowError, struct.error, zipfile.BadZipFile) as error:
         raise CheckpointError(f"{file}: no sound file of torch.save: {error}. Fetch it again.") from error
 
 
-class _Part:
-    """A part of an open file, as a file; bounds what zipfile takes into memory at once."""
-
-    def __init__(self, opened: BinaryIO, start: int, end: int) -> None:
-        self._opened = opened
-        self.start = start
-        self._size = end - start
-        self._position = 0
-        if start < 0 or end < start or end > opened.seek(0, io.SEEK_END):
-            raise ValueError(f"it is said to be bytes {start} to {end}, where the file has none")
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        position = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
-        if not 0 <= position <= self._size:  # an OSError, as of files: zipfile expects it
-            raise OSError(errno.EINVAL, f"it points to byte {position} of {self._size}")
-        self._position = position
-        return position
-
-    def read(self, count: int = -1) -> bytes:
-        left = self._size - self._position
-        count = left if count < 0 else min(count, left)
-        if count > MAX_BYTES:
-            raise ValueError(f"{count} bytes describe its members; {MAX_BYTES} are the most that is read")
-        self._opened.seek(self.start + self._position)
-        data = self._opened.read(count)
-        self._position += len(data)
-        return data
-
-
-def _read(file: Path, part: _Part) -> object:
+def _read(file: Path, part: FilePart) -> object:
     with zipfile.ZipFile(part) as archive:
         members = {member.filename: member for member in archive.infolist()}
         if len(members) != len(archive.infolist()):
@@ -168,7 +132,7 @@ def _read(file: Path, part: _Part) -> object:
         return found
 
 
-def _data_offset(part: _Part, member: zipfile.ZipInfo) -> int:
+def _data_offset(part: FilePart, member: zipfile.ZipInfo) -> int:
     """Where the bytes of a member begin; it must be stored as it is."""
     if member.compress_type != zipfile.ZIP_STORED or member.flag_bits & 1 or member.file_size != member.compress_size:
         raise ValueError(f"its member {member.filename[:100]} is compressed or encrypted, which torch.save never does")
@@ -181,7 +145,7 @@ def _data_offset(part: _Part, member: zipfile.ZipInfo) -> int:
     return offset
 
 
-def _member_bytes(part: _Part, member: zipfile.ZipInfo) -> bytes:
+def _member_bytes(part: FilePart, member: zipfile.ZipInfo) -> bytes:
     part.seek(_data_offset(part, member))
     return part.read(member.file_size)
 
