@@ -112,9 +112,8 @@ class Tiles(Matrix):
         """
         row_end = dict(pairwise(sorted({row for row, _, _ in tiles} | {shape[0]})))
         column_end = dict(pairwise(sorted({column for _, column, _ in tiles} | {shape[1]})))
-        if len({(row, column) for row, column, _ in tiles}) != len(tiles) or len(tiles) != len(row_end) * len(
-            column_end
-        ):
+        places = {(row, column) for row, column, _ in tiles}
+        if not len(places) == len(tiles) == len(row_end) * len(column_end):
             raise CheckpointError(f"{file}: the {len(tiles)} parts of tensor {name} do not fill its shape {shape}.")
         for row, column, matrix in tiles:
             wanted = (row_end.get(row, row) - row, column_end.get(column, column) - column)

@@ -27,7 +27,7 @@ from sharding.config import GemmaConfig
 _NEMO1_CONFIG, _NEMO1_WEIGHTS = "model_config.yaml", "model_weights"
 _NEMO2_CONFIG, _NEMO2_WEIGHTS = "context/model.yaml", "weights"
 _NEMO2_TOKENIZERS = ("context/nemo_tokenizer", "context")
-_MAX_CONFIG = 2**17
+_MAX_CONFIG = 2**16
 _MAX_TOKENIZER = 2**27
 
 
