@@ -4,7 +4,8 @@ import io
 import json
 import shutil
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ TOKENIZER = "0123456789abcdef_tokenizer.model"
 
 def megatron_tensors(config: Mapping[str, Any], tensors: Tensors, norms_plus_one: bool = True) -> Tensors:
     """The tensors of a Hugging Face Gemma under Megatron's names, fused, the vocabulary padded."""
-    heads, groups, head = (config[f"num_{kind}_heads"] for kind in ("attention", "key_value", "attention"))
     heads, groups, head = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     embed = config["hidden_size"]
     dtype = tensors["model.norm.weight"].dtype
@@ -241,6 +241,67 @@ def _size(sizes: tuple[int, ...]) -> Call:
 def _mapping(items: list[tuple[object, object]]) -> Opcodes:
     """A dict whose keys are objects."""
     return Opcodes(b"}(" + b"".join(dumps(key)[2:-1] + dumps(value)[2:-1] for key, value in items) + b"u")
+
+
+def write_flat(directory: Path, config: Mapping[str, Any], tensors: Tensors) -> Path:
+    """NeMo 1 with one file of weights."""
+    write_ranks(write_nemo1(directory, config), megatron_tensors(config, tensors), config["num_hidden_layers"])
+    return directory
+
+
+def write_parallel(
+    directory: Path, config: Mapping[str, Any], tensors: Tensors, tensor_ranks: int, stages: int
+) -> Path:
+    """NeMo 1 with a file of weights for each rank."""
+    parallel = {"tensor_model_parallel_size": tensor_ranks, "pipeline_model_parallel_size": stages}
+    write_nemo1(directory, config, **parallel)
+    theirs = megatron_tensors(config, tensors)
+    write_ranks(directory, theirs, config["num_hidden_layers"], tensor_ranks, stages)
+    return directory
+
+
+def write_nemo1_zarr(directory: Path, config: Mapping[str, Any], tensors: Tensors, compressor: object = None) -> Path:
+    """NeMo 1 with a distributed checkpoint in zarr."""
+    theirs = stacked(megatron_tensors(config, tensors))
+    write_zarr(write_nemo1(directory, config) / "model_weights", theirs, "model.", compressor)
+    return directory
+
+
+def write_nemo1_torch_dist(directory: Path, config: Mapping[str, Any], tensors: Tensors, ranks: int = 1) -> Path:
+    """NeMo 1 with a distributed checkpoint of PyTorch."""
+    theirs = stacked(megatron_tensors(config, tensors))
+    write_torch_dist(write_nemo1(directory, config) / "model_weights", theirs, "model.module.", ranks)
+    return directory
+
+
+def write_nemo2_stacked(directory: Path, config: Mapping[str, Any], tensors: Tensors) -> Path:
+    """NeMo 2, all layers' tensors of one name in one."""
+    theirs = stacked(megatron_tensors(config, tensors, norms_plus_one=False))
+    write_torch_dist(write_nemo2(directory, config) / "weights", theirs, "module.", 2)
+    return directory
+
+
+def write_nemo2_by_layer(directory: Path, config: Mapping[str, Any], tensors: Tensors) -> Path:
+    """NeMo 2, each layer's tensors under its number."""
+    theirs = megatron_tensors(config, tensors, norms_plus_one=False)
+    write_torch_dist(write_nemo2(directory, config) / "weights", theirs, "module.")
+    return directory
+
+
+BLOSC = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
+NEMO_LAYOUTS: dict[str, Callable[..., Path]] = {
+    "flat": write_flat,
+    "ranks": partial(write_parallel, tensor_ranks=1, stages=2),
+    "zarr": write_nemo1_zarr,
+    "zarr in blosc": partial(write_nemo1_zarr, compressor=BLOSC),
+    "zarr in zlib": partial(write_nemo1_zarr, compressor={"id": "zlib", "level": 3}),
+    "zarr in gzip": partial(write_nemo1_zarr, compressor={"id": "gzip", "level": 3}),
+    "torch_dist": write_nemo1_torch_dist,
+    "torch_dist of 4 ranks": partial(write_nemo1_torch_dist, ranks=4),
+    "NeMo 2": write_nemo2_stacked,
+    "NeMo 2 by layer": write_nemo2_by_layer,
+}
+"""Each writes a directory, from a Hugging Face configuration and its tensors."""
 
 
 def archived(directory: Path, file: Path, mode: str = "w:") -> Path:

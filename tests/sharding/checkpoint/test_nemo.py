@@ -3,6 +3,7 @@
 import gzip
 import io
 import tarfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,13 @@ import numpy.typing as npt
 import pytest
 import yaml
 
-from sharding.checkpoint import CheckpointError, open_checkpoint, read_tokenizer
+from sharding.checkpoint import CheckpointError, open_checkpoint, read_config, read_tokenizer
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 from tests.sharding.checkpoint.files import WIDE, Tensors, expected_parameters, plain
 from tests.sharding.checkpoint.nemo_files import (
+    BLOSC,
+    NEMO_LAYOUTS,
     TOKENIZER,
     archived,
     megatron_tensors,
@@ -26,14 +29,15 @@ from tests.sharding.checkpoint.nemo_files import (
     tar_with,
     tokenizer,
     write_nemo1,
+    write_nemo1_zarr,
     write_nemo2,
+    write_nemo2_stacked,
+    write_parallel,
     write_ranks,
     write_torch_dist,
-    write_zarr,
 )
 
 MODELS = {"mqa": CONFIGS["gemma-mqa"], "mha": CONFIGS["gemma-mha"], "groups": WIDE}
-BLOSC = {"id": "blosc", "cname": "lz4", "clevel": 5, "shuffle": 1}
 QKV = "decoder.layers.1.self_attention.linear_qkv.weight"
 
 
@@ -46,62 +50,20 @@ def layers(config: dict[str, Any]) -> int:
     return int(config["num_hidden_layers"])
 
 
-def flat(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
-    write_ranks(write_nemo1(directory, config), megatron_tensors(config, tensors), layers(config))
-    return directory
-
-
-def zarr(compressor: object) -> Callable[[Path, dict[str, Any], Tensors], Path]:
+def in_archive(name: str, mode: str = "w:") -> Callable[..., Path]:
     def write(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
-        write_nemo1(directory, config)
-        write_zarr(directory / "model_weights", stacked(megatron_tensors(config, tensors)), "model.", compressor)
-        return directory
+        return archived(NEMO_LAYOUTS[name](directory, config, tensors), directory.with_name("model.nemo"), mode)
 
     return write
 
 
-def torch_dist(ranks: int) -> Callable[[Path, dict[str, Any], Tensors], Path]:
-    def write(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
-        write_nemo1(directory, config)
-        theirs = stacked(megatron_tensors(config, tensors))
-        write_torch_dist(directory / "model_weights", theirs, "model.module.", ranks)
-        return directory
-
-    return write
-
-
-def nemo2(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
-    write_nemo2(directory, config)
-    write_torch_dist(directory / "weights", stacked(megatron_tensors(config, tensors, False)), "module.", 2)
-    return directory
-
-
-def nemo2_by_layer(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
-    write_nemo2(directory, config)
-    write_torch_dist(directory / "weights", megatron_tensors(config, tensors, False), "module.")
-    return directory
-
-
-def tar(write: Callable[[Path, dict[str, Any], Tensors], Path], mode: str = "w:") -> Callable[..., Path]:
-    def write_tar(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
-        return archived(write(directory, config, tensors), directory.with_name("model.nemo"), mode)
-
-    return write_tar
-
-
-LAYOUTS: dict[str, Callable[..., Path]] = {
-    "flat": flat,
-    "flat in a tar": tar(flat),
-    "flat in a tar.gz": tar(flat, "w:gz"),
-    "zarr": zarr(None),
-    "zarr in a tar": tar(zarr(None)),
-    "zarr in blosc in a tar.gz": tar(zarr(BLOSC), "w:gz"),
-    "zarr in zlib": zarr({"id": "zlib", "level": 3}),
-    "zarr in gzip": zarr({"id": "gzip", "level": 3}),
-    "torch_dist": torch_dist(1),
-    "torch_dist of 4 ranks in a tar": tar(torch_dist(4)),
-    "NeMo 2": nemo2,
-    "NeMo 2 by layer in a tar": tar(nemo2_by_layer),
+LAYOUTS: dict[str, Callable[..., Path]] = NEMO_LAYOUTS | {
+    "flat in a tar": in_archive("flat"),
+    "flat in a tar.gz": in_archive("flat", "w:gz"),
+    "zarr in a tar": in_archive("zarr"),
+    "zarr in blosc in a tar.gz": in_archive("zarr in blosc", "w:gz"),
+    "torch_dist of 4 ranks in a tar": in_archive("torch_dist of 4 ranks"),
+    "NeMo 2 in a tar": in_archive("NeMo 2"),
 }
 
 
@@ -120,8 +82,11 @@ def assert_parameters(path: Path, config: dict[str, Any], tensors: Tensors, roun
         np.testing.assert_array_equal(plain(source).read(part, np.float32), found[part], err_msg=name)
 
 
-@pytest.mark.parametrize("model", MODELS)
-@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize(
+    ("layout", "model"),
+    [(layout, "groups") for layout in LAYOUTS]
+    + [(layout, model) for layout in ("flat", "zarr", "NeMo 2") for model in ("mqa", "mha")],
+)
 def test_every_layout_gives_the_parameters_of_the_hugging_face_form(tmp_path: Path, layout: str, model: str) -> None:
     config = MODELS[model]
     tensors = dict(random_tensors(config, 3))
@@ -139,12 +104,9 @@ def test_weights_of_16_bits_are_read_as_they_are(tmp_path: Path, layout: str, dt
 
 @pytest.mark.parametrize(("tensor_ranks", "stages"), [(2, 1), (1, 2), (2, 2)])
 def test_files_of_ranks_are_put_together(tmp_path: Path, tensor_ranks: int, stages: int) -> None:
-    config = WIDE
-    tensors = dict(random_tensors(config, 3))
-    parallel = {"tensor_model_parallel_size": tensor_ranks, "pipeline_model_parallel_size": stages}
-    write_nemo1(tmp_path / "model", config, **parallel)
-    write_ranks(tmp_path / "model", megatron_tensors(config, tensors), layers(config), tensor_ranks, stages)
-    assert_parameters(archived(tmp_path / "model", tmp_path / "model.nemo"), config, tensors, 1.2e-7)
+    tensors = dict(random_tensors(WIDE, 3))
+    write_parallel(tmp_path / "model", WIDE, tensors, tensor_ranks, stages)
+    assert_parameters(archived(tmp_path / "model", tmp_path / "model.nemo"), WIDE, tensors, 1.2e-7)
 
 
 def test_norms_are_read_as_the_flag_of_the_configuration_says(tmp_path: Path) -> None:
@@ -161,8 +123,6 @@ def test_norms_are_read_as_the_flag_of_the_configuration_says(tmp_path: Path) ->
     ("name", "expected"), [("CodeGemmaConfig2B", CODEGEMMA_2B), ("CodeGemmaConfig7B", CODEGEMMA_7B)]
 )
 def test_a_class_of_nemo_2_brings_its_sizes(tmp_path: Path, name: str, expected: object) -> None:
-    from sharding.checkpoint import read_config
-
     (tmp_path / "context").mkdir()
     model = {"config": {"_target_": f"nemo.collections.llm.gpt.model.gemma.{name}", "layernorm_epsilon": "1e-06"}}
     (tmp_path / "context" / "model.yaml").write_text(yaml.safe_dump(model))
@@ -176,7 +136,7 @@ def test_the_tokenizer_is_that_of_the_checkpoint(tmp_path: Path, layout: str) ->
 
 
 def test_a_tar_gz_is_unpacked_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    path = tar(flat, "w:gz")(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
+    path = in_archive("flat", "w:gz")(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
     open_checkpoint(path)
     open_checkpoint(path)
     assert [record.getMessage() for record in caplog.records if "unpacking" in record.getMessage()] == [
@@ -269,7 +229,7 @@ def test_a_gzip_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz"])
 def test_an_archive_that_ends_too_early_is_refused(tmp_path: Path, mode: str) -> None:
-    path = tar(flat, mode)(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
+    path = in_archive("flat", mode)(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"model\.nemo: (truncated|no sound tar)"):
         open_checkpoint(path)
@@ -292,7 +252,7 @@ def changed(edit: Callable[[Tensors], object]) -> Callable[[Path], None]:
 
 def zarr_without(name: str) -> Callable[[Path], None]:
     def write(directory: Path) -> None:
-        zarr(None)(directory, WIDE, dict(random_tensors(WIDE, 3)))
+        write_nemo1_zarr(directory, WIDE, dict(random_tensors(WIDE, 3)))
         next(directory.rglob(name)).unlink()
 
     return write
@@ -335,23 +295,31 @@ DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
     ("no weights", lambda directory: write_nemo1(directory, WIDE), "has no weights: neither"),
     ("rank missing", no_ranks, "has the files of 2 x 1 tensor and pipeline ranks, .* tells of 4 x 1"),
     ("chunk missing", zarr_without("0.1.0"), r"mlp\.linear_fc1\.weight: its chunk 0\.1\.0 is missing"),
-    ("chunk cut", edited(zarr(None), "0.0.1", lambda data: data[:-1]), "a chunk of shape .* takes .* bytes, but"),
-    ("zarr dtype", edited(zarr(None), ".zarray", lambda data: data.replace(b'"<f4"', b'"|V4"')), "dtype '|V4' is none"),
+    ("chunk cut", edited(write_nemo1_zarr, "0.0.1", lambda data: data[:-1]), "a chunk of shape .* takes .* bytes, but"),
+    (
+        "zarr dtype",
+        edited(write_nemo1_zarr, ".zarray", lambda data: data.replace(b'"<f4"', b'"|V4"')),
+        "dtype '|V4' is none",
+    ),
     (
         "zarr of many",
-        edited(zarr(None), ".zarray", lambda d: d.replace(b'"chunks":[1,', b'"chunks":[3,')),
+        edited(write_nemo1_zarr, ".zarray", lambda d: d.replace(b'"chunks":[1,', b'"chunks":[3,')),
         "do not fill",
     ),
-    ("metadata cut", edited(nemo2, ".metadata", lambda data: data[:-9]), r"\.metadata: damaged: "),
+    ("metadata cut", edited(write_nemo2_stacked, ".metadata", lambda data: data[:-9]), r"\.metadata: damaged: "),
     (
         "metadata evil",
-        edited(nemo2, ".metadata", lambda d: d.replace(b"pathlib\nPosixPath", b"posix\nsystem")),
+        edited(write_nemo2_stacked, ".metadata", lambda d: d.replace(b"pathlib\nPosixPath", b"posix\nsystem")),
         "posix",
     ),
-    ("part cut", edited(nemo2, "__0_1.distcp", lambda data: data[:-1]), r"truncated: tensor module\.\S+ ends at byte"),
+    (
+        "part cut",
+        edited(write_nemo2_stacked, "__0_1.distcp", lambda data: data[:-1]),
+        r"truncated: tensor module\.\S+ ends at byte",
+    ),
     (
         "file of parts",
-        edited(nemo2, ".metadata", lambda d: d.replace(b"__0_1", b"../_1")),
+        edited(write_nemo2_stacked, ".metadata", lambda d: d.replace(b"__0_1", b"../_1")),
         "'../_1.distcp', which is miss",
     ),
 ]
@@ -373,7 +341,7 @@ def test_a_damaged_checkpoint_is_refused_by_file_and_tensor(
 def test_a_damaged_compressed_chunk_is_refused_as_it_is_read(
     tmp_path: Path, compressor: dict[str, object], edit: Callable[[bytes], bytes]
 ) -> None:
-    zarr(compressor)(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
+    write_nemo1_zarr(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)), compressor)
     file = tmp_path / "model" / "model_weights" / "model.decoder.layers.mlp.linear_fc2.weight" / "1.0.0"
     file.write_bytes(edit(file.read_bytes()))
     checkpoint = open_checkpoint(tmp_path / "model")
@@ -382,9 +350,7 @@ def test_a_damaged_compressed_chunk_is_refused_as_it_is_read(
 
 
 def test_a_compressed_chunk_that_unfolds_to_more_is_refused(tmp_path: Path) -> None:
-    import zlib
-
-    zarr({"id": "zlib", "level": 1})(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
+    write_nemo1_zarr(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)), {"id": "zlib", "level": 1})
     file = tmp_path / "model" / "model_weights" / "model.decoder.layers.mlp.linear_fc2.weight" / "1.0.0"
     file.write_bytes(zlib.compress(bytes(2**26)))
     checkpoint = open_checkpoint(tmp_path / "model")
