@@ -52,7 +52,7 @@ def read_torch_dist(members: Members, wanted: Callable[[str], bool]) -> dict[str
         places = {
             (_attribute(index, "fqn"), _numbers(offset)): info
             for index, info in stored.items()
-            if (offset := _attribute(index, "offset")) is not None
+            if (offset := index.attributes.get("offset")) is not None  # of bytes there is none
         }
         tensors: dict[str, Matrix] = {}
         segments: list[ByteRange] = []

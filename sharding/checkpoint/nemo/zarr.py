@@ -70,8 +70,8 @@ def _read_array(folder: Members, key: str) -> Matrix:
             offsets = tuple(index * part for index, part in zip(place, chunk, strict=True))
             matrix = _chunk(key, folder.extents[name], chunk, description["dtype"], compressor)
             parts.append(Part(offsets, chunk, matrix))
-    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        reason = str(error) if isinstance(error, ValueError) else repr(error)[:100]
+    except (AttributeError, CheckpointError, KeyError, RecursionError, TypeError, ValueError) as error:
+        reason = str(error).rstrip(".") if isinstance(error, ValueError | CheckpointError) else repr(error)[:100]
         raise CheckpointError(f"{where}: tensor {key}: {reason}. Fetch it again.") from error
     return assembled(key, where, axes, parts)
 

@@ -211,7 +211,7 @@ def write_torch_dist(folder: Path, tensors: Tensors, prefix: str, ranks: int = 1
         properties = _record("TensorProperties", dtype=Global(f"torch {_DTYPES[value.dtype]}"))
         described[key] = _record("TensorStorageMetadata", properties=properties, size=_size(value.shape), chunks=chunks)
     described["x._extra_state/shard_0_1"] = _record("BytesStorageMetadata")
-    stored.append((_record("MetadataIndex", fqn="x._extra_state/shard_0_1", offset=None), _place("__0_0.distcp", 0, 1)))
+    stored.append((_record("MetadataIndex", fqn="x._extra_state/shard_0_1"), _place("__0_0.distcp", 0, 1)))
     path = Call(Global("pathlib PosixPath"), ("somewhere",))
     metadata = _record(
         "Metadata",
