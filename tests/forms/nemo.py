@@ -4,8 +4,9 @@ Runs in .venv-forms (requirements.txt) and shares no code with the readers:
 
     .venv-forms/bin/python tests/forms/nemo.py --seed 0 --out DIRECTORY
 
-Writes DIRECTORY/MODEL/FORM for the models of `random_checkpoint`, of Gemma 1. The order of QKV, gate and up, and of norms
-follows NeMo's converters (scripts/checkpoint_converters/convert_gemma_hf_to_nemo.py, collections/llm/gpt/model/gemma.py).
+Writes DIRECTORY/MODEL/FORM for the Gemma 1 models of `random_checkpoint`. The order of QKV and of gate and up, and what
+norms are, follow NeMo's converters: scripts/checkpoint_converters/convert_gemma_hf_to_nemo.py and
+nemo/collections/llm/gpt/model/gemma.py.
 """
 
 import argparse
@@ -148,7 +149,7 @@ def write_dcp(folder: Path, tensors: Tensors, prefix: str) -> None:
     mesh = init_device_mesh("cpu", (1,))
     by_name: dict[str, list[torch.Tensor]] = {}
     for name, value in tensors.items():
-        head, _, rest = name.removeprefix(LAYERS).partition(".")
+        rest = name.removeprefix(LAYERS).partition(".")[2]
         by_name.setdefault(f"{LAYERS}{rest}" if name.startswith(LAYERS) else name, []).append(value)
 
     state: dict[str, object] = {
