@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 
 MAX_BYTES = 8 * 2**20
 """Of a pickle. Those of a model's weights have some kilobytes for each layer."""
-_MAX_OPCODES = 2**20
+_MAX_OPCODES = 2**19
 
 _CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 _EMPTY: dict[str, Callable[[], object]] = {"EMPTY_DICT": dict, "EMPTY_LIST": list, "EMPTY_TUPLE": tuple}

@@ -16,7 +16,7 @@ import sys
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.distributed
@@ -192,7 +192,7 @@ def write_model(out: Path, config: dict[str, Any], seed: int) -> None:
     write_dcp(nemo2 / "weights", zero, "module.")
 
 
-def archive(folder: Path, file: Path, mode: str) -> None:
+def archive(folder: Path, file: Path, mode: Literal["w:", "w:gz"]) -> None:
     """As NeMo packs it."""
     with tarfile.open(file, mode) as tar:
         tar.add(folder, arcname=".")

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -42,18 +43,22 @@ GEMMA = CONFIGS["gemma-mqa"] | {
 TENSORS = random_tensors(GEMMA, 1)
 
 
-def _archive(write: Callable[..., object], mode: str, path: Path) -> None:
+def _archive(write: Callable[..., object], mode: Literal["w:", "w:gz"], path: Path) -> None:
     folder = path.with_name(path.name + ".d")
     write(folder, config=GEMMA, tensors=TENSORS)
     archived(folder, path, mode)
 
 
+_ARCHIVES: tuple[tuple[str, str, Literal["w:", "w:gz"]], ...] = (
+    ("torch_dist", "tar", "w:"),
+    ("zarr", "tar.gz", "w:gz"),
+)
 NEMO_FORMS: dict[str, Callable[[Path], object]] = {
-    f"nemo {name}": partial(NEMO_LAYOUTS[name], config=GEMMA, tensors=TENSORS)
-    for name in ("flat", "ranks", "zarr", "zarr in blosc", "NeMo 2")
-} | {
-    f"nemo {name} in a {kind}": partial(_archive, NEMO_LAYOUTS[name], mode)
-    for name, kind, mode in (("torch_dist", "tar", "w:"), ("zarr", "tar.gz", "w:gz"))
+    **{
+        f"nemo {name}": partial(NEMO_LAYOUTS[name], config=GEMMA, tensors=TENSORS)
+        for name in ("flat", "ranks", "zarr", "zarr in blosc", "NeMo 2")
+    },
+    **{f"nemo {name} in a {kind}": partial(_archive, NEMO_LAYOUTS[name], mode) for name, kind, mode in _ARCHIVES},
 }
 FORMS = NEMO_FORMS
 

@@ -7,7 +7,7 @@ import tarfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -304,9 +304,9 @@ NEMO_LAYOUTS: dict[str, Callable[..., Path]] = {
 """Each writes a directory, from a Hugging Face configuration and its tensors."""
 
 
-def archived(directory: Path, file: Path, mode: str = "w:") -> Path:
+def archived(directory: Path, file: Path, mode: Literal["w:", "w:gz"] = "w:") -> Path:
     """The .nemo of a directory, which goes."""
-    with tarfile.open(file, mode) as archive:  # type: ignore[call-overload]
+    with tarfile.open(file, mode) as archive:
         archive.add(directory, ".")
     shutil.rmtree(directory)
     return file

@@ -6,7 +6,7 @@ import tarfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ml_dtypes
 import numpy as np
@@ -50,7 +50,7 @@ def layers(config: dict[str, Any]) -> int:
     return int(config["num_hidden_layers"])
 
 
-def in_archive(name: str, mode: str = "w:") -> Callable[..., Path]:
+def in_archive(name: str, mode: Literal["w:", "w:gz"] = "w:") -> Callable[..., Path]:
     def write(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
         return archived(NEMO_LAYOUTS[name](directory, config, tensors), directory.with_name("model.nemo"), mode)
 
@@ -228,7 +228,7 @@ def test_a_gzip_that_unfolds_without_end_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w:", "w:gz"])
-def test_an_archive_that_ends_too_early_is_refused(tmp_path: Path, mode: str) -> None:
+def test_an_archive_that_ends_too_early_is_refused(tmp_path: Path, mode: Literal["w:", "w:gz"]) -> None:
     path = in_archive("flat", mode)(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(CheckpointError, match=r"model\.nemo: (truncated|no sound tar)"):
