@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from serving.cache_dir import cache_dir
+from sharding.cache_dir import cache_dir
 
 _SCHEME = "package:"
 

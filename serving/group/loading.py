@@ -6,7 +6,6 @@ from dataclasses import replace
 import jax
 
 from serving.adapter_directory import adapter_directory
-from serving.cache_dir import cache_dir
 from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
 from serving.group.adapters import GroupAdapters
@@ -15,6 +14,7 @@ from serving.group.progress import OnProgress
 from serving.sizing import as_served, check_model, host_bytes, known_chip_bytes, kv_tokens
 from serving.topology import Topology
 from sharding.bandwidth import memory_bandwidth
+from sharding.cache_dir import cache_dir
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig

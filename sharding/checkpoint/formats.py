@@ -3,5 +3,6 @@
 from sharding.checkpoint.gguf import GGUF
 from sharding.checkpoint.huggingface import HUGGING_FACE
 from sharding.checkpoint.jlama import JLAMA
+from sharding.checkpoint.nemo import NEMO
 
-FORMATS = (GGUF, JLAMA, HUGGING_FACE)
+FORMATS = (GGUF, NEMO, JLAMA, HUGGING_FACE)

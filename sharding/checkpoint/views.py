@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.matrix import Matrix
 
 
@@ -93,3 +96,48 @@ class Rows(Matrix):
                 found.append(matrix.numbers(slice(part.start + start, part.start + stop), columns))
             above += len(part)
         return found[0] if len(found) == 1 else np.concatenate(found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tiles(Matrix):
+    """A matrix in rectangles that are stored apart, each with its first row and column."""
+
+    tiles: tuple[tuple[int, int, Matrix], ...]
+
+    @classmethod
+    def of(cls, name: str, file: Path, shape: tuple[int, int], tiles: Sequence[tuple[int, int, Matrix]]) -> Self:
+        """Puts a grid of rectangles together.
+
+        Raises:
+          CheckpointError: they overlap, leave a hole, or are no grid.
+        """
+        row_end = dict(pairwise(sorted({row for row, _, _ in tiles} | {shape[0]})))
+        column_end = dict(pairwise(sorted({column for _, column, _ in tiles} | {shape[1]})))
+        places = {(row, column) for row, column, _ in tiles}
+        if not len(places) == len(tiles) == len(row_end) * len(column_end):
+            raise CheckpointError(f"{file}: the {len(tiles)} parts of tensor {name} do not fill its shape {shape}.")
+        for row, column, matrix in tiles:
+            wanted = (row_end.get(row, row) - row, column_end.get(column, column) - column)
+            if matrix.shape != wanted:
+                raise CheckpointError(
+                    f"{matrix.file}: the part of tensor {name} at row {row}, column {column} has the shape "
+                    f"{matrix.shape}, where its neighbours leave {wanted}."
+                )
+        return cls(name=name, file=file, shape=shape, type=tiles[0][2].type, tiles=tuple(tiles))
+
+    def numbers(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
+        """See `Matrix`."""
+        out: npt.NDArray[Any] | None = None
+        for row, column, matrix in self.tiles:
+            top, bottom = max(rows.start, row), min(rows.stop, row + matrix.shape[0])
+            left, right = max(columns.start, column), min(columns.stop, column + matrix.shape[1])
+            if top >= bottom or left >= right:
+                continue
+            part = matrix.numbers(slice(top - row, bottom - row), slice(left - column, right - column))
+            if out is None:
+                out = np.empty((rows.stop - rows.start, columns.stop - columns.start), part.dtype)
+            if part.shape == out.shape:
+                return part
+            out[top - rows.start : bottom - rows.start, left - columns.start : right - columns.start] = part
+        assert out is not None, "Matrix.read asks for no empty part"
+        return out

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.cache_dir import cache_dir
+from sharding.cache_dir import cache_dir
 
 
 @pytest.fixture
