@@ -2,5 +2,7 @@
 
 from sharding.checkpoint.gguf import GGUF
 from sharding.checkpoint.huggingface import HUGGING_FACE
+from sharding.checkpoint.keras import KERAS
+from sharding.checkpoint.orbax import ORBAX
 
-FORMATS = (GGUF, HUGGING_FACE)
+FORMATS = (GGUF, KERAS, ORBAX, HUGGING_FACE)
