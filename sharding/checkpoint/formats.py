@@ -1,8 +1,9 @@
 """The forms that are known, in the order in which they are tried."""
 
+from sharding.checkpoint.gemma_pytorch import GEMMA_PYTORCH
 from sharding.checkpoint.gguf import GGUF
 from sharding.checkpoint.huggingface import HUGGING_FACE
 from sharding.checkpoint.keras import KERAS
 from sharding.checkpoint.orbax import ORBAX
 
-FORMATS = (GGUF, KERAS, ORBAX, HUGGING_FACE)
+FORMATS = (GGUF, KERAS, ORBAX, GEMMA_PYTORCH, HUGGING_FACE)

@@ -21,9 +21,14 @@ _MAX_DEPTH = 16
 
 def main(file: str) -> None:
     """Prints `{name: [dtype, shape, offset]}`; the dtype is NumPy's, or `bfloat16`, which HDF5 does not know."""
-    for limit, most in ((resource.RLIMIT_AS, _MEMORY_BYTES), (resource.RLIMIT_CPU, _SECONDS)):
+    for limit, most in (
+        (resource.RLIMIT_AS, _MEMORY_BYTES),
+        (resource.RLIMIT_CPU, _SECONDS),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        _, hard = resource.getrlimit(limit)
+        most = most if hard == resource.RLIM_INFINITY else min(most, hard)
         resource.setrlimit(limit, (most, most))
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     found: dict[str, tuple[str, tuple[int, ...], int]] = {}
     with h5py.File(file, "r", locking=False) as opened:
         if opened.userblock_size:
