@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory abuse clients fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory abuse clients fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -81,6 +81,9 @@ playground-screenshots: playground-setup ## take the pictures of the page in doc
 oracle: setup ## compare the model with transformers on new weights and prompts (needs Python 3.11; SEED=N repeats one)
 	@sh scripts/oracle.sh
 
+forms: setup ## read checkpoints that other libraries wrote, and compare with transformers (needs Python 3.11; SEED=N repeats one)
+	@sh scripts/forms.sh
+
 peers: setup ## measure this project, transformers and llama.cpp on this CPU (needs Python 3.11 and a C++ compiler)
 	@sh scripts/peers.sh $(if $(ROUNDS),--rounds $(ROUNDS))
 
@@ -103,4 +106,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
 
 clean: ## remove what the other targets made
-	rm -rf .bubblewrap .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .bubblewrap .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-forms .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

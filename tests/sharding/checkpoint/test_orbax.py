@@ -8,6 +8,7 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import orbax.checkpoint
 import pytest
 
 from sharding.checkpoint import CheckpointError, open_checkpoint, read_tokenizer
@@ -35,6 +36,17 @@ def test_parameters_are_those_of_the_hugging_face_form(
     config = CONFIGS[name]
     tensors = {key: value.astype(dtype) for key, value in random_tensors(config, 1).items()}
     assert_same_model(write_orbax(tmp_path, orbax_arrays(config, tensors), is_database=is_database), config, tensors)
+
+
+@pytest.mark.parametrize("is_database", [False, True], ids=["zarr", "OCDBT"])
+def test_what_orbax_itself_wrote_is_read(tmp_path: Path, is_database: bool) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    tree: dict[str, dict[str, Any]] = {}
+    for name, array in orbax_arrays(GEMMA, tensors).items():
+        module, _, leaf = name.rpartition(".")
+        tree.setdefault(module, {})[leaf] = array
+    orbax.checkpoint.PyTreeCheckpointer(use_ocdbt=is_database).save(tmp_path / "2b", tree)
+    assert_same_model(tmp_path / "2b", GEMMA, tensors)
 
 
 def test_arrays_in_several_chunks_are_read(tmp_path: Path) -> None:
