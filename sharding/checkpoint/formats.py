@@ -1,8 +1,11 @@
 """The forms that are known, in the order in which they are tried."""
 
+from sharding.checkpoint.gemma_pytorch import GEMMA_PYTORCH
 from sharding.checkpoint.gguf import GGUF
 from sharding.checkpoint.huggingface import HUGGING_FACE
 from sharding.checkpoint.jlama import JLAMA
+from sharding.checkpoint.keras import KERAS
 from sharding.checkpoint.nemo import NEMO
+from sharding.checkpoint.orbax import ORBAX
 
-FORMATS = (GGUF, NEMO, JLAMA, HUGGING_FACE)
+FORMATS = (GGUF, NEMO, KERAS, ORBAX, GEMMA_PYTORCH, JLAMA, HUGGING_FACE)

@@ -23,6 +23,15 @@ import numpy as np
 from sharding.checkpoint import CheckpointError, open_checkpoint
 from sharding.checkpoint.quantised import QuantisedSource
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
+from tests.sharding.checkpoint.google_files import (
+    gemma_pytorch_tensors,
+    keras_datasets,
+    orbax_arrays,
+    quantised_gemma_pytorch,
+    write_gemma_pytorch,
+    write_keras,
+    write_orbax,
+)
 from tests.sharding.checkpoint.nemo_files import NEMO_LAYOUTS, archived
 
 MEMORY_BYTES = 4 * 2**30
@@ -53,14 +62,23 @@ _ARCHIVES: tuple[tuple[str, str, Literal["w:", "w:gz"]], ...] = (
     ("torch_dist", "tar", "w:"),
     ("zarr", "tar.gz", "w:gz"),
 )
-NEMO_FORMS: dict[str, Callable[[Path], object]] = {
+_NEMO_FORMS: dict[str, Callable[[Path], object]] = {
     **{
         f"nemo {name}": partial(NEMO_LAYOUTS[name], config=GEMMA, tensors=TENSORS)
         for name in ("flat", "ranks", "zarr", "zarr in blosc", "NeMo 2")
     },
     **{f"nemo {name} in a {kind}": partial(_archive, NEMO_LAYOUTS[name], mode) for name, kind, mode in _ARCHIVES},
 }
-FORMS = NEMO_FORMS
+FORMS: dict[str, Callable[[Path], object]] = {
+    "orbax-zarr": lambda path: write_orbax(path, orbax_arrays(GEMMA, TENSORS), is_database=False),
+    "orbax-ocdbt": lambda path: write_orbax(path, orbax_arrays(GEMMA, TENSORS), is_database=True),
+    "keras": lambda path: write_keras(path, GEMMA, keras_datasets(GEMMA, TENSORS)),
+    "gemma_pytorch": lambda path: write_gemma_pytorch(path, gemma_pytorch_tensors(GEMMA, TENSORS), shards=2),
+    "gemma_pytorch-quant": lambda path: write_gemma_pytorch(
+        path, quantised_gemma_pytorch(gemma_pytorch_tensors(GEMMA, TENSORS))
+    ),
+    **_NEMO_FORMS,
+}
 
 
 def damage(data: bytes, rng: np.random.Generator) -> bytes:

@@ -1,6 +1,6 @@
 """Checkpoints that other libraries wrote compute what transformers computes from the same weights.
 
-`make forms` writes them and names their directory in FORMS_DIRECTORY: MODEL/FORM, for models of `random_checkpoint`.
+`make forms` writes them and names their directory in NEMO_FORMS: MODEL/FORM, for models of `random_checkpoint`.
 """
 
 import os
@@ -21,7 +21,7 @@ from sharding.step import Limits
 from sharding.steps import CompiledSteps, compile_steps
 from tests.sharding.test_fidelity import MAX_RELATIVE_ERROR, Sequences, expected, expected_logits
 
-DIRECTORY = Path(os.environ["FORMS_DIRECTORY"]) if "FORMS_DIRECTORY" in os.environ else None
+DIRECTORY = Path(os.environ["NEMO_FORMS"]) if "NEMO_FORMS" in os.environ else None
 FORMS = sorted(path.relative_to(DIRECTORY) for path in DIRECTORY.glob("*/*")) if DIRECTORY else []
 LIMITS = Limits(page_size=16, num_pages=24, max_rows=4, max_step_tokens=16, max_context=96)
 
