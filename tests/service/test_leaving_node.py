@@ -17,7 +17,7 @@ from serving.supervision.processes import service_processes
 from tests.service.ray_nodes import RAY, ROOT, RayNodes, ServingNode
 
 LEAVE = ROOT / "helm" / "codegemma-serving" / "files" / "leave.py"
-TOKENS = 400  # forty seconds: more than until the node has been replaced
+TOKENS = 400  # forty seconds, twice as long on a busy machine: more than until the node has been replaced
 GRACE_S = 200
 
 pytestmark = pytest.mark.timeout(600)
