@@ -9,9 +9,9 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from serving.partial_directory import partial_directory, partial_file
+from serving.partial_directory import in_partial_directory, partial_directory, partial_file
 from serving.written_files import WrittenFiles
-from sharding.checkpoint import CheckpointError, open_checkpoint
+from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from sharding.checkpoint.gguf.writer import GgufType, write_gguf
 from sharding.checkpoint.huggingface.writer import write_huggingface
 from sharding.checkpoint.tokenizer import StoredTokenizer
@@ -57,7 +57,7 @@ def convert(
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target) as partial:
         _check_free(target)  # again: another conversion may have ended meanwhile
-        written = WrittenFiles(partial, [version("codegemma-serving"), _identity(source), dtype, quantize, files])
+        written = WrittenFiles(partial, [version("codegemma-serving"), _identity(checkpoint), dtype, quantize, files])
         _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
         write_huggingface(
             checkpoint,
@@ -95,10 +95,18 @@ def convert_to_gguf(
         write_gguf(checkpoint, partial, GgufType(encoding), on_progress)
 
 
-def _identity(source: Path) -> list[tuple[str, int, int]]:
-    """What changes if the source does: path, size and time of each of its files."""
-    files = sorted(source.rglob("*")) if source.is_dir() else [source]
-    return [(str(file.absolute()), stat.st_size, stat.st_mtime_ns) for file in files for stat in [file.stat()]]
+def _identity(checkpoint: Checkpoint) -> list[tuple[str, int, int]]:
+    """What changes if the source does: path, size and time of its files, and of what lies beside a single one.
+
+    Parts of a model may lie there, and its tokenizer.
+    """
+    path = checkpoint.path
+    files = {*(path.rglob("*") if path.is_dir() else path.parent.iterdir())}
+    files |= {source.file for source in checkpoint.tensors.values()}
+    if checkpoint.tokenizer is not None:
+        files.add(checkpoint.tokenizer.file)
+    found = sorted(file.absolute() for file in files if file.is_file() and not in_partial_directory(file))
+    return [(str(file), stat.st_size, stat.st_mtime_ns) for file in found for stat in [file.stat()]]
 
 
 def _check_free(target: Path) -> None:

@@ -3,10 +3,12 @@
 import fcntl
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_SUFFIX = ".partial"
 _LOCK = "lock"
 _FILES = "files"
 _FILE = "file"
@@ -44,17 +46,24 @@ def partial_file(target: Path) -> Iterator[Path]:
         (files / _FILE).rename(target)
 
 
+def in_partial_directory(path: Path) -> bool:
+    """Whether a path is in a directory that is being filled, or was when its process was killed."""
+    return any(part.startswith(".") and part.endswith(_SUFFIX) for part in path.parts)
+
+
 @contextmanager
 def _files_beside(target: Path) -> Iterator[Path]:
     target = target.absolute()  # `.` has no name
-    partial = target.with_name(f".{target.name}.partial")
+    partial = target.with_name(f".{target.name}{_SUFFIX}")
     lock = _lock(partial, target)
     files = partial / _FILES
     try:
-        files.mkdir(exist_ok=True)
+        with suppress(FileExistsError):
+            files.mkdir()
+        _check_own(files)
         yield files
     except Exception:
-        shutil.rmtree(files, ignore_errors=True)
+        shutil.rmtree(files, ignore_errors=True)  # which follows no link
         raise
     else:
         shutil.rmtree(files, ignore_errors=True)  # what a `partial_file` was in
@@ -63,6 +72,17 @@ def _files_beside(target: Path) -> Iterator[Path]:
         os.close(lock)  # before the directory goes: NFS keeps an open file in it
         with suppress(OSError):
             partial.rmdir()  # unless the next process is in it already
+
+
+def _check_own(directory: Path) -> None:
+    """Looks that a directory is one, and this user's: what others put beside the target is neither taken nor removed.
+
+    Raises:
+      ValueError: it is a link, or another user's.
+    """
+    found = directory.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+        raise ValueError(f"{directory} is not a directory of this user's. Remove it, or name another target.")
 
 
 def _lock(partial: Path, target: Path) -> int:
@@ -75,11 +95,11 @@ def _lock(partial: Path, target: Path) -> int:
     while True:
         with suppress(FileExistsError):  # not exist_ok, which raises if the directory goes at that moment
             partial.mkdir()
+        with suppress(FileNotFoundError):
+            _check_own(partial)
         try:
             lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         except FileNotFoundError:
-            if partial.is_symlink():
-                raise  # it leads nowhere
             continue  # the process before removed the directory meanwhile
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

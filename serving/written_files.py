@@ -39,10 +39,10 @@ class WrittenFiles:
 
     def finish(self) -> None:
         """Writes `SUMS_FILE` over all files, and removes the record."""
-        (self._directory / _RECORD_FILE).unlink(missing_ok=True)
-        files = sorted(self._directory.iterdir())
+        files = sorted(file for file in self._directory.iterdir() if file.name not in (_RECORD_FILE, SUMS_FILE))
         sums = {file.name: self._sums.get(file.name) or sha256(file) for file in files}
         (self._directory / SUMS_FILE).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        (self._directory / _RECORD_FILE).unlink(missing_ok=True)
 
     def _recorded(self) -> dict[str, str]:
         try:

@@ -10,6 +10,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from serving.cli.errors import say_error
 from serving.cli.termination import terminated_like_interrupted
+from serving.partial_directory import in_partial_directory
 
 
 class Dtype(StrEnum):
@@ -29,7 +30,7 @@ class Quantize(StrEnum):
     NONE = "none"
 
 
-_GGUF_TYPES = {Dtype.FLOAT32: "F32", Dtype.BFLOAT16: "BF16", Quantize.Q8_0: "Q8_0", Quantize.NONE: "BF16"}
+_GGUF_TYPES = {Dtype.FLOAT32: "F32", Dtype.BFLOAT16: "BF16", Quantize.Q8_0: "Q8_0"}
 
 
 def convert(
@@ -77,14 +78,19 @@ def convert(
 
             path = checkpoint_path(source)
             if is_gguf:
-                convert_to_gguf(path, target, _GGUF_TYPES[quantize or dtype], on_progress)
+                convert_to_gguf(
+                    path, target, _GGUF_TYPES[quantize if quantize is Quantize.Q8_0 else dtype], on_progress
+                )
             else:
                 convert_checkpoint(path, target, dtype, quantize, shards, on_progress)
     except (CheckpointError, ValueError, FileNotFoundError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
     except OSError as error:
-        say_error(f"{target} cannot be written: {_cause(error)}. Choose another target, or make room.")
+        if error.filename and _is_in(error.filename, checkpoint_path(source)):
+            say_error(f"{source} cannot be read: {_cause(error)}. Make it readable.")
+        else:
+            say_error(f"{target} cannot be written: {_cause(error)}. Choose another target, or make room.")
         raise typer.Exit(1) from None
     console.out(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)
 
@@ -101,7 +107,7 @@ def _check_options(is_gguf: bool, quantize: Quantize | None, shards: int | None)
     raise typer.Exit(2)
 
 
-def _is_checkpoint(target: Path, quantize: str | None) -> bool:
+def _is_checkpoint(target: Path, quantize: Quantize | None) -> bool:
     """Whether one is there; ends the command if what is there is none, or is quantised otherwise."""
     from sharding.checkpoint import CheckpointError, open_checkpoint
 
@@ -115,10 +121,15 @@ def _is_checkpoint(target: Path, quantize: str | None) -> bool:
     except OSError as error:
         say_error(f"{target} cannot be read: {_cause(error)}. Make it readable, or name another target.")
         raise typer.Exit(1) from None
-    if quantize in (Quantize.INT8, Quantize.INT8_GROUPS, Quantize.INT4) and found != quantize:
+    as_asked = quantize in (None, Quantize.Q8_0, found or Quantize.NONE)  # each is its value as text
+    if not as_asked:
         say_error(f"{target} is there already, {found or 'not quantised'}. Remove it, or name another target.")
         raise typer.Exit(1)
     return True
+
+
+def _is_in(file: str, source: Path) -> bool:
+    return not in_partial_directory(Path(file)) and Path(file).absolute().is_relative_to(source.absolute())
 
 
 def _cause(error: OSError) -> str:

@@ -47,7 +47,7 @@ def inspect(
 
 
 def _print(found: Inspection) -> None:
-    console = Console()
+    console = Console(markup=False)
     if found.form is not None:
         console.print(_facts(found))
         console.print()

@@ -67,7 +67,7 @@ def _read_config(path: Path) -> GemmaConfig:
             f"heads of size {head}."
         )
     try:
-        return GemmaConfig(
+        config = GemmaConfig(
             vocab_size=size("vocabulary", vocab_size),
             embed_dim=size("width", width),
             mlp_dim=size("MLP width", mlp),
@@ -76,10 +76,10 @@ def _read_config(path: Path) -> GemmaConfig:
             num_kv_heads=size("key heads", (qkv - queries) // (2 * head)),
             head_dim=size("head size", head),
             query_scale=head**-0.5,
-            quantization=Quantization.INT8_WEIGHTS if tensors[_EMBEDDING].type == "I8" else None,
         )
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from error
+    return config.quantised(Quantization.INT8_WEIGHTS) if tensors[_EMBEDDING].type == "I8" else config
 
 
 def _read_tensors(path: Path, config: GemmaConfig) -> Tensors:

@@ -13,6 +13,7 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner, Result
 
 from serving.checkpoint_path import checkpoint_path
@@ -235,6 +236,41 @@ def test_a_file_that_was_damaged_meanwhile_is_written_again(source: Path, tmp_pa
     assert (tmp_path / "target" / first.name).read_bytes() == whole
 
 
+def test_a_part_of_the_source_that_changed_meanwhile_is_read_again(source: Path, tmp_path: Path) -> None:
+    """Also where the source is named by another of its files."""
+    copy = tmp_path / "source"
+    assert convert(source, copy, "--dtype", "float32", "--shards", 3).exit_code == 0
+    *_, named = sorted(copy.glob("*.safetensors"))
+    with converting(named, tmp_path / "target", "--dtype", "float32", "--shards", 3, files=1) as process:
+        process.kill()
+    first = sorted(copy.glob("*.safetensors"))[0]
+    tensors = load_file(first)
+    save_file({name: tensor + 1 for name, tensor in tensors.items()}, first)
+    assert convert(named, tmp_path / "target", "--dtype", "float32", "--shards", 3).exit_code == 0
+    assert convert(named, tmp_path / "whole", "--dtype", "float32", "--shards", 3).exit_code == 0
+    assert {file.name: file.read_bytes() for file in (tmp_path / "target").iterdir()} == {
+        file.name: file.read_bytes() for file in (tmp_path / "whole").iterdir()
+    }
+
+
+def test_a_conversion_into_its_source_goes_on_too(source: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(source, tmp_path / "source"))
+    (copy / "dangling").symlink_to(tmp_path / "none")
+    with converting(copy, copy / "target", "--shards", 3, files=1) as process:
+        process.kill()
+    [first] = (copy / ".target.partial" / "files").glob("*.safetensors")
+    written = first.stat().st_mtime_ns
+    assert convert(copy, copy / "target", "--shards", 3).exit_code == 0
+    assert (copy / "target" / first.name).stat().st_mtime_ns == written
+
+
+def test_numbers_are_asked_for_and_not_taken_for_there_by_a_quantised_target(source: Path, tmp_path: Path) -> None:
+    assert convert(source, tmp_path / "target", "--quantize", "int8").exit_code == 0
+    result = convert(source, tmp_path / "target", "--quantize", "none", "--if-missing")
+    assert result.exit_code == 1
+    assert "is there already, int8" in " ".join(result.stderr.split())
+
+
 def test_the_hashes_of_all_files_are_beside_them(source: Path, tmp_path: Path) -> None:
     assert convert(source, tmp_path / "target").exit_code == 0
     checked = subprocess.run(
@@ -252,7 +288,12 @@ def test_weights_are_in_as_many_files_as_asked(source: Path, tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("options", "error", "numbers"),
-    [(("--dtype", "float32"), 0, "F32"), ((), 2**-8, "BF16"), (("--quantize", "q8_0"), 2**-6, "Q8_0")],
+    [
+        (("--dtype", "float32"), 0, "F32"),
+        (("--dtype", "float32", "--quantize", "none"), 0, "F32"),
+        ((), 2**-8, "BF16"),
+        (("--quantize", "q8_0"), 2**-6, "Q8_0"),
+    ],
 )
 def test_a_gguf_has_the_model_and_its_tokenizer(
     source: Path, tmp_path: Path, options: tuple[str, ...], error: float, numbers: str

@@ -54,6 +54,14 @@ def test_a_table_says_what_it_is_and_where_it_fits(tiny: Path) -> None:
     assert "Nothing is wrong with its headers and tokenizer." in told
 
 
+def test_a_path_is_printed_as_it_is(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "[b]" / "[" / "[/v1]"
+    shutil.copytree(tiny, path)
+    result = inspect(path)
+    assert result.exit_code == 0
+    assert str(path) in "".join(line.removeprefix("path").strip() for line in result.stdout.splitlines()[:6])
+
+
 def test_everything_is_in_the_json(tiny: Path) -> None:
     report = found(tiny, "--verify")
     assert report["problems"] == []

@@ -52,7 +52,10 @@ def test_the_empty_directory_that_one_is_in_can_be_the_target(tmp_path: Path, mo
 
 def test_one_that_leads_nowhere_is_an_error(tmp_path: Path) -> None:
     (tmp_path / ".target.partial").symlink_to(tmp_path / "none")
-    with pytest.raises(FileNotFoundError), partial_directory(tmp_path / "target"):
+    with (
+        pytest.raises(ValueError, match=r"\.target\.partial is not a directory"),
+        partial_directory(tmp_path / "target"),
+    ):
         pass
 
 
@@ -62,6 +65,27 @@ def test_no_file_is_made_where_a_link_in_it_leads(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="lock"), partial_directory(tmp_path / "target"):
         pass
     assert not (tmp_path / "elsewhere").exists()
+
+
+@pytest.mark.parametrize("planted", [".target.partial", ".target.partial/files"])
+def test_nothing_is_taken_or_removed_where_a_link_leads(tmp_path: Path, planted: str) -> None:
+    (tmp_path / "victim").mkdir()
+    (tmp_path / "victim" / "thesis").write_text("x")
+    (tmp_path / planted).parent.mkdir(exist_ok=True)
+    (tmp_path / planted).symlink_to(tmp_path / "victim")
+    with pytest.raises(ValueError, match="is not a directory of this user's"), partial_directory(tmp_path / "target"):
+        pass
+    assert (tmp_path / "victim" / "thesis").read_text() == "x"
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's directory")
+def test_another_users_directory_is_not_taken(tmp_path: Path) -> None:
+    files = tmp_path / ".target.partial" / "files"
+    files.mkdir(parents=True)
+    os.chown(files, 12345, 12345)
+    with pytest.raises(ValueError, match="is not a directory of this user's"), partial_directory(tmp_path / "target"):
+        pass
 
 
 def test_many_at_once_have_it_one_after_the_other(tmp_path: Path) -> None:

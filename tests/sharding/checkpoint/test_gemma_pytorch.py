@@ -14,7 +14,6 @@ from sharding.checkpoint import CheckpointError, open_checkpoint, read_tokenizer
 from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.tokenizer import TokenizerKind
-from sharding.quantization import Quantization
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 from tests.sharding.checkpoint.files import Tensors, expected_parameters, write_huggingface
 from tests.sharding.checkpoint.google_files import (
@@ -69,9 +68,7 @@ def test_int8_matrices_and_their_scales_are_those_of_the_file(tmp_path: Path, na
     stored = quantised_gemma_pytorch(gemma_pytorch_tensors(config, tensors))
     checkpoint = open_checkpoint(write_gemma_pytorch(tmp_path / "quant.ckpt", stored, shards))
     wanted = gemma_config_from_hf(config)
-    assert replace(checkpoint.config, max_context=wanted.max_context) == replace(
-        wanted, quantization=Quantization.INT8_WEIGHTS
-    )
+    assert replace(checkpoint.config, max_context=wanted.max_context) == wanted.quantised("int8-weights")
     # The same split of one matrix, told by the tensors before they were quantised.
     for path, numbers in expected_parameters(config, tensors).items():
         source = checkpoint.tensors[path]
