@@ -23,9 +23,9 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 seed=${SEED:-$(date +%s)}
 echo "forms, seed $seed (SEED=$seed make forms repeats it)"
-.venv-forms/bin/python tests/forms/google.py --seed "$seed" --out "$folder/google"
+.venv-forms/bin/python tests/forms/google_writers.py --seed "$seed" --out "$folder/google"
 # The logits of these are committed: tests/oracle/expected.npz.
 committed=$(.venv/bin/python -c 'import json; print(json.load(open("tests/oracle/expected.json"))["seed"])')
-.venv-forms/bin/python -W ignore tests/forms/nemo.py --seed "$committed" --out "$folder/nemo"
+.venv-forms/bin/python -W ignore tests/forms/nemo_writers.py --seed "$committed" --out "$folder/nemo"
 GOOGLE_FORMS=$folder/google NEMO_FORMS=$folder/nemo XDG_CACHE_HOME=$folder/.cache \
     .venv/bin/pytest tests/sharding/checkpoint/test_google_writers.py tests/sharding/checkpoint/test_nemo_writers.py

@@ -2,7 +2,7 @@
 
 Runs in .venv-forms (requirements.txt) and shares no code with the readers:
 
-    .venv-forms/bin/python tests/forms/google.py --seed 0 --out DIRECTORY
+    .venv-forms/bin/python tests/forms/google_writers.py --seed 0 --out DIRECTORY
 
 Writes, for each model and form, DIRECTORY/MODEL.FORM with a checkpoint and `expected.npz`: prompts [prompts, length],
 and the logits after them [prompts, V], in float32, of the weights as that form has them.

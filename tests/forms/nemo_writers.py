@@ -2,7 +2,7 @@
 
 Runs in .venv-forms (requirements.txt) and shares no code with the readers:
 
-    .venv-forms/bin/python tests/forms/nemo.py --seed 0 --out DIRECTORY
+    .venv-forms/bin/python tests/forms/nemo_writers.py --seed 0 --out DIRECTORY
 
 Writes DIRECTORY/MODEL/FORM for the Gemma 1 models of `random_checkpoint`. The order of QKV and of gate and up, and what
 norms are, follow NeMo's converters: scripts/checkpoint_converters/convert_gemma_hf_to_nemo.py and
