@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, Protocol
 
+from serving.engine.errors import AdapterNotFound, AdapterUnusable
+
 _log = logging.getLogger(__name__)
 
 
@@ -30,7 +32,12 @@ class AdapterSource(Protocol):
         ...
 
     def read(self, name: str) -> ReadAdapter:
-        """Reads an adapter, which takes a while; may raise anything."""
+        """Reads an adapter, which takes a while.
+
+        Raises:
+          AdapterUnusable: it cannot be used as it is: it is not read again until its stamp changes.
+          Exception: anything, for what may be otherwise the next time; clients are not told of it.
+        """
         ...
 
 
@@ -54,9 +61,10 @@ class AdapterSlot:
       number: as `Opening.adapter` has it.
       name, stamp: of the adapter that it has or is about to have; empty for none.
       version: of its contents, once they are there.
-      users: sequences that were given it and have not ended.
+      users: sequences that were given it and have not ended; those that wait until it is loaded are among them.
       last_used: grows with each use.
       loading: reads it.
+      failure: why it could not be loaded, for its users; empty if it could, and while nobody knows.
     """
 
     number: int
@@ -66,78 +74,87 @@ class AdapterSlot:
     users: int = 0
     last_used: int = 0
     loading: Future[ReadAdapter] | None = None
+    failure: str = ""
 
 
 class AdapterSlots:
     """Loads adapters as sequences ask for them; the least recently used one makes room.
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
-    another one. Files are read in a thread of their own: nobody but those who asked waits for that. All
-    methods are called by the thread that runs the steps.
+    another one. Files are read in a thread of their own: nobody but those who asked waits for that. What is damaged is
+    read once. All methods but `fault` are called by the thread that runs the steps.
     """
 
     def __init__(self, slots: int, source: AdapterSource) -> None:
         self._source = source
         self._slots = [AdapterSlot(number) for number in range(1, slots + 1)]
         self._uses = count(1)
+        self._failed: dict[str, tuple[str, str]] = {}  # by name: the stamp that was damaged, and how
         self._pool = ThreadPoolExecutor(1, "adapters")  # without a thread until something is to be read
 
-    def exists(self, name: str) -> bool:
-        """Whether there is an adapter of this name."""
-        return bool(self._source.stamp(name))
+    def fault(self, name: str, slot: AdapterSlot | None = None) -> AdapterNotFound | AdapterUnusable | None:
+        """Why there is no use in waiting for an adapter, as far as it is known; may be called from any thread.
+
+        Args:
+          name: of the adapter.
+          slot: what whoever waits was given.
+        """
+        stamp = self._source.stamp(name)
+        if not stamp:
+            return AdapterNotFound(f"there is no adapter {name!r} any more")
+        failed_stamp, failure = self._failed.get(name, ("", ""))
+        if failed_stamp == stamp:
+            return AdapterUnusable(failure)
+        return AdapterUnusable(slot.failure) if slot is not None and slot.failure else None
 
     def take(self, name: str) -> AdapterSlot | None:
-        """Gives a sequence an adapter as it is now; None if it is not loaded."""
-        slot = self._find(name)
-        if slot is None or not slot.version:
-            return None
-        slot.users += 1
-        slot.last_used = next(self._uses)
+        """Gives a sequence an adapter as it is now, loaded or about to be; None while all places are in use."""
+        slot = self._find(name) or self._load(name)
+        if slot is not None:
+            slot.users += 1
+            slot.last_used = next(self._uses)
         return slot
 
     def give_back(self, slot: AdapterSlot) -> None:
         """A sequence that was given it has ended."""
         slot.users -= 1
 
-    def request(self, name: str) -> bool:
-        """Has an adapter loaded that is not; returns whether it will be: not while all places are in use."""
-        if self._find(name) is not None:
-            return True
-        unused = [slot for slot in self._slots if not slot.users and slot.loading is None]
-        if not unused:
-            return False
-        slot = min(unused, key=lambda slot: slot.last_used)
-        slot.name, slot.stamp, slot.version = name, self._source.stamp(name), ""
-        slot.last_used = next(self._uses)
-        slot.loading = self._pool.submit(self._source.read, name)
-        return True
-
-    def land(self) -> set[str]:
-        """Has the runner take in what has been read; returns the names of what could not be read."""
-        failed = set()
+    def land(self) -> None:
+        """Has the runner take in what has been read."""
         for slot in self._slots:
             if slot.loading is None or not slot.loading.done():
                 continue
             loading, slot.loading = slot.loading, None
             if error := loading.exception():
-                _log.error("the adapter %s cannot be loaded: %s", slot.name, error)
-                failed.add(slot.name)
-                slot.name = slot.stamp = ""
+                self._fail(slot, error)
             else:
                 adapter = loading.result()
                 adapter.load(slot.number)
                 slot.version = adapter.version
-        return failed
 
     @property
     def loading(self) -> bool:
         """Whether one is being read."""
         return any(slot.loading is not None for slot in self._slots)
 
-    @property
-    def loaded(self) -> int:
-        """How many there are."""
-        return sum(bool(slot.version) for slot in self._slots)
+    def _load(self, name: str) -> AdapterSlot | None:
+        unused = [slot for slot in self._slots if not slot.users and slot.loading is None]
+        if not unused:
+            return None
+        slot = min(unused, key=lambda slot: slot.last_used)
+        slot.name, slot.stamp, slot.version, slot.failure = name, self._source.stamp(name), "", ""
+        slot.loading = self._pool.submit(self._source.read, name)
+        return slot
+
+    def _fail(self, slot: AdapterSlot, error: BaseException) -> None:
+        _log.error("the adapter %s cannot be loaded: %s", slot.name, error)
+        if isinstance(error, AdapterUnusable):
+            slot.failure = f"the adapter {slot.name!r} cannot be loaded: {error}"
+            self._failed[slot.name] = slot.stamp, slot.failure
+        else:
+            slot.failure = f"the adapter {slot.name!r} cannot be loaded; the log of its replica group says why"
+        slot.name = slot.stamp = ""
+        slot.last_used = 0  # the next one takes this place and not that of an adapter that is loaded
 
     def _find(self, name: str) -> AdapterSlot | None:
         """The slot that has an adapter as it is now, or is about to have it."""

@@ -13,7 +13,14 @@ from itertools import count, takewhile
 from msgspec.structs import replace
 
 from serving.engine.adapters import AdapterSlots, AdapterSource, NoAdapters
-from serving.engine.errors import AdapterNotFound, DeadlineUnreachable, EngineUnavailable, PromptTooLong, QueueFull
+from serving.engine.errors import (
+    AdapterNotFound,
+    AdapterUnusable,
+    DeadlineUnreachable,
+    EngineUnavailable,
+    PromptTooLong,
+    QueueFull,
+)
 from serving.engine.intake import Intake
 from serving.engine.pace import Pace
 from serving.engine.pipeline import DEPTH, Pipeline
@@ -25,7 +32,15 @@ from serving.engine.stats import EngineStats
 from serving.engine.timeline import Timeline, TracedStep
 from sharding.step import Row, Token
 
-__all__ = ["AdapterNotFound", "DeadlineUnreachable", "Engine", "EngineUnavailable", "PromptTooLong", "QueueFull"]
+__all__ = [
+    "AdapterNotFound",
+    "AdapterUnusable",
+    "DeadlineUnreachable",
+    "Engine",
+    "EngineUnavailable",
+    "PromptTooLong",
+    "QueueFull",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -116,6 +131,7 @@ class Engine:
           ValueError: the request can never run: `request_id` is in flight, `max_tokens` is not positive, the prompt
             is empty.
           AdapterNotFound: there is no adapter of this name.
+          AdapterUnusable: it could not be loaded and has not changed since.
           PromptTooLong: it leaves no room for a token.
           QueueFull: all rows and all places in the queue are taken; try again later.
           DeadlineUnreachable: its deadline has passed, or will before the prompts ahead of it are computed.
@@ -131,8 +147,8 @@ class Engine:
                 f"prompt_ids has {length} tokens and max_tokens is {request.max_tokens}, but a sequence holds at most "
                 f"{self._max_length} tokens, prompt and generation together; send 1 to {self._max_length - 1} tokens"
             )
-        if request.adapter and not self._adapters.exists(request.adapter):
-            raise AdapterNotFound(f"there is no adapter {request.adapter!r} any more")
+        if request.adapter and (fault := self._adapters.fault(request.adapter)):
+            raise fault
         now = self._wall_clock()
         sent_at = now if request.sent_at is None else request.sent_at
         on_the_way_s = max(0.0, now - sent_at)  # two machines' clocks may disagree
@@ -250,25 +266,25 @@ class Engine:
             if sequence.deadline is not None and sequence.deadline <= now:
                 self._finish(sequence, GenerationChunk(finish_reason=FinishReason.DEADLINE))
 
-    def _drop_without_adapter(self, failed: set[str]) -> None:
-        """Ends what waits for an adapter that could not be read, or that there is no more."""
+    def _drop_without_adapter(self) -> None:
+        """Ends what waits for an adapter that cannot be loaded, or that there is no more."""
         for sequence in [sequence for sequence in self._scheduler if sequence.waits_for_adapter]:
-            name = sequence.request.adapter
-            if name in failed or not self._adapters.exists(name):
-                error = f"the adapter {name!r} cannot be loaded; the log of its replica group says why"
-                self._finish(sequence, GenerationChunk(finish_reason=FinishReason.ERROR, error=error))
+            if fault := self._adapters.fault(sequence.request.adapter, sequence.adapter):
+                is_gone = isinstance(fault, AdapterNotFound)
+                reason = FinishReason.ADAPTER_NOT_FOUND if is_gone else FinishReason.ADAPTER_FAILED
+                self._finish(sequence, GenerationChunk(finish_reason=reason, error=str(fault)))
 
     def _launch(self) -> bool:
         """Launches a step behind the one that runs, if one runs; returns whether there was anything to launch."""
         if self._pipeline:
             self._intake.wait_for_arrival(self._pipeline.expected_end() - self._lead_s - self._clock())
-        not_loaded = self._adapters.land()
+        self._adapters.land()
         with self._boundary:
             if self.failure is not None:
                 return False
             self._apply_intake()
             self._drop_expired()
-            self._drop_without_adapter(not_loaded)
+            self._drop_without_adapter()
             max_draws = self._pipeline.max_draws(len(self._scheduler.running), self._loop_s)
             plan = self._scheduler.schedule(max_draws)
         if plan.rows:

@@ -19,3 +19,7 @@ class DeadlineUnreachable(Exception):  # noqa: N818 - a state of the queue, like
 
 class AdapterNotFound(Exception):  # noqa: N818 - what the request asks for, like PromptTooLong
     """There is no adapter of the name."""
+
+
+class AdapterUnusable(Exception):  # noqa: N818 - a state of what the request asks for, like AdapterNotFound
+    """An adapter is damaged or is none of this model; the message is for clients."""

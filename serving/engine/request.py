@@ -63,7 +63,12 @@ class FinishReason(StrEnum):
     ABORTED = "aborted"
     SUPERSEDED = "superseded"
     DEADLINE = "deadline"
+    ADAPTER_NOT_FOUND = "adapter_not_found"
+    """Its adapter was removed before it was loaded."""
+    ADAPTER_FAILED = "adapter_failed"
+    """Its adapter cannot be loaded: nothing is wrong with the engine."""
     ERROR = "error"
+    """The engine failed."""
 
 
 class GenerationChunk(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -71,7 +76,7 @@ class GenerationChunk(msgspec.Struct, frozen=True, kw_only=True, array_like=True
 
     Attributes:
       cached_tokens: how many prompt tokens came from the prefix cache.
-      error: what went wrong, for `FinishReason.ERROR`; written for the client, without internals.
+      error: what went wrong, for `FinishReason.ERROR` and those of adapters; written for the client, without internals.
       end: of a request for log probabilities, the stop id that ended it.
     """
 

@@ -43,7 +43,8 @@ class Scheduler:
       what the prefix cache has lost. Ageing takes no pages from URGENT ones.
     - None starts past one that waits, so pages that are freed go to the first in line; but one that waits for its
       adapter to be loaded holds up nobody, and one for which there is no place among the adapters only those that have
-      none yet, so that the places are given back.
+      none yet, so that the places are given back. Whoever has waited for a place for `AGEING_STEPS` steps gets one
+      before all that came later, of whatever class, and keeps it while its adapter is read.
     - A prompt is scored at the outputs of a step, of which there are `max_rows`: its row has one, as every row, and
       those that no row has. So what is scored advances in each step in which it has a row, and takes little of it.
     - Every step makes progress, and everything ends: of the most urgent class present, the oldest running sequence
@@ -155,18 +156,26 @@ class Scheduler:
         return [Priority.URGENT, Priority.NORMAL]
 
     def _ready(self) -> dict[Priority, list[Sequence]]:
-        """Those of `waiting` that wait for no adapter. Gives out those that are loaded, and has others loaded."""
-        may_take = True
-        for waiting in self.waiting.values():
-            for sequence in waiting:
-                if sequence.waits_for_adapter and may_take:
-                    name = sequence.request.adapter
-                    sequence.adapter = self._adapters.take(name)
-                    may_take = sequence.adapter is not None or self._adapters.request(name)
+        """Those of `waiting` that wait for no adapter; gives out the places of adapters first."""
+        for sequence in self._by_turn():
+            sequence.adapter = self._adapters.take(sequence.request.adapter)
+            if sequence.adapter is None:
+                break
         return {
             priority: [sequence for sequence in waiting if not sequence.waits_for_adapter]
             for priority, waiting in self.waiting.items()
         }
+
+    def _by_turn(self) -> list[Sequence]:
+        """Those that need a place among the adapters: by arrival after `AGEING_STEPS`, before that by class."""
+        placeless = [
+            sequence
+            for waiting in self.waiting.values()
+            for sequence in waiting
+            if sequence.request.adapter and sequence.adapter is None
+        ]
+        due = self._step - AGEING_STEPS
+        return sorted(placeless, key=lambda each: (0, each.arrival) if each.last_step <= due else (1, 0))
 
     def _go_on(self, plan: StepPlan, priority: Priority, budget: int) -> int:
         """Plans the running sequences of a class; returns what is left of the token budget."""

@@ -46,7 +46,7 @@ class Sequence:
       drawing: tokens that those may draw.
       launched: tokens, from the first, whose keys and values are in `pages` once all launched steps have landed.
       computed: the same of the steps that have landed.
-      adapter: what computes it, from when that is loaded until it ends; None without one.
+      adapter: what computes it, from when there is a place for that until it ends; None without one.
       slot: where the runner keeps it; None while it has no pages.
       opened: whether the runner knows that the slot is its.
       pages: in order of position; while running, they cover all tokens, those being drawn included, but one drawn since
@@ -101,8 +101,8 @@ class Sequence:
 
     @property
     def waits_for_adapter(self) -> bool:
-        """Whether it has to have one and has none yet."""
-        return bool(self.request.adapter) and self.adapter is None
+        """Whether it has to have one that is not loaded yet."""
+        return bool(self.request.adapter) and (self.adapter is None or not self.adapter.version)
 
     @property
     def domain(self) -> Domain:

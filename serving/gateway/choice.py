@@ -105,6 +105,10 @@ class Choice:
                     "The server gave up this generation, as it does when it shuts down. Try again.",
                     retry_after_s=_RETRY_AFTER_S,
                 )
+            case FinishReason.ADAPTER_NOT_FOUND:
+                raise ServingError(Reason.MODEL_NOT_FOUND, chunk.error or "There is no such adapter.")
+            case FinishReason.ADAPTER_FAILED:
+                raise ServingError(Reason.INVALID_ARGUMENT, chunk.error or "The adapter cannot be loaded.")
             case FinishReason.ERROR:
                 raise ServingError(Reason.INTERNAL, chunk.error or "The generation failed.")
 

@@ -2,6 +2,8 @@
 
 from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
+from serving.engine.errors import AdapterUnusable
+from sharding.adapters.adapter import AdapterError
 from sharding.adapters.peft import read_peft
 from sharding.config import GemmaConfig
 from sharding.runner import ModelRunner
@@ -24,9 +26,12 @@ class GroupAdapters:
         """Reads an adapter and brings it to the devices, which is most of the work: steps go on meanwhile.
 
         Raises:
-          AdapterError: it cannot be used with this model; names file and tensor.
+          AdapterUnusable: it cannot be used with this model; names file and tensor, and no directory of this machine.
         """
-        runner = self._runner
-        adapter = read_peft(self._directory.path(name), self._config, runner.limits.adapter_rank)
+        runner, path = self._runner, self._directory.path(name)
+        try:
+            adapter = read_peft(path, self._config, runner.limits.adapter_rank)
+        except AdapterError as error:
+            raise AdapterUnusable(str(error).replace(f"{path}/", "")) from None
         placed = runner.place_adapter(adapter)
         return ReadAdapter(adapter.version, lambda number: runner.load_adapter(number, placed))

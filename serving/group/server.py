@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 
 from serving.engine.engine import (
     AdapterNotFound,
+    AdapterUnusable,
     DeadlineUnreachable,
     Engine,
     EngineUnavailable,
@@ -217,6 +218,8 @@ class _Link:
             self._refuse(request, Reason.CONTEXT_LENGTH_EXCEEDED, error)
         except AdapterNotFound as error:
             self._refuse(request, Reason.MODEL_NOT_FOUND, error)
+        except AdapterUnusable as error:
+            self._refuse(request, Reason.INVALID_ARGUMENT, error)
         except ValueError as error:
             self._refuse(request, Reason.INTERNAL, error)
         except QueueFull as error:

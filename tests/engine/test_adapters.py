@@ -3,13 +3,14 @@
 import threading
 import time
 from collections import defaultdict
+from concurrent.futures import wait
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.engine.adapters import AdapterSource, ReadAdapter
-from serving.engine.engine import AdapterNotFound, Engine
+from serving.engine.engine import AdapterNotFound, AdapterUnusable, Engine
 from serving.engine.request import FinishReason, GenerationRequest, Priority
 from tests.engine.simulated import (
     TIMEOUT_S,
@@ -31,6 +32,7 @@ class Shelf(AdapterSource):
         self.versions = versions
         self.reads: dict[str, int] = defaultdict(int)
         self.damaged: set[str] = set()
+        self.unreadable: set[str] = set()
         self.gate = threading.Event()
         self.gate.set()
         self._runner = runner
@@ -42,7 +44,9 @@ class Shelf(AdapterSource):
         assert self.gate.wait(TIMEOUT_S)
         self.reads[name] += 1
         if name in self.damaged:
-            raise ValueError("tensor x is damaged")
+            raise AdapterUnusable("tensor x is damaged")
+        if name in self.unreadable:
+            raise OSError("/secret: Input/output error")
         version = self.versions[name]
         return ReadAdapter(version, lambda number: self._runner.versions.update({number: version}))
 
@@ -163,16 +167,105 @@ def test_who_finds_no_place_gets_one_before_those_behind_it() -> None:
     assert ended.index("plain") < ended.index("b")
 
 
-def test_one_that_cannot_be_read_ends_its_requests_alone_and_is_read_again_for_the_next() -> None:
+def test_one_that_is_damaged_ends_its_requests_alone_and_is_read_again_once_it_changes() -> None:
     engine, shelf, _ = engine_with(1, a="a1", b="b1")
     shelf.damaged = {"b"}
     good, bad, plain = answers(engine, request_of("1", adapter="a"), request_of("2", adapter="b"), request_of("3"))
     assert (good.finish_reason, plain.finish_reason) == (FinishReason.LENGTH, FinishReason.LENGTH)
-    assert bad.finish_reason is FinishReason.ERROR
-    assert "'b' cannot be loaded" in (bad.chunks[-1].error or "")
+    assert bad.finish_reason is FinishReason.ADAPTER_FAILED
+    assert bad.chunks[-1].error == "the adapter 'b' cannot be loaded: tensor x is damaged"
     shelf.damaged = set()
-    (again,) = answers(engine, request_of("4", adapter="b"))
+    with pytest.raises(AdapterUnusable, match="'b' cannot be loaded: tensor x is damaged"):
+        engine.submit(request_of("4", adapter="b"), Receiver())
+    assert shelf.reads["b"] == 1
+    shelf.versions["b"] = "b2"
+    (again,) = answers(engine, request_of("5", adapter="b"))
+    assert again.token_ids == expected(request_of("5"), "b2")
+
+
+def test_what_is_no_fault_of_an_adapter_is_tried_again_and_not_told() -> None:
+    engine, shelf, _ = engine_with(1, a="a1")
+    shelf.unreadable = {"a"}
+    (bad,) = answers(engine, request_of("1", adapter="a"))
+    assert bad.finish_reason is FinishReason.ADAPTER_FAILED
+    assert "secret" not in (bad.chunks[-1].error or "")
+    shelf.unreadable = set()
+    (again,) = answers(engine, request_of("2", adapter="a"))
     assert again.finish_reason is FinishReason.LENGTH
+
+
+def test_damaged_ones_take_one_place_from_good_ones_at_most() -> None:
+    damaged = [f"d{number}" for number in range(6)]
+    engine, shelf, _ = engine_with(3, a="a1", b="b1", **dict.fromkeys(damaged, "1"))
+    shelf.damaged = {*damaged}
+    for number, name in enumerate(["a", "b", *damaged, "a", "b"]):
+        answers(engine, request_of(f"r{number}", adapter=name))
+    assert (shelf.reads["a"], shelf.reads["b"]) == (1, 1)
+
+
+def test_whoever_waits_for_one_that_fails_and_changes_meanwhile_fails_and_the_next_is_served() -> None:
+    engine, shelf, _ = engine_with(1, a="a1")
+    shelf.damaged = {"a"}
+    shelf.gate.clear()
+    before = submit(engine, request_of("1", adapter="a"))
+    engine.step()
+    shelf.versions["a"] = "a2"
+    shelf.gate.set()
+    run(engine)
+    assert before.finish_reason is FinishReason.ADAPTER_FAILED
+    shelf.damaged = set()
+    (after,) = answers(engine, request_of("2", adapter="a"))
+    assert after.token_ids == expected(request_of("2"), "a2")
+
+
+arrivals = st.tuples(st.sampled_from("abc"), st.sampled_from(Priority), st.integers(1, 6))
+
+
+@given(st.lists(arrivals, min_size=1, max_size=10), st.lists(arrivals, min_size=1, max_size=6), st.integers(1, 2))
+@settings(deadline=None, max_examples=40)
+def test_everybody_is_answered_however_many_come_later_for_other_adapters_and_more_urgently(
+    batch: list[tuple[str, Priority, int]], stream: list[tuple[str, Priority, int]], places: int
+) -> None:
+    engine, _, _ = engine_with(places, a="a1", b="b1", c="c1")
+
+    def request(request_id: str, arrival: tuple[str, Priority, int]) -> GenerationRequest:
+        name, priority, most = arrival
+        return request_of(request_id, adapter=name, priority=priority, max_tokens=most)
+
+    receivers = [submit(engine, request(f"first-{number}", each)) for number, each in enumerate(batch)]
+    for step in range(1000):
+        if engine.in_flight < 30:
+            submit(engine, request(f"later-{step}", stream[step % len(stream)]))
+        engine.step()
+        wait([slot.loading for slot in engine._adapters._slots if slot.loading], TIMEOUT_S)
+        if all(receiver.finished for receiver in receivers):
+            break
+    assert all(receiver.finish_reason is FinishReason.LENGTH for receiver in receivers)
+
+
+def test_a_normal_request_for_one_adapter_gets_its_place_though_urgent_ones_overlap_for_another() -> None:
+    engine, _, _ = engine_with(1, a="a1", b="b1")
+    urgent = Priority.URGENT
+    submit(engine, request_of("u", adapter="a", priority=urgent, max_tokens=6))
+    waiting = submit(engine, request_of("n", adapter="b", max_tokens=4))
+    for step in range(100):
+        if engine.in_flight < 4:
+            submit(engine, request_of(f"u{step}", adapter="a", priority=urgent, max_tokens=6))
+        engine.step()
+        wait([slot.loading for slot in engine._adapters._slots if slot.loading], TIMEOUT_S)
+    assert waiting.token_ids == expected(request_of("n", max_tokens=4), "b1")
+
+
+def test_a_place_in_which_an_adapter_was_just_loaded_is_that_of_who_asked() -> None:
+    engine, shelf, _ = engine_with(1, a="a1", b="b1")
+    shelf.gate.clear()
+    asked = submit(engine, request_of("n", adapter="a", max_tokens=2))
+    engine.step()
+    urgent = submit(engine, request_of("u", adapter="b", priority=Priority.URGENT, max_tokens=2))
+    shelf.gate.set()
+    run(engine)
+    assert asked.finished and urgent.finished
+    assert shelf.reads == {"a": 1, "b": 1}
 
 
 def test_one_that_is_removed_is_refused_while_those_that_have_it_go_on() -> None:
@@ -186,7 +279,8 @@ def test_one_that_is_removed_is_refused_while_those_that_have_it_go_on() -> None
         engine.submit(request_of("late", PROMPT, adapter="a"), Receiver())
     run(engine)
     assert running.token_ids == expected(request_of("runs", PROMPT, max_tokens=20), "a1")
-    assert waiting.finish_reason is FinishReason.ERROR
+    assert waiting.finish_reason is FinishReason.ADAPTER_NOT_FOUND
+    assert waiting.chunks[-1].error == "there is no adapter 'b' any more"
 
 
 def test_a_request_for_an_adapter_ends_at_its_deadline_and_when_it_is_aborted_though_nothing_is_loaded() -> None:

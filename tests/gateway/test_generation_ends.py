@@ -23,6 +23,8 @@ async def test_a_superseded_generation_is_an_error_of_its_own(backend: ScriptedB
     [
         (GenerationChunk(finish_reason=FinishReason.DEADLINE), Reason.DEADLINE_EXCEEDED),
         (GenerationChunk(finish_reason=FinishReason.ABORTED), Reason.UNAVAILABLE),
+        (GenerationChunk(finish_reason=FinishReason.ADAPTER_NOT_FOUND, error="Gone."), Reason.MODEL_NOT_FOUND),
+        (GenerationChunk(finish_reason=FinishReason.ADAPTER_FAILED, error="Damaged."), Reason.INVALID_ARGUMENT),
         (GenerationChunk(finish_reason=FinishReason.ERROR, error="Out of pages."), Reason.INTERNAL),
     ],
 )
