@@ -1,18 +1,14 @@
 """AdapterDirectory: the adapters of a model, each a directory of its own below one directory."""
 
 import logging
-import re
 import threading
 from pathlib import Path
 
+from serving.adapted_id import ADAPTER_NAME
 from serving.config import ModelConfig
 
 _log = logging.getLogger("ray.serve.adapters")  # below Ray Serve's logger, whose handlers write the log
 
-ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-"""What clients write behind the model's id and a colon."""
-_SEPARATOR = ":"
-"""Between the id of a model, which has none, and the name of an adapter."""
 SCAN_S = 2.0
 """How often a directory is read anew."""
 _CONFIG_FILE = "adapter_config.json"
@@ -82,17 +78,6 @@ class AdapterDirectory:
         if path.name not in self._ignored:
             self._ignored.add(path.name)
             _log.warning("%s is ignored: the name of an adapter is up to 64 letters, digits, '.', '_' and '-'", path)
-
-
-def adapted_id(model_id: str, adapter: str) -> str:
-    """The id of a model with an adapter, as clients write it: `codegemma-7b-it:team-a`."""
-    return f"{model_id}{_SEPARATOR}{adapter}"
-
-
-def split_id(name: str) -> tuple[str, str]:
-    """The inverse of `adapted_id`; the adapter is empty in the id or alias of a model alone."""
-    model_id, _, adapter = name.partition(_SEPARATOR)
-    return model_id, adapter
 
 
 def adapter_directory(model: ModelConfig) -> AdapterDirectory | None:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from serving.access_config import IssuerConfig, QuotasConfig
+from serving.adapted_id import ADAPTER_NAME, split_id
 from serving.autoscaling.config import AutoscalingConfig
 from serving.topology import Topology
 
@@ -74,7 +75,7 @@ class ModelConfig(_Strict):
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
     """What it is asked to do when a request names no model."""
     aliases: tuple[str, ...] = ()
-    """Further names that clients may use."""
+    """Further names that clients may use; they may have colons."""
     version: str = Field(default_factory=lambda data: _checkpoint_name(data["checkpoint"]))
     """Told to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
@@ -238,6 +239,17 @@ class ServingConfig(_Strict):
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             raise ValueError(f"models: {', '.join(twice)} names more than one model. Give each model its own id.")
+        return self
+
+    @model_validator(mode="after")
+    def _adapters_are_nameable(self) -> "ServingConfig":
+        adapted = {name: model.id for model in self.models if model.adapters for name in (model.id, *model.aliases)}
+        for alias in (alias for model in self.models for alias in model.aliases):
+            name, adapter = split_id(alias)
+            if name in adapted and ADAPTER_NAME.fullmatch(adapter):
+                raise ValueError(
+                    f"models: the alias {alias!r} means adapter {adapter!r} of {adapted[name]!r}. Choose another alias."
+                )
         return self
 
     @model_validator(mode="after")

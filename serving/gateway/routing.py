@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from serving.adapter_directory import split_id
+from serving.adapted_id import split_id
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
@@ -39,7 +39,7 @@ class Router[M: _Configured]:
         self._models = models
 
     def named(self, name: str) -> M:
-        """The model with this id or alias, with the adapter whose name may follow a colon.
+        """The model with this id or alias, with the adapter whose name may follow the last colon.
 
         Raises:
           ServingError: MODEL_NOT_FOUND.
@@ -91,12 +91,11 @@ class Router[M: _Configured]:
         return next((role for role in asked if role in request.roles and role in served), asked[0])
 
     def _find(self, name: str) -> M | None:
+        if model := self._by_name.get(name):
+            return model
         model_name, adapter = split_id(name)
-        model = self._by_name.get(model_name)
-        if model is None or not adapter:
-            return model if name == model_name else None
         try:
-            return model.with_adapter(adapter)
+            return self._by_name[model_name].with_adapter(adapter)
         except KeyError:
             return None
 

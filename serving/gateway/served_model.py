@@ -8,7 +8,8 @@ from secrets import token_hex
 
 from msgspec.structs import replace
 
-from serving.adapter_directory import AdapterDirectory, adapted_id
+from serving.adapted_id import adapted_id
+from serving.adapter_directory import AdapterDirectory
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
 from serving.errors import FieldError, Reason

@@ -79,6 +79,15 @@ def test_a_name_with_an_adapter_chooses_the_model_with_it() -> None:
     assert router.role(CodeRequest(request_id="r", prompt=TEXT, model="2b:team-a")) is Role.FIM
 
 
+def test_an_alias_with_a_colon_chooses_and_may_have_an_adapter_behind_it() -> None:
+    first = model("2b", Role.FIM, aliases=("codegemma:2b", "codegemma:2b:fast"))
+    models = [Model(first.config, ("team-a",)), MODELS[1]]
+    assert route(FIM, models, model="codegemma:2b") == ["2b"]
+    assert route(FIM, models, model="codegemma:2b:fast") == ["2b"]
+    assert route(FIM, models, model="codegemma:2b:team-a") == ["2b:team-a"]
+    assert Router(models, NO_ROUTING).role(CodeRequest(request_id="r", prompt=TEXT, model="codegemma:2b")) is Role.FIM
+
+
 @pytest.mark.parametrize("name", ["2b:", "2b:other", "it:team-a", ":team-a", "2b:team-a:team-b", "2b:team-a "])
 def test_an_adapter_that_the_model_does_not_have_is_refused_with_those_that_there_are(name: str) -> None:
     models = [Model(MODELS[0].config, ("team-a",)), MODELS[1]]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.adapter_directory import AdapterDirectory, adapted_id, adapter_directory, split_id
+from serving.adapter_directory import AdapterDirectory, adapter_directory
 from serving.config import AdaptersConfig, ModelConfig, Role
 
 MODEL = ModelConfig(id="7b", checkpoint="x", roles=(Role.CHAT,))
@@ -47,13 +47,6 @@ def test_a_stamp_changes_with_any_file_of_its_adapter_and_is_empty_for_none(tmp_
     assert a != directory.stamp("a") != ""
     assert b != directory.stamp("b") != ""
     assert directory.stamp("c") == ""
-
-
-def test_ids_with_an_adapter_are_read_as_they_are_written() -> None:
-    assert adapted_id("7b", "team-a") == "7b:team-a"
-    assert split_id("7b:team-a") == ("7b", "team-a")
-    assert split_id("7b") == ("7b", "")
-    assert split_id("7b:a:b") == ("7b", "a:b")
 
 
 def test_a_model_without_adapters_has_no_directory_and_one_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -30,6 +30,17 @@ def test_the_demo_is_one_of_them() -> None:
         ([_MODEL | {"id": "a/b"}], "id"),
         ([_MODEL | {"typo": 1}], "typo"),
         ([_MODEL, _MODEL | {"roles": ["chat"]}], "m names more than one model"),
+        (
+            [_MODEL | {"adapters": {"directory": "/a"}, "aliases": ["m:fast"]}],
+            "the alias 'm:fast' means adapter 'fast' of 'm'",
+        ),
+        (
+            [
+                _MODEL | {"adapters": {"directory": "/a"}, "aliases": ["gemma:2b"]},
+                _MODEL | {"id": "n", "roles": ["chat"], "aliases": ["gemma:2b:fast"]},
+            ],
+            "the alias 'gemma:2b:fast' means adapter 'fast' of 'm'",
+        ),
         ([_MODEL, _MODEL | {"id": "n"}], "m, n all have the role 'fim'. Say in routing.roles.fim.models how"),
         ([_MODEL | {"limits": {"kv_tokens": 1024, "max_context": 2048}}], "kv_tokens=1024 is less than"),
     ],
@@ -90,3 +101,11 @@ def test_a_file_that_cannot_be_served_says_why(tmp_path: Path, text: str, messag
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(ServeFileError, match=r"absent\.yaml"):
         read_serve_file(tmp_path / "absent.yaml")
+
+
+def test_aliases_may_have_colons_where_they_mean_no_adapter() -> None:
+    models = [
+        _MODEL | {"adapters": {"directory": "/a"}, "aliases": ["gemma:2b", "m:not a name", "m:"]},
+        _MODEL | {"id": "n", "roles": ["chat"], "aliases": ["n:fast"]},
+    ]
+    assert ServingConfig.model_validate({"models": models}).models[0].aliases[0] == "gemma:2b"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from itertools import product
 
-from serving.adapter_directory import split_id
+from serving.adapted_id import split_id
 from serving.config import ModelConfig, Role
 from serving.errors import FieldError, Reason
 from serving.gateway.feedback.completion_id import CompletionId, CompletionIds

@@ -4,12 +4,14 @@ import hashlib
 from datetime import UTC, datetime
 from typing import Any
 
+from serving.errors import ServingError
 from serving.gateway.http.ollama.answers import timestamp
-from serving.gateway.service import ModelInfo
+from serving.gateway.service import CodeService, ModelInfo
 from serving.gateway.text.tokenizer import END_OF_TURN, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, START_OF_TURN
 
 Json = dict[str, Any]
 
+_DEFAULT_TAG = ":latest"
 _FAMILY = "gemma"
 _NEVER = timestamp(datetime(9999, 1, 1, tzinfo=UTC))
 _SINCE = timestamp(datetime.now(UTC))
@@ -29,6 +31,21 @@ _FIM_TEMPLATES = {
     "native": f"{FIM_PREFIX}{{{{ .Prompt }}}}{FIM_SUFFIX}{{{{ .Suffix }}}}{FIM_MIDDLE}",
     "prefix": "{{- /* the answer ends where .Suffix begins */ -}}{{ .Prompt }}",
 }
+
+
+def named_model(service: CodeService, name: str) -> ModelInfo:
+    """A model by the name that a client of Ollama has for it: with the tag `latest` where nobody names another.
+
+    Raises:
+      ServingError: MODEL_NOT_FOUND.
+    """
+    untagged = name.removesuffix(_DEFAULT_TAG)
+    try:
+        return service.model(name)
+    except ServingError:
+        if untagged == name:
+            raise
+    return service.model(untagged)
 
 
 def listed_model(model: ModelInfo) -> Json:

@@ -44,12 +44,13 @@ def generate_request(body: GenerateBody, model: ModelInfo) -> CodeRequest:
     Raises:
       ServingError: ROLE_NOT_SERVED; UNSUPPORTED_PARAMETER.
     """
-    return _request(body, _prompt(body, model))
+    return _request(body, model, _prompt(body, model))
 
 
-def chat_request(body: ChatBody) -> CodeRequest:
+def chat_request(body: ChatBody, model: ModelInfo) -> CodeRequest:
     """The request of a conversation."""
-    return _request(body, ChatPrompt(tuple(Message(_SPEAKERS[each.role], each.text) for each in body.messages)))
+    messages = tuple(Message(_SPEAKERS[each.role], each.text) for each in body.messages)
+    return _request(body, model, ChatPrompt(messages))
 
 
 def _prompt(body: GenerateBody, model: ModelInfo) -> Prompt:
@@ -69,13 +70,13 @@ def _prompt(body: GenerateBody, model: ModelInfo) -> Prompt:
     return prompt
 
 
-def _request(body: AnswerBody, prompt: Prompt) -> CodeRequest:
+def _request(body: AnswerBody, model: ModelInfo, prompt: Prompt) -> CodeRequest:
     options = body.options
     is_chat = isinstance(prompt, ChatPrompt)
     temperature, top_k, top_p = (_CHAT_TEMPERATURE, _CHAT_TOP_K, _CHAT_TOP_P) if is_chat else (0.0, 0, 1.0)
     return CodeRequest(
         prompt=prompt,
-        model=body.model_id,
+        model=model.id,
         max_tokens=options.num_predict if options.num_predict > 0 else None,
         sampling=of_last(
             SamplingParams(

@@ -18,7 +18,7 @@ from serving.gateway.http.ollama.answers import (
     said,
 )
 from serving.gateway.http.ollama.errors import PREFIXES, error_body
-from serving.gateway.http.ollama.models import listed_model, running_model, shown_model
+from serving.gateway.http.ollama.models import listed_model, named_model, running_model, shown_model
 from serving.gateway.http.ollama.requests import WORDS, chat_request, generate_request
 from serving.gateway.http.ollama.schema import AnswerBody, ChatBody, GenerateBody, ModelBody
 from serving.gateway.http.responses import json_response
@@ -42,21 +42,21 @@ async def _ps(call: HttpCall) -> Response:
 
 
 def _show(call: HttpCall, body: ModelBody) -> Response:
-    return json_response(shown_model(call.service.model(body.model_id)))
+    return json_response(shown_model(named_model(call.service, body.model)))
 
 
 def _generate(call: HttpCall, body: GenerateBody) -> Reply:
-    model = call.service.model(body.model_id)
+    model = named_model(call.service, body.model)
     if not (body.prompt or body.suffix):
         return json_response(loaded(body.model, generated))
     return Generation([generate_request(body, model)], _answer(body, generated), {**WORDS, "messages": "prompt"})
 
 
 def _chat(call: HttpCall, body: ChatBody) -> Reply:
-    call.service.model(body.model_id)
+    model = named_model(call.service, body.model)
     if not body.messages:
         return json_response(loaded(body.model, said))
-    return Generation([chat_request(body)], _answer(body, said), WORDS)
+    return Generation([chat_request(body, model)], _answer(body, said), WORDS)
 
 
 def _answer(body: AnswerBody, text: Text) -> WholeAnswer | StreamedAnswer:

@@ -71,11 +71,6 @@ class ModelBody(NothingIsAbsent):
         model = body.get("model") or body.get("name")
         return {name: value for name, value in body.items() if name != "model"} | ({"model": model} if model else {})
 
-    @property
-    def model_id(self) -> str:
-        """The model's id or alias: Ollama has a tag behind it where nobody names one."""
-        return self.model.removesuffix(":latest")
-
 
 class AnswerBody(ModelBody):
     """What generations and chats have in common."""
