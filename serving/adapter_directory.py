@@ -17,8 +17,9 @@ _CONFIG_FILE = "adapter_config.json"
 class AdapterDirectory:
     """Knows at any time which adapters there are, without waiting for a disk.
 
-    A directory is an adapter once it has an `adapter_config.json`; others are ignored. Gateways and replica groups each
-    have one of these, over a directory that they share.
+    A directory, or a link to one, is an adapter once it has an `adapter_config.json`; others are ignored, and so is one
+    that cannot be read, which the log has once. Gateways and replica groups each have one of these, over a directory
+    that they share.
     """
 
     def __init__(self, path: Path) -> None:
@@ -30,6 +31,7 @@ class AdapterDirectory:
         self._path = path
         self._stamps: dict[str, str] = {}
         self._ignored: set[str] = set()
+        self._changing = threading.Lock()  # never held while a disk is read
         self.scan()
 
     @property
@@ -41,9 +43,16 @@ class AdapterDirectory:
         """What changes when the files of an adapter do; empty if there is none of this name."""
         return self._stamps.get(name, "")
 
+    def look(self, name: str) -> str:
+        """As `stamp`; for a name that is not known, asks the disk whether it has come since the directory was read."""
+        if name not in self._stamps and ADAPTER_NAME.fullmatch(name) and (stamp := self._read(self._path / name)):
+            with self._changing:
+                self._stamps = dict(sorted({**self._stamps, name: stamp}.items()))
+        return self.stamp(name)
+
     def path(self, name: str) -> Path:
-        """The directory of an adapter."""
-        return self._path / name
+        """The directory of an adapter as it is now: where a link is changed later, the files here stay those of one."""
+        return (self._path / name).resolve()
 
     def scan(self) -> None:
         """Reads the directory anew.
@@ -51,16 +60,28 @@ class AdapterDirectory:
         Raises:
           OSError: it cannot be read; what was known stays known.
         """
-        stamps = {}
-        for path in sorted(self._path.iterdir()):
+        before = self._stamps
+        stamps = {path.name: stamp for path in self._path.iterdir() if (stamp := self._read(path))}
+        with self._changing:
+            found = {name: stamp for name, stamp in self._stamps.items() if name not in before}  # meanwhile, by `look`
+            self._stamps = dict(sorted((found | stamps).items()))  # replaced, never changed: other threads read it
+
+    def _read(self, path: Path) -> str:
+        """The stamp of what is at a path; empty if that is no adapter."""
+        try:
             if not (path / _CONFIG_FILE).is_file():
-                continue
+                return ""
             if ADAPTER_NAME.fullmatch(path.name) is None:
-                self._ignore(path)
-                continue
+                self._ignore(path, "the name of an adapter is up to 64 letters, digits, '.', '_' and '-'")
+                return ""
             stats = [file.stat() for file in sorted(path.iterdir()) if file.is_file()]
-            stamps[path.name] = ",".join(f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}" for stat in stats)
-        self._stamps = stamps  # replaced, never changed: other threads read it
+        except FileNotFoundError:  # it goes while it is looked at
+            return ""
+        except OSError as error:
+            self._ignore(path, error.strerror or str(error))
+            return ""
+        self._ignored.discard(path.name)
+        return ",".join(f"{stat.st_ino}-{stat.st_size}-{stat.st_mtime_ns}" for stat in stats)
 
     def watch(self) -> None:
         """Reads it anew every `SCAN_S`, in a thread, for as long as the process lives."""
@@ -71,13 +92,13 @@ class AdapterDirectory:
         while not pause.wait(SCAN_S):
             try:
                 self.scan()
-            except OSError as error:  # an adapter that goes while it is looked at, or a disk that does
+            except OSError as error:  # a disk that goes
                 _log.warning("the adapters in %s are not read anew: %s", self._path, error)
 
-    def _ignore(self, path: Path) -> None:
+    def _ignore(self, path: Path, why: str) -> None:
         if path.name not in self._ignored:
             self._ignored.add(path.name)
-            _log.warning("%s is ignored: the name of an adapter is up to 64 letters, digits, '.', '_' and '-'", path)
+            _log.warning("%s is ignored: %s", path, why)
 
 
 def adapter_directory(model: ModelConfig) -> AdapterDirectory | None:

@@ -31,6 +31,10 @@ class AdapterSource(Protocol):
         """Returns at once what changes when the adapter does; empty if there is none of this name."""
         ...
 
+    def look(self, name: str) -> str:
+        """As `stamp`, after a look at the disk for one that is not known yet."""
+        ...
+
     def read(self, name: str) -> ReadAdapter:
         """Reads an adapter, which takes a while.
 
@@ -45,6 +49,10 @@ class NoAdapters:
     """The source of a model without any."""
 
     def stamp(self, name: str) -> str:
+        """There is none."""
+        return ""
+
+    def look(self, name: str) -> str:
         """There is none."""
         return ""
 
@@ -82,7 +90,7 @@ class AdapterSlots:
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
     another one. Files are read in a thread of their own: nobody but those who asked waits for that. What is damaged is
-    read once. All methods but `fault` are called by the thread that runs the steps.
+    read once. All methods but `check` are called by the thread that runs the steps.
     """
 
     def __init__(self, slots: int, source: AdapterSource) -> None:
@@ -92,8 +100,19 @@ class AdapterSlots:
         self._failed: dict[str, tuple[str, str]] = {}  # by name: the stamp that was damaged, and how
         self._pool = ThreadPoolExecutor(1, "adapters")  # without a thread until something is to be read
 
+    def check(self, name: str) -> None:
+        """Looks for an adapter before somebody waits for it; may be called from any thread.
+
+        Raises:
+          AdapterNotFound: there is none of this name.
+          AdapterUnusable: it could not be loaded, and has not changed since.
+        """
+        self._source.look(name)
+        if fault := self.fault(name):
+            raise fault
+
     def fault(self, name: str, slot: AdapterSlot | None = None) -> AdapterNotFound | AdapterUnusable | None:
-        """Why there is no use in waiting for an adapter, as far as it is known; may be called from any thread.
+        """Why there is no use in waiting for an adapter, as far as it is known.
 
         Args:
           name: of the adapter.

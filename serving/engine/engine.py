@@ -147,8 +147,8 @@ class Engine:
                 f"prompt_ids has {length} tokens and max_tokens is {request.max_tokens}, but a sequence holds at most "
                 f"{self._max_length} tokens, prompt and generation together; send 1 to {self._max_length - 1} tokens"
             )
-        if request.adapter and (fault := self._adapters.fault(request.adapter)):
-            raise fault
+        if request.adapter:
+            self._adapters.check(request.adapter)
         now = self._wall_clock()
         sent_at = now if request.sent_at is None else request.sent_at
         on_the_way_s = max(0.0, now - sent_at)  # two machines' clocks may disagree

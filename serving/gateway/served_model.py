@@ -58,7 +58,7 @@ class ServedModel:
         Raises:
           KeyError: it has none of this name.
         """
-        if self.adapters is None or not self.adapters.stamp(name):
+        if self.adapters is None or not self.adapters.look(name):
             raise KeyError(name)
         if name not in self._adapted:
             config = self.config.model_copy(update={"id": adapted_id(self.config.id, name), "aliases": ()})

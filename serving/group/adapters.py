@@ -22,6 +22,10 @@ class GroupAdapters:
         """As `AdapterDirectory.stamp`."""
         return self._directory.stamp(name)
 
+    def look(self, name: str) -> str:
+        """As `AdapterDirectory.look`."""
+        return self._directory.look(name)
+
     def read(self, name: str) -> ReadAdapter:
         """Reads an adapter and brings it to the devices, which is most of the work: steps go on meanwhile.
 

@@ -76,6 +76,10 @@ async def test_models_are_listed_with_their_adapters_as_these_come_and_go(
     (tmp_path / "team-a" / "adapter_config.json").unlink()
     directory.scan()
     assert [info.id for info in service.models()] == ["7b", "7b:team-b", "7b:team-c", "plain"]
+    add(tmp_path, "team-d")  # which another Gateway may have listed already
+    assert (await ask(service, "7b:team-d"))[1].model == "7b:team-d"
+    (tmp_path / "team-d" / "adapter_config.json").unlink()
+    directory.scan()
     with pytest.raises(ServingError, match="7b:team-b, 7b:team-c, plain") as raised:
         await ask(service, "7b:team-a")
     assert raised.value.reason is Reason.MODEL_NOT_FOUND

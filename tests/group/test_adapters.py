@@ -101,6 +101,15 @@ def test_adapters_come_change_and_go_under_load_and_no_request_fails_and_nothing
     assert runner.recompilations == 0
 
 
+def test_one_that_the_gateway_has_seen_and_the_group_has_not_is_served(service: Service) -> None:
+    write_peft(service.path / "new", peft_tensors(ADAPTERS["a"], factor=2))
+    service.ask("new", "a")
+    while service.engine.step():
+        pass
+    ((_, receiver),) = service.answers.values()
+    assert receiver.token_ids == drawn_by_merged_model("a")
+
+
 def test_a_damaged_adapter_fails_its_own_requests_and_the_log_names_file_and_tensor(
     service: Service, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -1,6 +1,8 @@
 """AdapterDirectory: what is there, and what changes when an adapter does."""
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -47,6 +49,92 @@ def test_a_stamp_changes_with_any_file_of_its_adapter_and_is_empty_for_none(tmp_
     assert a != directory.stamp("a") != ""
     assert b != directory.stamp("b") != ""
     assert directory.stamp("c") == ""
+
+
+def test_one_that_cannot_be_read_is_left_out_alone_and_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in "abc":
+        add(tmp_path, name)
+    iterdir = Path.iterdir
+    locked = {tmp_path / "b"}
+
+    def guarded(path: Path) -> Iterator[Path]:
+        if path in locked:
+            raise PermissionError(13, "Permission denied", str(path))
+        return iterdir(path)
+
+    monkeypatch.setattr(Path, "iterdir", guarded)
+    directory = AdapterDirectory(tmp_path)
+    directory.scan()
+    assert directory.names == ("a", "c")
+    [record] = caplog.records
+    assert record.getMessage() == f"{tmp_path / 'b'} is ignored: Permission denied"
+    locked.clear()
+    directory.scan()
+    assert directory.names == ("a", "b", "c")
+    locked.add(tmp_path / "b")
+    directory.scan()
+    assert len(caplog.records) == 2
+
+
+def test_one_that_has_just_come_is_found_by_who_looks_for_it(tmp_path: Path) -> None:
+    directory = AdapterDirectory(tmp_path)
+    add(tmp_path, "b")
+    add(tmp_path, "a")
+    assert directory.stamp("a") == ""
+    stamp = directory.look("a")
+    assert stamp and directory.stamp("a") == stamp
+    assert directory.look("b") and directory.names == ("a", "b")
+    directory.scan()
+    assert directory.stamp("a") == stamp
+
+
+@pytest.mark.parametrize("name", ["none", "..", "../models/a", "models/../a", "a/", "/", "", "a\0", "x" * 300])
+def test_nobody_finds_what_is_no_adapter_by_looking_for_it(tmp_path: Path, name: str) -> None:
+    for place in (tmp_path, tmp_path / "models"):
+        place.mkdir(exist_ok=True)
+        (place / "adapter_config.json").write_text("{}")
+        add(place, "a")
+    directory = AdapterDirectory(tmp_path / "models")
+    assert directory.look(name) == ""
+    assert directory.names == ("a",)
+
+
+def test_one_found_while_the_directory_is_read_stays_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = AdapterDirectory(tmp_path)
+    iterdir = Path.iterdir
+
+    def late(path: Path) -> Iterator[Path]:
+        found = list(iterdir(path))
+        if path == tmp_path and not found:
+            add(tmp_path, "a")
+            assert directory.look("a")
+        return iter(found)
+
+    monkeypatch.setattr(Path, "iterdir", late)
+    directory.scan()
+    assert directory.names == ("a",)
+    shutil.rmtree(tmp_path / "a")
+    directory.scan()
+    assert directory.names == ()
+
+
+def test_a_link_that_is_renamed_onto_another_changes_an_adapter_at_once(tmp_path: Path) -> None:
+    adapters, versions = tmp_path / "adapters", tmp_path / "versions"
+    adapters.mkdir()
+    versions.mkdir()
+    add(versions, "team-a-1")
+    add(versions, "team-a-2")
+    (adapters / "team-a").symlink_to(versions / "team-a-1")
+    directory = AdapterDirectory(adapters)
+    before = directory.stamp("team-a")
+    read = directory.path("team-a")
+    (tmp_path / "next").symlink_to(versions / "team-a-2")
+    (tmp_path / "next").rename(adapters / "team-a")
+    directory.scan()
+    assert before != directory.stamp("team-a") != ""
+    assert (read, directory.path("team-a")) == (versions / "team-a-1", versions / "team-a-2")  # never files of both
 
 
 def test_a_model_without_adapters_has_no_directory_and_one_that_is_not_there_is_an_error(tmp_path: Path) -> None:

@@ -34,6 +34,9 @@ class Shelf:
     def stamp(self, name: str) -> str:
         return self.stamps.get(name, "")
 
+    def look(self, name: str) -> str:
+        return self.stamp(name)
+
     def read(self, name: str) -> ReadAdapter:
         self.reads[name] += 1
         match name:
