@@ -199,7 +199,8 @@ def test_what_is_no_fault_of_an_adapter_is_tried_again_and_not_told() -> None:
 
 def test_damaged_ones_take_one_place_from_good_ones_at_most() -> None:
     damaged = [f"d{number}" for number in range(6)]
-    engine, shelf, _ = engine_with(3, a="a1", b="b1", **dict.fromkeys(damaged, "1"))
+    engine, shelf, _ = engine_with(3, a="a1", b="b1")
+    shelf.versions |= dict.fromkeys(damaged, "1")
     shelf.damaged = {*damaged}
     for number, name in enumerate(["a", "b", *damaged, "a", "b"]):
         answers(engine, request_of(f"r{number}", adapter=name))

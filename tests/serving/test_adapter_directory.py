@@ -67,12 +67,12 @@ def test_one_that_cannot_be_read_is_left_out_alone_and_told_once(
     monkeypatch.setattr(Path, "iterdir", guarded)
     directory = AdapterDirectory(tmp_path)
     directory.scan()
-    assert directory.names == ("a", "c")
+    assert list(directory.names) == ["a", "c"]
     [record] = caplog.records
     assert record.getMessage() == f"{tmp_path / 'b'} is ignored: Permission denied"
     locked.clear()
     directory.scan()
-    assert directory.names == ("a", "b", "c")
+    assert list(directory.names) == ["a", "b", "c"]
     locked.add(tmp_path / "b")
     directory.scan()
     assert len(caplog.records) == 2
@@ -114,10 +114,10 @@ def test_one_found_while_the_directory_is_read_stays_found(tmp_path: Path, monke
 
     monkeypatch.setattr(Path, "iterdir", late)
     directory.scan()
-    assert directory.names == ("a",)
+    assert list(directory.names) == ["a"]
     shutil.rmtree(tmp_path / "a")
     directory.scan()
-    assert directory.names == ()
+    assert not directory.names
 
 
 def test_a_link_that_is_renamed_onto_another_changes_an_adapter_at_once(tmp_path: Path) -> None:
