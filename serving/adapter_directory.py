@@ -6,12 +6,12 @@ from pathlib import Path
 
 from serving.adapted_id import ADAPTER_NAME
 from serving.config import ModelConfig
+from sharding.adapters.files import is_peft
 
 _log = logging.getLogger("ray.serve.adapters")  # below Ray Serve's logger, whose handlers write the log
 
 SCAN_S = 2.0
 """How often a directory is read anew."""
-_CONFIG_FILE = "adapter_config.json"
 
 
 class AdapterDirectory:
@@ -69,7 +69,7 @@ class AdapterDirectory:
     def _read(self, path: Path) -> str:
         """The stamp of what is at a path; empty if that is no adapter."""
         try:
-            if not (path / _CONFIG_FILE).is_file():
+            if not is_peft(path):
                 return ""
             if ADAPTER_NAME.fullmatch(path.name) is None:
                 self._ignore(path, "the name of an adapter is up to 64 letters, digits, '.', '_' and '-'")

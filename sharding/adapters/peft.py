@@ -17,11 +17,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 
 from sharding.adapters.adapter import Adapter, AdapterError
+from sharding.adapters.files import CONFIG_FILE, MODEL_FILE
 from sharding.adapters.peft_config import PROJECTIONS, PeftConfig, read_config
 from sharding.config import GemmaConfig
 from sharding.parameters import LORA_A, LORA_B, adapter_parameters
-
-CONFIG_FILE, MODEL_FILE = "adapter_config.json", "adapter_model.safetensors"
 
 _NAME = re.compile(
     r"base_model\.model\.(?:model|language_model\.model|model\.language_model)\."
@@ -32,11 +31,6 @@ _DTYPES: dict[str, npt.DTypeLike] = {"F32": np.float32, "F16": np.float16, "BF16
 _HEADER_BYTES = 1 << 24
 _LARGEST = 1e4
 """Numbers of trained adapters are below 10; with larger ones than this a step might overflow, for all of its rows."""
-
-
-def is_peft(directory: Path) -> bool:
-    """Whether a directory is an adapter of PEFT's."""
-    return (directory / CONFIG_FILE).is_file()
 
 
 def read_peft(directory: Path, config: GemmaConfig, max_rank: int) -> Adapter:

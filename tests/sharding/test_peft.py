@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 from sharding.adapters import Adapter, AdapterError
-from sharding.adapters.peft import is_peft, read_peft
+from sharding.adapters.files import is_peft
+from sharding.adapters.peft import read_peft
 from sharding.parameters import LORA_A
 from tests.sharding.peft_files import peft_tensors, write_peft
 from tests.sharding.random_adapters import random_adapter

@@ -68,9 +68,10 @@ def session_of(request: GenerationRequest) -> str:
     """What keeps an urgent request near what it shares work with: its session, or the head of its file.
 
     While somebody types, a file changes where the cursor is; its first tokens stay. In another cache domain they are
-    another file. Of a conversation, one group knows as little as any other.
+    another file, and with another adapter, so that not every group loads all of them in turn. Of a conversation, one
+    group knows as little as any other.
     """
     if request.priority is not Priority.URGENT:
         return ""
-    head = repr((request.cache_domain, request.prompt_ids[:_HEAD_TOKENS])).encode()
+    head = repr((request.cache_domain, request.adapter, request.prompt_ids[:_HEAD_TOKENS])).encode()
     return request.session_id or hashlib.blake2b(head, digest_size=8).hexdigest()

@@ -90,9 +90,7 @@ def test_without_a_session_the_head_of_the_file_is_one() -> None:
         session_of(replace(FIM, prompt_ids=prompt)) for prompt in ((*head, 1, 2), (*head, 3), (7, *head))
     )
     assert here == there != elsewhere
-    assert session_of(replace(FIM, prompt_ids=head, cache_domain="another")) not in (
-        here,
-        elsewhere,
-    )  # nothing is shared
+    apart = [replace(FIM, prompt_ids=head, cache_domain="another"), replace(FIM, prompt_ids=head, adapter="a")]
+    assert len({here, elsewhere, *map(session_of, apart)}) == 4  # nothing is shared
     assert session_of(replace(FIM, prompt_ids=head, session_id="mine")) == "mine"
     assert session_of(replace(CHAT, session_id="mine")) == ""
