@@ -91,9 +91,15 @@ class AdapterSlots:
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
     another one. Files are read in a thread of their own: nobody but those who asked waits for that. What is damaged is
     read once. All methods but `check` are called by the thread that runs the steps.
+
+    Attributes:
+      loads: adapters that the runner was given, so far.
+      failures: adapters that could not be loaded, so far.
     """
 
     def __init__(self, slots: int, source: AdapterSource) -> None:
+        self.loads = 0
+        self.failures = 0
         self._source = source
         self._slots = [AdapterSlot(number) for number in range(1, slots + 1)]
         self._uses = count(1)
@@ -150,6 +156,7 @@ class AdapterSlots:
                 adapter = loading.result()
                 adapter.load(slot.number)
                 slot.version = adapter.version
+                self.loads += 1
 
     @property
     def loading(self) -> bool:
@@ -166,6 +173,7 @@ class AdapterSlots:
         return slot
 
     def _fail(self, slot: AdapterSlot, error: BaseException) -> None:
+        self.failures += 1
         _log.error("the adapter %s cannot be loaded: %s", slot.name, error)
         if isinstance(error, AdapterUnusable):
             slot.failure = f"the adapter {slot.name!r} cannot be loaded: {error}"

@@ -246,6 +246,8 @@ class Engine:
             prompt_tokens=scheduler.prompt_tokens,
             cached_tokens=scheduler.cached_tokens,
             preemptions=scheduler.preemptions,
+            adapter_loads=self._adapters.loads,
+            adapter_failures=self._adapters.failures,
             aborted=finished[FinishReason.ABORTED],
             superseded=finished[FinishReason.SUPERSEDED],
             deadline_drops=finished[FinishReason.DEADLINE],

@@ -14,6 +14,7 @@ class EngineStats:
       running: requests with pages, of which those with a row make progress in the step.
       free_pages: pages that no running request uses; the prefix cache keeps contents in some of them.
       prompt_tokens, cached_tokens: of the requests that were started, and how many the prefix cache held.
+      adapter_loads, adapter_failures: adapters that were loaded, each time that they were, and that could not be.
       superseded: requests that ended because a newer one of their session came.
       deadline_drops: requests, queued or running, that reached their deadline.
       refused_for_deadline: requests that were refused because they could not meet it.
@@ -32,6 +33,8 @@ class EngineStats:
     prompt_tokens: int
     cached_tokens: int
     preemptions: int
+    adapter_loads: int
+    adapter_failures: int
     aborted: int
     superseded: int
     deadline_drops: int

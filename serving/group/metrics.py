@@ -42,6 +42,8 @@ class GroupMetrics:
             metrics.SUPERSEDED: stats.superseded,
             metrics.DEADLINE_DROPS: stats.deadline_drops + stats.refused_for_deadline,
             metrics.PREEMPTIONS: stats.preemptions,
+            metrics.ADAPTER_LOADS: stats.adapter_loads,
+            metrics.ADAPTER_FAILURES: stats.adapter_failures,
             metrics.ABORTED: stats.aborted,
             metrics.RECOMPILATIONS: self._runner.recompilations,
         }

@@ -62,6 +62,12 @@ PREEMPTIONS = Metric(
     "Times that a request gave its KV pages to another, to start again.",
     _GROUP,
 )
+ADAPTER_LOADS = Metric(
+    "counter", "codegemma_adapter_loads", "Adapters loaded; many, where requests ask for more than max_loaded.", _GROUP
+)
+ADAPTER_FAILURES = Metric(
+    "counter", "codegemma_adapter_failures", "Adapters that could not be loaded; the group's log says why.", _GROUP
+)
 ABORTED = Metric(
     "counter",
     "codegemma_aborted",

@@ -104,6 +104,7 @@ def test_an_adapter_is_read_once_and_stays_until_its_place_is_needed() -> None:
     engine, shelf, _ = engine_with(2, a="a1", b="b1", c="c1")
     for number, name in enumerate(["a", "b", "a", "c", "a", "b"]):
         answers(engine, request_of(f"r{number}", PROMPT, adapter=name))
+    assert engine.stats().adapter_loads == 4
     assert shelf.reads == {"a": 1, "b": 2, "c": 1}  # c took the place of b, which was used before a
 
 
@@ -205,6 +206,7 @@ def test_damaged_ones_take_one_place_from_good_ones_at_most() -> None:
     for number, name in enumerate(["a", "b", *damaged, "a", "b"]):
         answers(engine, request_of(f"r{number}", adapter=name))
     assert (shelf.reads["a"], shelf.reads["b"]) == (1, 1)
+    assert (engine.stats().adapter_loads, engine.stats().adapter_failures) == (2, len(damaged))
 
 
 def test_whoever_waits_for_one_that_fails_and_changes_meanwhile_fails_and_the_next_is_served() -> None:
