@@ -1,8 +1,8 @@
 """seccomp_filter: refuses the system calls by which a program has memory that no limit on its processes counts.
 
 What a memfd, a System V segment, a shared mapping without a file, a queue or a ring holds is in the resident memory of
-no process and under no resource limit. Of sockets there are pairs alone, which compilers and the JVM take: their buffers
-cannot grow and none is sent through another, so that the limit on open files bounds what they hold.
+no process and under no resource limit. Of sockets there are pairs alone, which compilers and the JVM take: their
+buffers cannot grow and none is sent through another, so that the limit on open files bounds what they hold.
 
 The filter is a program of classic BPF over `struct seccomp_data` (Documentation/userspace-api/seccomp_filter.rst,
 linux/seccomp.h, linux/filter.h). A call that it refuses fails with ENOSYS, as on a kernel that is older than the call.
