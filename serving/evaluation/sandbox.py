@@ -164,10 +164,10 @@ class Sandbox:
             *(part for name, value in (*_ENVIRONMENT, *toolchain.environment) for part in ("--setenv", name, value)),
             *("--ro-bind", "/usr", "/usr"),
             *_system_folders(),
+            *("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"),
             *_bound(*_FILES, *toolchain.reads),
             # A shared mapping of /dev/zero has memory of its own; bound like this, no device of it can be opened.
             *("--proc", "/proc", "--dev", "/dev", "--ro-bind", "/dev/null", "/dev/zero", "--remount-ro", "/dev"),
-            *("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"),
             *("--ro-bind", str(directory), PROGRAM, "--remount-ro", "/", "--chdir", "/tmp", "--"),
             *(() if uid is None else ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")),
             *("prlimit", f"--cpu={cpu_s}", f"--nproc={limits.processes}", f"--data={limits.memory}"),
@@ -205,6 +205,7 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str, 
         pass_fds=(filter_fd,),
     )
     assert process.stdout and process.stderr
+    oom_kills = _oom_kills()
     # No process that has left the others keeps a pipe open: with the first one the kernel ends all of its namespace.
     tails = asyncio.gather(_tail(process.stdout), _tail(process.stderr))
     how = ""
@@ -228,9 +229,18 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str, 
     detail = lines[-1][:200]
     if process.returncode == COMPILE_FAILED:
         return Outcome("not compiled", next((line for line in lines if "error" in line), lines[-1])[:200])
-    if process.returncode in (-signal.SIGXCPU, 128 + signal.SIGXCPU, 128 + signal.SIGKILL):
+    killed = process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    if killed and _oom_kills() > oom_kills:
+        return Outcome("out of memory", detail)
+    if killed or process.returncode in (-signal.SIGXCPU, 128 + signal.SIGXCPU):
         return Outcome("timed out", detail)
     return Outcome("passed" if process.returncode == 0 and out.rstrip().endswith(mark) else "failed", detail)
+
+
+def _oom_kills() -> int:
+    """How many processes of this machine the kernel has ended for want of memory; by SIGKILL, as those for time."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 async def _tail(stream: asyncio.StreamReader) -> str:

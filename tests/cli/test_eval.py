@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
 from serving.errors import Reason, ServingError
+from serving.evaluation import run as module
+from serving.evaluation.self_check import SelfCheck
 from serving.evaluation.served import not_ready
+from serving.evaluation.toolchains import Toolchain
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import Health
 from tests.cli.conftest import ScriptedService
@@ -123,6 +127,24 @@ def test_tasks_that_judge_wrongly_stop_the_run_until_they_are_known(answering: S
     known = run(data, out, "--known-bad", out / "known-bad.txt")
     assert known.exit_code == 0, known.output
     assert "1 tasks are known to judge wrongly" in (out / "report.md").read_text()
+
+
+def test_tasks_are_checked_anew_by_another_toolchain(
+    answering: ScriptedService, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+    check = module.self_check
+
+    async def counted(*arguments: Any) -> SelfCheck:
+        checked.append(arguments)
+        return await check(*arguments)
+
+    monkeypatch.setattr(module, "self_check", counted)
+    out = tmp_path / "out"
+    for version, times in (("1", 1), ("1", 1), ("2", 2)):
+        monkeypatch.setattr(Toolchain, "version", lambda _, version=version: version)
+        assert run(data, out).exit_code == 0
+        assert len(checked) == times
 
 
 def test_sets_that_cannot_be_evaluated_are_reported(answering: ScriptedService, data: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from serving.evaluation import sandbox as module
 from serving.evaluation.sandbox import Limits, Sandbox, SandboxError
 from serving.evaluation.task_sets.task_set import PYTHON_END
 from serving.evaluation.toolchains import python
@@ -188,6 +189,18 @@ async def test_calls_of_other_architectures_are_refused() -> None:
     """x32's `getpid`: a call by another number would pass the filter."""
     x32 = "import ctypes; c = ctypes.CDLL(None, use_errno=True); assert c.syscall(0x40000000 + 39) == -1"
     assert (await ran(x32))[0] == "passed"
+
+
+@pytest.mark.parametrize(("counts", "how"), [([7, 8], "out of memory"), ([7, 7], "timed out")])
+async def test_what_the_kernel_ends_for_memory_is_told_from_what_it_ends_for_time(
+    counts: list[int], how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_oom_kills", iter(counts).__next__)
+    assert (await ran("import os; os.kill(os.getpid(), 9)"))[0] == how
+
+
+def test_the_kernel_counts_whom_it_ended_for_memory() -> None:
+    assert module._oom_kills() >= 0
 
 
 async def test_disk_is_limited() -> None:
