@@ -10,7 +10,7 @@ from typer.testing import CliRunner, Result
 from serving.cli.main import app
 from serving.errors import Reason, ServingError
 from serving.evaluation import run as module
-from serving.evaluation.self_check import SelfCheck
+from serving.evaluation.self_check import SelfCheck, self_check
 from serving.evaluation.served import not_ready
 from serving.evaluation.toolchains import Toolchain
 from serving.gateway.request import CodeRequest, FimPrompt
@@ -133,11 +133,9 @@ def test_tasks_are_checked_anew_by_another_toolchain(
     answering: ScriptedService, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
-    check = module.self_check
-
     async def counted(*arguments: Any) -> SelfCheck:
         checked.append(arguments)
-        return await check(*arguments)
+        return await self_check(*arguments)
 
     monkeypatch.setattr(module, "self_check", counted)
     out = tmp_path / "out"

@@ -155,7 +155,7 @@ class Quotas:
             await asyncio.shield(ending)
 
     async def close(self) -> None:
-        """Waits two seconds at most until the ledger has the ends of requests: else they count as long as their lease."""
+        """Waits until the ledger has the ends of requests, two seconds at most; without, they count for their lease."""
         if self._ending:
             await asyncio.wait(self._ending, timeout=_CLOSE_S)
 
