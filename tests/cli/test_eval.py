@@ -133,6 +133,7 @@ def test_tasks_are_checked_anew_by_another_toolchain(
     answering: ScriptedService, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     checked = []
+
     async def counted(*arguments: Any) -> SelfCheck:
         checked.append(arguments)
         return await self_check(*arguments)
