@@ -15,12 +15,14 @@ def reserve_port(address: tuple[str, int]) -> socket.socket:
       address: host and port; port 0 takes any that is free (`getsockname` says which).
 
     Raises:
-      OSError: the port is taken.
+      OSError: the port is taken, or the host has no address.
     """
-    reserved = socket.socket()
+    host, port = address
+    family, kind, protocol, _, found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    reserved = socket.socket(family, kind, protocol)
     try:
         reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        reserved.bind(address)
+        reserved.bind(found)
     except OSError:
         reserved.close()
         raise

@@ -99,6 +99,9 @@ def run(
             f"{each.title}: {each.solved} of {each.done} solved, {each.share:.1%} ({each.low:.1%} to {each.high:.1%})",
             highlight=False,
         )
+        if each.refused:
+            name, why = next(iter(each.refused.items()))
+            say_note(f"{each.title}: {len(each.refused)} were not answered, and count as not solved; {name}: {why}")
     console.print(f"Written to {out / 'report.md'} and report.json.", highlight=False)
 
 
@@ -116,7 +119,7 @@ def _service(config: Path | None, url: str) -> Iterator[str]:
     except ServeFileError as error:
         say_error(str(error))
         raise typer.Exit(2) from None
-    with served(config, address) as at:
+    with served(config, address, say_note) as at:
         yield at
 
 

@@ -1,9 +1,15 @@
 """The ports on which `codegemma serve` will listen."""
 
+import os
+import socket
+import stat
 from contextlib import ExitStack
+from typing import Any
 
 from serving.cli.serve_file import ServeFile, ServeFileError
 from serving.reserved_port import reserve_port
+
+_FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def reserve_ports(file: ServeFile, rays_metrics: tuple[str, int]) -> ExitStack:
@@ -21,6 +27,7 @@ def reserve_ports(file: ServeFile, rays_metrics: tuple[str, int]) -> ExitStack:
         ("gRPC", "--grpc-port", file.grpc_address),
         ("The exporter of metrics", "--metrics-port", rays_metrics),
     ]
+    ports: list[socket.socket] = []
     with ExitStack() as reserved:
         for what, option, address in wanted:
             try:
@@ -30,5 +37,24 @@ def reserve_ports(file: ServeFile, rays_metrics: tuple[str, int]) -> ExitStack:
                 raise ServeFileError(
                     f"{what} cannot listen on {where}: {error.strerror}. Choose another with {option}."
                 ) from None
-            port.set_inheritable(True)  # by the new `codegemma serve` that this one becomes; Ray's processes close it
+            ports.append(port)
+        _close_inherited({port.getsockname() for port in ports})
+        for port in ports:  # by the new `codegemma serve` that this one becomes; Ray's processes close it
+            port.set_inheritable(True)
         return reserved.pop_all()
+
+
+def _close_inherited(addresses: set[tuple[Any, ...]]) -> None:
+    """Closes what the `codegemma serve` that this one was before has reserved, now that it is reserved again."""
+    for name in os.listdir("/dev/fd"):
+        number = int(name)
+        try:
+            if not os.get_inheritable(number) or not stat.S_ISSOCK(os.fstat(number).st_mode):
+                continue
+        except OSError:  # of the folder itself, which is closed again
+            continue
+        inherited = socket.socket(fileno=number)
+        if inherited.family in _FAMILIES and inherited.getsockname() in addresses:
+            inherited.close()
+        else:
+            inherited.detach()

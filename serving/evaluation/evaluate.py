@@ -1,12 +1,13 @@
 """evaluate: asks a model every task that is not done yet, and runs what it answers."""
 
 import asyncio
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from serving.evaluation.run_directory import Result, ResultWriter
-from serving.evaluation.sandbox import Sandbox
-from serving.evaluation.service import Service, ServiceError
+from serving.evaluation.run_directory import NOT_ANSWERED, Result, ResultWriter
+from serving.evaluation.sandbox import Outcome, Sandbox
+from serving.evaluation.service import Answer, RefusedError, Service, ServiceError
 from serving.evaluation.task import Task
 from serving.evaluation.toolchains import Toolchain
 
@@ -48,7 +49,7 @@ async def evaluate(
       on_result: is told each result.
 
     Raises:
-      ServiceError: a question was not answered; what was answered until then is judged and written.
+      ServiceError: the service does not answer; what was answered until then is judged and written.
     """
     places = asyncio.Semaphore(asking)
     programs = asyncio.Semaphore(running)
@@ -56,15 +57,19 @@ async def evaluate(
 
     async def judge(question: Question) -> None:
         task = question.task
+        refused: Outcome | None = None
         try:
             answer = await service.complete(question.body)
+        except RefusedError as error:  # it would be every time, and none of the others would ever be asked
+            answer = Answer("", "", 0, 0, 0, started=time.time(), seconds=0.0)
+            refused = Outcome(NOT_ANSWERED, str(error))
         except ServiceError as error:
             failures.append(ServiceError(f"{task.name}: {error}"))
             return
         finally:
             places.release()
         async with programs:
-            outcome = await sandbox.run(task.program(answer.text), question.toolchain)
+            outcome = refused or await sandbox.run(task.program(answer.text), question.toolchain)
         result = Result(
             task_set=question.task_set,
             task=task.name,

@@ -27,6 +27,7 @@ class Performance:
     @classmethod
     def of(cls, results: Sequence[Result]) -> "Performance":
         """Adds up results, also of a run that was interrupted."""
+        results = [each for each in results if each.answered]
         latencies = sorted(each.seconds for each in results)
         return cls(
             answers=len(results),

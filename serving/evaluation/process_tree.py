@@ -1,29 +1,30 @@
-"""resident_bytes: the memory of a process and of all that it has started."""
+"""memory_bytes: the memory of a process and of all that it has started."""
 
 import os
 from pathlib import Path
 
-_PAGE = os.sysconf("SC_PAGE_SIZE")
+_COUNTED = ("VmRSS", "VmSwap", "VmPTE")
 
 
-def resident_bytes(pid: int) -> int:
+def memory_bytes(pid: int) -> int:
     """Bytes of memory in use by a process and its descendants, as far as they are still there.
 
-    One pass over `/proc/*/stat` (proc(5): the fourth field is the parent, the 24th the resident pages).
+    One pass over `/proc/*/status` (proc_pid_status(5)): what is resident, what is swapped out, and the page tables.
     """
-    pages: dict[int, int] = {}
+    used: dict[int, int] = {}
     children: dict[int, list[int]] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             try:
-                fields = Path("/proc", entry, "stat").read_text(errors="replace").rpartition(")")[2].split()
+                lines = Path("/proc", entry, "status").read_text(errors="replace").splitlines()
             except OSError:
                 continue  # it has ended
-            pages[int(entry)] = int(fields[21])
-            children.setdefault(int(fields[1]), []).append(int(entry))
+            fields = {name: value for name, _, value in (line.partition(":") for line in lines)}
+            used[int(entry)] = sum(int(fields[name].split()[0]) for name in _COUNTED if name in fields)
+            children.setdefault(int(fields["PPid"]), []).append(int(entry))
     total, left = 0, [pid]
     while left:
         one = left.pop()
-        total += pages.get(one, 0)
+        total += used.get(one, 0)
         left += children.get(one, ())
-    return total * _PAGE
+    return total * 1024

@@ -22,6 +22,7 @@ class Score:
       low, high: where the share lies with 95% confidence.
       ends: how many programs ended in which way.
       cut: answers that ended at the limit of tokens.
+      refused: tasks that the service did not answer, and what it said. They count as not solved.
       known_bad: tasks that judge wrongly, by the self-check. They count, as they do in published figures.
       share_without_known_bad: of the other tasks.
       left_out: questions of the file that are no tasks here, with the reason.
@@ -38,6 +39,7 @@ class Score:
     high: float
     ends: dict[str, int]
     cut: int
+    refused: dict[str, str]
     known_bad: list[str]
     share_without_known_bad: float
     left_out: list[str]
@@ -60,8 +62,9 @@ def score(
         share=solved / max(len(results), 1),
         low=low,
         high=high,
-        ends=dict(Counter(each.how for each in results).most_common()),
+        ends=dict(Counter(each.how for each in results if each.answered).most_common()),
         cut=sum(each.finish_reason == "length" for each in results),
+        refused={each.task: each.detail for each in results if not each.answered},
         known_bad=list(known_bad),
         share_without_known_bad=sum(others) / max(len(others), 1),
         left_out=list(left_out),
@@ -126,6 +129,11 @@ def _notes(each: Score) -> list[str]:
     lines = [f"- {each.title}: programs {ends or 'none yet'}; {each.cut} answers were cut at the limit of tokens."]
     if each.done < each.tasks:
         lines.append(f"- {each.title}: **{each.tasks - each.done} of {each.tasks} tasks are still to be done.**")
+    if each.refused:
+        lines.append(
+            f"- {each.title}: **{len(each.refused)} tasks were not answered**, and count as not solved: "
+            f"{'; '.join(f'{name}: {why}' for name, why in each.refused.items())}."
+        )
     if each.known_bad:
         lines.append(
             f"- {each.title}: {len(each.known_bad)} tasks are known to judge wrongly; without them "

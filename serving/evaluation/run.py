@@ -116,11 +116,12 @@ class Run:
         checked = self.directory.checked()
         for each in self.sets.loaded:
             name = each.task_set.name
-            if name not in checked or checked[name]["data_sha256"] != each.sha256:
+            judged_by = {"data_sha256": each.sha256, "toolchain": each.toolchain.version()}
+            if {key: checked.get(name, {}).get(key) for key in judged_by} != judged_by:
                 step = self.watcher.phase(f"{name}: self-check", 2 * len(each.tasks))
                 found = await self_check(each.tasks, each.toolchain, self.sandbox, _cores(), partial(step, None))
                 checked[name] = {
-                    "data_sha256": each.sha256,
+                    **judged_by,
                     "canonical_failed": found.canonical_failed,
                     "empty_passed": found.empty_passed,
                 }

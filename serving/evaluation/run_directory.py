@@ -13,6 +13,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+NOT_ANSWERED = "not answered"
+
 
 class RunError(Exception):
     """The directory cannot be used; the message says why and what to do."""
@@ -25,8 +27,8 @@ class Result:
     Attributes:
       task_set, task, problem: which it is.
       answer: what the model wrote.
-      finish_reason: `stop` or `length`.
-      how, detail: how the program with the answer ended, as `Outcome` has it.
+      finish_reason: `stop`, `length`, or nothing for a task that was not answered.
+      how, detail: how the program with the answer ended, as `Outcome` has it; or NOT_ANSWERED and the service's reason.
       prompt_tokens, completion_tokens, cached_tokens: as the service counted them.
       started, seconds: when it was asked, since 1970, and how long the answer took.
     """
@@ -48,6 +50,11 @@ class Result:
     def passed(self) -> bool:
         """Whether the task is solved."""
         return self.how == "passed"
+
+    @property
+    def answered(self) -> bool:
+        """Whether the model wrote anything; a service refuses what is longer than its context."""
+        return self.how != NOT_ANSWERED
 
 
 class RunDirectory:

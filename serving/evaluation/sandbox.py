@@ -4,7 +4,8 @@ The program sees the system's read-only `/usr`, a `/tmp` in memory and nothing e
 home, no other process. Without bubblewrap nothing is run.
 
 Limits: processor time, file size, processes and private memory of each process are limited by the kernel (`setrlimit`);
-the memory of all processes together and the time by this process, which ends the sandbox with all that is in it.
+the memory of all processes together and the time by this process, which ends the sandbox with all that is in it. Memory
+that is no process's own is refused (`seccomp.py`), but for the files in `/tmp`, whose size is limited.
 """
 
 import asyncio
@@ -18,7 +19,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from serving.evaluation.process_tree import resident_bytes
+from serving.evaluation.process_tree import memory_bytes
+from serving.evaluation.seccomp import UnknownMachineError, seccomp_filter
 from serving.evaluation.toolchains import Toolchain
 
 PROGRAM = "/program"
@@ -98,10 +100,14 @@ class Sandbox:
         """Runs `program`, which does nothing.
 
         Raises:
-          SandboxError: bubblewrap is missing, or the kernel does not let it work.
+          SandboxError: bubblewrap is missing, the kernel does not let it work, or no filter is known for this machine.
         """
         if not self.bwrap:
             raise SandboxError(f"bwrap is not on the PATH. {_INSTALL}")
+        try:
+            seccomp_filter()
+        except UnknownMachineError as error:
+            raise SandboxError(str(error)) from None
         outcome = await self.run(program, toolchain)
         if not outcome.passed:
             raise SandboxError(f"bubblewrap does not work here: {outcome.detail or outcome.how}. {_INSTALL}")
@@ -123,9 +129,12 @@ class Sandbox:
             (directory / toolchain.file).write_text(source, encoding="utf-8", errors="replace")
             directory.chmod(0o755)
             (directory / toolchain.file).chmod(0o644)
-            async with self._uid() as uid:
-                command = self._command(directory, toolchain, uid, limits.cpu_s + compile_s)
-                return await _watch(command, limits.wall_s + compile_s, limits.memory, mark)
+            refused = Path(folder, "seccomp")
+            refused.write_bytes(seccomp_filter())
+            with refused.open("rb") as file:
+                async with self._uid() as uid:
+                    command = self._command(directory, toolchain, uid, limits.cpu_s + compile_s, file.fileno())
+                    return await _watch(command, limits.wall_s + compile_s, limits.memory, mark, file.fileno())
 
     @asynccontextmanager
     async def _uid(self) -> AsyncIterator[int | None]:
@@ -141,26 +150,28 @@ class Sandbox:
         finally:
             self._used_uids.discard(uid)
 
-    def _command(self, directory: Path, toolchain: Toolchain, uid: int | None, cpu_s: int) -> list[str]:
+    def _command(self, directory: Path, toolchain: Toolchain, uid: int | None, cpu_s: int, filter_fd: int) -> list[str]:
         limits = self.limits
         compiling = f"{toolchain.compile} >&2 || exit {COMPILE_FAILED}; " if toolchain.compile else ""
         script = f"{compiling}exec prlimit --cpu={limits.cpu_s} {toolchain.run}"
         return [
             *(self.bwrap, "--die-with-parent", "--new-session", "--unshare-pid", "--unshare-net", "--unshare-ipc"),
             *("--unshare-uts", "--unshare-cgroup-try", "--hostname", "sandbox", "--cap-drop", "ALL"),
+            *("--seccomp", str(filter_fd)),
             *(("--unshare-user", "--disable-userns", "--uid", "65534", "--gid", "65534") if uid is None else ()),
             *(() if uid is None else ("--cap-add", "CAP_SETUID", "--cap-add", "CAP_SETGID")),
             "--clearenv",
             *(part for name, value in (*_ENVIRONMENT, *toolchain.environment) for part in ("--setenv", name, value)),
             *("--ro-bind", "/usr", "/usr"),
             *_system_folders(),
-            *_bound(*_FILES, *toolchain.reads),
-            *("--proc", "/proc", "--dev", "/dev", "--remount-ro", "/dev"),
             *("--perms", "1777", "--size", str(limits.disk), "--tmpfs", "/tmp"),
+            *_bound(*_FILES, *toolchain.reads),
+            # A shared mapping of /dev/zero has memory of its own; bound like this, no device of it can be opened.
+            *("--proc", "/proc", "--dev", "/dev", "--ro-bind", "/dev/null", "/dev/zero", "--remount-ro", "/dev"),
             *("--ro-bind", str(directory), PROGRAM, "--remount-ro", "/", "--chdir", "/tmp", "--"),
             *(() if uid is None else ("setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups")),
             *("prlimit", f"--cpu={cpu_s}", f"--nproc={limits.processes}", f"--data={limits.memory}"),
-            *(f"--fsize={limits.disk}", "--nofile=256", "--core=0", "sh", "-c", script),
+            *(f"--fsize={limits.disk}", "--nofile=64", "--core=0", "sh", "-c", script),
         ]  # fmt: skip
 
 
@@ -183,7 +194,7 @@ def _bound(*paths: str) -> Iterator[str]:
         yield from ("--ro-bind-try", path, path)
 
 
-async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str) -> Outcome:
+async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str, filter_fd: int) -> Outcome:
     process = await asyncio.create_subprocess_exec(
         *command,
         stdin=asyncio.subprocess.DEVNULL,
@@ -191,8 +202,10 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str) 
         stderr=asyncio.subprocess.PIPE,
         env={},
         start_new_session=True,
+        pass_fds=(filter_fd,),
     )
     assert process.stdout and process.stderr
+    oom_kills = _oom_kills()
     # No process that has left the others keeps a pipe open: with the first one the kernel ends all of its namespace.
     tails = asyncio.gather(_tail(process.stdout), _tail(process.stderr))
     how = ""
@@ -200,7 +213,7 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str) 
         async with asyncio.timeout(wall_s):
             while not tails.done():
                 await asyncio.wait([tails], timeout=_POLL_S)
-                if resident_bytes(process.pid) > memory:
+                if memory_bytes(process.pid) > memory:
                     how = "out of memory"
                     break
     except TimeoutError:
@@ -216,9 +229,18 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str) 
     detail = lines[-1][:200]
     if process.returncode == COMPILE_FAILED:
         return Outcome("not compiled", next((line for line in lines if "error" in line), lines[-1])[:200])
-    if process.returncode in (-signal.SIGXCPU, 128 + signal.SIGXCPU, 128 + signal.SIGKILL):
+    killed = process.returncode in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    if killed and _oom_kills() > oom_kills:
+        return Outcome("out of memory", detail)
+    if killed or process.returncode in (-signal.SIGXCPU, 128 + signal.SIGXCPU):
         return Outcome("timed out", detail)
     return Outcome("passed" if process.returncode == 0 and out.rstrip().endswith(mark) else "failed", detail)
+
+
+def _oom_kills() -> int:
+    """How many processes of this machine the kernel has ended for want of memory; by SIGKILL, as those for time."""
+    lines = Path("/proc/vmstat").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
 
 
 async def _tail(stream: asyncio.StreamReader) -> str:

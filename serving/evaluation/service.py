@@ -12,10 +12,16 @@ import httpx
 _ATTEMPTS = 6
 _FIRST_WAIT_S = 0.5
 _AGAIN = (429, 500, 502, 503, 504)
+_OF_THE_BODY = (400, 413, 422)
+"""What is wrong is what was asked, not the address, the key or the model."""
 
 
 class ServiceError(Exception):
     """The service did not answer as it should; the message is one line that says what to do."""
+
+
+class RefusedError(ServiceError):
+    """The service does not answer this question; others it may."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +81,8 @@ class Service:
         """A completion, asked for again while the service is busy or away for a moment.
 
         Raises:
-          ServiceError: it refuses, or does not answer.
+          RefusedError: it does not take this body, as a prompt that is longer than the context.
+          ServiceError: it does not answer.
         """
         answer, seconds = await self._asked("POST", "completions", body)
         try:
@@ -106,7 +113,8 @@ class Service:
                     return _json(response), time.monotonic() - started
                 why = _message(response)
                 if response.status_code not in _AGAIN:
-                    raise ServiceError(f"{self._url} refused: {why}")
+                    kind = RefusedError if response.status_code in _OF_THE_BODY else ServiceError
+                    raise kind(f"{self._url} refused: {why}")
             await asyncio.sleep(wait_s)
             wait_s *= 2
         raise ServiceError(

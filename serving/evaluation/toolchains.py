@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Toolchain:
       compile: one that comes before it, if it takes one; it may write into `/tmp`.
       reads: paths besides `/usr` that have to be seen inside.
       environment: variables that have to be set.
+      says_version: a command, not run inside the sandbox.
       end_mark: what a program's source has for the text by which the sandbox knows that it came to its end.
     """
 
@@ -33,7 +35,13 @@ class Toolchain:
     compile: str = ""
     reads: tuple[str, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    says_version: tuple[str, ...]
     end_mark: str = END_MARK
+
+    def version(self) -> str:
+        """What the compiler or interpreter says of itself; how programs end may change with it."""
+        done = subprocess.run(self.says_version, capture_output=True, text=True, check=False)
+        return (done.stdout + done.stderr).strip()
 
 
 def find_toolchain(language: str) -> Toolchain:
@@ -48,14 +56,24 @@ def find_toolchain(language: str) -> Toolchain:
 def python() -> Toolchain:
     """The Python that this is, without its packages."""
     executable = os.path.realpath(sys.executable)
-    prefix = sys.base_prefix
-    reads = () if Path(prefix).is_relative_to("/usr") else (prefix,)
-    return Toolchain(file="main.py", run=f"{executable} -I -S -B /program/main.py", reads=reads)
+    library = sysconfig.get_path("platstdlib", vars={"platbase": sys.base_prefix})
+    extensions = [str(path) for path in Path(library, "lib-dynload").glob("*.so")]
+    return Toolchain(
+        file="main.py",
+        run=f"{executable} -I -S -B /program/main.py",
+        reads=_outside_usr(executable, library, sysconfig.get_path("stdlib"), libraries_of=(executable, *extensions)),
+        says_version=(executable, "-VV"),
+    )
 
 
 def _cpp() -> Toolchain:
     _command("g++", "C++", "g++")
-    return Toolchain(file="main.cpp", compile="g++ -std=c++17 -O0 -w -o /tmp/main /program/main.cpp", run="/tmp/main")
+    return Toolchain(
+        file="main.cpp",
+        compile="g++ -std=c++17 -O0 -w -o /tmp/main /program/main.cpp",
+        run="/tmp/main",
+        says_version=("g++", "--version"),
+    )
 
 
 def _csharp() -> Toolchain:
@@ -65,6 +83,7 @@ def _csharp() -> Toolchain:
         compile="mcs -nowarn:0162,0168,0219 -out:/tmp/main.exe /program/main.cs",
         run="mono /tmp/main.exe",
         reads=("/etc/mono",),
+        says_version=("mcs", "--version"),
     )
 
 
@@ -77,6 +96,7 @@ def _go() -> Toolchain:
         run="/tmp/main",
         reads=("/etc/go",),
         environment=environment,
+        says_version=("go", "version"),
     )
 
 
@@ -88,12 +108,18 @@ def _java() -> Toolchain:
         compile="javac -J-Xmx512m -J-XX:+UseSerialGC -J-XX:ActiveProcessorCount=2 -nowarn -d /tmp /program/Main.java",
         run=f"java {options} -cp /tmp Main",
         reads=tuple(str(path) for path in Path("/etc").glob("java*")),
+        says_version=("javac", "-version"),
     )
 
 
 def _javascript() -> Toolchain:
     node = _command("node", "JavaScript", "nodejs")
-    return Toolchain(file="main.js", run=f"{node} /program/main.js", reads=_outside_usr(node))
+    return Toolchain(
+        file="main.js",
+        run=f"{node} /program/main.js",
+        reads=_outside_usr(node, libraries_of=(node,)),
+        says_version=(node, "--version"),
+    )
 
 
 def _kotlin() -> Toolchain:
@@ -106,6 +132,7 @@ def _kotlin() -> Toolchain:
         run=f"java {options} -jar /tmp/main.jar",
         reads=tuple(str(path) for path in Path("/etc").glob("java*")),
         environment=(("JAVA_OPTS", options),),
+        says_version=("kotlinc", "-version"),
     )
 
 
@@ -120,7 +147,8 @@ def _rust() -> Toolchain:
         file="main.rs",
         compile=f"{compiler} --edition 2021 -A warnings -C debuginfo=0 -o /tmp/main /program/main.rs",
         run="/tmp/main",
-        reads=() if sysroot.startswith("/usr") else (sysroot,),
+        reads=_outside_usr(compiler, f"{sysroot}/lib/rustlib", libraries_of=(compiler,)),
+        says_version=(compiler, "--version"),
     )
 
 
@@ -143,5 +171,17 @@ def _command(name: str, language: str, package: str) -> str:
     return os.path.realpath(found) if name == "node" else found
 
 
-def _outside_usr(path: str) -> tuple[str, ...]:
-    return () if path.startswith("/usr/") else (str(Path(path).parent.parent),)
+def _outside_usr(*paths: str, libraries_of: tuple[str, ...]) -> tuple[str, ...]:
+    """What is not there inside of these paths and of the shared libraries of these programs.
+
+    Never a whole prefix: of `~/bin/node` that would be the home, of `/opt/node` all of this machine.
+    """
+    outside = [path for path in paths if not Path(path).is_relative_to("/usr")]
+    if not outside:
+        return ()
+    # ldd: a line for each library, `name => path (address)`
+    said = subprocess.run(["/usr/bin/ldd", *libraries_of], capture_output=True, text=True, check=False).stdout
+    libraries = {os.path.normpath(line.split()[2]) for line in said.splitlines() if " => /" in line}
+    # The system's libraries are there; their folders are links into /usr, or are bound as they are.
+    own = [path for path in libraries if not Path(os.path.realpath(path)).is_relative_to("/usr")]
+    return (*dict.fromkeys(outside), *sorted(own))

@@ -89,8 +89,9 @@ class Gateway(GrpcService):
         self._records.report(self._pools)
         await self._self_check.check(_ports())
 
-    def __del__(self) -> None:
+    async def __del__(self) -> None:
         """Called by Ray Serve when the last request has ended: the process is killed next."""
+        await self._service.close()
         flush_tracing()
 
     def __serve_build_asgi_app__(self) -> Starlette:

@@ -94,6 +94,10 @@ class CodeService:
                     "`chat_format: transcript`."
                 )
 
+    async def close(self) -> None:
+        """Waits, not for long, until what its requests took is counted; no other comes."""
+        await self._quotas.close()
+
     def models(self) -> tuple[ModelInfo, ...]:
         """The models, in the order of the configuration, each followed by those with its adapters."""
         return tuple(_info(each) for model in self._models for each in (model, *model.adapted))

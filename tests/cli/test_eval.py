@@ -2,13 +2,17 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
 from serving.errors import Reason, ServingError
-from serving.evaluation.served import is_ready
+from serving.evaluation import run as module
+from serving.evaluation.self_check import SelfCheck, self_check
+from serving.evaluation.served import not_ready
+from serving.evaluation.toolchains import Toolchain
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import Health
 from tests.cli.conftest import ScriptedService
@@ -62,7 +66,7 @@ def test_a_run_that_was_interrupted_goes_on_and_asks_nothing_twice(
 
     def failing(self: ScriptedService, *requests: CodeRequest) -> object:
         if len(self.asked) == 2:
-            raise ServingError(Reason.INVALID_ARGUMENT, "enough")
+            raise ServingError(Reason.PERMISSION_DENIED, "enough")
         return generate(self, *requests)
 
     out = tmp_path / "out"
@@ -77,6 +81,32 @@ def test_a_run_that_was_interrupted_goes_on_and_asks_nothing_twice(
     assert len((out / "results.jsonl").read_text().splitlines()) == 4
     assert run(data, out).exit_code == 0
     assert len(answering.asked) == 4
+
+
+def test_a_task_that_is_refused_counts_as_not_solved_and_the_others_are_asked(
+    answering: ScriptedService, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generate = ScriptedService.generate
+
+    def refusing(self: ScriptedService, *requests: CodeRequest) -> object:
+        if isinstance(prompt := requests[0].prompt, FimPrompt) and prompt.suffix:
+            raise ServingError(Reason.CONTEXT_LENGTH_EXCEEDED, "the prompt has 9000 tokens")
+        return generate(self, *requests)
+
+    out = tmp_path / "out"
+    monkeypatch.setattr(ScriptedService, "generate", refusing)
+    result = run(data, out)
+    assert result.exit_code == 0, result.output
+    assert "2 were not answered" in result.stderr
+    report = json.loads((out / "report.json").read_text())
+    assert report["scores"][0]["done"] == 4
+    assert sum(report["scores"][0]["ends"].values()) == report["performance"]["answers"] == 2
+    markdown = (out / "report.md").read_text()
+    assert "**2 tasks were not answered**" in markdown
+    assert "the prompt has 9000 tokens" in markdown
+    asked = len(answering.asked)
+    assert run(data, out).exit_code == 0
+    assert len(answering.asked) == asked
 
 
 def test_a_directory_of_another_run_is_refused(answering: ScriptedService, data: Path, tmp_path: Path) -> None:
@@ -97,6 +127,23 @@ def test_tasks_that_judge_wrongly_stop_the_run_until_they_are_known(answering: S
     known = run(data, out, "--known-bad", out / "known-bad.txt")
     assert known.exit_code == 0, known.output
     assert "1 tasks are known to judge wrongly" in (out / "report.md").read_text()
+
+
+def test_tasks_are_checked_anew_by_another_toolchain(
+    answering: ScriptedService, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checked = []
+
+    async def counted(*arguments: Any) -> SelfCheck:
+        checked.append(arguments)
+        return await self_check(*arguments)
+
+    monkeypatch.setattr(module, "self_check", counted)
+    out = tmp_path / "out"
+    for version, times in (("1", 1), ("1", 1), ("2", 2)):
+        monkeypatch.setattr(Toolchain, "version", lambda _, version=version: version)
+        assert run(data, out).exit_code == 0
+        assert len(checked) == times
 
 
 def test_sets_that_cannot_be_evaluated_are_reported(answering: ScriptedService, data: Path, tmp_path: Path) -> None:
@@ -162,4 +209,4 @@ def test_a_gateway_is_ready_once_all_its_models_are(
         return Health(ready=True, unavailable=unavailable)
 
     monkeypatch.setattr(ScriptedService, "health", health)
-    assert is_ready(url) is ready
+    assert (not not_ready(url)) is ready

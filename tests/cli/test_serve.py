@@ -72,6 +72,29 @@ for port in sys.argv[1:]:
     assert done.stdout.splitlines() == ["True", "Address already in use"] * 3, done.stderr
 
 
+def test_however_often_it_starts_anew_it_has_each_port_once() -> None:
+    program = """
+import os, sys
+from dataclasses import replace
+from serving.cli.serve_file import demo_file, read_serve_file
+from serving.cli.serve_ports import reserve_ports
+
+program, left, *ports = sys.argv[1:]
+http, grpc, rays = map(int, ports)
+file = replace(read_serve_file(demo_file()), http_options={"port": http}, grpc_options={"port": grpc})
+reserved = reserve_ports(file, ("127.0.0.1", rays))
+links = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+print(sum(os.readlink(link).startswith("socket:") for link in links if os.path.islink(link)), flush=True)
+if int(left):
+    os.execv(sys.executable, [sys.executable, "-c", program, program, str(int(left) - 1), *ports])
+"""
+    with ExitStack() as free:
+        ports = [str(free.enter_context(reserve_port((_HOST, 0))).getsockname()[1]) for _ in range(3)]
+    command = [sys.executable, "-c", program, program, "2", *ports]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["3"] * 3, done.stderr
+
+
 def test_a_signal_from_before_it_could_be_taken_ends_it_well() -> None:
     """As when it starts anew: signals that came for the old process are the new one's."""
     command = [str(Path(sys.executable).with_name("codegemma")), "serve"]

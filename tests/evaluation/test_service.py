@@ -6,7 +6,7 @@ import httpx
 import pytest
 
 from serving.evaluation import service
-from serving.evaluation.service import Service, ServiceError
+from serving.evaluation.service import RefusedError, Service, ServiceError
 
 ANSWER = {
     "choices": [{"text": "x", "finish_reason": "stop"}],
@@ -42,6 +42,16 @@ async def test_a_refusal_is_told_at_once() -> None:
     async with asking(lambda _: httpx.Response(400, json=error)) as client:
         with pytest.raises(ServiceError, match="refused: prompt is too long"):
             await client.complete({"prompt": "x"})
+
+
+@pytest.mark.parametrize(("status", "of_the_body"), [(400, True), (413, True), (401, False), (404, False)])
+async def test_what_is_wrong_with_one_question_is_told_from_what_is_wrong_with_all(
+    status: int, of_the_body: bool
+) -> None:
+    async with asking(lambda _: httpx.Response(status)) as client:
+        with pytest.raises(ServiceError) as error:
+            await client.complete({"prompt": "x"})
+    assert isinstance(error.value, RefusedError) is of_the_body
 
 
 async def test_a_service_that_stays_away_is_given_up() -> None:

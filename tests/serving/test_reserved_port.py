@@ -74,3 +74,15 @@ def _from_port(port: int) -> socket.socket:
         chosen.close()
         pytest.skip("needs Linux 6.3")
     return chosen
+
+
+@pytest.mark.parametrize("host", ["::1", "::", "localhost"])
+def test_it_may_be_of_any_family(host: str) -> None:
+    if not socket.has_dualstack_ipv6():
+        pytest.skip("needs IPv6")
+    with (
+        reserve_port((host, 0)) as port,
+        socket.socket(port.family) as somebody,
+        pytest.raises(OSError, match="Address already in use"),
+    ):
+        somebody.bind(port.getsockname())

@@ -48,7 +48,7 @@ class Ledger(Protocol):
 
     @property
     def is_busy(self) -> bool:
-        """Whether what is asked now waits for answers to others first, instead of being on its way at once."""
+        """Whether what is asked now waits first, for others or a connection, instead of being on its way at once."""
         ...
 
     async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:

@@ -29,6 +29,7 @@ _LOG_EVERY_S = 60.0
 _LEASE_S = 60.0
 """Beyond the longest that a request may take."""
 _DEFAULT_WAIT_S = 1.0
+_CLOSE_S = 2.0
 _FAULTS = (RedisError, OSError, TimeoutError)
 
 
@@ -99,7 +100,7 @@ class Quotas:
                 self._recorder.record(metrics.LIMITED, 0, limit=limit, whose=whose)
         self._recorder.record(metrics.UNCOUNTED, 0)
         self._clock = clock
-        self._ending: set[asyncio.Task[None]] = set()  # or they might be collected
+        self._ending: set[asyncio.Task[None]] = set()  # or they might be collected; `close` waits for them
         self._is_lost = False
         self._asked_again_at = self._logged_again_at = -float("inf")
 
@@ -152,6 +153,11 @@ class Quotas:
             ending.add_done_callback(self._ending.discard)
         if waits:
             await asyncio.shield(ending)
+
+    async def close(self) -> None:
+        """Waits until the ledger has the ends of requests, two seconds at most; without, they count for their lease."""
+        if self._ending:
+            await asyncio.wait(self._ending, timeout=_CLOSE_S)
 
     def _shares(self, request: CodeRequest) -> list[_Share]:
         if not self._limits_somebody:

@@ -45,13 +45,14 @@ class RedisLedger:
         self.client: Redis = Redis.from_pool(pool)
         self._lease_ms = round(lease_s * 1000)
         self._turns = asyncio.Semaphore(_MAX_CONNECTIONS)
+        self._asking = self._connected = 0  # calls under way, and connections that are known to be there
         self._faults = 0
         self._script = self.client.register_script(_SCRIPT.read_text())
 
     @property
     def is_busy(self) -> bool:
         """As `Ledger.is_busy`."""
-        return self._turns.locked()
+        return self._turns.locked() or self._asking >= self._connected
 
     async def begin(self, request: str, accounts: Sequence[Account]) -> Refusal | None:
         """As `Ledger.begin`."""
@@ -82,8 +83,17 @@ class RedisLedger:
         async with self._turns:
             if faults != self._faults:
                 raise LostError("it did not answer what was asked before")
+            self._asking += 1
+            is_answered = False
             try:
-                return await self._script(keys, arguments)
+                answer = await self._script(keys, arguments)
+                is_answered = True
+                return answer
             except (RedisError, OSError, TimeoutError):
                 self._faults += 1
                 raise
+            finally:
+                # Each call under way has a connection, and the pool gives again what it got last. What is not answered,
+                # or given up, loses its connection; which ones are left is found out anew.
+                self._connected = max(self._connected, self._asking) if is_answered else 0
+                self._asking -= 1

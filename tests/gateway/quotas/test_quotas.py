@@ -20,6 +20,7 @@ from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app
 from serving.gateway.quotas import Quotas, quotas_for
+from serving.gateway.quotas import quotas as module
 from serving.gateway.quotas.ledger import Account, Refusal
 from serving.gateway.quotas.memory import MemoryLedger
 from serving.gateway.quotas.redis import RedisLedger
@@ -188,6 +189,26 @@ async def test_an_answer_does_not_wait_for_the_store_to_say_that_it_has_its_end(
     ledger.answers.set()
 
 
+async def test_a_gateway_does_not_end_before_the_store_has_what_requests_took(
+    backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = SlowAtEnd(busy=False)
+    service = watched_service(backend, ledger, concurrent_requests=1)
+    async for _ in service.generate(ONE):
+        pass
+    closing = asyncio.create_task(service.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    ledger.answers.set()
+    await closing
+    ledger.answers.clear()
+    async for _ in service.generate(ONE):
+        pass
+    monkeypatch.setattr(module, "_CLOSE_S", 0.0)
+    await service.close()  # a store that does not answer holds nobody up
+    ledger.answers.set()
+
+
 async def test_an_answer_waits_where_its_end_would_reach_the_store_after_the_next_request(
     backend: ScriptedBackend,
 ) -> None:
@@ -318,6 +339,27 @@ def test_several_gateways_count_in_one_place() -> None:
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with running_redis(tmp_path_factory.mktemp("redis")) as url:
         yield url
+
+
+@needs_redis
+async def test_a_store_is_busy_where_another_connection_would_have_to_be_made_first(redis_url: str) -> None:
+    ledger, accounts = RedisLedger(redis_url, lease_s=300), [Account("tenant:new", None, None, 9)]
+
+    async def ask(number: int) -> None:
+        assert await ledger.begin(f"{number}", accounts) is None
+
+    assert ledger.is_busy
+    await ask(1)
+    assert not ledger.is_busy
+    asking = asyncio.Task(ask(2), eager_start=True, loop=asyncio.get_running_loop())
+    assert ledger.is_busy  # the only connection is in use
+    await asyncio.gather(asking, ask(3))
+    asking = asyncio.Task(ask(4), eager_start=True, loop=asyncio.get_running_loop())
+    assert not ledger.is_busy  # there is another now
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    assert ledger.is_busy  # what was given up is no connection any more
+    await ledger.client.aclose()
 
 
 class Gateways:
