@@ -11,7 +11,8 @@ MAX_SIZE = 2**24
 
 
 def _shown(value: object) -> str:
-    return repr(value)[:40]
+    # Of a container only what it is: its text may be far longer than the file that it comes from.
+    return repr(value)[:40] if isinstance(value, str | int | float | None) else f"a {type(value).__name__}"
 
 
 def size(name: str, value: object, at_most: int = MAX_SIZE, least: int = 1) -> int:

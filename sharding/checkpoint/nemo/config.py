@@ -16,6 +16,8 @@ from sharding.config import GemmaConfig
 
 GEMMA_VOCABULARY = 256_000
 """Of every Gemma 1, for a checkpoint without a tokenizer that would tell. Stored embeddings may have more rows."""
+_MAX_EXPANDED = 2**20
+"""Nodes and characters that the aliases of a YAML may expand to."""
 _MEGATRON_EPSILON = 1e-5
 """What Megatron takes where the file names none."""
 
@@ -127,16 +129,21 @@ def nemo2_config(text: bytes) -> NemoConfig:
       CheckpointError: it describes no Gemma, or is no YAML.
     """
     given = _mapping(_mapping(_load(text), "it").get("config"), "config")
-    name = str(given.get("_target_", ""))[:100].rpartition(".")[2]
+    name = _target(given).rpartition(".")[2]
     if name not in _CLASSES:
         raise CheckpointError(f"config is a {name or 'nothing'}; {', '.join(_CLASSES)} are supported.")
     fields = _CLASSES[name] | {field: value for field, value in given.items() if value is not None}
     activation = fields.get("activation_func")
-    if isinstance(activation, dict) and "gelu" not in str(activation.get("_target_", ""))[:200]:
+    if isinstance(activation, dict) and "gelu" not in _target(activation):
         raise CheckpointError("activation_func is no GELU, which Gemma has.")
     _refuse_others(fields, "gated_linear_unit", (True,))
     zero_centered = bool(fields["layernorm_zero_centered_gamma"])
     return NemoConfig(fields, norms_plus_one=not zero_centered, parallel=_parallel(fields), tokenizer=None)
+
+
+def _target(fields: Mapping[str, Any]) -> str:
+    target = fields.get("_target_")
+    return target[:200] if isinstance(target, str) else ""
 
 
 def _parallel(fields: Mapping[str, Any]) -> tuple[int, int]:
@@ -169,7 +176,32 @@ def _mapping(value: object, name: str) -> dict[str, Any]:
 
 
 class _Loader(yaml.SafeLoader):
-    """Plain YAML: a tag of Python's makes nothing, and merges, which can grow without end, are not done."""
+    """Plain YAML: a tag of Python's makes nothing, and merges, which can grow without end, are not done.
+
+    Aliases of aliases, of which a few bytes stand for any amount, are bounded by what they all expand to.
+    """
+
+    def __init__(self, text: bytes) -> None:
+        super().__init__(text)
+        self._expanded = 0
+        self._sizes: dict[yaml.Node, int] = {}
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        """See `yaml.SafeLoader`. Counts nodes and characters, those of an alias as often as it stands there."""
+        before, is_alias = self._expanded, self.check_event(yaml.AliasEvent)
+        node = super().compose_node(parent, index)
+        if node is None:
+            return None
+        if is_alias and node not in self._sizes:
+            raise yaml.YAMLError("an alias of what it is in")
+        if is_alias:
+            self._expanded += self._sizes[node]
+        else:
+            self._expanded += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
+            self._sizes[node] = self._expanded - before
+        if self._expanded > _MAX_EXPANDED:
+            raise yaml.YAMLError("aliases that expand without end")
+        return node
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         """See `yaml.SafeLoader`."""

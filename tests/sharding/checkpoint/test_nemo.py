@@ -156,7 +156,7 @@ UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"num_layers": None}, "num_layers is missing"),
     ({"layernorm_epsilon": "small"}, "layernorm_epsilon='small' is no positive number"),
     ({"num_query_groups": 3}, "num_attention_heads=4 is no multiple of num_query_groups=3"),
-    ({"hidden_size": [1, 2]}, r"hidden_size=\[1, 2\] is no integer"),
+    ({"hidden_size": [1, 2]}, "hidden_size=a list is no integer"),
     ({"tokenizer": {"model": "nemo:../../etc/passwd"}}, "its tokenizer '../../etc/passwd' is missing"),
 ]
 
@@ -178,6 +178,7 @@ def test_an_unsupported_configuration_is_refused_by_field(
         "[" * 50_000,
         "a: 'open",
         "- 1",
+        "a: &a [*a]",
         "x: " + "9" * 10_000,
         "\x00",
         "",
@@ -188,6 +189,26 @@ def test_yaml_that_is_no_configuration_is_refused(tmp_path: Path, text: str) -> 
     with pytest.raises(CheckpointError, match=r"model_config\.yaml: "):
         open_checkpoint(tmp_path)
     assert not Path("run").exists()
+
+
+def nested_aliases(levels: int) -> str:
+    """YAML whose last name, `z`, stands for ten to the power of `levels`."""
+    lines = ["a0: &a0 x", *(f"a{n + 1}: &a{n + 1} [{','.join([f'*a{n}'] * 10)}]" for n in range(levels))]
+    return "\n".join([*lines, f"z: *a{levels}", ""])
+
+
+@pytest.mark.parametrize("levels", [6, 300])
+def test_aliases_that_expand_without_end_are_refused(tmp_path: Path, levels: int) -> None:
+    (tmp_path / "model_config.yaml").write_text(nested_aliases(levels))
+    with pytest.raises(CheckpointError, match=r"model_config\.yaml: it is not valid YAML"):
+        open_checkpoint(tmp_path)
+
+
+def test_an_alias_stands_for_what_it_names(tmp_path: Path) -> None:
+    write_nemo1(tmp_path, WIDE, num_layers=None)
+    file = tmp_path / "model_config.yaml"
+    file.write_text("x: &layers 3\n" + file.read_text().replace("num_layers: null", "num_layers: *layers"))
+    assert read_config(tmp_path).num_layers == 3
 
 
 def member(name: str, kind: bytes = tarfile.REGTYPE, link: str = "") -> tarfile.TarInfo:
