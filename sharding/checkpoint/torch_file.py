@@ -42,6 +42,8 @@ _LOCAL_HEADER = struct.Struct("<4s22xHH")
 _MAX_AXES = 8
 _MAX_DEPTH = 4
 """Of dicts in dicts."""
+_MAX_KEY = 256
+"""Characters of a key: the names of all tensors below it repeat it."""
 _BYTE = Encoding("U8", 1, 1, lambda raw: raw)
 
 
@@ -170,6 +172,8 @@ def _rebuild_tensor(storage: object, start: object, axes: object, strides: objec
         raise ValueError(
             f"a tensor of shape {str(axes)[:100]} reaches beyond the {storage.count} numbers of its storage"
         )
+    if prod(axes) > storage.count:  # a stride of 0: a few bytes would be a model of any size
+        raise ValueError(f"a tensor of shape {str(axes)[:100]} has more numbers than the {storage.count} of its storage")
     return _Tensor(storage, start, axes, strides)
 
 
@@ -197,11 +201,18 @@ def _named(file: Path, found: object) -> dict[str, StridedMatrix]:
             if isinstance(value, _Tensor):
                 tensors[name] = _matrix(file, name, value)
             elif isinstance(value, dict):
-                below += ((f"{name}.{key}" if name else str(key), entry) for key, entry in value.items())
+                below += ((f"{name}.{_key(key)}" if name else _key(key), entry) for key, entry in value.items())
                 if len(below) > MAX_BYTES // 64:
                     raise ValueError("dicts in dicts without end")
         level = below
     return tensors
+
+
+def _key(key: object) -> str:
+    text = str(key)
+    if len(text) > _MAX_KEY:
+        raise ValueError(f"a key of {len(text)} characters; {_MAX_KEY} are the most that is read")
+    return text
 
 
 def _matrix(file: Path, name: str, tensor: _Tensor) -> StridedMatrix:

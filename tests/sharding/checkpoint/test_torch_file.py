@@ -133,6 +133,7 @@ DAMAGED: list[tuple[str, object, str]] = [
     ("storage of another type", tensor(storage(kind=Global("torch HalfStorage"))), "not those of 24 F16"),
     ("storage with an entangled name", tensor(storage(ENTANGLED)), "a storage without a name"),
     ("tensor beyond its storage", tensor(storage(), 1), "reaches beyond the 24 numbers"),
+    ("tensor with more numbers than its storage", tensor(storage(), 0, (2**20, 2**20), (0, 0)), "more numbers than the 24"),
     ("tensor with huge strides", tensor(storage(), 0, (4, 6), (2**60, 1)), "reaches beyond the 24 numbers"),
     ("negative stride", tensor(storage(), 0, (4, 6), (-6, 1)), "no numbers from 0 on"),
     ("negative offset", tensor(storage(), -1), "no numbers from 0 on"),
@@ -154,6 +155,14 @@ def test_a_damaged_description_is_refused_by_file(tmp_path: Path, value: object,
     members = {"data/0": VALUES.tobytes(), "byteorder": b"little"}
     file.write_bytes(TorchFile(members=members).data({"w": value}))
     with pytest.raises(CheckpointError, match=rf"w\.pt: .*({message})"):
+        read_torch_file(file)
+
+
+def test_a_name_that_is_repeated_without_end_is_refused(tmp_path: Path) -> None:
+    """Each of the tensors below a key bears it: 4 MB times 200."""
+    view = Strided(VALUES.reshape(-1), 0, (1,), (1,))
+    file = write_torch_file(tmp_path / "w.pt", {"A" * 2**22: {number: view for number in range(200)}})
+    with pytest.raises(CheckpointError, match=r"w\.pt: .* a key of 4194304 characters; 256 are the most"):
         read_torch_file(file)
 
 
