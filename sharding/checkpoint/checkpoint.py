@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.format import Format, Tensors
-from sharding.checkpoint.formats import FORMATS
+from sharding.checkpoint.formats import DIRECTORIES, FORMATS
 from sharding.checkpoint.quantised import QuantisedSource
 from sharding.checkpoint.tokenizer import StoredTokenizer, tokenizer_file
 from sharding.config import NOT_QUANTISED, GemmaConfig
@@ -82,5 +82,7 @@ def _format(path: Path) -> Format:
     for form in FORMATS:
         if form.recognises(path):
             return form
+    if path.is_dir():
+        return DIRECTORIES
     known = ", ".join(form.name for form in FORMATS)
     raise CheckpointError(f"{path}: is no checkpoint of a known form ({known}).")

@@ -8,4 +8,6 @@ from sharding.checkpoint.keras import KERAS
 from sharding.checkpoint.nemo import NEMO
 from sharding.checkpoint.orbax import ORBAX
 
-FORMATS = (GGUF, NEMO, KERAS, ORBAX, GEMMA_PYTORCH, JLAMA, HUGGING_FACE)
+FORMATS = (GGUF, JLAMA, HUGGING_FACE, NEMO, KERAS, ORBAX, GEMMA_PYTORCH)
+DIRECTORIES = HUGGING_FACE
+"""What is said of a directory that none of them recognises: most are of this form, and incomplete."""

@@ -6,7 +6,7 @@ from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.format import Format
 from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from sharding.checkpoint.huggingface.safetensors import begins_as_safetensors
-from sharding.checkpoint.huggingface.tensors import huggingface_tensors
+from sharding.checkpoint.huggingface.tensors import INDEX_FILE, SINGLE_FILE, huggingface_tensors
 from sharding.checkpoint.json_file import read_json
 from sharding.checkpoint.other_forms import other_form
 from sharding.checkpoint.tokenizer import StoredTokenizer, TokenizerKind, tokenizer_file
@@ -16,7 +16,14 @@ CONFIG_FILE = "config.json"
 
 
 def _recognises(path: Path) -> bool:
-    return path.is_dir() or begins_as_safetensors(path)
+    if path.is_file():
+        return begins_as_safetensors(path)
+    if not any((path / name).is_file() for name in (SINGLE_FILE, INDEX_FILE)):
+        return False
+    try:
+        return "model_type" in read_json(path / CONFIG_FILE)
+    except CheckpointError:
+        return False
 
 
 def read_config_file(file: Path) -> GemmaConfig:

@@ -7,12 +7,14 @@ from sharding.checkpoint.orbax.arrays import OCDBT_MANIFEST
 from sharding.checkpoint.orbax.tensors import orbax_config, orbax_tensors
 from sharding.checkpoint.tokenizer import StoredTokenizer, TokenizerKind, tokenizer_file
 
-_MARKERS = (OCDBT_MANIFEST, "_METADATA", "_CHECKPOINT_METADATA", "transformer")
-"""Files of Orbax, by age of the writer, and the folder of the arrays of such a model."""
+_MARKERS = (OCDBT_MANIFEST, "_METADATA", "_CHECKPOINT_METADATA")
+"""Files of Orbax, by age of the writer."""
+_ARRAYS = "transformer/**/.zarray"
+"""Those of such a model, where nothing else was kept."""
 
 
 def _recognises(path: Path) -> bool:
-    return any((path / marker).exists() for marker in _MARKERS)
+    return any((path / marker).is_file() for marker in _MARKERS) or any(path.glob(_ARRAYS))
 
 
 def _read_tokenizer(directory: Path) -> StoredTokenizer | None:

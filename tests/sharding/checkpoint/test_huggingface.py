@@ -17,6 +17,7 @@ from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 from tests.sharding.checkpoint.files import Tensors, expected_parameters, plain, write_huggingface
+from tests.sharding.checkpoint.torch_files import write_torch_file
 
 GEMMA = CONFIGS["gemma-mqa"]
 GEMMA3 = CONFIGS["gemma3"]
@@ -107,6 +108,25 @@ def test_weights_that_other_tools_have_quantised_are_refused_by_the_tools_name(
     write_huggingface(tmp_path, GEMMA | config, random_tensors(GEMMA, 1))
     with pytest.raises(CheckpointError, match=rf"config\.json: .*{message}"):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("shards", [None, 2], ids=["single", "indexed"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("transformer/readme", "_METADATA", "_CHECKPOINT_METADATA", "model_config.yaml", "context/model.yaml"),
+        *("last.ckpt", "model.weights.h5"),
+    ],
+)
+def test_what_other_forms_have_beside_a_complete_checkpoint_changes_nothing(
+    tmp_path: Path, name: str, shards: int | None
+) -> None:
+    tensors = random_tensors(GEMMA, 1)
+    write_huggingface(tmp_path, GEMMA, tensors, shards)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    write_torch_file(tmp_path / name, {})
+    assert open_checkpoint(tmp_path).format == "Hugging Face safetensors"
+    assert_parameters(tmp_path, GEMMA, tensors)
 
 
 @pytest.mark.parametrize("config", [True, False], ids=["with a configuration", "without"])

@@ -78,6 +78,12 @@ def test_the_tokenizer_is_in_the_directory_or_beside_it(tmp_path: Path, place: s
     assert (found.kind, found.read()) == (TokenizerKind.SENTENCEPIECE, b"\n\x0esentencepiece")
 
 
+def test_a_folder_of_the_same_name_without_arrays_is_not_taken_for_this_form(tmp_path: Path) -> None:
+    (tmp_path / "transformer").mkdir()
+    with pytest.raises(CheckpointError, match=r"config\.json is missing"):
+        open_checkpoint(tmp_path)
+
+
 def arrays_with(edit: Callable[[Tensors], object]) -> Callable[[Path], object]:
     """The same checkpoint with other arrays."""
 
