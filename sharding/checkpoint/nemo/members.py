@@ -12,7 +12,7 @@ from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.file_part import FilePart
-from sharding.checkpoint.nemo.unpacked import is_gzip, unpacked
+from sharding.checkpoint.nemo.unpacked import first_bytes, unpacked
 
 _MAX_MEMBERS = 100_000
 _MAX_HEADER = 2**16
@@ -65,7 +65,8 @@ class Members:
 
 def is_tar(file: Path) -> bool:
     """Whether a file is a tar, as it is or in gzip, by its first bytes."""
-    return file.is_file() and (_is_tar(file) or is_gzip(file))
+    end = _MAGIC_OFFSET + len(_MAGIC)
+    return file.is_file() and first_bytes(file, end)[_MAGIC_OFFSET:end] == _MAGIC
 
 
 def _is_tar(file: Path) -> bool:

@@ -1,11 +1,10 @@
 """A tar.gz as a tar in the user's cache: what is compressed as one stream cannot be mapped, nor read in parts."""
 
 import fcntl
+import gzip
 import hashlib
 import logging
-import os
 import shutil
-import tempfile
 import time
 import zlib
 from pathlib import Path
@@ -16,6 +15,8 @@ from sharding.checkpoint.errors import CheckpointError
 
 _GZIP = b"\x1f\x8b\x08"
 _BLOCK = 2**22
+_HEAD = 2**16
+"""Bytes in which a tar.gz has the first header of its tar, whatever names and comments of gzip's come before."""
 _MOST_TIMES = 16
 _MOST_MORE = 2**26
 """A tar of more than 16 times its compressed bytes and 64 MiB is no tar of weights."""
@@ -25,10 +26,16 @@ _PROGRESS_S = 5.0
 _log = logging.getLogger(__name__)
 
 
-def is_gzip(file: Path) -> bool:
-    """Whether a file is one of gzip, by its first bytes."""
+def first_bytes(file: Path, count: int) -> bytes:
+    """The first bytes of a file, unpacked if it is one of gzip."""
     with file.open("rb") as opened:
-        return opened.read(len(_GZIP)) == _GZIP
+        head = opened.read(_HEAD)
+    if not head.startswith(_GZIP):
+        return head[:count]
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(head, count)  # with gzip's header
+    except zlib.error:
+        return b""
 
 
 def unpacked(file: Path) -> Path:
@@ -48,41 +55,40 @@ def unpacked(file: Path) -> Path:
         if target.exists():
             return target
         _log.warning("%s: unpacking it once, into %s", file, target)
-        descriptor, partial = tempfile.mkstemp(dir=folder, suffix=".partial")
+        # Of one name, under the lock: what a killed process has left of it is written over, not left for good.
+        partial = folder / f"{target.name}.partial"
+        partial.unlink(missing_ok=True)
         try:
-            with os.fdopen(descriptor, "wb") as out, file.open("rb") as packed:
+            with partial.open("xb") as out, file.open("rb") as packed:
                 _unpack(file, packed, out, status.st_size, shutil.disk_usage(folder).free - _DISK_LEFT)
-            os.replace(partial, target)
+            partial.replace(target)
         except BaseException:
-            os.unlink(partial)
+            partial.unlink(missing_ok=True)
             raise
     return target
 
 
 def _unpack(file: Path, packed: BinaryIO, out: BinaryIO, size: int, disk: int) -> None:
     most = _MOST_TIMES * size + _MOST_MORE
-    read = written = 0
+    written = 0
     last_told = time.monotonic()
-    unpacker = zlib.decompressobj(zlib.MAX_WBITS | 16)  # gzip's header and checksum
     try:
-        while not unpacker.eof:
-            waiting = unpacker.unconsumed_tail
-            if not waiting:
-                waiting = packed.read(_BLOCK)
-                read += len(waiting)
-                if not waiting:
-                    raise CheckpointError(f"{file}: truncated: its gzip ends too early. Fetch it again.")
-            data = unpacker.decompress(waiting, _BLOCK)
-            written += len(data)
-            if written > most:
-                raise CheckpointError(f"{file}: unfolds to more than {most} bytes, as no weights do; it is not read.")
-            if written > disk:
-                raise CheckpointError(
-                    f"{file}: the disk of the cache has too little room to unpack it. Set XDG_CACHE_HOME."
-                )
-            out.write(data)
-            if time.monotonic() - last_told > _PROGRESS_S:
-                last_told = time.monotonic()
-                _log.warning("%s: unpacking, %d of %d MiB", file, read >> 20, size >> 20)
-    except zlib.error as error:
+        with gzip.GzipFile(fileobj=packed) as unpacker:  # of any number of members
+            while data := unpacker.read(_BLOCK):
+                written += len(data)
+                if written > most:
+                    raise CheckpointError(
+                        f"{file}: unfolds to more than {most} bytes, as no weights do; it is not read."
+                    )
+                if written > disk:
+                    raise CheckpointError(
+                        f"{file}: the disk of the cache has too little room to unpack it. Set XDG_CACHE_HOME."
+                    )
+                out.write(data)
+                if time.monotonic() - last_told > _PROGRESS_S:
+                    last_told = time.monotonic()
+                    _log.warning("%s: unpacking, %d of %d MiB", file, packed.tell() >> 20, size >> 20)
+    except EOFError as error:
+        raise CheckpointError(f"{file}: truncated: its gzip ends too early. Fetch it again.") from error
+    except (gzip.BadGzipFile, zlib.error) as error:
         raise CheckpointError(f"{file}: damaged gzip: {error}. Fetch it again.") from error

@@ -145,6 +145,44 @@ def test_a_tar_gz_is_unpacked_once(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
+def test_a_gzip_of_several_members_is_unpacked_whole(tmp_path: Path) -> None:
+    """As pigz and bgzip write them."""
+    tensors = dict(random_tensors(WIDE, 3))
+    data = in_archive("flat")(tmp_path / "model", WIDE, tensors).read_bytes()
+    cuts = range(0, len(data), 2**16)
+    (tmp_path / "model.nemo").write_bytes(b"".join(gzip.compress(data[cut : cut + 2**16], 1) for cut in cuts) + bytes(9))
+    assert_parameters(tmp_path / "model.nemo", WIDE, tensors, 1.2e-7)
+
+
+@pytest.mark.parametrize("end", [b"more", gzip.compress(b"more")[:-1]], ids=["no gzip", "cut"])
+def test_what_follows_the_members_of_a_gzip_is_refused(tmp_path: Path, end: bytes) -> None:
+    path = in_archive("flat", "w:gz")(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
+    path.write_bytes(path.read_bytes() + end)
+    with pytest.raises(CheckpointError, match=r"model\.nemo: (damaged gzip|truncated)"):
+        open_checkpoint(path)
+
+
+@pytest.mark.parametrize("content", [bytes(10**6), b"", b"{}"])
+def test_a_gzip_of_something_else_is_not_unpacked(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "vocabulary.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(CheckpointError, match="is no checkpoint of a known form"):
+        open_checkpoint(tmp_path / "vocabulary.gz")
+    assert not (tmp_path / "cache").exists()
+
+
+def test_what_a_killed_process_has_left_of_a_tar_is_written_over(tmp_path: Path) -> None:
+    tensors = dict(random_tensors(WIDE, 3))
+    path = in_archive("flat", "w:gz")(tmp_path / "model", WIDE, tensors)
+    open_checkpoint(path)
+    [tar] = (tmp_path / "cache").rglob("*.tar")
+    content = tar.read_bytes()
+    tar.unlink()
+    tar.with_name(f"{tar.name}.partial").write_bytes(bytes(2 * len(content)))
+    assert_parameters(path, WIDE, tensors, 1.2e-7)
+    assert tar.read_bytes() == content
+    assert not list((tmp_path / "cache").rglob("*.partial"))
+
+
 UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"apply_embedding_scaling": False}, "apply_embedding_scaling is not set: only Gemma"),
     ({"activation": "swiglu"}, "activation='swiglu' is not supported; geglu is"),
