@@ -173,7 +173,9 @@ def _rebuild_tensor(storage: object, start: object, axes: object, strides: objec
             f"a tensor of shape {str(axes)[:100]} reaches beyond the {storage.count} numbers of its storage"
         )
     if prod(axes) > storage.count:  # a stride of 0: a few bytes would be a model of any size
-        raise ValueError(f"a tensor of shape {str(axes)[:100]} has more numbers than the {storage.count} of its storage")
+        raise ValueError(
+            f"a tensor of shape {str(axes)[:100]} has more numbers than the {storage.count} of its storage"
+        )
     return _Tensor(storage, start, axes, strides)
 
 

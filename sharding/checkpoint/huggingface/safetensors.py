@@ -103,11 +103,16 @@ def _stored_tensor(
     if encoding is None:
         raise CheckpointError(f"{file}: tensor {name} has the type {kind}; {', '.join(encodings)} are supported.")
     begin, end = entry["data_offsets"]
-    shape = tuple(int(size) for size in entry["shape"])
+    shape = tuple(entry["shape"])
+    if any(isinstance(number, bool) or not isinstance(number, int) or number < 0 for number in (begin, end, *shape)):
+        axes, offsets = (repr(entry[field])[:100] for field in ("shape", "data_offsets"))
+        raise CheckpointError(
+            f"{file}: tensor {name} has the shape {axes} and the data_offsets {offsets}: no integers from 0 on."
+        )
     if kind == _PACKED_INT4:
+        if not shape:
+            raise CheckpointError(f"{file}: tensor {name} is {kind}, two numbers in a byte, and has no axes.")
         shape = (*shape[:-1], 2 * shape[-1])
-    if begin < 0 or any(size < 0 for size in shape):
-        raise CheckpointError(f"{file}: tensor {name} has the shape {shape} and begins at byte {begin}.")
     tensor = ByteRange.of(name, file, shape, data_start + begin, encoding)
     if tensor.end - tensor.offset != end - begin:
         raise CheckpointError(

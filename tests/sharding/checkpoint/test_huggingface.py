@@ -206,6 +206,21 @@ DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     ("type", edited_header(lambda header: header[UP].update(dtype="I64")), f"tensor {UP} has the type I64; F32"),
     (
+        "U8 without axes",
+        edited_header(lambda header: header.update(x={"dtype": "U8", "shape": [], "data_offsets": [0, 1]})),
+        "tensor x is U8, two numbers in a byte, and has no axes",
+    ),
+    (
+        "offsets that are no integers",
+        edited_header(lambda header: header[UP].update(data_offsets=[*map(float, header[UP]["data_offsets"])])),
+        rf"tensor {UP} has the shape \[128, 64\] and the data_offsets \[\d+\.0, \d+\.0\]: no integers from 0 on",
+    ),
+    (
+        "sizes that are no integers",
+        edited_header(lambda header: header[UP].update(shape=[128.0, True])),
+        rf"tensor {UP} has the shape \[128\.0, True\] and the data_offsets .*: no integers from 0 on",
+    ),
+    (
         "shape and bytes disagree",
         edited_header(lambda header: header[UP].update(shape=[128, 32])),
         rf"tensor {UP} of shape \(128, 32\) takes 16384 bytes as F32, but the header gives it bytes",

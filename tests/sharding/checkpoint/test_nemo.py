@@ -150,7 +150,9 @@ def test_a_gzip_of_several_members_is_unpacked_whole(tmp_path: Path) -> None:
     tensors = dict(random_tensors(WIDE, 3))
     data = in_archive("flat")(tmp_path / "model", WIDE, tensors).read_bytes()
     cuts = range(0, len(data), 2**16)
-    (tmp_path / "model.nemo").write_bytes(b"".join(gzip.compress(data[cut : cut + 2**16], 1) for cut in cuts) + bytes(9))
+    (tmp_path / "model.nemo").write_bytes(
+        b"".join(gzip.compress(data[cut : cut + 2**16], 1) for cut in cuts) + bytes(9)
+    )
     assert_parameters(tmp_path / "model.nemo", WIDE, tensors, 1.2e-7)
 
 

@@ -133,7 +133,11 @@ DAMAGED: list[tuple[str, object, str]] = [
     ("storage of another type", tensor(storage(kind=Global("torch HalfStorage"))), "not those of 24 F16"),
     ("storage with an entangled name", tensor(storage(ENTANGLED)), "a storage without a name"),
     ("tensor beyond its storage", tensor(storage(), 1), "reaches beyond the 24 numbers"),
-    ("tensor with more numbers than its storage", tensor(storage(), 0, (2**20, 2**20), (0, 0)), "more numbers than the 24"),
+    (
+        "tensor with more numbers than its storage",
+        tensor(storage(), 0, (2**20, 2**20), (0, 0)),
+        "more numbers than the 24",
+    ),
     ("tensor with huge strides", tensor(storage(), 0, (4, 6), (2**60, 1)), "reaches beyond the 24 numbers"),
     ("negative stride", tensor(storage(), 0, (4, 6), (-6, 1)), "no numbers from 0 on"),
     ("negative offset", tensor(storage(), -1), "no numbers from 0 on"),
