@@ -149,6 +149,25 @@ def test_a_tokenizer_file_of_its_own_goes_before_the_one_of_the_checkpoint(tmp_p
     assert load_tokenizer(checkpoint, CODEGEMMA_MODEL).control_id("<|fim_prefix|>") == 67
 
 
+BYTES = {"<bos>": 256} | {f"<0x{byte:02X}>": byte for byte in range(256)}
+
+
+def json_with(vocab: object = None, added: object = (), merges: object = ()) -> bytes:
+    """A `tokenizer.json` of a vocabulary, merges and added tokens alone."""
+    model = {"type": "BPE", "vocab": {} if vocab is None else vocab, "merges": merges}
+    return json.dumps({"added_tokens": added, "model": model}).encode()
+
+
+def model_with(*pieces: str) -> bytes:
+    """A SentencePiece model of control tokens and bytes alone."""
+    kinds = ModelProto.SentencePiece
+    model = ModelProto()
+    for piece in pieces or ("<bos>", "<eos>"):
+        model.pieces.add(piece=piece, type=kinds.BYTE if piece.startswith("<0x") else kinds.CONTROL)
+    content: bytes = model.SerializeToString()
+    return content
+
+
 @pytest.mark.parametrize(
     ("name", "content", "fault"),
     [
@@ -160,6 +179,25 @@ def test_a_tokenizer_file_of_its_own_goes_before_the_one_of_the_checkpoint(tmp_p
         ("model.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 5), "truncated or corrupt GGUF header"),
         ("model.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "has no tokenizer"),
         ("tokenizer.txt", b"", "no <bos> token"),
+        (
+            "tokenizer.json",
+            json_with(vocab={"a": 10**11}),
+            r"the id of 'a' is 100000000000, no integer from 0 to 4194303",
+        ),
+        ("tokenizer.json", json_with(vocab={"a": -1}), r"the id of 'a' is -1, no integer"),
+        ("tokenizer.json", json_with(vocab={"a": 1.5}), r"the id of 'a' is 1\.5, no integer"),
+        ("tokenizer.json", json_with(vocab={"a": [[]]}), r"the id of 'a' is \[\[\]\], no integer"),
+        (
+            "tokenizer.json",
+            json_with(added=[{"content": "<bos>", "id": True}]),
+            r"the id of '<bos>' is True, no integer",
+        ),
+        ("tokenizer.json", json_with(added=[{"content": 7, "id": 1}]), "is not a tokenizer.json"),
+        ("tokenizer.json", json_with(vocab={}), "no <bos> token"),
+        ("tokenizer.json", json_with(vocab={"<bos>": 0}), "no token for the byte 0xE2"),
+        ("tokenizer.json", json_with(vocab=BYTES, merges=7), "is not a tokenizer.json: .*MergeType"),
+        ("tokenizer.model", model_with(), "no token for the byte 0xE2"),
+        ("tokenizer.model", model_with(*BYTES), "is no sound SentencePiece model: .*byte_fallback"),
         ("tokenizer.json", b"{}", "is not a tokenizer.json"),
         ("tokenizer.json", b'{"a":' * 100_000, "is not a tokenizer.json"),
     ],

@@ -64,7 +64,12 @@ class Tokenizer(ABC):
         self.terminator_ids = frozenset(control[text] for text in TERMINATORS if text in control)
         self.longest_piece = max(map(len, self._pieces))
         # A literal U+2581 must not come back as a space. Its bytes are no text one by one: only byte tokens have them.
-        self._literal_space_ids = [self._pieces.index(bytes([byte])) for byte in _SPACE.encode()]
+        space = [bytes([byte]) for byte in _SPACE.encode()]
+        if lacking := next((byte for byte in space if byte not in self._pieces), None):
+            raise ValueError(
+                f"The vocabulary has no token for the byte 0x{lacking.hex().upper()}, so it is not one of Gemma's."
+            )
+        self._literal_space_ids = [self._pieces.index(byte) for byte in space]
         self._sentinel_pattern = re.compile("(" + "|".join(re.escape(s) for s in SENTINELS if s in control) + ")")
 
     @abstractmethod

@@ -8,6 +8,8 @@ import tokenizers
 
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer, is_text_piece, piece_bytes
 
+_MAX_ID = 2**22 - 1
+"""16 times those of Gemma 3; a file with more is damaged, and would take all memory."""
 _BYTE_PIECE = re.compile(r"<0x([0-9A-F]{2})>")
 
 
@@ -21,16 +23,23 @@ class HuggingFaceTokenizer(Tokenizer):
         """
         added = {token["content"]: token["id"] for token in spec["added_tokens"]}
         vocabulary: dict[str, int] = spec["model"]["vocab"] | added
+        for text, token_id in vocabulary.items():
+            if isinstance(token_id, bool) or not isinstance(token_id, int) or not 0 <= token_id <= _MAX_ID:
+                shown = repr(token_id)[:40]
+                raise ValueError(f"the id of {text[:40]!r} is {shown}, no integer from 0 to {_MAX_ID}.")
         control = {text: token_id for text, token_id in added.items() if not is_text_piece(text)}
         control |= {text: vocabulary[text] for text in SENTINELS if text in vocabulary}
-        pieces = [b""] * (max(vocabulary.values()) + 1)
+        pieces = [b""] * (max(vocabulary.values(), default=-1) + 1)
         for text, token_id in vocabulary.items():
             if text not in control:
                 byte = _BYTE_PIECE.fullmatch(text)
                 pieces[token_id] = bytes.fromhex(byte[1]) if byte else piece_bytes(text)
         super().__init__(pieces, control)
         spec["added_tokens"] = [token for token in spec["added_tokens"] if token["content"] not in control]
-        self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(spec))
+        try:
+            self._tokenizer = tokenizers.Tokenizer.from_str(json.dumps(spec))
+        except Exception as error:  # the library raises no other class
+            raise ValueError(f"is not a tokenizer.json: {str(error)[:200]}.") from error
         for token in spec["added_tokens"]:
             if self._tokenizer.token_to_id(token["content"]) != token["id"]:
                 raise ValueError(f"the added token {token['content']!r} has an id beside the vocabulary.")

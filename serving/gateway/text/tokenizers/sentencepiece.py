@@ -34,7 +34,10 @@ class SentencePieceTokenizer(Tokenizer):
                 if kind != _Piece.UNKNOWN:
                     piece.type = _Piece.CONTROL
         super().__init__(pieces, control)
-        self._processor = SentencePieceProcessor(model_proto=model.SerializeToString())
+        try:
+            self._processor = SentencePieceProcessor(model_proto=model.SerializeToString())
+        except RuntimeError as error:
+            raise ValueError(f"is no sound SentencePiece model: {str(error)[:200]}") from error
 
     @classmethod
     def from_bytes(cls, content: bytes) -> Self:
