@@ -5,7 +5,6 @@ import struct
 import threading
 import zlib
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,8 +20,25 @@ _MOST_BYTES = 2**31
 _BLOSC_HEADER = struct.Struct("<4xI")
 """The bytes that a blosc chunk unfolds to."""
 
-_decoding = threading.Lock()
-"""Or each of the threads that read would decode the same chunk at once."""
+
+class ChunkDecoder:
+    """Decodes the chunks of a checkpoint one at a time, and keeps the last one, as long as its tensors are there."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # or each of the threads that read would decode the same chunk at once
+        self._last: tuple[Extent, npt.NDArray[np.uint8]] | None = None
+
+    def decode(self, extent: Extent, nbytes: int, compressor: str) -> npt.NDArray[np.uint8]:
+        """The bytes that a chunk unfolds to.
+
+        Raises:
+          ValueError, zlib.error: it is damaged.
+        """
+        with self._lock:
+            if self._last is None or self._last[0] != extent:
+                self._last = None  # before the next one takes its memory
+                self._last = extent, _decoded(extent, nbytes, compressor)
+            return self._last[1]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,20 +48,26 @@ class _CompressedChunk(Matrix):
     extent: Extent
     dtype: np.dtype[Any]
     compressor: str
+    decoder: ChunkDecoder
 
     def numbers(self, rows: slice, columns: slice) -> npt.NDArray[Any]:
         """See `Matrix`."""
         nbytes = self.shape[0] * self.shape[1] * self.dtype.itemsize
         try:
-            with _decoding:
-                data = _decoded(self.extent, nbytes, self.compressor)
+            data = self.decoder.decode(self.extent, nbytes, self.compressor)
         except (ValueError, zlib.error) as error:
             raise CheckpointError(f"{self.file}: tensor {self.name} has a damaged chunk: {error}.") from error
         return data.view(self.dtype).reshape(self.shape)[rows, columns]
 
 
 def compressed_chunk(
-    key: str, extent: Extent, shape: tuple[int, int], type_name: str, dtype: np.dtype[Any], compressor: dict[str, Any]
+    key: str,
+    extent: Extent,
+    shape: tuple[int, int],
+    type_name: str,
+    dtype: np.dtype[Any],
+    compressor: dict[str, Any],
+    decoder: ChunkDecoder,
 ) -> Matrix:
     """A chunk of a tensor, compressed as zarr's `compressor` says.
 
@@ -64,10 +86,10 @@ def compressed_chunk(
         extent=extent,
         dtype=dtype,
         compressor=json.dumps(compressor, sort_keys=True),
+        decoder=decoder,
     )
 
 
-@lru_cache(maxsize=1)
 def _decoded(extent: Extent, nbytes: int, compressor: str) -> npt.NDArray[np.uint8]:
     if extent.size > nbytes + nbytes // 8 + 2**16:
         raise ValueError(f"{extent.size} bytes for a chunk of {nbytes}")

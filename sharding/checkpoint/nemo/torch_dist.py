@@ -4,7 +4,8 @@ Format: torch/distributed/checkpoint/{metadata,filesystem}.py of PyTorch; each p
 inside a .distcp file. Keys and shapes: megatron/core/dist_checkpointing/strategies/torch.py of Megatron-LM.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from sharding.checkpoint.byte_range import ByteRange, Encoding, check_apart
@@ -54,31 +55,39 @@ def read_torch_dist(members: Members, wanted: Callable[[str], bool]) -> dict[str
             for index, info in stored.items()
             if (offset := index.attributes.get("offset")) is not None  # of bytes there is none
         }
-        tensors: dict[str, Matrix] = {}
-        segments: list[ByteRange] = []
+        placed: dict[str, list[tuple[tuple[int, ...], tuple[int, ...], ByteRange]]] = {}
         for key, description in descriptions.items():
             if not isinstance(key, str) or not wanted(key) or "chunks" not in description.attributes:
                 continue
-            parts = []
+            placed[key] = []
             for chunk in _attribute(description, "chunks"):
                 offsets, sizes = (_numbers(_attribute(chunk, name)) for name in ("offsets", "sizes"))
-                segment = _segment(members, key, places[key, offsets])
-                segments.append(segment)
-                matrix = read_torch_file(segment.file, segment.offset, segment.shape[1]).get("")
-                if matrix is None or matrix.axes != sizes:
-                    raise CheckpointError(
-                        f"{segment.file}: the part of tensor {key} at {offsets} is not of shape {sizes}."
-                    )
-                parts.append(Part(offsets, sizes, matrix))
-            tensors[key] = assembled(key, where, _numbers(_attribute(description, "size")), parts)
-        by_file: dict[object, list[ByteRange]] = {}
-        for segment in segments:
-            by_file.setdefault(segment.file, []).append(segment)
-        for ranges in by_file.values():
-            check_apart(ranges)
+                placed[key].append((offsets, sizes, _segment(members, key, places[key, offsets])))
+        # Before they are read: all parts might name the same bytes, to be read as often.
+        _check_apart(segment for parts in placed.values() for *_, segment in parts)
+        return {
+            key: assembled(
+                key, where, _numbers(_attribute(descriptions[key], "size")), [_part(key, *part) for part in parts]
+            )
+            for key, parts in placed.items()
+        }
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise CheckpointError(f"{where}: damaged: {_short(error)}. Fetch it again.") from error
-    return tensors
+
+
+def _part(key: str, offsets: tuple[int, ...], sizes: tuple[int, ...], segment: ByteRange) -> Part:
+    matrix = read_torch_file(segment.file, segment.offset, segment.shape[1]).get("")
+    if matrix is None or matrix.axes != sizes:
+        raise CheckpointError(f"{segment.file}: the part of tensor {key} at {offsets} is not of shape {sizes}.")
+    return Part(offsets, sizes, matrix)
+
+
+def _check_apart(segments: Iterable[ByteRange]) -> None:
+    by_file: dict[Path, list[ByteRange]] = {}
+    for segment in segments:
+        by_file.setdefault(segment.file, []).append(segment)
+    for ranges in by_file.values():
+        check_apart(ranges)
 
 
 def _segment(members: Members, key: str, info: object) -> ByteRange:

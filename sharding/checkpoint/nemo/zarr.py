@@ -18,13 +18,14 @@ import numpy.typing as npt
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.fields import size
 from sharding.checkpoint.matrix import Matrix, matrix_shape
-from sharding.checkpoint.nemo.compressed import compressed_chunk
+from sharding.checkpoint.nemo.compressed import ChunkDecoder, compressed_chunk
 from sharding.checkpoint.nemo.members import Extent, Members
 from sharding.checkpoint.nemo.parts import Part, assembled
 from sharding.checkpoint.strided import StridedMatrix
 
 DESCRIPTION = ".zarray"
 
+_MAX_AXES = 3
 _MAX_DESCRIPTION = 2**16
 _DTYPES: dict[str, tuple[str, npt.DTypeLike]] = {
     "bfloat16": ("BF16", ml_dtypes.bfloat16),
@@ -40,10 +41,19 @@ def read_zarr(members: Members, wanted: Callable[[str], bool]) -> dict[str, Matr
       CheckpointError: one is damaged, or a chunk is missing.
     """
     keys = [name.removesuffix("/" + DESCRIPTION) for name in members.extents if name.endswith("/" + DESCRIPTION)]
-    return {key: _read_array(members.below(key), key) for key in keys if wanted(key)}
+    folders: dict[str, dict[str, Extent]] = {key: {} for key in keys if wanted(key)}
+    for name, extent in members.extents.items():
+        end = len(name)
+        for _ in range(min(name.count("/"), _MAX_AXES)):  # a chunk may lie in a folder for each axis
+            end = name.rindex("/", 0, end)
+            if (folder := folders.get(name[:end])) is not None:
+                folder[name[end + 1 :]] = extent
+                break
+    decoder = ChunkDecoder()
+    return {key: _read_array(Members(members.path / key, files), key, decoder) for key, files in folders.items()}
 
 
-def _read_array(folder: Members, key: str) -> Matrix:
+def _read_array(folder: Members, key: str, decoder: ChunkDecoder) -> Matrix:
     where = folder.path / DESCRIPTION
     try:
         description = json.loads(folder.read(DESCRIPTION, _MAX_DESCRIPTION))
@@ -54,7 +64,7 @@ def _read_array(folder: Members, key: str) -> Matrix:
             raise ValueError("only format 2 in C order without filters is supported")
         if description["dtype"] not in _DTYPES:
             raise ValueError(f"the dtype {str(description['dtype'])[:40]!r} is none of {', '.join(_DTYPES)}")
-        if not 1 <= len(axes) == len(chunk) <= 3:
+        if not 1 <= len(axes) == len(chunk) <= _MAX_AXES:
             raise ValueError(f"a shape of {len(axes)} and chunks of {len(chunk)} axes")
         separator = description.get("dimension_separator", ".")
         if any(whole % part for whole, part in zip(axes, chunk, strict=True)):
@@ -68,7 +78,7 @@ def _read_array(folder: Members, key: str) -> Matrix:
             if name not in folder.extents:
                 raise ValueError(f"its chunk {name} is missing")
             offsets = tuple(index * part for index, part in zip(place, chunk, strict=True))
-            matrix = _chunk(key, folder.extents[name], chunk, description["dtype"], compressor)
+            matrix = _chunk(key, folder.extents[name], chunk, description["dtype"], compressor, decoder)
             parts.append(Part(offsets, chunk, matrix))
     except (AttributeError, CheckpointError, KeyError, RecursionError, TypeError, ValueError) as error:
         reason = str(error).rstrip(".") if isinstance(error, ValueError | CheckpointError) else repr(error)[:100]
@@ -77,14 +87,19 @@ def _read_array(folder: Members, key: str) -> Matrix:
 
 
 def _chunk(
-    key: str, extent: Extent, shape: tuple[int, ...], dtype_name: str, compressor: dict[str, Any] | None
+    key: str,
+    extent: Extent,
+    shape: tuple[int, ...],
+    dtype_name: str,
+    compressor: dict[str, Any] | None,
+    decoder: ChunkDecoder,
 ) -> Matrix:
     name, dtype = _DTYPES[dtype_name]
     dtype = np.dtype(dtype)
     nbytes = prod(shape) * dtype.itemsize
     rows, columns = matrix_shape(shape)
     if compressor is not None:
-        return compressed_chunk(key, extent, (rows, columns), name, dtype, compressor)
+        return compressed_chunk(key, extent, (rows, columns), name, dtype, compressor, decoder)
     if extent.size != nbytes:
         raise ValueError(f"a chunk of shape {shape} takes {nbytes} bytes, but {extent.file} has {extent.size} for it")
     return StridedMatrix(
