@@ -1,6 +1,7 @@
 """GemmaConfig from the metadata of a GGUF, architectures `gemma` and `gemma3`.
 
-Keys: gguf-py/gguf/constants.py of https://github.com/ggml-org/llama.cpp.
+Keys: gguf-py/gguf/constants.py of https://github.com/ggml-org/llama.cpp. What they mean where some are left out:
+`load_hparams` in src/llama-model.cpp there.
 """
 
 from collections.abc import Mapping
@@ -83,7 +84,10 @@ class _Keys:
             raise CheckpointError(f"{self._architecture}.{key}={value} is not supported.")
 
     def rope_scale(self) -> float:
-        kind = self.get("rope.scaling.type", "none")
+        """By what positions are divided: where no type is named, llama.cpp takes it for linear, and 0 for 1."""
+        kind = self.get("rope.scaling.type", "linear")
         if kind not in ("none", "linear"):
             raise CheckpointError(f"{self._architecture}.rope.scaling.type={kind!r} is not supported; linear is.")
-        return self.positive("rope.scaling.factor", 1.0) if kind == "linear" else 1.0
+        named = f"{self._architecture}.rope.scaling.factor" in self._metadata
+        key = "rope.scaling.factor" if named else "rope.scale_linear"  # of older files
+        return 1.0 if kind == "none" or self.get(key, 0) == 0 else self.positive(key)

@@ -237,14 +237,41 @@ def test_a_damaged_file_is_refused_by_name(tmp_path: Path, damage: Callable[[Pat
     assert str(file) in str(raised.value)
 
 
+@pytest.mark.parametrize(
+    ("keys", "scale"),
+    [
+        ({}, 1.0),
+        ({"rope.scaling.factor": 8.0}, 8.0),
+        ({"rope.scale_linear": 4.0}, 4.0),
+        ({"rope.scaling.factor": 8.0, "rope.scale_linear": 4.0}, 8.0),
+        ({"rope.scaling.factor": 0.0, "rope.scale_linear": 4.0}, 1.0),
+        ({"rope.scaling.type": "linear", "rope.scale_linear": 4.0}, 4.0),
+        ({"rope.scaling.type": "none", "rope.scaling.factor": 8.0}, 1.0),
+    ],
+)
+def test_positions_are_scaled_as_llama_cpp_scales_them(keys: dict[str, object], scale: float) -> None:
+    metadata = {f"gemma.{key}": value for key, value in keys.items()}
+    assert gemma_config_from_gguf(minimal("gemma") | metadata, vocab_size=8).rope_scale == scale
+
+
+@pytest.mark.parametrize("key", ["rope.scaling.factor", "rope.scale_linear"])
+def test_a_scale_that_is_none_is_refused(key: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"gemma\.{key}=-1\.0 is no positive number"):
+        gemma_config_from_gguf(minimal("gemma") | {f"gemma.{key}": -1.0}, vocab_size=8)
+
+
+def minimal(architecture: str) -> dict[str, object]:
+    """The metadata that a model must have."""
+    names = ("context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count")
+    names += ("attention.head_count_kv", "attention.key_length", "attention.sliding_window")
+    sizes: dict[str, object] = {f"{architecture}.{name}": 8 for name in names}
+    epsilon = f"{architecture}.attention.layer_norm_rms_epsilon"
+    return {"general.architecture": architecture, **sizes, epsilon: 1e-6}
+
+
 @pytest.mark.parametrize("key", ["embedding_length", "block_count", "attention.sliding_window"])
 def test_a_missing_key_is_named(key: str) -> None:
-    metadata: dict[str, object] = {"general.architecture": "gemma3"}
-    for name in ("context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count"):
-        metadata[f"gemma3.{name}"] = 8
-    for name in ("attention.head_count_kv", "attention.key_length", "attention.sliding_window"):
-        metadata[f"gemma3.{name}"] = 8
-    metadata["gemma3.attention.layer_norm_rms_epsilon"] = 1e-6
+    metadata = minimal("gemma3")
     del metadata[f"gemma3.{key}"]
     with pytest.raises(CheckpointError, match=rf"key gemma3\.{key} is missing"):
         gemma_config_from_gguf(metadata, vocab_size=8)
