@@ -11,6 +11,7 @@ from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.matrix import Matrix
+from sharding.checkpoint.tied_head import drop_tied_head
 from sharding.checkpoint.views import MinusOne, Rows
 from sharding.config import GemmaConfig
 
@@ -18,6 +19,7 @@ LAYER = re.compile(r"decoder\.layers\.(\d{1,9})\.(.+)")
 _STACKED = re.compile(r"decoder\.layers\.([a-z].+)")
 _PREFIXES = ("model.module.", "model.", "module.")
 _EMBEDDING = "embedding.word_embeddings.weight"
+_HEAD = "output_layer.weight"
 _FINAL_NORM = "decoder.final_layernorm.weight"
 
 _WHOLE = {
@@ -35,9 +37,9 @@ _TENSOR_OF = {path: name for name, path in _WHOLE.items()} | {
 
 
 def wanted(key: str) -> bool:
-    """Whether a tensor is one of the weights; not an optimizer's state, an extra state, or the tied output."""
+    """Whether a tensor is one of the weights; not an optimizer's state or an extra state."""
     name = canonical(key)
-    return name.startswith(("decoder.", "embedding.")) and "_extra_state" not in name
+    return name.startswith(("decoder.", "embedding.", "output_layer.")) and "_extra_state" not in name
 
 
 def canonical(key: str) -> str:
@@ -70,7 +72,8 @@ def split(tensors: Mapping[str, Matrix], config: GemmaConfig, where: Path, norms
       norms_plus_one: norms are stored as 1 + w.
 
     Raises:
-      CheckpointError: a tensor is there twice, or its rows are not as many as the model's.
+      CheckpointError: a tensor is there twice, its rows are not as many as the model's, or the head is not the
+        embedding.
     """
     found: dict[str, Matrix] = {}
     for key, matrix in tensors.items():
@@ -78,6 +81,7 @@ def split(tensors: Mapping[str, Matrix], config: GemmaConfig, where: Path, norms
             if name in found:
                 raise CheckpointError(f"{where}: has two tensors {name}.")
             found[name] = replace(part, name=name)
+    drop_tied_head(found, _HEAD, _EMBEDDING)
     return {
         name: MinusOne.of(part) if norms_plus_one and "norm" in name else part
         for whole, matrix in found.items()

@@ -59,7 +59,7 @@ def read_ranks(
             extent = members.extents[name]
             stored = read_torch_file(extent.file, extent.offset, extent.size)
             ranks.append({canonical(key): matrix for key, matrix in stored.items() if wanted(key)})
-        for key in ranks[0]:
+        for key in dict.fromkeys(key for found in ranks for key in found):
             for rank, found in enumerate(ranks):
                 if key not in found:
                     raise CheckpointError(f"{members.path}: tensor {key} is missing in {files[rank, stage]}.")
@@ -70,14 +70,22 @@ def read_ranks(
 
 
 def _files(members: Members) -> dict[tuple[int, int], str]:
+    ranks = {name: match for name in members.extents if (match := _RANK.fullmatch(name))}
     if WEIGHTS in members.extents:
+        if ranks:
+            raise _two_of_one(members.path, WEIGHTS, min(ranks))
         return {(0, 0): WEIGHTS}
     found: dict[tuple[int, int], str] = {}
-    for name in members.extents:
-        if match := _RANK.fullmatch(name):
-            tensor_rank, stage, only = match.groups()
-            found[int(tensor_rank or only), int(stage or 0)] = name
+    for name, match in ranks.items():
+        tensor_rank, stage, only = match.groups()
+        other = found.setdefault((int(tensor_rank or only), int(stage or 0)), name)
+        if other != name:
+            raise _two_of_one(members.path, other, name)
     return found
+
+
+def _two_of_one(where: Path, one: str, other: str) -> CheckpointError:
+    return CheckpointError(f"{where}: has both {one} and {other}. Remove what is not of this model.")
 
 
 def _counted_through(key: str, first: int) -> str:

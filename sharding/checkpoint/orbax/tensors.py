@@ -1,7 +1,7 @@
 """The configuration and tensors of Google's Flax Gemma of February 2024, by our parameters' paths.
 
 Names and axes: https://github.com/google-deepmind/gemma, `gemma/modules.py` of its first release. Norms are the raw w
-of 1 + w. The vocabulary is padded to 256,128 rows.
+of 1 + w.
 """
 
 import re
@@ -17,6 +17,9 @@ from sharding.checkpoint.matrix import Matrix
 from sharding.checkpoint.orbax.arrays import OrbaxArray, open_arrays
 from sharding.config import CODEGEMMA_2B, GemmaConfig
 from sharding.parameters import Parameter, parameters
+
+_PADDED = 256_128
+"""Rows of the published embeddings: those of the vocabulary, and 128 that no token has. Any other count is kept."""
 
 
 class _Place(NamedTuple):
@@ -66,7 +69,7 @@ def orbax_config(directory: Path) -> GemmaConfig:
     layers = {int(found[1]) for name in arrays if (found := re.match(r"transformer\.layer_(\d{1,9})\.", name))}
     try:
         return GemmaConfig(
-            vocab_size=min(size("vocabulary", embedding[0]), CODEGEMMA_2B.vocab_size),
+            vocab_size=CODEGEMMA_2B.vocab_size if embedding[0] == _PADDED else size("vocabulary", embedding[0]),
             embed_dim=size("width", embedding[1]),
             mlp_dim=size("MLP width", down[0]),
             num_layers=size("layers", max(layers) + 1, MAX_LAYERS),

@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import shutil
 import tarfile
 import zlib
 from collections.abc import Callable
@@ -36,6 +37,7 @@ from tests.sharding.checkpoint.nemo_files import (
     write_ranks,
     write_torch_dist,
 )
+from tests.sharding.checkpoint.torch_files import write_torch_file
 
 MODELS = {"mqa": CONFIGS["gemma-mqa"], "mha": CONFIGS["gemma-mha"], "groups": WIDE}
 QKV = "decoder.layers.1.self_attention.linear_qkv.weight"
@@ -107,6 +109,16 @@ def test_files_of_ranks_are_put_together(tmp_path: Path, tensor_ranks: int, stag
     tensors = dict(random_tensors(WIDE, 3))
     write_parallel(tmp_path / "model", WIDE, tensors, tensor_ranks, stages)
     assert_parameters(archived(tmp_path / "model", tmp_path / "model.nemo"), WIDE, tensors, 1.2e-7)
+
+
+def test_a_head_that_is_the_embedding_is_left_out(tmp_path: Path) -> None:
+    tensors = dict(random_tensors(WIDE, 3))
+    theirs = megatron_tensors(WIDE, tensors)
+    theirs["output_layer.weight"] = theirs["embedding.word_embeddings.weight"].copy()
+    write_ranks(write_nemo1(tmp_path / "flat", WIDE), theirs, layers(WIDE))
+    assert_parameters(tmp_path / "flat", WIDE, tensors, 1.2e-7)
+    write_ranks(write_nemo1(tmp_path / "ranks", WIDE, tensor_model_parallel_size=2), theirs, layers(WIDE), 2)
+    assert_parameters(tmp_path / "ranks", WIDE, tensors, 1.2e-7)
 
 
 def test_norms_are_read_as_the_flag_of_the_configuration_says(tmp_path: Path) -> None:
@@ -330,6 +342,40 @@ def edited(write: Callable[..., Path], name: str, edit: Callable[[bytes], bytes]
     return damage
 
 
+def untied(directory: Path) -> None:
+    tensors = megatron_tensors(WIDE, dict(random_tensors(WIDE, 3)))
+    head = tensors["embedding.word_embeddings.weight"].copy()
+    head[0] += 1
+    write_ranks(write_nemo1(directory, WIDE), tensors | {"output_layer.weight": head}, layers(WIDE))
+
+
+def on_one_rank(name: str) -> Callable[[Path], None]:
+    """A tensor that the file of one rank alone has."""
+
+    def write(directory: Path) -> None:
+        tensors = megatron_tensors(WIDE, dict(random_tensors(WIDE, 3)))
+        for folder in (directory, directory / "more"):
+            write_nemo1(folder, WIDE, tensor_model_parallel_size=2)
+            write_ranks(folder, tensors, layers(WIDE), 2)
+            tensors["decoder.extra.weight"] = np.ones((4, 4), np.float32)
+        (directory / "more" / name).rename(directory / "new")
+        shutil.rmtree(directory / name)
+        shutil.rmtree(directory / "more")
+        (directory / "new").rename(directory / name)
+
+    return write
+
+
+def whole_beside_ranks(directory: Path) -> None:
+    write_parallel(directory, WIDE, dict(random_tensors(WIDE, 3)), 2, 1)
+    write_torch_file(directory / "model_weights.ckpt", {})
+
+
+def ranks_twice(directory: Path) -> None:
+    write_parallel(directory, WIDE, dict(random_tensors(WIDE, 3)), 2, 1)
+    shutil.copytree(directory / "mp_rank_01", directory / "tp_rank_01_pp_rank_000")
+
+
 def no_ranks(directory: Path) -> None:
     write_nemo1(directory, WIDE, tensor_model_parallel_size=4)
     write_ranks(directory, megatron_tensors(WIDE, dict(random_tensors(WIDE, 3))), layers(WIDE), 2)
@@ -354,6 +400,23 @@ DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
         "has 90 rows for a vo",
     ),
     ("no weights", lambda directory: write_nemo1(directory, WIDE), "has no weights: neither"),
+    (
+        "untied head",
+        untied,
+        r"model_weights\.ckpt: tensor \S*output_layer\.weight differs from \S*word_embeddings\.weight",
+    ),
+    (
+        "on rank 0 alone",
+        on_one_rank("mp_rank_00"),
+        r"tensor decoder\.extra\.weight is missing in mp_rank_01/model_weights\.ckpt",
+    ),
+    (
+        "on rank 1 alone",
+        on_one_rank("mp_rank_01"),
+        r"tensor decoder\.extra\.weight is missing in mp_rank_00/model_weights\.ckpt",
+    ),
+    ("whole beside ranks", whole_beside_ranks, r"has both model_weights\.ckpt and mp_rank_0\d/model_weights\.ckpt"),
+    ("ranks twice", ranks_twice, r"has both (mp_rank_01|tp_rank_01_pp_rank_000)/model_weights\.ckpt and "),
     ("rank missing", no_ranks, "has the files of 2 x 1 tensor and pipeline ranks, .* tells of 4 x 1"),
     ("chunk missing", zarr_without("0.1.0"), r"mlp\.linear_fc1\.weight: its chunk 0\.1\.0 is missing"),
     ("chunk cut", edited(write_nemo1_zarr, "0.0.1", lambda data: data[:-1]), "a chunk of shape .* takes .* bytes, but"),

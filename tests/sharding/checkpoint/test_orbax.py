@@ -68,6 +68,12 @@ def test_the_padding_of_the_vocabulary_is_left_out(tmp_path: Path) -> None:
     assert_same_model(write_orbax(tmp_path, arrays, is_database=True), config, tensors)
 
 
+def test_a_vocabulary_that_was_extended_is_kept(tmp_path: Path) -> None:
+    config = GEMMA | {"vocab_size": 256_064, "hidden_size": 8, "num_hidden_layers": 1}
+    tensors = random_tensors(config, 1)
+    assert_same_model(write_orbax(tmp_path, orbax_arrays(config, tensors), is_database=True), config, tensors)
+
+
 @pytest.mark.parametrize("place", [".", ".."])
 def test_the_tokenizer_is_in_the_directory_or_beside_it(tmp_path: Path, place: str) -> None:
     directory = write_orbax(tmp_path / "2b", orbax_arrays(GEMMA, random_tensors(GEMMA, 1)), is_database=True)
