@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from sharding.cache_dir import cache_dir
+from sharding.private_files import UntrustedFileError
 
 _SCHEME = "package:"
 
@@ -42,7 +43,7 @@ def checkpoint_path(spec: str) -> Path:
 
     Raises:
       FileNotFoundError: nothing is there, or the package is not installed.
-      ValueError: the package is unknown, or its data is not the file that was pinned.
+      ValueError: the package is unknown, its data is not the file that was pinned, or others may write the cache.
     """
     if not spec.startswith(_SCHEME):
         path = Path(spec).expanduser()
@@ -53,8 +54,12 @@ def checkpoint_path(spec: str) -> Path:
     if name not in _PACKAGED:
         raise ValueError(f"checkpoint {spec!r}: unknown package. Known: {', '.join(sorted(_PACKAGED))}.")
     packaged = _PACKAGED[name]
-    # The name holds the hash, and the file appears complete or not at all: what is there is what was pinned.
-    target = cache_dir("checkpoints") / packaged.sha256[:16] / packaged.file
+    # The name holds the hash, the file appears complete or not at all, and nobody else may write there: what is there
+    # is what was pinned.
+    try:
+        target = cache_dir("checkpoints") / packaged.sha256[:16] / packaged.file
+    except UntrustedFileError as error:
+        raise ValueError(f"checkpoint {spec!r}: {error}") from error
     if not target.exists():
         _join(name, packaged, target)
     return target

@@ -3,9 +3,22 @@
 import os
 from pathlib import Path
 
+from sharding.private_files import private_directory
+
+
+def cache_path(name: str) -> Path:
+    """Where the directory `name` of this user's cache is, or is to be made; `XDG_CACHE_HOME` moves it."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codegemma" / name
+
 
 def cache_dir(name: str) -> Path:
-    """The directory `name` in this user's cache, made for this user alone if need be; `XDG_CACHE_HOME` moves it."""
-    directory = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codegemma" / name
-    directory.mkdir(0o700, parents=True, exist_ok=True)
+    """The same directory, made for this user alone if need be.
+
+    Raises:
+      UntrustedFileError: it is another user's, or stays open to others.
+      OSError: it cannot be made.
+    """
+    directory = cache_path(name)
+    for each in (directory.parent, directory):
+        private_directory(each)
     return directory

@@ -14,7 +14,7 @@ from serving.group.progress import OnProgress
 from serving.sizing import as_served, check_model, host_bytes, known_chip_bytes, kv_tokens
 from serving.topology import Topology
 from sharding.bandwidth import memory_bandwidth
-from sharding.cache_dir import cache_dir
+from sharding.cache_dir import cache_path
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
@@ -57,7 +57,7 @@ def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
             mesh,
             model.dtype,
             limits,
-            store=LocalStore(cache_dir("executables"), model.executables),
+            store=LocalStore(cache_path("executables"), model.executables),
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
     parameters = loading.result()

@@ -5,20 +5,20 @@ from pathlib import Path
 from typing import Any
 
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.small_file import read_small_file
+
+_MAX_BYTES = 2**24
+"""The index of a large model has some hundred kilobytes."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
     """The object that a file holds.
 
     Raises:
-      CheckpointError: it is missing, or holds none.
+      CheckpointError: it is missing, is far larger than such files are, or holds none.
     """
     try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError as error:
-        raise CheckpointError(f"{file} is missing.") from error
-    except OSError as error:
-        raise CheckpointError(f"{file} cannot be read: {error.strerror}.") from error
+        content = json.loads(read_small_file(file, _MAX_BYTES))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{file} is not valid JSON: {error}.") from error
     if not isinstance(content, dict):

@@ -3,7 +3,13 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+
+from sharding.checkpoint.small_file import read_small_file
+
+MAX_BYTES = 2**27
+"""Of a tokenizer. The `tokenizer.json` of Gemma 3 has 33 MB."""
 
 
 class TokenizerKind(StrEnum):
@@ -37,4 +43,9 @@ def tokenizer_file(file: Path) -> StoredTokenizer:
     """
     with file.open("rb") as opened:
         is_json = opened.read(64).lstrip()[:1] == b"{"
-    return StoredTokenizer(file, TokenizerKind.JSON if is_json else TokenizerKind.SENTENCEPIECE, file.read_bytes)
+    return whole_file(file, TokenizerKind.JSON if is_json else TokenizerKind.SENTENCEPIECE)
+
+
+def whole_file(file: Path, kind: TokenizerKind) -> StoredTokenizer:
+    """The tokenizer of a known kind that a file of its own is."""
+    return StoredTokenizer(file, kind, partial(read_small_file, file, MAX_BYTES))

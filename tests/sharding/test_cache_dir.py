@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sharding.cache_dir import cache_dir
+from sharding.private_files import UntrustedFileError
 
 
 @pytest.fixture
@@ -23,5 +24,23 @@ def test_a_directory_is_made_for_this_user_alone_whatever_the_umask(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     directory = cache_dir("things")
     assert directory == tmp_path / "cache" / "codegemma" / "things"
-    assert directory.stat().st_mode & 0o777 == 0o700
+    assert {path.stat().st_mode & 0o777 for path in (directory, directory.parent)} == {0o700}
     assert cache_dir("things") == directory
+
+
+def test_a_directory_that_was_open_to_others_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    directory = tmp_path / "codegemma" / "things"
+    directory.mkdir(parents=True)
+    directory.chmod(0o777)
+    assert cache_dir("things").stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("name", ["codegemma", "codegemma/things"])
+def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (tmp_path / "codegemma" / "things").mkdir(parents=True)
+    os.chown(tmp_path / name, 4321, -1)
+    with pytest.raises(UntrustedFileError, match=rf"{tmp_path / name} belongs to user 4321"):
+        cache_dir("things")

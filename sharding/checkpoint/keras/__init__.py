@@ -7,7 +7,7 @@ from sharding.checkpoint.format import Format
 from sharding.checkpoint.json_file import read_json
 from sharding.checkpoint.keras.config import CONFIG_FILE, keras_config
 from sharding.checkpoint.keras.tensors import INDEX_FILE, SINGLE_FILE, keras_tensors
-from sharding.checkpoint.tokenizer import StoredTokenizer, TokenizerKind
+from sharding.checkpoint.tokenizer import StoredTokenizer, TokenizerKind, whole_file
 
 _TOKENIZER_FILE = "assets/tokenizer/vocabulary.spm"
 
@@ -25,7 +25,7 @@ def _recognises(path: Path) -> bool:
 
 def _read_tokenizer(directory: Path) -> StoredTokenizer | None:
     file = directory / _TOKENIZER_FILE
-    return StoredTokenizer(file, TokenizerKind.SENTENCEPIECE, file.read_bytes) if file.is_file() else None
+    return whole_file(file, TokenizerKind.SENTENCEPIECE) if file.is_file() else None
 
 
 KERAS = Format("Keras", _recognises, keras_config, keras_tensors, _read_tokenizer)

@@ -21,14 +21,13 @@ from sharding.checkpoint.nemo.names import split, stored_name, wanted
 from sharding.checkpoint.nemo.ranks import WEIGHTS, has_ranks, read_ranks
 from sharding.checkpoint.nemo.torch_dist import METADATA, read_torch_dist
 from sharding.checkpoint.nemo.zarr import DESCRIPTION, read_zarr
-from sharding.checkpoint.tokenizer import StoredTokenizer, TokenizerKind
+from sharding.checkpoint.tokenizer import MAX_BYTES, StoredTokenizer, TokenizerKind
 from sharding.config import GemmaConfig
 
 _NEMO1_CONFIG, _NEMO1_WEIGHTS = "model_config.yaml", "model_weights"
 _NEMO2_CONFIG, _NEMO2_WEIGHTS = "context/model.yaml", "weights"
 _NEMO2_TOKENIZERS = ("context/nemo_tokenizer", "context")
 _MAX_CONFIG = 2**16
-_MAX_TOKENIZER = 2**27
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +56,7 @@ class _Opened:
     def tokenizer(self) -> StoredTokenizer | None:
         for name, kind in self._tokenizers():
             if name in self.members.extents:
-                read = partial(self.members.read, name, _MAX_TOKENIZER)
+                read = partial(self.members.read, name, MAX_BYTES)
                 return StoredTokenizer(self.members.extents[name].file, kind, read)
         if self.config.tokenizer is not None:
             raise CheckpointError(f"{self.members.path}: its tokenizer {self.config.tokenizer[:100]!r} is missing.")

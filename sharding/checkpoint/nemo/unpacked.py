@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from sharding.cache_dir import cache_dir
 from sharding.checkpoint.errors import CheckpointError
+from sharding.private_files import UntrustedFileError
 
 _GZIP = b"\x1f\x8b\x08"
 _BLOCK = 2**22
@@ -44,8 +45,15 @@ def unpacked(file: Path) -> Path:
     Other processes that ask for it meanwhile wait. gzip's own checksum tells whether it is whole.
 
     Raises:
-      CheckpointError: the file is damaged or unfolds to more than weights do, or the disk is too small.
+      CheckpointError: the file is damaged or unfolds to more than weights do, or the cache cannot hold it.
     """
+    try:
+        return _unpacked(file)
+    except (OSError, UntrustedFileError) as error:
+        raise CheckpointError(f"{file}: cannot be unpacked: {str(error).rstrip('.')}. Set XDG_CACHE_HOME.") from error
+
+
+def _unpacked(file: Path) -> Path:
     status = file.stat()
     identity = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
     folder = cache_dir("unpacked")

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from sharding.checkpoint import CheckpointError, open_checkpoint
+from sharding.checkpoint import CheckpointError, open_checkpoint, read_tokenizer
 from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
@@ -276,6 +276,24 @@ def test_an_index_that_names_an_absent_shard_is_refused(tmp_path: Path) -> None:
         CheckpointError, match=r"index\.json: tensor \S+ is in model-00002-of-00002\.safetensors, which is"
     ):
         open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors.index.json"])
+def test_a_description_without_end_is_refused_unread(tmp_path: Path, name: str) -> None:
+    write_huggingface(tmp_path, GEMMA, random_tensors(GEMMA, 1), shards=2)
+    with (tmp_path / name).open("r+b") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match=rf"{name} has more than 16777216 bytes, the most that is read"):
+        open_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.model", "tokenizer.json"])
+def test_a_tokenizer_without_end_is_refused_unread(tmp_path: Path, name: str) -> None:
+    write_huggingface(tmp_path, GEMMA, random_tensors(GEMMA, 1))
+    with (tmp_path / name).open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(CheckpointError, match=rf"{name} has more than 134217728 bytes, the most that is read"):
+        read_tokenizer(tmp_path).read()
 
 
 def test_an_index_that_places_a_tensor_in_the_wrong_shard_is_refused(tmp_path: Path) -> None:

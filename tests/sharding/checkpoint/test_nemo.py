@@ -197,6 +197,13 @@ def test_what_a_killed_process_has_left_of_a_tar_is_written_over(tmp_path: Path)
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
+def test_a_cache_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    path = in_archive("flat", "w:gz")(tmp_path / "model", WIDE, dict(random_tensors(WIDE, 3)))
+    (tmp_path / "cache").write_bytes(b"")
+    with pytest.raises(CheckpointError, match=r"model\.nemo: cannot be unpacked: .*cache.*\. Set XDG_CACHE_HOME"):
+        open_checkpoint(path)
+
+
 UNSUPPORTED: list[tuple[dict[str, Any], str]] = [
     ({"apply_embedding_scaling": False}, "apply_embedding_scaling is not set: only Gemma"),
     ({"activation": "swiglu"}, "activation='swiglu' is not supported; geglu is"),
