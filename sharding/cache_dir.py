@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from sharding.private_files import private_directory
+from sharding.private_files import UntrustedFileError, private_directory
 
 
 def cache_path(name: str) -> Path:
@@ -15,10 +15,13 @@ def cache_dir(name: str) -> Path:
     """The same directory, made for this user alone if need be.
 
     Raises:
-      UntrustedFileError: it is another user's, or stays open to others.
+      ValueError: it is another user's, or stays open to others.
       OSError: it cannot be made.
     """
     directory = cache_path(name)
-    for each in (directory.parent, directory):
-        private_directory(each)
+    try:
+        for each in (directory.parent, directory):
+            private_directory(each)
+    except UntrustedFileError as error:
+        raise ValueError(str(error)) from error
     return directory

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from sharding.cache_dir import cache_dir
-from sharding.private_files import UntrustedFileError
 
 
 @pytest.fixture
@@ -42,5 +41,5 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (tmp_path / "codegemma" / "things").mkdir(parents=True)
     os.chown(tmp_path / name, 4321, -1)
-    with pytest.raises(UntrustedFileError, match=rf"{tmp_path / name} belongs to user 4321"):
+    with pytest.raises(ValueError, match=rf"{tmp_path / name} belongs to user 4321"):
         cache_dir("things")

@@ -12,7 +12,6 @@ from typing import BinaryIO
 
 from sharding.cache_dir import cache_dir
 from sharding.checkpoint.errors import CheckpointError
-from sharding.private_files import UntrustedFileError
 
 _GZIP = b"\x1f\x8b\x08"
 _BLOCK = 2**22
@@ -49,7 +48,7 @@ def unpacked(file: Path) -> Path:
     """
     try:
         return _unpacked(file)
-    except (OSError, UntrustedFileError) as error:
+    except (OSError, ValueError) as error:
         raise CheckpointError(f"{file}: cannot be unpacked: {str(error).rstrip('.')}. Set XDG_CACHE_HOME.") from error
 
 

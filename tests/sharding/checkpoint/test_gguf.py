@@ -262,8 +262,8 @@ def test_a_scale_that_is_none_is_refused(key: str) -> None:
 
 def minimal(architecture: str) -> dict[str, object]:
     """The metadata that a model must have."""
-    names = ("context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count")
-    names += ("attention.head_count_kv", "attention.key_length", "attention.sliding_window")
+    names = ["context_length", "embedding_length", "block_count", "feed_forward_length", "attention.head_count"]
+    names += ["attention.head_count_kv", "attention.key_length", "attention.sliding_window"]
     sizes: dict[str, object] = {f"{architecture}.{name}": 8 for name in names}
     epsilon = f"{architecture}.attention.layer_norm_rms_epsilon"
     return {"general.architecture": architecture, **sizes, epsilon: 1e-6}
