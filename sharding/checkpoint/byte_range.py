@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.file_bytes import map_bytes, read_bytes
 from sharding.checkpoint.matrix import Matrix, matrix_shape
 
 
@@ -71,15 +72,11 @@ class ByteRange(Matrix):
         first_block, end_block = columns.start // encoding.block, -(-columns.stop // encoding.block)
         skip = columns.start - first_block * encoding.block
         row_bytes = self.shape[1] // encoding.block * encoding.block_bytes
-        # Mapped anew for every part, so that pages of the file do not add up in this process's memory.
-        raw = np.memmap(
-            self.file,
-            np.uint8,
-            "r",
-            self.offset + rows.start * row_bytes,
-            shape=(rows.stop - rows.start, row_bytes),
-        )
-        wanted = raw[:, first_block * encoding.block_bytes : end_block * encoding.block_bytes]
+        start, height = self.offset + rows.start * row_bytes, rows.stop - rows.start
+        first_byte, end_byte = first_block * encoding.block_bytes, end_block * encoding.block_bytes
+        get = read_bytes if end_byte - first_byte == row_bytes else map_bytes
+        raw = get(self.file, start, height * row_bytes).reshape(height, row_bytes)
+        wanted = raw[:, first_byte:end_byte]
         return encoding.decode(np.ascontiguousarray(wanted))[:, skip : skip + columns.stop - columns.start]
 
 

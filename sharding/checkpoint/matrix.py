@@ -21,6 +21,7 @@ INTEGERS = frozenset({"I8", "I4"})
 """Names of types whose numbers mean nothing without scales."""
 
 _READERS = ThreadPoolExecutor(min(os.cpu_count() or 1, 8), thread_name_prefix="read")
+_ALIGNMENT = 64
 _INFINITY = {np.dtype(dtype): np.array(np.inf, dtype) for dtype in (np.float32, np.float16, ml_dtypes.bfloat16)}
 """Of a floating-point type; its bits, and all above them but the sign, are of no finite number."""
 
@@ -59,7 +60,7 @@ class Matrix(ABC):
         Raises:
           CheckpointError: the file is damaged, or has a number that is not finite.
         """
-        out = np.empty((rows.stop - rows.start, columns.stop - columns.start), dtype)
+        out = empty_aligned((rows.stop - rows.start, columns.stop - columns.start), dtype)
         if out.size == 0:
             return out
         step = self.rows_at_once(out.shape[1])
@@ -77,6 +78,14 @@ class Matrix(ABC):
         for _ in _READERS.map(read_block, range(rows.start, rows.stop, step)):
             pass  # the first error is raised here
         return out
+
+
+def empty_aligned(shape: tuple[int, ...], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    """Memory for numbers, where JAX's CPU backend wants it: what begins elsewhere it copies."""
+    size = prod(shape) * np.dtype(dtype).itemsize
+    memory = np.empty(size + _ALIGNMENT, np.uint8)
+    start = -memory.ctypes.data % _ALIGNMENT
+    return memory[start : start + size].view(dtype).reshape(shape)
 
 
 def matrix_shape(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -2,11 +2,13 @@
 
 import itertools
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.file_bytes import map_bytes, read_bytes
 from sharding.checkpoint.matrix import Matrix
 
 
@@ -34,11 +36,11 @@ class StridedMatrix(Matrix):
         row_stride, column_stride = self.strides
         first = rows.start * row_stride + columns.start * column_stride
         last = (rows.stop - 1) * row_stride + (columns.stop - 1) * column_stride
-        # Mapped anew for every part, so that pages of the file do not add up in this process's memory.
-        offset = self.offset + first * self.dtype.itemsize
-        mapped = np.memmap(self.file, self.dtype, "r", offset, shape=(last - first + 1,))
+        offset, count = self.offset + first * self.dtype.itemsize, last - first + 1
+        get = read_bytes if count == prod(shape) else map_bytes
+        numbers = get(self.file, offset, count * self.dtype.itemsize).view(self.dtype)
         strides = (row_stride * self.dtype.itemsize, column_stride * self.dtype.itemsize)
-        return np.lib.stride_tricks.as_strided(mapped, shape, strides, writeable=False)
+        return np.lib.stride_tricks.as_strided(numbers, shape, strides, writeable=False)
 
 
 def row_and_column_stride(axes: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, int] | None:

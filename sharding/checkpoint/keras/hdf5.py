@@ -21,6 +21,7 @@ import numpy.typing as npt
 from sharding.checkpoint.array import ArrayMatrix
 from sharding.checkpoint.byte_range import ByteRange, Encoding, check_apart
 from sharding.checkpoint.errors import CheckpointError
+from sharding.checkpoint.file_bytes import map_bytes
 
 _TYPES: dict[str, tuple[str, npt.DTypeLike]] = {
     "<f4": ("F32", np.float32),
@@ -55,9 +56,8 @@ class Dataset:
         axes = tuple(self.shape[axis] for axis in order)
 
         def read_part(index: tuple[slice, ...]) -> npt.NDArray[Any]:
-            # Mapped anew for every part, so that pages of the file do not add up in this process's memory.
-            mapped = np.memmap(stored.file, self.dtype, "r", stored.offset, shape=self.shape)
-            return mapped.transpose(order)[index]
+            mapped = map_bytes(stored.file, stored.offset, stored.end - stored.offset)
+            return mapped.view(self.dtype).reshape(self.shape).transpose(order)[index]
 
         return ArrayMatrix(
             name=stored.name,

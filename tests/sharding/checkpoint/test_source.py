@@ -4,6 +4,7 @@ from math import prod
 from pathlib import Path
 
 import gguf
+import jax
 import ml_dtypes
 import numpy as np
 import numpy.typing as npt
@@ -116,3 +117,29 @@ def test_tensors_that_share_bytes_are_refused_by_name(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="file: tensors a and b share bytes 28 to 31"):
         check_apart([last, other, one])
     check_apart([last, one])
+
+
+@pytest.mark.parametrize("columns", [slice(0, 96), slice(8, 64)], ids=["whole rows", "parts of rows"])
+def test_a_file_that_became_shorter_is_refused_by_name(tmp_path: Path, columns: slice) -> None:
+    file = tmp_path / "w"
+    source, _ = write(file, (9, 96), 1, F32)
+    with file.open("r+b") as opened:
+        opened.truncate(8 * 96 * 4)
+    with pytest.raises(CheckpointError, match="w: became shorter while it was read"):
+        source.read((slice(None), columns))
+
+
+@pytest.mark.parametrize("columns", [slice(0, 96), slice(8, 64)], ids=["whole rows", "parts of rows"])
+def test_a_file_that_went_is_refused_by_name(tmp_path: Path, columns: slice) -> None:
+    file = tmp_path / "w"
+    source, _ = write(file, (9, 96), 1, F32)
+    file.unlink()
+    with pytest.raises(CheckpointError, match="w cannot be read: No such file"):
+        source.read((slice(None), columns))
+
+
+def test_what_is_read_is_not_copied_to_the_cpu_backend(tmp_path: Path) -> None:
+    source, _ = write(tmp_path / "w", (9, 96), 1, F32)
+    numbers = [source.read(()) for _ in range(8)]  # memory begins elsewhere each time
+    arrays = [jax.device_put(each, jax.devices("cpu")[0]) for each in numbers]
+    assert [each.unsafe_buffer_pointer() for each in arrays] == [each.ctypes.data for each in numbers]
