@@ -95,7 +95,7 @@ def memory(field: str) -> int:
 
 def files_of(path: Path) -> list[Path]:
     """What is read of a checkpoint."""
-    return sorted(path.rglob("*")) if path.is_dir() else [path]
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def forget(path: Path) -> None:
