@@ -43,8 +43,8 @@ def project(weight: Weight | AdaptedWeight, x: jax.Array, *, dtype: DTypeLike | 
         converting = partial(_int8_weights, dtype=dtype)
         product = lax.platform_dependent(weight, x, cpu=_int8_in_two_parts, default=converting).astype(dtype)
     else:
-        decoding = partial(_groups, dtype=dtype)
-        product = lax.platform_dependent(weight, x, cpu=_groups_in_blocks, default=decoding).astype(dtype)
+        decoding, in_blocks = partial(_groups, dtype=dtype), partial(_groups_in_blocks, dtype=dtype)
+        product = lax.platform_dependent(weight, x, cpu=in_blocks, default=decoding)
     return jnp.moveaxis(product, -1, 0)
 
 
@@ -104,8 +104,8 @@ def _groups(weight: QuantisedWeight[jax.Array], x: jax.Array, *, dtype: DTypeLik
     return _product(dequantise(weight.values, weight.scales, x.dtype), x, dtype)
 
 
-def _groups_in_blocks(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.Array:
-    """The same in blocks of outputs: float32 [*out, T].
+def _groups_in_blocks(weight: QuantisedWeight[jax.Array], x: jax.Array, *, dtype: DTypeLike) -> jax.Array:
+    """The same in blocks of outputs, in float32 until the end.
 
     On CPUs, decoded weights are written before they are multiplied. Those of a block stay in a core's cache: 16384 x
     2048 weights of 8 bits then take 4 ms, and all at once 65 to 140. A block has rows of every device.
@@ -117,7 +117,7 @@ def _groups_in_blocks(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.A
     rows = gcd(prod(outputs) // _MOST_DEVICES, _BLOCK_GROUP_ROWS)
     if prod(outputs) % _MOST_DEVICES or prod(outputs) <= _MOST_DEVICES * rows:
         product = _product(lax.optimization_barrier(dequantise(values, scales, x.dtype)), x, jnp.float32)
-        return product.reshape(*outputs, -1)
+        return product.reshape(*outputs, -1).astype(dtype)
     values, scales = (part.reshape(_MOST_DEVICES, -1, rows, part.shape[1]) for part in (values, scales))
 
     def multiply(block: jax.Array) -> jax.Array:
@@ -127,7 +127,7 @@ def _groups_in_blocks(weight: QuantisedWeight[jax.Array], x: jax.Array) -> jax.A
         return _product(lax.optimization_barrier(dequantise(part, its_scales, x.dtype)), x, jnp.float32)
 
     product = lax.map(multiply, jnp.arange(values.shape[1]))
-    return jnp.moveaxis(product, 0, 1).reshape(*outputs, -1)
+    return jnp.moveaxis(product, 0, 1).reshape(*outputs, -1).astype(dtype)
 
 
 def _quantise_tokens(x: jax.Array, maximum: int) -> tuple[jax.Array, jax.Array]:

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from jax.typing import DTypeLike
 
 from sharding.checkpoint import Checkpoint, open_checkpoint
 from sharding.checkpoint.huggingface.writer import write_huggingface
@@ -287,6 +288,19 @@ def test_a_projection_gives_the_same_bits_on_any_number_of_devices(quantization:
         results.append(np.asarray(jax.jit(project, out_shardings=sharding("T" + axes[0]))(spread, x_spread)))
     for result in results[1:]:
         np.testing.assert_array_equal(result, results[0])
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("quantization", Quantization)
+def test_a_projection_has_the_dtype_of_activations_on_every_platform(
+    quantization: Quantization, dtype: DTypeLike
+) -> None:
+    weight = quantised(np.ones((1536, 256), np.float32), quantization)
+    traced = jax.jit(project).trace(weight, jax.ShapeDtypeStruct((3, 256), dtype))
+    assert traced.out_info.dtype == dtype
+    traced.lower(lowering_platforms=("cpu", "cuda", "tpu"))
+    result = project(weight, jnp.ones((3, 256), dtype))
+    np.testing.assert_allclose(result.astype(jnp.float32), 256, rtol=0.01)
 
 
 @pytest.mark.parametrize("axes", ["FE", "EF"], ids=["outputs-split", "inputs-split"])
