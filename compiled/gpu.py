@@ -19,7 +19,6 @@ from compiled.shipped import Configuration, shipped
 from compiled.steps import Step, compile_step, smallest_and_largest, steps_of
 from compiled.thunks import dump_thunks, take_thunks
 from serving.sizing import step_bytes
-from sharding.quantization import Quantization
 
 FEW_LAYERS = 2
 _KERNEL = 'custom_call_target="__gpu$xla.gpu.triton"'
@@ -29,14 +28,13 @@ def main() -> None:
     """Compiles and reports; exits with 1 if a step is not what it should be."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", default=str(FEW_LAYERS), help="of each model, or `all`")
-    parser.add_argument("--quantize", choices=list(Quantization), help="weights of few bits instead")
     options = parser.parse_args()
     layers = None if options.layers == "all" else int(options.layers)
     choose = list if layers is None else smallest_and_largest
     failed = 0
     with TemporaryDirectory() as directory:
         dump_thunks(Path(directory), "jit_decode")
-        for configuration in shipped("gpu", options.quantize):
+        for configuration in shipped("gpu"):
             for step in choose(steps_of(configuration)):
                 began = time.perf_counter()
                 found, problems = _check(configuration, step, layers, Path(directory))

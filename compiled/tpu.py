@@ -25,7 +25,6 @@ from compiled.shipped import Configuration, shipped
 from compiled.steps import Step, compile_step, steps_of, telling_steps_of
 from serving.sizing import step_bytes
 from sharding.compiler_options import programs_at_once
-from sharding.quantization import Quantization
 
 FEW_LAYERS = 2
 _QUANTISED = "codegemma-7b-it int8 on 2x2"
@@ -131,7 +130,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--layers", default=str(FEW_LAYERS), help="of each model, or `all`")
     parser.add_argument("--only", default="", help="configurations whose name has this in it")
     parser.add_argument("--step", default="", help="all steps whose name has this in it")
-    parser.add_argument("--quantize", choices=list(Quantization), help="weights of few bits instead")
+    parser.add_argument("--quantize", choices=("int8", "int8-weights", "int4"), help="weights of few bits instead")
     parser.add_argument("--details", action="store_true", help="list kernels and copies")
     parser.add_argument("--write", action="store_true", help="commit the figures instead of comparing them")
     return parser.parse_args()

@@ -6,6 +6,7 @@ bytes.
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 from serving.config import ModelConfig
@@ -43,13 +44,15 @@ def step_bytes(model: ModelConfig, config: GemmaConfig, devices: int) -> int:
 
     A layer has two arrays of its MLP's width and four of its input's at a time; the compiler begins one layer before it
     has finished the other. Logits are there three times: of two steps, and in a sampler. Each slot has its
-    sequence's tokens (`sharding.kept`).
+    sequence's tokens (`sharding.kept`). Weights in groups are decoded in float32, gate and up at a time.
     """
     limits = model.limits
+    is_grouped = config.quantization is not None and config.quantization.grouped
+    decoded = 2 * config.mlp_dim * config.embed_dim // devices * _ITEMSIZE["float32"] if is_grouped else 0
     activations = 2 * (2 * config.mlp_dim // devices + 4 * config.embed_dim)
     logits = 3 * limits.max_rows * config.vocab_size // devices * _ITEMSIZE["float32"]
     tokens = SLOTS_PER_ROW * limits.max_rows * limits.max_context * 4
-    return limits.max_step_tokens * activations * _ITEMSIZE[model.dtype] + logits + tokens
+    return limits.max_step_tokens * activations * _ITEMSIZE[model.dtype] + logits + tokens + decoded
 
 
 def host_bytes(cgroup: Path = _CGROUP) -> int:
@@ -69,9 +72,18 @@ def as_served(model: ModelConfig, config: GemmaConfig) -> GemmaConfig:
     """The shape of a model with its weights quantised as configured, or as they are stored.
 
     CPUs take 6 to 10 times as long for weights of 4 bits as for the same numbers in 8, in which they are held there.
+    Accelerators write weights of 8 bits in groups decoded to memory, in each step and a gigabyte for the head, so there
+    they get a scale for each output.
     """
-    if model.quantize is None and model.topology.platform == "cpu" and config.quantization is Quantization.INT4:
-        return config.quantised(Quantization.INT8_GROUPS)
+    kinds = config.quantization, config.embedding_quantization
+    if model.topology.platform == "cpu":
+        if model.quantize is None and config.quantization is Quantization.INT4:
+            return config.quantised(Quantization.INT8_GROUPS)
+    elif Quantization.INT8_GROUPS in kinds:
+        projections, embedding = (
+            Quantization.INT8_WEIGHTS if kind is Quantization.INT8_GROUPS else kind for kind in kinds
+        )
+        config = replace(config, quantization=projections, embedding_quantization=embedding)
     return config.quantised(model.quantize)
 
 
@@ -85,6 +97,11 @@ def check_model(model: ModelConfig, config: GemmaConfig) -> None:
     config = as_served(model, config)
     if config.quantization is Quantization.INT4 and model.topology.platform == "cpu":
         raise ValueError(f"models.{model.id}.quantize: int4 takes a CPU many times as long as int8. Use int8-weights.")
+    if config.quantization is Quantization.INT8_GROUPS and model.topology.platform != "cpu":
+        raise ValueError(
+            f"models.{model.id}.quantize: int8-groups has a {model.topology.platform.upper()} write its weights decoded "
+            "in each step. Use int8-weights."
+        )
     try:
         check_tensor_parallel(config, model.topology.tensor_parallel)
     except ValueError as error:

@@ -1,5 +1,6 @@
 """Sizing: CodeGemma on v5e and GPUs, against published sizes; and what is refused, with the arithmetic."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,22 @@ def test_cpus_hold_stored_weights_of_4_bits_in_8() -> None:
     assert as_served(model(v5e(1)), stored) is stored
     decoded = model({}).model_copy(update={"quantize": "none"})
     assert as_served(decoded, stored) == CODEGEMMA_2B
+
+
+def test_accelerators_hold_stored_groups_of_8_bits_with_a_scale_for_each_output() -> None:
+    stored = CODEGEMMA_2B.quantised("int8-groups")
+    assert as_served(model({}), stored) is stored
+    assert as_served(model(v5e(1)), stored) == CODEGEMMA_2B.quantised("int8-weights")
+    plain_head = replace(stored, embedding_quantization=None)
+    assert as_served(model(v5e(1)), plain_head).embedding_quantization is None
+    head_in_groups = replace(CODEGEMMA_2B.quantised("int4"), embedding_quantization=Quantization.INT8_GROUPS)
+    assert as_served(model(v5e(1)), head_in_groups) == CODEGEMMA_2B.quantised("int4")
+
+
+def test_groups_of_8_bits_are_refused_on_accelerators() -> None:
+    configured = model(v5e(1)).model_copy(update={"quantize": "int8-groups"})
+    with pytest.raises(ValueError, match=r"^models.codegemma-7b-it.quantize: int8-groups .* Use int8-w"):
+        check_model(configured, CODEGEMMA_2B)
 
 
 def test_a_kv_head_that_every_chip_keeps_costs_every_chip() -> None:
