@@ -99,8 +99,8 @@ def check_model(model: ModelConfig, config: GemmaConfig) -> None:
         raise ValueError(f"models.{model.id}.quantize: int4 takes a CPU many times as long as int8. Use int8-weights.")
     if config.quantization is Quantization.INT8_GROUPS and model.topology.platform != "cpu":
         raise ValueError(
-            f"models.{model.id}.quantize: int8-groups has a {model.topology.platform.upper()} write its weights decoded "
-            "in each step. Use int8-weights."
+            f"models.{model.id}.quantize: int8-groups has a {model.topology.platform.upper()} decode its weights to "
+            "memory in each step. Use int8-weights."
         )
     try:
         check_tensor_parallel(config, model.topology.tensor_parallel)
