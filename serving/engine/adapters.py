@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from serving.engine.errors import AdapterNotFound, AdapterUnusable
+from serving.engine.errors import AdapterNotEverywhere, AdapterNotFound, AdapterUnusable
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class AdapterSource(Protocol):
 
         Raises:
           AdapterUnusable: it cannot be used as it is: it is not read again until its stamp changes.
+          AdapterNotEverywhere: as it is on some host; it is read again when somebody asks for it.
           Exception: anything, for what may be otherwise the next time; clients are not told of it.
         """
         ...
@@ -177,7 +178,8 @@ class AdapterSlots:
         _log.error("the adapter %s cannot be loaded: %s", slot.name, error)
         if isinstance(error, AdapterUnusable):
             slot.failure = f"the adapter {slot.name!r} cannot be loaded: {error}"
-            self._failed[slot.name] = slot.stamp, slot.failure
+            if not isinstance(error, AdapterNotEverywhere):
+                self._failed[slot.name] = slot.stamp, slot.failure
         else:
             slot.failure = f"the adapter {slot.name!r} cannot be loaded; the log of its replica group says why"
         slot.name = slot.stamp = ""
