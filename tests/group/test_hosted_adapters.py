@@ -6,7 +6,7 @@ import secrets
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,9 @@ LEADER, FIRST, SECOND = "leader", "host 0", "host 1"
 EVERYWHERE = (LEADER, FIRST, SECOND)
 
 
-def put(directory: Path, name: str, contents: str, **tensors: np.ndarray) -> None:
-    """Puts an adapter there, in the place of what had its name."""
-    written = write_peft(directory.parent / "written", peft_tensors(ADAPTERS[contents], factor=2) | tensors)
+def put(directory: Path, name: str, contents: str, tensors: Mapping[str, np.ndarray] | None = None) -> None:
+    """Puts an adapter there, in the place of what had its name; `tensors` take the place of its own."""
+    written = write_peft(directory.parent / "written", peft_tensors(ADAPTERS[contents], factor=2) | dict(tensors or {}))
     shutil.rmtree(directory / name, ignore_errors=True)
     shutil.move(written, directory / name)
 
@@ -97,9 +97,15 @@ class Group:
         self.engine = Engine(leader, max_queue=64, adapters=source, loop_s=0)
         self._requests = 0
 
-    def put(self, name: str, contents: str, at: Sequence[str] = EVERYWHERE, **tensors: np.ndarray) -> None:
+    def put(
+        self,
+        name: str,
+        contents: str,
+        at: Sequence[str] = EVERYWHERE,
+        tensors: Mapping[str, np.ndarray] | None = None,
+    ) -> None:
         for machine in at:
-            put(self.path / machine, name, contents, **tensors)
+            put(self.path / machine, name, contents, tensors)
         self.directory.scan()
 
     def ask(self, name: str) -> Receiver:
@@ -186,7 +192,7 @@ def test_one_that_has_other_contents_on_a_host_fails_alone_and_is_served_once_th
 
 def test_a_damaged_one_fails_as_on_one_host(group: Group) -> None:
     name = next(iter(peft_tensors(ADAPTERS["a"])))
-    group.put("damaged", "a", **{name: np.full_like(peft_tensors(ADAPTERS["a"])[name], np.nan)})
+    group.put("damaged", "a", tensors={name: np.full_like(peft_tensors(ADAPTERS["a"])[name], np.nan)})
     damaged, plain = group.answers("damaged", "")
     error = damaged.chunks[-1].error or ""
     assert error.startswith(f"the adapter 'damaged' cannot be loaded: adapter_model.safetensors: tensor {name} has")
