@@ -91,7 +91,7 @@ class AdapterSlots:
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
     another one. Files are read in a thread of their own: nobody but those who asked waits for that. What is damaged is
-    read once. All methods but `check` are called by the thread that runs the steps.
+    read once. All but `check` and `loaded` are of the thread that runs the steps.
 
     Attributes:
       loads: adapters that the runner was given, so far.
@@ -158,6 +158,12 @@ class AdapterSlots:
                 adapter.load(slot.number)
                 slot.version = adapter.version
                 self.loads += 1
+
+    @property
+    def loaded(self) -> list[str]:
+        """Names of those that are loaded as they are now; of any thread, and of one moment or another."""
+        slots = [(slot.name, slot.stamp) for slot in self._slots if slot.version]
+        return sorted(name for name, stamp in slots if name and self._source.stamp(name) == stamp)
 
     @property
     def loading(self) -> bool:
