@@ -111,7 +111,7 @@ def _frame(window: Window) -> RenderableType:
     seconds = window.now.at - window.before.at
     caption = Text(
         f"Rates and latencies of the last {seconds:.0f} s: until the first text, and for each later token. fim and "
-        "chat wait in a group, held in a Gateway for a group with room; KV memory is of the fullest group.",
+        "chat wait in a group, held in a Gateway for a group with room; adapters and KV memory are of the group with most.",
         style="dim",
     )
     return Group(_requests(window, models), Text(), _groups(window, models), Text(), caption)
@@ -148,6 +148,9 @@ def _groups(window: Window, models: list[str]) -> Table:
     table.add_column("model", no_wrap=True, overflow="ellipsis")
     for column in ("groups", "run", "fim", "chat", "held", "tok/s", "cached", "step", "limit"):
         table.add_column(column, justify="right", no_wrap=True)
+    adapters = {model: window.now.most(metrics.ADAPTERS_LOADED, model=model) for model in models}
+    if any(adapters.values()):
+        table.add_column("adapters", justify="right", no_wrap=True)
     table.add_column("KV memory", no_wrap=True)
     table.add_column("", style="red")
     for model in models:
@@ -165,6 +168,7 @@ def _groups(window: Window, models: list[str]) -> Table:
             f"{cached / prompt:.0%}" if prompt else "-",
             _milliseconds(window.quantile(metrics.STEP_SECONDS, 0.5, model=model)),
             _milliseconds(now.most(metrics.STEP_LIMIT_SECONDS, model=model) or None),
+            *([f"{adapters[model]:.0f}"] if any(adapters.values()) else []),
             _bar(now.most(metrics.KV_USED_RATIO, model=model)),
             f"{recompiled:.0f} recompilations: a bug" if recompiled else "",
         )
