@@ -111,7 +111,7 @@ def _frame(window: Window) -> RenderableType:
     seconds = window.now.at - window.before.at
     caption = Text(
         f"Rates and latencies of the last {seconds:.0f} s: until the first text, and for each later token. fim and "
-        "chat wait in a group, held in a Gateway for a group with room; adapters and KV memory are of the group with most.",
+        "chat wait in a group, held in a Gateway for a group with room; KV memory is of the fullest group.",
         style="dim",
     )
     return Group(_requests(window, models), Text(), _groups(window, models), Text(), caption)
