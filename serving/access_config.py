@@ -46,6 +46,9 @@ class IssuerConfig(_Strict):
     `realm_access.roles` does."""
     roles_claim: str | None = None
     """The claim with a list, or words, of which `fim` and `chat` count; by default a token may be used for both."""
+    adapters_claim: str | None = None
+    """The claim with a list, or words, of adapters as `MODEL:ADAPTER` that a token may be used for; without the claim
+    for none. By default a token may be used for all of them."""
     name_claim: str = "sub"
     """The claim with the name that limits and logs call the holder by."""
     leeway_s: Annotated[float, Field(ge=0, le=300)] = 30.0

@@ -4,6 +4,8 @@ import re
 
 ADAPTER_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 """What clients write behind the model's id and a colon."""
+ADAPTED_ID = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,63}}:{ADAPTER_NAME.pattern}")
+"""The id of a model, not an alias, with an adapter."""
 _SEPARATOR = ":"
 """Between the name of a model, of which an alias may have some, and that of an adapter, which has none."""
 
@@ -11,6 +13,10 @@ _SEPARATOR = ":"
 def adapted_id(model_id: str, adapter: str) -> str:
     """The id of a model with an adapter."""
     return f"{model_id}{_SEPARATOR}{adapter}"
+
+
+type AllowedAdapters = frozenset[str] | None
+"""The adapters that somebody may use, as `adapted_id` has them; None: every one."""
 
 
 def split_id(name: str) -> tuple[str, str]:

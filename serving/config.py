@@ -112,15 +112,6 @@ class ModelConfig(_Strict):
     """Passed to Ray for the group's leader, besides what the topology asks for: CPUs, custom resources."""
 
     @model_validator(mode="after")
-    def _adapters_on_one_host(self) -> "ModelConfig":
-        if self.adapters is not None and self.topology.hosts > 1:
-            raise ValueError(
-                f"adapters are served by groups of one host, and topology.hosts={self.topology.hosts}. Remove "
-                "adapters, or choose a topology of one host."
-            )
-        return self
-
-    @model_validator(mode="after")
     def _one_way_to_scale(self) -> "ModelConfig":
         if self.autoscaling is None:
             return self

@@ -21,6 +21,7 @@ from typing import Annotated
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from serving.adapted_id import ADAPTED_ID
 from serving.config import Role
 
 _PREFIX = "cg"
@@ -51,6 +52,8 @@ class ApiKey(BaseModel):
     """Whom its requests are for: decides models, where `routing.tenants` says so."""
     roles: Annotated[tuple[Role, ...], Field(min_length=1)] = tuple(Role)
     """What it may ask for."""
+    adapters: tuple[Annotated[str, Field(pattern=f"^{ADAPTED_ID.pattern}$")], ...] | None = None
+    """Those that it may use, as `MODEL:ADAPTER`; None: every one of the models that its roles allow."""
     created: datetime
     salt: Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -121,7 +124,7 @@ class KeyFile(BaseModel):
 
     def dump(self) -> str:
         """The YAML that `parse` reads."""
-        return _HEADER + yaml.dump(self.model_dump(mode="json"), Dumper=_DUMPER, sort_keys=False)
+        return _HEADER + yaml.dump(self.model_dump(mode="json", exclude_none=True), Dumper=_DUMPER, sort_keys=False)
 
     def write(self, path: Path) -> None:
         """Replaces the file in one step, so that a service that reads it meanwhile sees all of it or the old one.
@@ -147,7 +150,9 @@ class KeyFile(BaseModel):
                 os.unlink(temporary)
             raise
 
-    def with_new(self, name: str, tenant: str, roles: tuple[Role, ...]) -> tuple["KeyFile", str]:
+    def with_new(
+        self, name: str, tenant: str, roles: tuple[Role, ...], adapters: tuple[str, ...] | None = None
+    ) -> tuple["KeyFile", str]:
         """Adds a key.
 
         Returns:
@@ -169,6 +174,7 @@ class KeyFile(BaseModel):
             name=name,
             tenant=tenant,
             roles=roles,
+            adapters=adapters,
             created=datetime.now(UTC).replace(microsecond=0),
             salt=salt,
             sha256=_digest(salt, key),

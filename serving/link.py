@@ -65,12 +65,14 @@ class FromGroup(msgspec.Struct, frozen=True, kw_only=True):
       load: requests of all Gateways in the group.
       taken: how many `Submit`s have come over this link.
       chunks: of each request in order.
+      adapters: that the group has in memory; None: as it said before.
     """
 
     load: int
     taken: int
     chunks: list[tuple[str, GenerationChunk]] = []
     refusals: list[Refusal] = []
+    adapters: list[str] | None = None
 
 
 encode = msgspec.msgpack.Encoder().encode

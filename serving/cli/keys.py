@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from serving.adapted_id import ADAPTED_ID
 from serving.cli.cluster_connection import ContextOption, NamespaceOption
 from serving.cli.errors import say_error
 from serving.cli.key_store import KeyStore, key_store
@@ -26,6 +27,7 @@ SecretOption = Annotated[
     typer.Option(help="A Secret on Kubernetes that holds the file, instead of this machine; made if it is not there."),
 ]
 _DEFAULT_FILE = Path("keys.yaml")
+_NONE = "none"
 
 
 @keys.command()
@@ -33,6 +35,13 @@ def create(
     name: Annotated[str, typer.Argument(help="Who will hold it: a person, a team, a service.")],
     tenant: Annotated[str, typer.Option(help="Whom its requests are for, as in routing.tenants.")] = "",
     role: Annotated[list[Role] | None, typer.Option(help="What it may ask for; by default everything.")] = None,
+    adapters: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODEL:ADAPTER",
+            help="An adapter that it may use, or `none`; by default all. Repeat it for several.",
+        ),
+    ] = None,
     file: FileOption = _DEFAULT_FILE,
     secret: SecretOption = None,
     context: ContextOption = None,
@@ -41,8 +50,9 @@ def create(
     """Make a key and print it, the only time; the file keeps a salted hash. A running service takes it at once."""
     if not 0 < len(name) <= 64 or len(tenant) > 64:
         raise typer.BadParameter("a name has 1 to 64 characters, a tenant at most 64")
+    allowed = _adapters(adapters)
     with key_store(file, secret, context, namespace, to_change=True) as store:
-        changed, key = (store.read() or KeyFile()).with_new(name, tenant, tuple(role or Role))
+        changed, key = (store.read() or KeyFile()).with_new(name, tenant, tuple(role or Role), allowed)
         store.write(changed)
     typer.echo(key)  # before all else that could go wrong
     console = Console(stderr=True, soft_wrap=True)
@@ -102,10 +112,24 @@ def _read(store: KeyStore) -> KeyFile:
     return known
 
 
+def _adapters(named: list[str] | None) -> tuple[str, ...] | None:
+    """What `--adapters` says; None for all."""
+    if not named:
+        return None
+    if named == [_NONE]:
+        return ()
+    for name in named:
+        if ADAPTED_ID.fullmatch(name) is None:
+            raise typer.BadParameter(f"{name!r} is no adapter; write MODEL:ADAPTER, or `none` alone")
+    return tuple(dict.fromkeys(named))
+
+
 def _table(entries: tuple[ApiKey, ...]) -> Table:
-    table = Table("id", "name", "tenant", "roles", "created", box=None, header_style="bold")
+    table = Table("id", "name", "tenant", "roles", "adapters", "created", box=None, header_style="bold")
     table.columns[0].style = "cyan"
     for entry in entries:
-        shown = (entry.id, entry.name, entry.tenant or "-", ", ".join(entry.roles), f"{entry.created:%Y-%m-%d %H:%M}")
+        adapters = "all" if entry.adapters is None else ", ".join(entry.adapters) or _NONE
+        created = f"{entry.created:%Y-%m-%d %H:%M}"
+        shown = (entry.id, entry.name, entry.tenant or "-", ", ".join(entry.roles), adapters, created)
         table.add_row(*map(Text, shown))  # a plain `str` would be read as markup
     return table

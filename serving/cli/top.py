@@ -148,6 +148,9 @@ def _groups(window: Window, models: list[str]) -> Table:
     table.add_column("model", no_wrap=True, overflow="ellipsis")
     for column in ("groups", "run", "fim", "chat", "held", "tok/s", "cached", "step", "limit"):
         table.add_column(column, justify="right", no_wrap=True)
+    adapters = {model: window.now.most(metrics.ADAPTERS_LOADED, model=model) for model in models}
+    if any(adapters.values()):
+        table.add_column("adapters", justify="right", no_wrap=True)
     table.add_column("KV memory", no_wrap=True)
     table.add_column("", style="red")
     for model in models:
@@ -165,6 +168,7 @@ def _groups(window: Window, models: list[str]) -> Table:
             f"{cached / prompt:.0%}" if prompt else "-",
             _milliseconds(window.quantile(metrics.STEP_SECONDS, 0.5, model=model)),
             _milliseconds(now.most(metrics.STEP_LIMIT_SECONDS, model=model) or None),
+            *([f"{adapters[model]:.0f}"] if any(adapters.values()) else []),
             _bar(now.most(metrics.KV_USED_RATIO, model=model)),
             f"{recompiled:.0f} recompilations: a bug" if recompiled else "",
         )

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import count
 from typing import NamedTuple, Protocol
 
-from serving.engine.errors import AdapterNotFound, AdapterUnusable
+from serving.engine.errors import AdapterNotEverywhere, AdapterNotFound, AdapterUnusable
 
 _log = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ class AdapterSource(Protocol):
 
         Raises:
           AdapterUnusable: it cannot be used as it is: it is not read again until its stamp changes.
+          AdapterNotEverywhere: as it is on some host; it is read again when somebody asks for it.
           Exception: anything, for what may be otherwise the next time; clients are not told of it.
         """
         ...
@@ -90,7 +91,7 @@ class AdapterSlots:
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
     another one. Files are read in a thread of their own: nobody but those who asked waits for that. What is damaged is
-    read once. All methods but `check` are called by the thread that runs the steps.
+    read once. All but `check` and `loaded` are of the thread that runs the steps.
 
     Attributes:
       loads: adapters that the runner was given, so far.
@@ -159,6 +160,12 @@ class AdapterSlots:
                 self.loads += 1
 
     @property
+    def loaded(self) -> list[str]:
+        """Names of those that are loaded as they are now; of any thread, and of one moment or another."""
+        slots = [(slot.name, slot.stamp) for slot in self._slots if slot.version]
+        return sorted(name for name, stamp in slots if name and self._source.stamp(name) == stamp)
+
+    @property
     def loading(self) -> bool:
         """Whether one is being read."""
         return any(slot.loading is not None for slot in self._slots)
@@ -177,7 +184,8 @@ class AdapterSlots:
         _log.error("the adapter %s cannot be loaded: %s", slot.name, error)
         if isinstance(error, AdapterUnusable):
             slot.failure = f"the adapter {slot.name!r} cannot be loaded: {error}"
-            self._failed[slot.name] = slot.stamp, slot.failure
+            if not isinstance(error, AdapterNotEverywhere):
+                self._failed[slot.name] = slot.stamp, slot.failure
         else:
             slot.failure = f"the adapter {slot.name!r} cannot be loaded; the log of its replica group says why"
         slot.name = slot.stamp = ""

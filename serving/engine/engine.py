@@ -117,6 +117,11 @@ class Engine:
         """Requests that were submitted and have not ended."""
         return len(self._intake)
 
+    @property
+    def loaded_adapters(self) -> list[str]:
+        """Adapters that requests find in memory."""
+        return self._adapters.loaded
+
     def submit(self, request: GenerationRequest, on_chunk: OnChunk) -> None:
         """Queues a request. A `max_tokens` beyond the context is no error: generation ends there with LENGTH.
 

@@ -23,3 +23,7 @@ class AdapterNotFound(Exception):  # noqa: N818 - what the request asks for, lik
 
 class AdapterUnusable(Exception):  # noqa: N818 - a state of what the request asks for, like AdapterNotFound
     """An adapter is damaged or is none of this model; the message is for clients."""
+
+
+class AdapterNotEverywhere(AdapterUnusable):
+    """The hosts of a group do not have the same adapter of a name; a moment later they may."""

@@ -5,7 +5,7 @@ executes steps in order. So pages and slots that are freed may be given away at 
 """
 
 from bisect import insort
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from serving.engine.adapters import AdapterSlots, NoAdapters
 from serving.engine.pages import PagePool
@@ -33,11 +33,11 @@ class Scheduler:
 
     - An URGENT sequence starts in the first step after its arrival, whatever NORMAL ones are running: they cannot keep
       rows, tokens or pages from it. Only URGENT ones ahead of it can, and ageing, for one step.
-    - Ageing: `AGEING_STEPS` steps after the last progress of a running NORMAL sequence (of the first waiting one, if
-      none is running), NORMAL goes first in one step, at most one in `AGEING_STEPS`. All that decode have a row in it:
-      at most `max_rows` of a class are running, because one starts only when all running ones have a row. So a
-      decoding sequence makes progress in one of any `AGEING_STEPS` steps while it keeps its pages, and so does the
-      oldest prefill.
+    - Ageing: `AGEING_STEPS` steps after the last progress of a running NORMAL sequence (of the first waiting one that
+      has its adapter, if none is running), NORMAL goes first in one step, at most one in `AGEING_STEPS`. All that
+      decode have a row in it: at most `max_rows` of a class are running, because one starts only when all running ones
+      have a row. So a decoding sequence makes progress in one of any `AGEING_STEPS` steps while it keeps its pages, and
+      so does the oldest prefill.
     - When pages run short, a running sequence takes those of the ones behind it: NORMAL before URGENT, of a class the
       last to arrive first. A waiting one takes those of a lower class only. The preempted wait again, and compute again
       what the prefix cache has lost. Ageing takes no pages from URGENT ones.
@@ -114,7 +114,7 @@ class Scheduler:
         budget = self._limits.max_step_tokens
         may_start = True
         ready = self._ready()
-        for priority in self._order():
+        for priority in self._order(ready):
             budget = self._go_on(plan, priority, budget)
             waiting = ready[priority]
             while may_start and waiting and budget and self._has_room(plan) and self._start(plan, waiting[0]):
@@ -145,10 +145,10 @@ class Scheduler:
         for index in range(first_page, sequence.computed // self._limits.page_size):
             self._index_page(sequence, index)
 
-    def _order(self) -> list[Priority]:
-        """The classes in the order in which they are served in this step."""
+    def _order(self, ready: Mapping[Priority, list[Sequence]]) -> list[Priority]:
+        """The classes in the order in which they are served in this step; `ready` is what `_ready` gives."""
         running = [sequence for sequence in self.running if sequence.priority is Priority.NORMAL]
-        first_in_line = running or self.waiting[Priority.NORMAL][:1]
+        first_in_line = running or ready[Priority.NORMAL][:1]
         due = self._step - AGEING_STEPS
         if self._last_turn <= due and any(sequence.last_step <= due for sequence in first_in_line):
             self._last_turn = self._step

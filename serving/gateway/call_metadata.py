@@ -84,6 +84,7 @@ class CallMetadata:
             tenant=caller.tenant,
             owner=caller.owner,
             roles=caller.roles,
+            adapters=caller.adapters,
             repeated=self.repeated,
             key=caller.key,
             protocol=self.protocol,

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal, get_args
 
+from serving.adapted_id import AllowedAdapters
 from serving.config import Role
 from serving.engine.request import FinishReason
 from sharding.step import SamplingParams
@@ -188,6 +189,7 @@ class CodeRequest:
       tenant: for whom; decides which models answer, where the operator says so.
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
+      adapters: that its caller may use.
       key: the name of its caller's key, or of the holder of its token; empty where nobody needs one.
       protocol: `http` or `grpc`; for metrics and traces alone.
       route: the path or the gRPC method that it came by.
@@ -216,6 +218,7 @@ class CodeRequest:
     tenant: str = ""
     owner: str = ""
     roles: frozenset[Role] = frozenset(Role)
+    adapters: AllowedAdapters = None
     key: str = ""
     protocol: Protocol = "http"
     route: str = ""

@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from serving.adapted_id import split_id
+from serving.adapted_id import AllowedAdapters, split_id
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
@@ -18,6 +18,9 @@ _WORK = {Role.FIM: "fill-in-the-middle (a prompt with a suffix)", Role.CHAT: "ch
 class _Configured(Protocol):
     @property
     def config(self) -> ModelConfig: ...
+
+    @property
+    def adapter(self) -> str: ...
 
     @property
     def adapted(self) -> Sequence[Self]: ...
@@ -38,15 +41,19 @@ class Router[M: _Configured]:
         } | routing.roles
         self._models = models
 
-    def named(self, name: str) -> M:
+    def listed(self, adapters: AllowedAdapters) -> list[M]:
+        """The models, each followed by those with its adapters, of which `adapters` may be used."""
+        return [each for model in self._models for each in (model, *model.adapted) if _may_use(adapters, each)]
+
+    def named(self, name: str, adapters: AllowedAdapters) -> M:
         """The model with this id or alias, with the adapter whose name may follow the last colon.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND.
+          ServingError: MODEL_NOT_FOUND; also for an adapter that is none of `adapters`, whose name is not to be told.
         """
-        if model := self._find(name):
+        if (model := self._find(name)) and _may_use(adapters, model):
             return model
-        all_models = [each.config.id for model in self._models for each in (model, *model.adapted)]
+        all_models = [each.config.id for each in self.listed(adapters)]
         more = f" and {len(all_models) - _MOST_NAMED} more" if len(all_models) > _MOST_NAMED else ""
         raise FieldError(
             Reason.MODEL_NOT_FOUND,
@@ -71,7 +78,7 @@ class Router[M: _Configured]:
                 f"This API key may not be used for {_WORK[asked[0]]}. The operator can make one that may.",
             )
         if request.model:
-            model = self.named(request.model)
+            model = self.named(request.model, request.adapters)
             if not any(role in model.config.roles for role in roles):
                 raise self._not_served(f"is {shown(request.model)}, which does not serve", roles[0])
             return (model,)
@@ -108,6 +115,10 @@ class Router[M: _Configured]:
         route = self._routes.get(role)
         remedy = f"Ask {next(iter(route.models))!r}." if route else f"The operator can give a model the role '{role}'."
         return FieldError(Reason.ROLE_NOT_SERVED, "model", f"{fault} {_WORK[role]}. {remedy}")
+
+
+def _may_use(adapters: AllowedAdapters, model: _Configured) -> bool:
+    return adapters is None or not model.adapter or model.config.id in adapters
 
 
 def _drawn(route: RouteConfig, request: CodeRequest) -> str:

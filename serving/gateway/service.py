@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
+from serving.adapted_id import AllowedAdapters
 from serving.config import ChatFormat, GatewayConfig, Role, RoutingConfig
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.open_request import OpenRequest
@@ -98,17 +99,21 @@ class CodeService:
         """Waits, not for long, until what its requests took is counted; no other comes."""
         await self._quotas.close()
 
-    def models(self) -> tuple[ModelInfo, ...]:
-        """The models, in the order of the configuration, each followed by those with its adapters."""
-        return tuple(_info(each) for model in self._models for each in (model, *model.adapted))
+    def models(self, adapters: AllowedAdapters) -> tuple[ModelInfo, ...]:
+        """The models, in the order of the configuration, each followed by those with its adapters.
 
-    def model(self, name: str) -> ModelInfo:
+        Args:
+          adapters: that whoever asks may use; the others are left out.
+        """
+        return tuple(map(_info, self._router.listed(adapters)))
+
+    def model(self, name: str, adapters: AllowedAdapters) -> ModelInfo:
         """One model by id or alias.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND.
+          ServingError: MODEL_NOT_FOUND; as if there were no others, for one with an adapter that is none of `adapters`.
         """
-        return _info(self._router.named(name))
+        return _info(self._router.named(name, adapters))
 
     async def health(self) -> Health:
         """Whether requests should come here, and which models no group answers for now.

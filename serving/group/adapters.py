@@ -1,5 +1,7 @@
 """GroupAdapters: the adapters in a directory, for the runner of this process."""
 
+from pathlib import Path
+
 from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterUnusable
@@ -27,12 +29,20 @@ class GroupAdapters:
         return self._directory.look(name)
 
     def read(self, name: str) -> ReadAdapter:
+        """As `read_at`, of the adapter that has the name now."""
+        return self.read_at(self.path(name))
+
+    def path(self, name: str) -> Path:
+        """As `AdapterDirectory.path`."""
+        return self._directory.path(name)
+
+    def read_at(self, path: Path) -> ReadAdapter:
         """Reads an adapter and brings it to the devices, which is most of the work: steps go on meanwhile.
 
         Raises:
           AdapterUnusable: it cannot be used with this model; names file and tensor, and no directory of this machine.
         """
-        runner, path = self._runner, self._directory.path(name)
+        runner = self._runner
         try:
             adapter = read_peft(path, self._config, runner.limits.adapter_rank)
         except AdapterError as error:

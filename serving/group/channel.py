@@ -3,11 +3,11 @@
 The leader connects to each host, proves itself with the group's token, and is answered that it is taken. From then on a
 message goes each way per step: the plan, and what came of it. Plans may be ahead of answers: a host launches each as it
 comes, and answers when it has landed. What does not change from step to step stays with the hosts (`sharding.slots`),
-so a plan is small whatever the length of the sequences.
+so a plan is small whatever the length of the sequences. Between two plans the leader may have the hosts load an adapter
+that all of them have read: each does so at the same place among its steps.
 
 A step has landed when the first host has answered: all hosts compute each token together, so by then every one has
-done its part. The others' answers are awaited before the next one lands, so no host falls behind by more than one. A
-frame is the length of a message, then the message.
+done its part. The others' answers are awaited before the next one lands, so no host falls behind by more than one.
 """
 
 import hmac
@@ -15,22 +15,29 @@ import select
 import socket
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from queue import SimpleQueue
-from struct import Struct
 from typing import Protocol
 
 import msgspec
 
-from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
+from serving.group.frames import Frames, frame, receive_some
+from serving.group.messages import (
+    Answer,
+    Failure,
+    LoadAdapter,
+    Ready,
+    decode_from_host,
+    decode_from_leader,
+    encode,
+)
 from sharding.step import Row, Token
 
 TOKEN_BYTES = 32
 """Length of a group's token, by which a host knows its leader."""
 
-_HEAD = Struct("<I")
 _HANDSHAKE_S = 1.0
 """A connection to a host must show the token within this time."""
 
@@ -89,10 +96,22 @@ class LeaderChannel:
         """
         with self._closed_by_failure():
             self._hear(0)  # a host that failed since then gets no plan
-            plan = _frame(encode(rows))
+            plan = frame(encode(rows))
             for peer in self._peers.values():
                 peer.send(plan)
+                peer.owes += 1
             self._launched += 1
+
+    def load_adapter(self, adapter: LoadAdapter) -> None:
+        """Has every host take in an adapter that it has read, behind the steps launched before.
+
+        Raises:
+          HostFailed: a host is gone.
+        """
+        with self._closed_by_failure():
+            message = frame(encode(adapter))
+            for peer in self._peers.values():
+                peer.send(message)
 
     def land(self) -> list[list[Token]]:
         """Waits for the oldest step that has not landed: each row's targets, then the tokens that it drew.
@@ -159,17 +178,16 @@ class _Peer:
     def __init__(self, name: str, connection: socket.socket) -> None:
         self.name = name
         self.connection = connection
-        self.frames = _Frames(connection)
+        self.frames = Frames(connection)
         self.owes = 0
         self.recompilations = 0
         self.tokens: deque[list[list[Token]]] = deque()
 
-    def send(self, plan: bytes) -> None:
+    def send(self, message: bytes) -> None:
         try:
-            self.connection.sendall(plan)
+            self.connection.sendall(message)
         except OSError as error:
             raise HostFailed(f"{self.name} takes no plan: {error}") from error
-        self.owes += 1
 
     def hear(self) -> None:
         """Takes the answers that have arrived, at least one."""
@@ -203,27 +221,39 @@ class HostChannel:
         ip, port = self._listener.getsockname()[:2]
         return ip, port
 
-    def follow(self, runner: StepRunner, *, answers_tokens: bool) -> None:
+    def follow(
+        self,
+        runner: StepRunner,
+        *,
+        answers_tokens: bool,
+        load_adapter: Callable[[LoadAdapter], None] | None = None,
+    ) -> None:
         """Waits for the leader, and runs its steps until it breaks off.
 
         Args:
           runner: what to run them on. When it raises, the leader receives the error, and so does the caller.
           answers_tokens: whether to send the tokens too.
+          load_adapter: takes in an adapter, behind the steps launched before; None for a model without any.
         """
         with self._accept() as leader, ThreadPoolExecutor(1, "land") as pool:
-            frames = _Frames(leader)
+            frames = Frames(leader)
             _send(leader, Ready())
             launched: SimpleQueue[bool] = SimpleQueue()
             landing = pool.submit(_land, leader, runner, launched, answers_tokens)
             try:
                 while True:
                     try:
-                        plan = frames.receive()
+                        message = frames.receive()
                     except ConnectionError:
                         break
                     with _failures_sent(leader):
-                        runner.launch(decode_plan(plan))
-                    launched.put(True)
+                        match decode_from_leader(message):
+                            case LoadAdapter() as adapter:
+                                assert load_adapter is not None, "a leader knows whether the model has adapters"
+                                load_adapter(adapter)
+                            case rows:
+                                runner.launch(rows)
+                                launched.put(True)
             finally:
                 launched.put(False)
             landing.result()
@@ -266,46 +296,9 @@ def _shows(connection: socket.socket, token: bytes) -> bool:
     with suppress(OSError):
         while len(shown) < len(token):
             connection.settimeout(max(1e-3, deadline - time.monotonic()))
-            shown += _receive_some(connection, len(token) - len(shown))
+            shown += receive_some(connection, len(token) - len(shown))
     return hmac.compare_digest(shown, token)
 
 
-def _frame(message: bytes) -> bytes:
-    return _HEAD.pack(len(message)) + message
-
-
 def _send(leader: socket.socket, message: Ready | Answer | Failure) -> None:
-    leader.sendall(_frame(encode(message)))
-
-
-class _Frames:
-    """What arrives on a connection, frame by frame.
-
-    Attributes:
-      unread: what has arrived of the next frames.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self.unread = b""
-
-    def receive(self) -> bytes:
-        """Returns the next message.
-
-        Raises ConnectionError when the peer breaks off, TimeoutError when it is silent for too long.
-        """
-        data = self.unread or _receive_some(self._connection)
-        while len(data) < _HEAD.size:
-            data += _receive_some(self._connection)
-        (size,) = _HEAD.unpack_from(data)
-        end = _HEAD.size + size
-        while len(data) < end:
-            data += _receive_some(self._connection)
-        self.unread = data[end:]
-        return data[_HEAD.size : end]
-
-
-def _receive_some(connection: socket.socket, most: int = 1 << 16) -> bytes:
-    if not (data := connection.recv(most)):
-        raise ConnectionResetError("the connection was closed")
-    return data
+    leader.sendall(frame(encode(message)))

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, NamedTuple
 
+import ray
 from ray.util import get_node_ip_address
 
 from serving.config import ModelConfig
@@ -11,7 +12,11 @@ from serving.reserved_port import reserve_port
 from sharding.step import Limits
 
 if TYPE_CHECKING:
+    from serving.group.host_adapters import HostAdapters
     from serving.group.local_runner import LocalRunner
+
+ADAPTERS = "adapters"
+"""The concurrency group of the calls that read adapters: one at a time, in order, whatever else the host does."""
 
 
 class Loaded(NamedTuple):
@@ -41,6 +46,7 @@ class Host:
         self._channel = HostChannel(get_node_ip_address(), token)
         self._coordinator = reserve_port((get_node_ip_address(), 0))
         self._runner: LocalRunner
+        self._adapters: HostAdapters | None = None
 
     def coordinator(self) -> str:
         """An `ip:port` here, at which the hosts can meet; it is kept for that."""
@@ -54,18 +60,34 @@ class Host:
           CheckpointError: the checkpoint cannot be loaded; names tensor and file.
           ValueError: the configuration does not fit the checkpoint or the devices.
         """
-        from serving.group.loading import load_model  # JAX: not where this class is only named
+        from serving.group.host_adapters import HostAdapters  # JAX: not where this class is only named
+        from serving.group.loading import load_model
         from sharding.mesh import join_hosts, use_devices
 
         topology = self._model.topology
         use_devices(topology.platform, cpu_devices=topology.chips_per_host)
         join_hosts(coordinator, topology.hosts, self._rank)
         self._runner = load_model(self._model, self._on_progress)
+        if self._runner.adapters is not None:
+            self._adapters = HostAdapters(self._runner.adapters)
         return Loaded(self._runner.limits, self._runner.step_limit_s, self._channel.address)
 
     def follow(self) -> None:
         """Runs the leader's steps until it breaks off."""
-        self._channel.follow(self._runner, answers_tokens=self._rank == 0)
+        load_adapter = self._adapters.load if self._adapters is not None else None
+        self._channel.follow(self._runner, answers_tokens=self._rank == 0, load_adapter=load_adapter)
+
+    @ray.method(concurrency_group=ADAPTERS)
+    def read_adapter(self, read: int, name: str, version: str) -> str:
+        """As `HostAdapters.read`."""
+        assert self._adapters is not None
+        return self._adapters.read(read, name, version)
+
+    @ray.method(concurrency_group=ADAPTERS)
+    def forget_adapter(self, read: int) -> None:
+        """As `HostAdapters.forget`."""
+        assert self._adapters is not None
+        self._adapters.forget(read)
 
     def ping(self) -> None:
         """Answers while the host lives, also during a step."""

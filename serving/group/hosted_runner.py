@@ -13,9 +13,12 @@ from ray.actor import ActorHandle
 from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from serving.adapter_directory import adapter_directory
 from serving.config import ModelConfig
+from serving.engine.adapters import AdapterSource
 from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
-from serving.group.host import Host
+from serving.group.host import ADAPTERS, Host
+from serving.group.hosted_adapters import HostedAdapters
 from serving.group.slice import reserved_slice
 from sharding.step import Limits, Row, Token
 
@@ -29,10 +32,10 @@ class HostedRunner:
     The hosts are this process's own: they end when it does, however it does.
 
     Attributes:
-      adapters: none; see `ModelConfig.adapters`.
+      adapters: see `GroupRunner`.
     """
 
-    adapters = None
+    adapters: AdapterSource | None = None
 
     def __init__(
         self,
@@ -62,8 +65,10 @@ class HostedRunner:
           RayActorError: a host died.
           TimeoutError: no TPU slice is free.
           HostFailed: a host cannot be reached.
+          ValueError: the directory of adapters cannot be read here.
         """
         topology = model.topology
+        directory = adapter_directory(model)
         token = secrets.token_bytes(TOKEN_BYTES)
         with ExitStack() as stack:
             if topology.reserves_slice:
@@ -81,7 +86,11 @@ class HostedRunner:
             channel = LeaderChannel([host.address for host in loaded], token, model.step_timeout_s)
             stack.callback(channel.close)
             step_limit_s = max(host.step_limit_s for host in loaded)
-            return cls(loaded[0].limits, step_limit_s, hosts, channel, model.step_timeout_s, stack.pop_all())
+            runner = cls(loaded[0].limits, step_limit_s, hosts, channel, model.step_timeout_s, stack.pop_all())
+            if directory is not None:
+                readers = _Readers(hosts, model.step_timeout_s)
+                runner.adapters = HostedAdapters(directory, readers, channel.load_adapter)
+            return runner
 
     @property
     def limits(self) -> Limits:
@@ -131,10 +140,27 @@ class HostedRunner:
         self._stack.close()
 
 
+class _Readers:
+    """The hosts, as `HostReaders`: by calls of Ray's, as an adapter is read once and beside the steps."""
+
+    def __init__(self, hosts: Sequence[ActorHandle[Host]], timeout_s: float) -> None:
+        self._hosts = hosts
+        self._timeout_s = timeout_s
+
+    def read(self, read: int, name: str, version: str) -> list[str]:
+        answers = [host.read_adapter.remote(read, name, version) for host in self._hosts]
+        return ray.get(answers, timeout=self._timeout_s)
+
+    def forget(self, read: int) -> None:
+        for host in self._hosts:
+            host.forget_adapter.remote(read)
+
+
 def _start_host(model: ModelConfig, rank: int, token: bytes, group: PlacementGroup, bundle: int) -> ActorHandle[Host]:
     """Starts a host in a bundle, all of whose chips it takes."""
     resources = model.topology.host_resources
-    actor = ray.remote(Host).options(
+    groups = {ADAPTERS: 1}
+    actor = ray.remote(concurrency_groups=groups)(Host).options(  # type: ignore[call-overload]  # not in Ray's types
         num_cpus=0,
         num_gpus=resources.pop("GPU", 0),
         resources=resources,

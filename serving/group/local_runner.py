@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from serving.engine.adapters import AdapterSource
+from serving.group.adapters import GroupAdapters
 from sharding.runner import ModelRunner
 from sharding.steps import CompiledSteps
 from sharding.weights import Weight
@@ -16,7 +16,7 @@ class LocalRunner(ModelRunner):
       adapters: see `GroupRunner`.
     """
 
-    adapters: AdapterSource | None = None
+    adapters: GroupAdapters | None = None
 
     def __init__(self, parameters: Mapping[str, Weight], steps: CompiledSteps, step_limit_s: float) -> None:
         super().__init__(parameters, steps)

@@ -5,6 +5,22 @@ import msgspec
 from sharding.step import Row, Token
 
 
+class LoadAdapter(msgspec.Struct, frozen=True):
+    """What the leader sends between two plans: an adapter that every host has read takes its place in the runner.
+
+    Attributes:
+      number: its place, as `Opening.adapter` has it.
+      name: of the adapter.
+      version: of its contents.
+      read: which of the leader's readings brought it into the memory of the hosts.
+    """
+
+    number: int
+    name: str
+    version: str
+    read: int
+
+
 class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The host takes this leader, and waits for its plans."""
 
@@ -28,5 +44,5 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 
 encode = msgspec.msgpack.Encoder().encode
-decode_plan = msgspec.msgpack.Decoder(list[Row]).decode
+decode_from_leader = msgspec.msgpack.Decoder[list[Row] | LoadAdapter](list[Row] | LoadAdapter).decode
 decode_from_host = msgspec.msgpack.Decoder[Ready | Answer | Failure](Ready | Answer | Failure).decode

@@ -32,6 +32,7 @@ class GroupMetrics:
         record(metrics.RUNNING_REQUESTS, stats.running, model=model)
         record(metrics.KV_USED_RATIO, 1 - stats.free_pages / stats.total_pages, model=model)
         record(metrics.KV_TOKENS, limits.num_pages * limits.page_size, model=model)
+        record(metrics.ADAPTERS_LOADED, len(self._engine.loaded_adapters), model=model)
         record(metrics.STEP_LIMIT_SECONDS, self._runner.step_limit_s, model=model)
         for seconds in self._engine.take_step_seconds():
             record(metrics.STEP_SECONDS, seconds, model=model)

@@ -153,6 +153,7 @@ class _Link:
         self._refusals: list[Refusal] = []
         self._taken = 0
         self._load = -1  # as this Gateway knows it
+        self._adapters: list[str] = []  # the same
         self._changed = asyncio.Event()
         self._waking = False
 
@@ -202,9 +203,12 @@ class _Link:
         load = self._engine.in_flight  # read before the chunks: a request that has ended since is told next time
         chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
         refusals, self._refusals = self._refusals, []
-        self._load = load
+        adapters = self._engine.loaded_adapters
+        news = None if adapters == self._adapters else adapters
+        self._load, self._adapters = load, adapters
         self._open.difference_update(request_id for request_id, chunk in chunks if chunk.finish_reason is not None)
-        await self._socket.send_bytes(encode(FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals)))
+        message = FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals, adapters=news)
+        await self._socket.send_bytes(encode(message))
         if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was told before
             self._changed.set()
 

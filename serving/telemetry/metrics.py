@@ -62,6 +62,9 @@ PREEMPTIONS = Metric(
     "Times that a request gave its KV pages to another, to start again.",
     _GROUP,
 )
+ADAPTERS_LOADED = Metric(
+    "gauge", "codegemma_adapters_loaded", "Adapters that a group has in memory, as they are on disk now.", _GROUP
+)
 ADAPTER_LOADS = Metric(
     "counter", "codegemma_adapter_loads", "Adapters loaded; many, where requests ask for more than max_loaded.", _GROUP
 )

@@ -8,6 +8,7 @@ from typing import Literal
 import pytest
 import uvicorn
 
+from serving.adapted_id import AllowedAdapters
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason
 from serving.errors import FieldError, Reason
@@ -34,14 +35,14 @@ class ScriptedService(CodeService):
         self.asked: list[CodeRequest] = []
         self.closed = threading.Event()
 
-    def models(self) -> tuple[ModelInfo, ...]:
+    def models(self, adapters: AllowedAdapters = None) -> tuple[ModelInfo, ...]:
         return (
             _model("codegemma-2b", (Role.FIM,), "native", ("code", "gemma")),
             _model("gemma-3-270m", (), "prefix"),
             _model("codegemma-7b-it", (Role.CHAT,), None),
         )
 
-    def model(self, name: str) -> ModelInfo:
+    def model(self, name: str, adapters: AllowedAdapters = None) -> ModelInfo:
         for model in self.models():
             if name in (model.id, *model.aliases):
                 return model

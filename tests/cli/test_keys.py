@@ -41,6 +41,21 @@ def test_create_adds_to_what_there_is_and_by_default_for_every_role(path: Path) 
     ]
 
 
+def test_create_names_the_adapters_that_a_key_may_use(path: Path) -> None:
+    for name, *options in (("all",), ("none", "--adapters", "none"), ("two", "--adapters", "m:a", "--adapters", "m:b")):
+        assert run(path, "create", name, *options).exit_code == 0
+    assert [entry.adapters for entry in KeyFile.read(path).keys] == [None, (), ("m:a", "m:b")]
+    assert path.read_text().count("adapters:") == 2  # older versions read a file whose keys name none
+    wrong = run(path, "create", "wrong", "--adapters", "a")
+    assert (wrong.exit_code, len(KeyFile.read(path).keys)) == (2, 3)
+    assert [each.get("adapters") for each in json.loads(run(path, "list", "--json").stdout)] == [
+        None,
+        [],
+        ["m:a", "m:b"],
+    ]
+    assert "m:a, m:b" in run(path, "list").stdout
+
+
 def test_list_shows_everything_but_the_secret(path: Path) -> None:
     key = run(path, "create", "ci", "--tenant", "platform").stdout.strip()
     [entry] = KeyFile.read(path).keys

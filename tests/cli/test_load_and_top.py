@@ -79,6 +79,17 @@ def test_top_shows_models_groups_and_the_fullest_memory(
     shown = top(node, tmp_path, monkeypatch)
     assert all(text in shown for text in ("codegemma-2b", "Requests", "Groups", "50%", "6 ms"))
     assert "recompilations" not in shown
+    assert "adapters " not in shown.partition("Groups")[2].partition("Rates")[0]
+
+
+def test_top_counts_the_adapters_of_the_group_that_has_most(
+    node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for replica, loaded in (("a", 3), ("b", 4321)):
+        node.text += f'ray_codegemma_adapters_loaded{{model="codegemma-2b",replica="{replica}"}} {loaded}\n'
+    groups = top(node, tmp_path, monkeypatch).partition("Groups")[2].partition("Rates")[0]
+    assert "adapters" in groups
+    assert "4321" in groups
 
 
 def test_top_says_that_a_recompilation_is_a_bug(node: Node, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serving.engine.adapters import AdapterSource, ReadAdapter
 from serving.engine.engine import AdapterNotFound, AdapterUnusable, Engine
 from serving.engine.request import FinishReason, GenerationRequest, Priority
+from serving.engine.scheduler import AGEING_STEPS
 from tests.engine.simulated import (
     TIMEOUT_S,
     Receiver,
@@ -151,6 +152,37 @@ def test_who_needs_no_adapter_waits_for_none_to_be_read() -> None:
     shelf.gate.set()
     run(engine)
     assert waiting.finish_reason is FinishReason.LENGTH
+
+
+@pytest.mark.parametrize("steps", range(2 * AGEING_STEPS))  # in which others may have had their turn
+def test_an_urgent_request_goes_before_normal_ones_though_one_of_them_has_waited_long_for_its_adapter(
+    steps: int,
+) -> None:
+    engine, shelf, _ = engine_with(1, a="a1")
+    shelf.gate.clear()
+    waiting = submit(engine, request_of("waits", PROMPT, adapter="a"))
+    submit(engine, request_of("steps", priority=Priority.URGENT, max_tokens=20))
+    for _ in range(steps):
+        engine.step()
+    normal = submit(engine, request_of("normal", range(16)))
+    urgent = submit(engine, request_of("urgent", range(15), priority=Priority.URGENT))
+    while not urgent.chunks:
+        engine.step()
+        assert not normal.chunks
+    shelf.gate.set()
+    run(engine)
+    assert all(receiver.finish_reason is FinishReason.LENGTH for receiver in (waiting, normal, urgent))
+
+
+def test_loaded_ones_are_told_as_long_as_they_are_what_is_on_disk() -> None:
+    engine, shelf, _ = engine_with(2, a="a1", b="b1", c="c1")
+    assert engine.loaded_adapters == []
+    answers(engine, request_of("1", adapter="b"), request_of("2", adapter="a"))
+    assert engine.loaded_adapters == ["a", "b"]
+    answers(engine, request_of("3", adapter="c"))
+    assert engine.loaded_adapters == ["a", "c"]
+    shelf.versions["a"] = "a2"
+    assert engine.loaded_adapters == ["c"]
 
 
 def test_who_finds_no_place_gets_one_before_those_behind_it() -> None:

@@ -70,12 +70,12 @@ async def test_the_name_behind_the_colon_chooses_the_adapter_and_the_answer_says
 async def test_models_are_listed_with_their_adapters_as_these_come_and_go(
     service: CodeService, directory: AdapterDirectory, tmp_path: Path
 ) -> None:
-    assert [info.id for info in service.models()] == ["7b", "7b:team-a", "7b:team-b", "plain"]
-    assert service.model("big:team-a").roles == service.model("7b").roles
+    assert [info.id for info in service.models(None)] == ["7b", "7b:team-a", "7b:team-b", "plain"]
+    assert service.model("big:team-a", None).roles == service.model("7b", None).roles
     add(tmp_path, "team-c")
     (tmp_path / "team-a" / "adapter_config.json").unlink()
     directory.scan()
-    assert [info.id for info in service.models()] == ["7b", "7b:team-b", "7b:team-c", "plain"]
+    assert [info.id for info in service.models(None)] == ["7b", "7b:team-b", "7b:team-c", "plain"]
     add(tmp_path, "team-d")  # which another Gateway may have listed already
     assert (await ask(service, "7b:team-d"))[1].model == "7b:team-d"
     (tmp_path / "team-d" / "adapter_config.json").unlink()

@@ -54,8 +54,10 @@ async def test_who_fills_in_is_in_a_hurry(backend: ScriptedBackend, prompt: Prom
 
 def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer) -> None:
     fim, base, chat = ScriptedBackend(codegemma), ScriptedBackend(gemma3), ScriptedBackend(codegemma)
-    assert [info.fim for info in two_models(fim, chat).models()] == ["native", None]
-    info = CodeService([served_model(base, "gemma-3-270m", Role.FIM, Role.CHAT)], GatewayConfig()).model("gemma-3-270m")
+    assert [info.fim for info in two_models(fim, chat).models(None)] == ["native", None]
+    info = CodeService([served_model(base, "gemma-3-270m", Role.FIM, Role.CHAT)], GatewayConfig()).model(
+        "gemma-3-270m", None
+    )
     assert (info.fim, info.roles, info.context_length) == ("prefix", (Role.FIM, Role.CHAT), MAX_CONTEXT)
 
 

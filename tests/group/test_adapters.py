@@ -15,17 +15,12 @@ from serving.group.adapters import GroupAdapters
 from sharding.batch import Bucket
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
-from sharding.step import Limits
 from sharding.steps import compile_steps
 from tests.engine.simulated import Receiver
+from tests.group.adapted_model import ADAPTERS, LIMITS, PROMPT, TOKENS, drawn_by_merged_model
 from tests.sharding.peft_files import peft_tensors, write_peft
-from tests.sharding.random_adapters import merged, model_on, model_parameters, random_adapter
-from tests.sharding.small_models import LOCAL, dense_logits
-
-LIMITS = Limits(page_size=4, num_pages=40, max_rows=2, max_step_tokens=16, max_context=24, adapters=2, adapter_rank=4)
-PROMPT = tuple(int(token) for token in np.random.default_rng(4).integers(0, LOCAL.vocab_size, 9))
-TOKENS = 5
-ADAPTERS = {name: random_adapter(LOCAL, number, 2 + number % 3) for number, name in enumerate("abcd")}
+from tests.sharding.random_adapters import model_on
+from tests.sharding.small_models import LOCAL
 
 
 @pytest.fixture(scope="module")
@@ -67,16 +62,6 @@ class Service:
 def service(runner: ModelRunner, tmp_path: Path) -> Iterator[Service]:
     (tmp_path / "adapters").mkdir()
     yield Service(runner, tmp_path / "adapters")
-
-
-def drawn_by_merged_model(contents: str) -> list[int]:
-    parameters = model_parameters(LOCAL)
-    if contents:
-        parameters = merged(parameters, ADAPTERS[contents])
-    tokens = list(PROMPT)
-    for _ in range(TOKENS):
-        tokens.append(int(dense_logits(LOCAL, parameters, tokens)[-1].argmax()))
-    return tokens[len(PROMPT) :]
 
 
 def test_adapters_come_change_and_go_under_load_and_no_request_fails_and_nothing_is_compiled(

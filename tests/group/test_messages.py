@@ -3,7 +3,7 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.group.messages import Answer, Failure, Ready, decode_from_host, decode_plan, encode
+from serving.group.messages import Answer, Failure, LoadAdapter, Ready, decode_from_host, decode_from_leader, encode
 from sharding.step import Opening, Row, SamplingParams, Token
 
 _IDS = st.lists(st.integers(0, 2**31 - 1), max_size=40)
@@ -34,9 +34,9 @@ _ANSWERS = st.builds(Answer, st.integers(0, 2**31), st.lists(st.lists(_TOKENS, m
 
 
 @settings(deadline=None)
-@given(st.lists(_ROWS, max_size=8))
-def test_a_plan_arrives_as_it_was_sent(rows: list[Row]) -> None:
-    assert decode_plan(encode(rows)) == rows
+@given(st.lists(_ROWS, max_size=8) | st.builds(LoadAdapter, _NUMBER, st.text(), st.text(), _NUMBER))
+def test_what_a_leader_says_arrives_as_it_was_said(said: list[Row] | LoadAdapter) -> None:
+    assert decode_from_leader(encode(said)) == said
 
 
 @settings(deadline=None)
@@ -47,4 +47,4 @@ def test_what_a_host_says_arrives_as_it_was_said(said: Ready | Answer | Failure)
 
 def test_tuples_arrive_as_lists() -> None:
     row = Row(slot=0, start=3, token_ids=(1, 2), pages=(0, 1))
-    assert decode_plan(encode([row])) == [Row(slot=0, start=3, token_ids=[1, 2], pages=[0, 1])]
+    assert decode_from_leader(encode([row])) == [Row(slot=0, start=3, token_ids=[1, 2], pages=[0, 1])]

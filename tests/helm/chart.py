@@ -109,6 +109,7 @@ _TOGGLES: dict[str, dict[str, Any]] = {
         }
     },
     "executables": {"executables": {"existingSecret": "codegemma-executables"}},
+    "adapters": {"models": {"adapters": {"existingClaim": "codegemma-adapters"}}},
     "convert": {"models": {"convert": [_CONVERSION]}},
     "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
     "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},

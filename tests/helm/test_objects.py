@@ -387,6 +387,16 @@ def test_models_are_where_gateways_and_groups_read_them(name: str, source: Objec
         assert {"name": "models", "mountPath": "/models", "readOnly": True} in spec["containers"][0]["volumeMounts"]
 
 
+def test_gateways_and_groups_read_adapters_from_a_claim_of_their_own_and_nobody_writes_there() -> None:
+    source = {"persistentVolumeClaim": {"claimName": "codegemma-adapters", "readOnly": True}}
+    for group in worker_groups(CASE["adapters"]).values():
+        spec = group["template"]["spec"]
+        assert {"name": "adapters", **source} in spec["volumes"]
+        mounts = [mount for each in _containers(group["template"]) for mount in each.get("volumeMounts", [])]
+        own = [mount for mount in mounts if mount["name"] == "adapters"]
+        assert own == [{"name": "adapters", "mountPath": "/adapters", "readOnly": True}]
+
+
 def test_groups_and_nobody_else_get_the_key_of_executables_as_a_file_that_is_no_link() -> None:
     path = "/home/codegemma/.local/share/codegemma/executables.key"
     mount = {"name": "executables-key", "mountPath": path, "subPath": "executables.key", "readOnly": True}

@@ -103,6 +103,24 @@ TEMPLATES = [
         ("models.convert", "models.volume.existingClaim"),
         {"models": {"volume": {"existingClaim": ""}, "convert": [_CONVERSION]}},
     ),
+    Mistake(
+        ("models.adapters.existingClaim is empty", "serving.models model", "/adapters/7b"),
+        _model(adapters={"directory": "/adapters/7b"}),
+    ),
+    Mistake(
+        ("models.volume is empty", "serving.models model", "adapters.directory=/models/adapters"),
+        merged(
+            _model(checkpoint="package:model", adapters={"directory": "/models/adapters"}),
+            {"models": {"volume": {"existingClaim": ""}}},
+        ),
+    ),
+    Mistake(
+        ("adapters.directory=/models/adapters", "models.volume.s3", "models.adapters.existingClaim"),
+        merged(
+            _model(adapters={"directory": "/models/adapters"}),
+            {"models": {"volume": {"existingClaim": "", "s3": {"bucket": "m"}}}},
+        ),
+    ),
     Mistake(("existingClaim and s3.bucket",), {"models": {"volume": {"s3": {"bucket": "m"}}}}),
     Mistake(("workers", "name gpu is taken"), {"workers": _worker()["workers"] * 2}),
     Mistake(("workers", "name gateway is taken by the Gateways"), _worker(name="gateway")),

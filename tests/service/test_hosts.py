@@ -1,10 +1,13 @@
 """A replica group of several hosts over Ray Serve: the tokens of one device, and what happens when a host hangs."""
 
 import asyncio
+import json
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 from uuid import uuid4
 
+import numpy as np
 import pytest
 from ray import serve
 
@@ -18,6 +21,7 @@ from sharding.step import SamplingParams
 from tests.gateway.collected import Collected, collected
 from tests.service.conftest import APP, FIM, Service, groups_of
 from tests.service.tiny_codegemma import write_tiny_codegemma
+from tests.sharding.peft_files import write_peft
 
 pytestmark = pytest.mark.timeout(300)
 PROMPTS = [tuple(range(100, 100 + length)) for length in (3, 20)]
@@ -30,7 +34,22 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(request: pytest.FixtureRequest, service: Service, checkpoint: str) -> Iterator[ModelConfig]:
+def adapters(tmp_path_factory: pytest.TempPathFactory, checkpoint: str) -> str:
+    """A directory with one adapter of the attention's queries."""
+    directory, rng = tmp_path_factory.mktemp("adapters"), np.random.default_rng(1)
+    config = json.loads((Path(checkpoint) / "config.json").read_text())
+    tensors = {}
+    for layer in range(config["num_hidden_layers"]):
+        module = f"base_model.model.model.layers.{layer}.self_attn.q_proj"
+        outputs = config["num_attention_heads"] * config["head_dim"]
+        tensors[f"{module}.lora_A.weight"] = rng.standard_normal((4, config["hidden_size"]), np.float32)
+        tensors[f"{module}.lora_B.weight"] = rng.standard_normal((outputs, 4), np.float32)
+    write_peft(directory / "team-a", tensors, target_modules=["q_proj"])
+    return str(directory)
+
+
+@pytest.fixture(scope="module")
+def model(request: pytest.FixtureRequest, service: Service, checkpoint: str, adapters: str) -> Iterator[ModelConfig]:
     model = {
         "id": f"tiny-on-{request.param}-hosts",
         "checkpoint": checkpoint,
@@ -39,6 +58,7 @@ def model(request: pytest.FixtureRequest, service: Service, checkpoint: str) -> 
         "topology": {"hosts": request.param, "chips_per_host": 2},
         "limits": {"max_rows": 1, "max_step_tokens": 16, "max_context": 128, "kv_tokens": 256},
         "step_timeout_s": 10,
+        "adapters": {"directory": adapters, "max_loaded": 2, "max_rank": 4},
     }
     config = ServingConfig.model_validate({"models": [model]})
     serve.run(application(config), name=_APP, route_prefix=None)
@@ -46,12 +66,13 @@ def model(request: pytest.FixtureRequest, service: Service, checkpoint: str) -> 
     serve.delete(_APP)
 
 
-def request(prompt: tuple[int, ...], temperature: float = 0.0, tokens: int = 8) -> GenerationRequest:
+def request(prompt: tuple[int, ...], temperature: float = 0.0, tokens: int = 8, adapter: str = "") -> GenerationRequest:
     return GenerationRequest(
         request_id=uuid4().hex,
         prompt_ids=prompt,
         max_tokens=tokens,
         sampling=SamplingParams(temperature=temperature, seed=5),
+        adapter=adapter,
     )
 
 
@@ -67,6 +88,8 @@ async def test_several_hosts_give_the_tokens_of_one_device(service: Service, mod
                 tokens = await generated(several_hosts, request(prompt, temperature))
                 assert len(tokens) == 8
                 assert tokens == await generated(one_device, request(prompt, temperature))
+        with_adapter = [await generated(several_hosts, request(PROMPTS[1], adapter="team-a")) for _ in range(2)]
+        assert with_adapter[0] == with_adapter[1] != await generated(several_hosts, request(PROMPTS[1]))
     assert await serve.get_deployment_handle(model.id, _APP).recompilations.remote() == 0
 
 

@@ -3,6 +3,7 @@
 {{- include "codegemma.checkRelease" . }}
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkModelVolume" . }}
+{{- include "codegemma.checkAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
 {{- include "codegemma.checkTopologies" . }}
 {{- include "codegemma.checkGateways" . }}
@@ -54,6 +55,21 @@
 {{- if hasPrefix "/models/" .checkpoint }}
 {{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket or models.volume.s3.bucket." .id .checkpoint) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkAdapters" -}}
+{{- range .Values.serving.models }}
+{{- $directory := (.adapters | default dict).directory | default "" }}
+{{- if and (hasPrefix "/adapters" $directory) (not $.Values.models.adapters.existingClaim) }}
+{{- fail (printf "models.adapters.existingClaim is empty, but serving.models %s has adapters.directory=%s. Set the claim, or keep adapters below /models." .id $directory) }}
+{{- end }}
+{{- if and (hasPrefix "/models/" $directory) (not (include "codegemma.modelSource" $)) }}
+{{- fail (printf "models.volume is empty, but serving.models %s has adapters.directory=%s. Set models.volume.existingClaim or models.volume.gcsFuse.bucket, or models.adapters.existingClaim and a directory below /adapters." .id $directory) }}
+{{- end }}
+{{- if and (hasPrefix "/models/" $directory) $.Values.models.volume.s3.bucket }}
+{{- fail (printf "serving.models %s has adapters.directory=%s, but models.volume.s3 is copied when a pod starts, and adapters come later. Set models.adapters.existingClaim, and a directory below /adapters." .id $directory) }}
 {{- end }}
 {{- end }}
 {{- end }}

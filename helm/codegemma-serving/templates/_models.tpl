@@ -9,6 +9,9 @@
 {{- if include "codegemma.modelSource" . }}
 - {name: models, mountPath: /models, readOnly: true}
 {{- end }}
+{{- if .Values.models.adapters.existingClaim }}
+- {name: adapters, mountPath: /adapters, readOnly: true}
+{{- end }}
 {{- end }}
 
 {{- define "codegemma.modelVolumes" -}}
@@ -28,6 +31,10 @@
 {{- else if eq $source "s3" }}
 - name: models
   emptyDir: {sizeLimit: {{ $volume.s3.size }}}
+{{- end }}
+{{- with .Values.models.adapters.existingClaim }}
+- name: adapters
+  persistentVolumeClaim: {claimName: {{ . }}, readOnly: true}
 {{- end }}
 {{- end }}
 

@@ -52,4 +52,5 @@ class BearerAccess:
         if entry is None:
             raise UnauthenticatedError("unknown_key" if key else "no_key", self._remedy)
         owner = tenant_owner(entry.tenant) if entry.tenant else f"key:{entry.id}"
-        return Caller(entry.tenant, owner, frozenset(entry.roles), entry.name)
+        adapters = None if entry.adapters is None else frozenset(entry.adapters)
+        return Caller(entry.tenant, owner, frozenset(entry.roles), entry.name, adapters)

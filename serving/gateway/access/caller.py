@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
+from serving.adapted_id import AllowedAdapters
 from serving.config import Role
 
 
@@ -17,12 +18,14 @@ class Caller:
         has no tenant.
       roles: what it may ask for.
       key: the name of its key, or of its token's holder; empty where nobody needs one.
+      adapters: that it may use.
     """
 
     tenant: str
     owner: str
     roles: frozenset[Role]
     key: str = ""
+    adapters: AllowedAdapters = None
 
 
 def tenant_owner(tenant: str) -> str:

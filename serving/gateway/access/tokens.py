@@ -94,11 +94,10 @@ class Issuer:
         tenant = self._named(claims, config.tenant_claim) if config.tenant_claim else ""
         roles = frozenset(Role)
         if config.roles_claim:
-            said = _claim(claims, config.roles_claim)
-            words = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
-            roles = frozenset(_ROLES[word] for word in words if isinstance(word, str) and word in _ROLES)
+            roles = frozenset(_ROLES[word] for word in _words(claims, config.roles_claim) if word in _ROLES)
+        adapters = frozenset(_words(claims, config.adapters_claim)) if config.adapters_claim else None
         owner = tenant_owner(tenant) if tenant else f"token:{len(self.name)}:{self.name}/{name}"
-        return Caller(tenant, owner, roles, name)
+        return Caller(tenant, owner, roles, name, adapters)
 
     def _named(self, claims: Mapping[str, Any], name: str) -> str:
         value = _claim(claims, name)
@@ -144,6 +143,13 @@ def _refusal(error: Exception) -> UnauthenticatedError:
         if isinstance(error, kind):
             return UnauthenticatedError(why, message)
     return UnauthenticatedError("malformed", "The token cannot be read. Get a new one from its issuer.")
+
+
+def _words(claims: Mapping[str, Any], name: str) -> list[str]:
+    """What a claim with a list, or with words, says; nothing if it is not there or is something else."""
+    said = _claim(claims, name)
+    words = said.split() if isinstance(said, str) else said if isinstance(said, list) else ()
+    return [word for word in words if isinstance(word, str)]
 
 
 def _claim(claims: Mapping[str, Any], name: str) -> object:

@@ -25,12 +25,14 @@ class LinkedGroup:
 
     Attributes:
       serves: whether it takes requests; not any more once it has failed or is about to stop.
+      adapters: that it has in memory, as it said last.
     """
 
     def __init__(self, group_id: str, on_change: Callable[[], None]) -> None:
         """`on_change` is called when the group may have more room, or one request less of this Gateway."""
         self.group_id = group_id
         self.serves = True
+        self.adapters: frozenset[str] = frozenset()
         self._on_change = on_change
         self._outgoing: asyncio.Queue[ToGroup] = asyncio.Queue()
         self._sinks: dict[str, Sink] = {}
@@ -92,6 +94,8 @@ class LinkedGroup:
     def _receive(self, data: bytes) -> None:
         message = decode_from_group(data)
         self._told_load, self._taken = message.load, message.taken
+        if message.adapters is not None:
+            self.adapters = frozenset(message.adapters)
         for request_id, chunk in message.chunks:
             if request_id not in self._sinks:
                 continue

@@ -2,7 +2,7 @@
 
 import hashlib
 import random
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from serving.engine.request import GenerationRequest, Priority
@@ -22,6 +22,11 @@ class Candidate(Protocol):
         """Requests in it."""
         ...
 
+    @property
+    def adapters(self) -> Collection[str]:
+        """Those that it has in memory."""
+        ...
+
 
 class Placement(Protocol):
     """How the group of a request is chosen. `choose` is one; benchmarks compare others."""
@@ -38,6 +43,10 @@ def choose[C: Candidate](groups: Sequence[C], request: GenerationRequest, sessio
     session alike without talking to each other (rendezvous hashing, Thaler and Ravishankar 1998), and when a group
     comes or goes, only the sessions that it ranks first for move. Everything else goes where the least is going on.
 
+    Of the groups with a free row, those that have the adapter of a request in memory come before the others; as long as
+    none has it, the adapter itself has a home, so that not every group loads it for the sessions that begin with it.
+    No request waits for one of them while another group has a row.
+
     A group takes some urgent requests beyond its rows: its engine starts them at once, whatever it does for others.
     What can wait does so outside, where the next free group gets it: work that is assigned never moves.
 
@@ -49,14 +58,22 @@ def choose[C: Candidate](groups: Sequence[C], request: GenerationRequest, sessio
     """
     if not groups:
         return None
-    least = min(groups, key=lambda group: (group.load, random.random()))
-    if request.priority is not Priority.URGENT:
-        return least if least.load < rows else None
+    least = _least(groups)
+    holders = [group for group in groups if request.adapter in group.adapters]
+    if request.adapter and not holders:
+        session = request.adapter
     if session:
-        home = max(groups, key=lambda group: affinity(session, group.group_id))
+        home = max(holders or groups, key=lambda group: affinity(session, group.group_id))
         if home.load < rows:
             return home
-    return least if least.load < rows + max(2, rows // 2) else None
+    if holders and (holder := _least(holders)).load < rows:
+        return holder
+    most = rows + max(2, rows // 2) if request.priority is Priority.URGENT else rows
+    return least if least.load < most else None
+
+
+def _least[C: Candidate](groups: Sequence[C]) -> C:
+    return min(groups, key=lambda group: (group.load, random.random()))
 
 
 def affinity(session: str, group_id: str) -> int:

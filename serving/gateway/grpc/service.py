@@ -86,18 +86,18 @@ class GrpcService(StandardServices):
     async def ListModels(self, data: Received, grpc_context: GrpcContext) -> ListModelsResponse:
         """Lists all models."""
         with answering(grpc_context) as call:
-            await self._admit(ListModelsRequest, data, call)
-            return ListModelsResponse(models=[messages.model(info) for info in self._service.models()])
+            caller, _ = await self._admit(ListModelsRequest, data, call)
+            return ListModelsResponse(models=[messages.model(info) for info in self._service.models(caller.adapters)])
         return ListModelsResponse()
 
     async def GetModel(self, data: Received, grpc_context: GrpcContext) -> GetModelResponse:
         """Describes one model."""
         with answering(grpc_context) as call:
-            _, request = await self._admit(GetModelRequest, data, call)
+            caller, request = await self._admit(GetModelRequest, data, call)
             with self._reading():
                 if not request.model:
                     raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
-                return GetModelResponse(model=messages.model(self._service.model(request.model)))
+                return GetModelResponse(model=messages.model(self._service.model(request.model, caller.adapters)))
         return GetModelResponse()
 
     async def _whole[R: (pb.CompleteResponse, pb.ChatResponse)](

@@ -8,7 +8,7 @@ from serving.gateway.access import Caller
 from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.http.json_body import read_json
 from serving.gateway.request import CodeRequest
-from serving.gateway.service import CodeService
+from serving.gateway.service import CodeService, ModelInfo
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,14 @@ class HttpCall:
           ServingError: BODY_TOO_LARGE; REQUEST_TIMEOUT; as `read_json`.
         """
         return await read_json(await self.read_body(), interpret)
+
+    def models(self) -> tuple[ModelInfo, ...]:
+        """The models that whoever calls may use, as `CodeService.models`."""
+        return self.service.models(self.caller.adapters)
+
+    def model(self, name: str) -> ModelInfo:
+        """One of them, as `CodeService.model`."""
+        return self.service.model(name, self.caller.adapters)
 
     def applied(self, request: CodeRequest) -> CodeRequest:
         """The request as this call's. Those of a `Generation` become it anyway."""

@@ -18,6 +18,7 @@ ROWS = 8
 class Group:
     group_id: str
     load: int
+    adapters: frozenset[str] = frozenset()
 
 
 CHAT = GenerationRequest(request_id="chat", prompt_ids=(2,), max_tokens=1)
@@ -78,6 +79,44 @@ def test_fim_leaves_home_only_when_that_is_full_and_waits_only_when_all_are_over
         assert chosen and chosen.load == least
     else:
         assert chosen is None
+
+
+holding = ids.flatmap(
+    lambda names: st.tuples(
+        *[
+            st.builds(Group, st.just(name), st.integers(0, 2 * ROWS), st.frozensets(st.sampled_from("abc")))
+            for name in names
+        ]
+    )
+)
+
+
+@settings(deadline=None)
+@given(holding, st.sampled_from([replace(CHAT, adapter="a"), replace(FIM, adapter="a", session_id="s")]))
+def test_an_adapter_goes_where_it_is_loaded_while_a_row_is_free_there_and_waits_no_longer_than_without_one(
+    groups: tuple[Group, ...], request: GenerationRequest
+) -> None:
+    chosen = choose(groups, request, session_of(request), ROWS)
+    holders = [group for group in groups if "a" in group.adapters]
+    plain = replace(request, adapter="")
+    assert (chosen is None) == (choose(groups, plain, session_of(plain), ROWS) is None)
+    if any(holder.load < ROWS for holder in holders):
+        assert chosen in holders and chosen is not None and chosen.load < ROWS
+    elif chosen is not None and (holders or chosen.load >= ROWS):
+        assert chosen.load == min(group.load for group in groups)
+
+
+@settings(deadline=None)
+@given(st.sets(st.text(min_size=1), min_size=2), ids)
+def test_sessions_share_the_home_of_an_adapter_that_none_has_and_spread_over_the_groups_that_have_it(
+    sessions: set[str], names: list[str]
+) -> None:
+    request = replace(FIM, adapter="a")
+    without, having = [Group(name, 0) for name in names], [Group(name, 0, frozenset("a")) for name in names]
+    assert len({choose(without, request, session, ROWS) for session in sessions}) == 1
+    for session in sessions:
+        chosen = choose(having, request, session, ROWS)
+        assert chosen is not None and chosen.group_id == home(session, names)
 
 
 def test_without_groups_everything_waits() -> None:

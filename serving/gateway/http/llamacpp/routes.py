@@ -70,7 +70,7 @@ async def _apply_template(call: HttpCall, body: ChatBody) -> Response:
 
 
 async def _props(call: HttpCall) -> Response:
-    models = call.service.models()
+    models = call.models()
     model = next((model for model in models if Role.FIM in model.roles), models[0])
     return json_response(
         {

@@ -1,12 +1,13 @@
 """What Ollama's clients learn of a model: by it they decide whether it fills in, and what it is asked."""
 
 import hashlib
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from serving.errors import ServingError
 from serving.gateway.http.ollama.answers import timestamp
-from serving.gateway.service import CodeService, ModelInfo
+from serving.gateway.service import ModelInfo
 from serving.gateway.text.tokenizer import END_OF_TURN, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, START_OF_TURN
 
 Json = dict[str, Any]
@@ -33,19 +34,23 @@ _FIM_TEMPLATES = {
 }
 
 
-def named_model(service: CodeService, name: str) -> ModelInfo:
+def named_model(find: Callable[[str], ModelInfo], name: str) -> ModelInfo:
     """A model by the name that a client of Ollama has for it: with the tag `latest` where nobody names another.
+
+    Args:
+      find: as `HttpCall.model`.
+      name: what the client says.
 
     Raises:
       ServingError: MODEL_NOT_FOUND.
     """
     untagged = name.removesuffix(_DEFAULT_TAG)
     try:
-        return service.model(name)
+        return find(name)
     except ServingError:
         if untagged == name:
             raise
-    return service.model(untagged)
+    return find(untagged)
 
 
 def listed_model(model: ModelInfo) -> Json:

@@ -32,28 +32,28 @@ async def _version(call: HttpCall) -> Response:
 
 
 async def _tags(call: HttpCall) -> Response:
-    return json_response({"models": list(map(listed_model, call.service.models()))})
+    return json_response({"models": list(map(listed_model, call.models()))})
 
 
 async def _ps(call: HttpCall) -> Response:
     unavailable = (await call.service.health()).unavailable
-    running = [model for model in call.service.models() if model.id not in unavailable]
+    running = [model for model in call.models() if model.id not in unavailable]
     return json_response({"models": list(map(running_model, running))})
 
 
 def _show(call: HttpCall, body: ModelBody) -> Response:
-    return json_response(shown_model(named_model(call.service, body.model)))
+    return json_response(shown_model(named_model(call.model, body.model)))
 
 
 def _generate(call: HttpCall, body: GenerateBody) -> Reply:
-    model = named_model(call.service, body.model)
+    model = named_model(call.model, body.model)
     if not (body.prompt or body.suffix):
         return json_response(loaded(body.model, generated))
     return Generation([generate_request(body, model)], _answer(body, generated), {**WORDS, "messages": "prompt"})
 
 
 def _chat(call: HttpCall, body: ChatBody) -> Reply:
-    model = named_model(call.service, body.model)
+    model = named_model(call.model, body.model)
     if not body.messages:
         return json_response(loaded(body.model, said))
     return Generation([chat_request(body, model)], _answer(body, said), WORDS)

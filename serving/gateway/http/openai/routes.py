@@ -24,11 +24,11 @@ from serving.gateway.http.responses import json_response
 
 
 async def _models(call: HttpCall) -> Response:
-    return json_response({"object": "list", "data": list(map(model_object, call.service.models()))})
+    return json_response({"object": "list", "data": list(map(model_object, call.models()))})
 
 
 async def _model(call: HttpCall) -> Response:
-    return json_response(model_object(call.service.model(call.path_params["name"])))
+    return json_response(model_object(call.model(call.path_params["name"])))
 
 
 def _completions(call: HttpCall, body: CompletionBody) -> Generation:

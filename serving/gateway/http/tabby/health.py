@@ -1,15 +1,15 @@
 """health_body: what a Tabby server says of itself."""
 
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import version
 
 from serving.config import Role
-from serving.gateway.service import CodeService
+from serving.gateway.service import ModelInfo
 
 
-def health_body(service: CodeService) -> dict[str, object]:
+def health_body(models: Sequence[ModelInfo]) -> dict[str, object]:
     """The models, and all that an agent wants to find, without a word of the machine."""
-    models = service.models()
     return {
         "model": next((model.id for model in models if Role.FIM in model.roles), None),
         "chat_model": next((model.id for model in models if Role.CHAT in model.roles), None),

@@ -26,7 +26,7 @@ _A_LINE = "line"
 
 
 async def _health(call: HttpCall) -> Response:
-    return json_response(health_body(call.service))
+    return json_response(health_body(call.models()))
 
 
 async def _server_setting(call: HttpCall) -> Response:

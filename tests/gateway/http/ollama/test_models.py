@@ -1,6 +1,7 @@
 """The names that Ollama's clients have for models."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -34,8 +35,8 @@ def test_a_tag_is_left_out_only_where_nothing_has_the_whole_name(
     adapted = replace(served_model(backend, "it", Role.CHAT), adapters=AdapterDirectory(tmp_path))
     plain = served_model(backend, "2b", Role.FIM, aliases=("gemma:2b",))
     other = served_model(backend, "other", Role.FIM, aliases=("other:latest",))
-    service = CodeService([adapted, plain, other], GatewayConfig())
-    assert named_model(service, name).id == model
+    find = partial(CodeService([adapted, plain, other], GatewayConfig()).model, adapters=None)
+    assert named_model(find, name).id == model
     with pytest.raises(ServingError) as raised:
-        named_model(service, "unknown:latest")
+        named_model(find, "unknown:latest")
     assert raised.value.reason is Reason.MODEL_NOT_FOUND

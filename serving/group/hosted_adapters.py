@@ -1,0 +1,88 @@
+"""HostedAdapters: the adapters of a group of several hosts, as its leader sees them."""
+
+from collections.abc import Callable, Sequence
+from itertools import count
+from typing import Protocol
+
+from serving.adapter_contents import contents_hash
+from serving.adapter_directory import AdapterDirectory
+from serving.engine.adapters import ReadAdapter
+from serving.engine.errors import AdapterNotEverywhere, AdapterUnusable
+from serving.group.messages import LoadAdapter
+
+_TRIES = 2
+"""An adapter may be replaced while the hosts read it, one before and one after that."""
+
+
+class HostReaders(Protocol):
+    """The `HostAdapters` of all hosts."""
+
+    def read(self, read: int, name: str, version: str) -> Sequence[str]:
+        """As `HostAdapters.read`, of each host in order of its rank; raises if one does not answer."""
+        ...
+
+    def forget(self, read: int) -> None:
+        """As `HostAdapters.forget`, behind what was asked for before; does not wait for the hosts."""
+        ...
+
+
+class HostedAdapters:
+    """An engine's `AdapterSource`: each host reads an adapter from its own directory, before any of them loads it.
+
+    The leader's directory says which adapters there are, and which contents they are to have on every host. So no host
+    computes with another adapter than the others, however late the machines see what is changed on a disk of theirs;
+    and as nothing is loaded before all hosts have it, one that has it not is no reason to end their steps.
+    """
+
+    def __init__(self, directory: AdapterDirectory, hosts: HostReaders, load: Callable[[LoadAdapter], None]) -> None:
+        """For a group.
+
+        Args:
+          directory: the leader's.
+          hosts: read.
+          load: has all hosts load what they have read; called by the thread that launches the steps.
+        """
+        self._directory = directory
+        self._hosts = hosts
+        self._load = load
+        self._reads = count(1)
+
+    def stamp(self, name: str) -> str:
+        """As `AdapterDirectory.stamp`."""
+        return self._directory.stamp(name)
+
+    def look(self, name: str) -> str:
+        """As `AdapterDirectory.look`."""
+        return self._directory.look(name)
+
+    def read(self, name: str) -> ReadAdapter:
+        """Has every host read an adapter and bring it to its devices: steps go on meanwhile.
+
+        Raises:
+          AdapterUnusable: it cannot be used with this model, as all hosts say.
+          AdapterNotEverywhere: a host does not have it, or other contents; names the host.
+        """
+        faults: Sequence[str] = ()
+        for _ in range(_TRIES):
+            read, version = next(self._reads), contents_hash(self._directory.path(name))
+            faults = self._read_on_hosts(read, name, version)
+            if not any(faults):
+                return self._loaded_by_hosts(read, name, version)
+        if len(set(faults)) == 1:
+            raise AdapterUnusable(faults[0])
+        raise AdapterNotEverywhere(
+            "; ".join(f"host {rank}: {fault}" for rank, fault in enumerate(faults) if fault).removesuffix(".")
+            + ". The directory of adapters must have the same contents on every machine of the group."
+        )
+
+    def _read_on_hosts(self, read: int, name: str, version: str) -> Sequence[str]:
+        faults: Sequence[str] | None = None
+        try:
+            faults = self._hosts.read(read, name, version)
+        finally:
+            if faults is None or any(faults):
+                self._hosts.forget(read)
+        return faults
+
+    def _loaded_by_hosts(self, read: int, name: str, version: str) -> ReadAdapter:
+        return ReadAdapter(version, lambda number: self._load(LoadAdapter(number, name, version, read)))
