@@ -1,4 +1,4 @@
-"""AdapterDirectory: the adapters of a model, each a directory of its own below one directory."""
+"""AdapterDirectory: the adapters of a model, each a directory or a file of its own in one directory."""
 
 import logging
 import threading
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serving.adapted_id import ADAPTER_NAME
 from serving.config import ModelConfig
-from sharding.adapters.files import is_peft
+from sharding.adapters.files import NEMO_SUFFIX, looks_like_adapter
 
 _log = logging.getLogger("ray.serve.adapters")  # below Ray Serve's logger, whose handlers write the log
 
@@ -17,9 +17,9 @@ SCAN_S = 2.0
 class AdapterDirectory:
     """Knows at any time which adapters there are, without waiting for a disk.
 
-    A directory, or a link to one, is an adapter once it has an `adapter_config.json`; others are ignored, and so is one
-    that cannot be read, which the log has once. Gateways and replica groups each have one of these, over a directory
-    that they share.
+    A directory or file, or a link to one, is an adapter by its content (`looks_like_adapter`) and has its name, without
+    `.nemo`; others are ignored, and so is one that cannot be read, which the log has once. Gateways and replica groups
+    each have one of these, over a directory that they share.
     """
 
     def __init__(self, path: Path) -> None:
@@ -45,14 +45,14 @@ class AdapterDirectory:
 
     def look(self, name: str) -> str:
         """As `stamp`; for a name that is not known, asks the disk whether it has come since the directory was read."""
-        if name not in self._stamps and ADAPTER_NAME.fullmatch(name) and (stamp := self._read(self._path / name)):
+        if name not in self._stamps and ADAPTER_NAME.fullmatch(name) and (stamp := self._read(self._entry(name))):
             with self._changing:
                 self._stamps = dict(sorted({**self._stamps, name: stamp}.items()))
         return self.stamp(name)
 
     def path(self, name: str) -> Path:
-        """The directory of an adapter as it is now: where a link is changed later, the files here stay those of one."""
-        return (self._path / name).resolve()
+        """Where an adapter is now: where a link is changed later, the files here stay those of one."""
+        return self._entry(name).resolve()
 
     def scan(self) -> None:
         """Reads the directory anew.
@@ -61,20 +61,29 @@ class AdapterDirectory:
           OSError: it cannot be read; what was known stays known.
         """
         before = self._stamps
-        stamps = {path.name: stamp for path in self._path.iterdir() if (stamp := self._read(path))}
+        stamps = {_name(path): stamp for path in self._path.iterdir() if (stamp := self._read(path))}
         with self._changing:
             found = {name: stamp for name, stamp in self._stamps.items() if name not in before}  # meanwhile, by `look`
             self._stamps = dict(sorted((found | stamps).items()))  # replaced, never changed: other threads read it
 
+    def _entry(self, name: str) -> Path:
+        """What has a name: a directory before a file."""
+        path = self._path / name
+        return path if path.exists() else self._path / f"{name}{NEMO_SUFFIX}"
+
     def _read(self, path: Path) -> str:
         """The stamp of what is at a path; empty if that is no adapter."""
         try:
-            if not is_peft(path):
+            if not looks_like_adapter(path):
                 return ""
-            if ADAPTER_NAME.fullmatch(path.name) is None:
+            if ADAPTER_NAME.fullmatch(_name(path)) is None:
                 self._ignore(path, "the name of an adapter is up to 64 letters, digits, '.', '_' and '-'")
                 return ""
-            stats = [file.stat() for file in sorted(path.iterdir()) if file.is_file()]
+            if (entry := self._entry(_name(path))) != path:
+                self._ignore(path, f"{entry.name} has its name")
+                return ""
+            files = sorted(path.rglob("*")) if path.is_dir() else [path]
+            stats = [file.stat() for file in files if file.is_file()]
         except FileNotFoundError:  # it goes while it is looked at
             return ""
         except OSError as error:
@@ -99,6 +108,10 @@ class AdapterDirectory:
         if path.name not in self._ignored:
             self._ignored.add(path.name)
             _log.warning("%s is ignored: %s", path, why)
+
+
+def _name(path: Path) -> str:
+    return path.name.removesuffix(NEMO_SUFFIX)
 
 
 def adapter_directory(model: ModelConfig) -> AdapterDirectory | None:

@@ -6,7 +6,7 @@ from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterUnusable
 from sharding.adapters.adapter import AdapterError
-from sharding.adapters.peft import read_peft
+from sharding.adapters.reader import read_adapter
 from sharding.config import GemmaConfig
 from sharding.runner import ModelRunner
 
@@ -44,8 +44,8 @@ class GroupAdapters:
         """
         runner = self._runner
         try:
-            adapter = read_peft(path, self._config, runner.limits.adapter_rank)
+            adapter = read_adapter(path, self._config, runner.limits.adapter_rank)
         except AdapterError as error:
-            raise AdapterUnusable(str(error).replace(f"{path}/", "")) from None
+            raise AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name)) from None
         placed = runner.place_adapter(adapter)
         return ReadAdapter(adapter.version, lambda number: runner.load_adapter(number, placed))

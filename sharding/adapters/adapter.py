@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from sharding.checkpoint.errors import CheckpointError
 
-class AdapterError(Exception):
+
+class AdapterError(CheckpointError):
     """An adapter cannot be used; the message names file and tensor."""
 
 

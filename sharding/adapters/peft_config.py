@@ -67,11 +67,6 @@ class PeftConfig:
         """Of all its projections."""
         return max(self.default_rank, *self.rank_pattern.values(), 1)
 
-    @property
-    def made_for(self) -> str:
-        """For error messages."""
-        return f"It was made for {self.base_model!r}." if self.base_model else "It was made for another model."
-
     def rank(self, module: str) -> int:
         """Of a module, such as `model.layers.0.self_attn.q_proj`."""
         return _of(module, self.rank_pattern, self.default_rank)
@@ -90,8 +85,8 @@ class PeftConfig:
         return self.target_modules is None or any(f".{name}".endswith(f".{projection}") for name in self.target_modules)
 
 
-def read_config(file: Path) -> tuple[PeftConfig, bytes]:
-    """Returns an adapter's configuration, and the file.
+def read_config(file: Path) -> PeftConfig:
+    """Returns an adapter's configuration.
 
     Raises:
       AdapterError: it cannot be read, or asks for what would be computed otherwise.
@@ -119,7 +114,7 @@ def read_config(file: Path) -> tuple[PeftConfig, bytes]:
         },
         target_modules=_targets(file, targets),
         base_model=base[:200] if isinstance(base, str) else "",
-    ), data
+    )
 
 
 def _check_supported(file: Path, fields: dict[str, Any]) -> None:

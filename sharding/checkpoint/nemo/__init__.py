@@ -18,9 +18,7 @@ from sharding.checkpoint.matrix import Matrix
 from sharding.checkpoint.nemo.config import NemoConfig, nemo1_config, nemo2_config
 from sharding.checkpoint.nemo.members import Members, is_tar, open_members
 from sharding.checkpoint.nemo.names import split, stored_name, wanted
-from sharding.checkpoint.nemo.ranks import WEIGHTS, has_ranks, read_ranks
-from sharding.checkpoint.nemo.torch_dist import METADATA, read_torch_dist
-from sharding.checkpoint.nemo.zarr import DESCRIPTION, read_zarr
+from sharding.checkpoint.nemo.weights import read_weights
 from sharding.checkpoint.tokenizer import MAX_BYTES, StoredTokenizer, TokenizerKind
 from sharding.config import GemmaConfig
 
@@ -81,16 +79,7 @@ class _Opened:
             raise CheckpointError(f"{self.members.path}: {error}") from error
 
     def stored(self, layers: int) -> dict[str, Matrix]:
-        folder = self.members.below(self.weights)
-        if METADATA in folder.extents:
-            return read_torch_dist(folder, wanted)
-        if any(name.endswith("/" + DESCRIPTION) for name in folder.extents):
-            return read_zarr(folder, wanted)
-        if has_ranks(self.members):
-            return read_ranks(self.members, wanted, layers, self.config.parallel)
-        raise CheckpointError(
-            f"{self.members.path}: has no weights: neither {WEIGHTS} nor a distributed checkpoint in {self.weights}/."
-        )
+        return read_weights(self.members, self.weights, wanted, layers, self.config.parallel)
 
 
 def _recognises(path: Path) -> bool:

@@ -8,16 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import yaml
-
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.fields import MAX_LAYERS, positive, size
+from sharding.checkpoint.nemo.yaml_mapping import as_mapping, read_mapping
 from sharding.config import GemmaConfig
 
 GEMMA_VOCABULARY = 256_000
 """Of every Gemma 1, for a checkpoint without a tokenizer that would tell. Stored embeddings may have more rows."""
-_MAX_EXPANDED = 2**20
-"""Nodes and characters that the aliases of a YAML may expand to."""
 _MEGATRON_EPSILON = 1e-5
 """What Megatron takes where the file names none."""
 
@@ -108,7 +105,7 @@ def nemo1_config(text: bytes) -> NemoConfig:
     Raises:
       CheckpointError: it describes no Gemma, or is no YAML.
     """
-    fields = _mapping(_load(text), "it")
+    fields = read_mapping(text)
     if not fields.get("apply_embedding_scaling"):
         raise CheckpointError("apply_embedding_scaling is not set: only Gemma models are supported.")
     _refuse_others(fields, "activation", ("geglu", "fast-geglu", "openai-geglu"))
@@ -128,7 +125,7 @@ def nemo2_config(text: bytes) -> NemoConfig:
     Raises:
       CheckpointError: it describes no Gemma, or is no YAML.
     """
-    given = _mapping(_mapping(_load(text), "it").get("config"), "config")
+    given = as_mapping(read_mapping(text).get("config"), "config")
     name = _target(given).rpartition(".")[2]
     if name not in _CLASSES:
         raise CheckpointError(f"config is a {name or 'nothing'}; {', '.join(_CLASSES)} are supported.")
@@ -167,51 +164,3 @@ def _refuse_others(fields: Mapping[str, Any], name: str, supported: tuple[object
     if value is not None and value not in supported:
         shown = value if isinstance(value, str | int | float) else type(value).__name__
         raise CheckpointError(f"{name}={str(shown)[:40]!r} is not supported; {supported[0]} is.")
-
-
-def _mapping(value: object, name: str) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise CheckpointError(f"{name} is no mapping.")
-    return value
-
-
-class _Loader(yaml.SafeLoader):
-    """Plain YAML: a tag of Python's makes nothing, and merges, which can grow without end, are not done.
-
-    Aliases of aliases, of which a few bytes stand for any amount, are bounded by what they all expand to.
-    """
-
-    def __init__(self, text: bytes) -> None:
-        super().__init__(text)
-        self._expanded = 0
-        self._sizes: dict[yaml.Node, int] = {}
-
-    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
-        """See `yaml.SafeLoader`. Counts nodes and characters, those of an alias as often as it stands there."""
-        before, is_alias = self._expanded, self.check_event(yaml.AliasEvent)
-        node = super().compose_node(parent, index)
-        if node is None:
-            return None
-        if is_alias and node not in self._sizes:
-            raise yaml.YAMLError("an alias of what it is in")
-        if is_alias:
-            self._expanded += self._sizes[node]
-        else:
-            self._expanded += 1 + (len(node.value) if isinstance(node, yaml.ScalarNode) else 0)
-            self._sizes[node] = self._expanded - before
-        if self._expanded > _MAX_EXPANDED:
-            raise yaml.YAMLError("aliases that expand without end")
-        return node
-
-    def flatten_mapping(self, node: yaml.MappingNode) -> None:
-        """See `yaml.SafeLoader`."""
-
-
-_Loader.add_multi_constructor("", lambda loader, suffix, node: None)
-
-
-def _load(text: bytes) -> object:
-    try:
-        return yaml.load(text, _Loader)  # safe: see `_Loader`
-    except (yaml.YAMLError, ValueError, RecursionError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"it is not valid YAML: {type(error).__name__}.") from error

@@ -18,6 +18,8 @@ from sharding.config import GemmaConfig
 LAYER = re.compile(r"decoder\.layers\.(\d{1,9})\.(.+)")
 _STACKED = re.compile(r"decoder\.layers\.([a-z].+)")
 _PREFIXES = ("model.module.", "model.", "module.")
+_LEGACY_DECODER = "language_model.encoder."
+"""The decoder of models that are not Megatron-core's."""
 _EMBEDDING = "embedding.word_embeddings.weight"
 _HEAD = "output_layer.weight"
 _FINAL_NORM = "decoder.final_layernorm.weight"
@@ -46,8 +48,9 @@ def canonical(key: str) -> str:
     """A key without what the writer's wrappers put before it."""
     for prefix in _PREFIXES:
         if key.startswith(prefix):
-            return key.removeprefix(prefix)
-    return key
+            key = key.removeprefix(prefix)
+            break
+    return "decoder." + key.removeprefix(_LEGACY_DECODER) if key.startswith(_LEGACY_DECODER) else key
 
 
 def stored_name(path: str) -> str:
@@ -77,7 +80,7 @@ def split(tensors: Mapping[str, Matrix], config: GemmaConfig, where: Path, norms
     """
     found: dict[str, Matrix] = {}
     for key, matrix in tensors.items():
-        for name, part in _by_layer(canonical(key), matrix, config.num_layers).items():
+        for name, part in by_layer(canonical(key), matrix, config.num_layers).items():
             if name in found:
                 raise CheckpointError(f"{where}: has two tensors {name}.")
             found[name] = replace(part, name=name)
@@ -89,7 +92,12 @@ def split(tensors: Mapping[str, Matrix], config: GemmaConfig, where: Path, norms
     }
 
 
-def _by_layer(name: str, matrix: Matrix, layers: int) -> dict[str, Matrix]:
+def by_layer(name: str, matrix: Matrix, layers: int) -> dict[str, Matrix]:
+    """A tensor, or what each layer has of one in which all layers lie below each other, by name.
+
+    Raises:
+      CheckpointError: its rows do not divide by the layers.
+    """
     match = _STACKED.fullmatch(name)
     if match is None:
         return {name: matrix}
@@ -114,7 +122,7 @@ def _by_parameter(name: str, matrix: Matrix, config: GemmaConfig) -> dict[str, M
     match = LAYER.fullmatch(name)
     if match is None or match[2] not in _FUSED:
         return {name: matrix}
-    pieces = _qkv_pieces(config) if match[2] == _QKV else _fc1_pieces(config)
+    pieces = qkv_rows(config) if match[2] == _QKV else fc1_rows(config)
     expected = sum(len(rows) for piece in pieces for rows in piece)
     if matrix.shape[0] != expected:
         raise CheckpointError(
@@ -126,8 +134,8 @@ def _by_parameter(name: str, matrix: Matrix, config: GemmaConfig) -> dict[str, M
     }
 
 
-def _qkv_pieces(config: GemmaConfig) -> tuple[list[range], ...]:
-    """Group after group, its queries, its key and its value."""
+def qkv_rows(config: GemmaConfig) -> tuple[list[range], ...]:
+    """The rows of q, k and v in the tensor that has all: group after group, its queries, its key and its value."""
     queries = config.num_heads // config.num_kv_heads * config.head_dim
     group = queries + 2 * config.head_dim
     bounds = (0, queries, queries + config.head_dim, group)
@@ -135,5 +143,8 @@ def _qkv_pieces(config: GemmaConfig) -> tuple[list[range], ...]:
     return tuple([range(start + bounds[n], start + bounds[n + 1]) for start in starts] for n in range(3))
 
 
-def _fc1_pieces(config: GemmaConfig) -> tuple[list[range], ...]:
-    return [range(config.mlp_dim)], [range(config.mlp_dim, 2 * config.mlp_dim)]
+def fc1_rows(config: GemmaConfig, ranks: int = 1) -> tuple[list[range], ...]:
+    """The rows of gate and up in the tensor that has both: rank after rank of `ranks`, its gate and its up."""
+    part = config.mlp_dim // ranks
+    gates = [range(2 * part * rank, 2 * part * rank + part) for rank in range(ranks)]
+    return gates, [range(gate.stop, gate.stop + part) for gate in gates]

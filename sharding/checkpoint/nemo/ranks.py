@@ -2,7 +2,9 @@
 
 Folders: nemo/utils/model_utils.py of NeMo (`inject_model_parallel_rank`). How Megatron cuts weights: column parallel
 layers (QKV, fc1, the embedding) by rows, row parallel ones (the attention's projection, fc2) by columns; fc1 holds a
-rank's part of the gate over its part of the up projection. Layers are counted from 0 in each stage.
+rank's part of the gate over its part of the up projection. A of an adapter (`linear_in`) is cut as the layer's inputs
+are, or by rows, B (`linear_out`) by rows: nemo/collections/nlp/modules/common/megatron/adapters/parallel_adapters.py.
+Layers are counted from 0 in each stage.
 """
 
 import re
@@ -19,6 +21,11 @@ from sharding.checkpoint.views import Rows, Tiles
 WEIGHTS = "model_weights.ckpt"
 
 _RANK = re.compile(r"(?:tp_rank_(\d{1,4})_pp_rank_(\d{1,4})|(?:mp|tp)_rank_(\d{1,4}))/" + re.escape(WEIGHTS))
+_CUT_BY_COLUMNS = (
+    *("linear_proj.weight", "linear_fc2.weight"),
+    *("lora_dense_attention_adapter.linear_in.weight", "lora_4htoh_adapter.linear_in.weight"),
+)
+_CUT_IN_HALVES = ("linear_fc1.weight", "lora_hto4h_adapter.linear_out.weight")
 
 
 def has_ranks(members: Members) -> bool:
@@ -99,10 +106,10 @@ def _joined(key: str, where: Path, parts: list[Matrix]) -> Matrix:
     if any(part.shape != parts[0].shape for part in parts):
         raise CheckpointError(f"{where}: tensor {key} has other shapes on other ranks.")
     rows, columns = parts[0].shape
-    if key.endswith(("linear_proj.weight", "linear_fc2.weight")):
+    if key.endswith(_CUT_BY_COLUMNS):
         tiles = [(0, rank * columns, part) for rank, part in enumerate(parts)]
         return Tiles.of(key, where, (rows, columns * len(parts)), tiles)
-    if key.endswith("linear_fc1.weight"):
+    if key.endswith(_CUT_IN_HALVES):
         halves = range(rows // 2), range(rows // 2, rows)
         return Rows.of([(part, half) for half in halves for part in parts])
     return Rows.of([(part, range(rows)) for part in parts])

@@ -1,0 +1,100 @@
+"""Reads an adapter for a model that is being served."""
+
+import gzip
+import hashlib
+import tempfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from math import prod
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+
+from sharding.adapters.adapter import Adapter, AdapterError
+from sharding.adapters.forms import adapter_errors, adapter_form
+from sharding.checkpoint.errors import CheckpointError
+from sharding.config import GemmaConfig
+from sharding.parameters import LORA_A, LORA_B, adapter_parameters
+
+_BYTES_OF_NUMBER = 16
+"""A number in 32 bits, and what NeMo has beside it of a training that may go on."""
+_BYTES_BESIDE = 2**26
+"""Headers, and tokenizers."""
+_GZIP = b"\x1f\x8b\x08"
+_BLOCK = 2**20
+
+
+def read_adapter(path: Path, config: GemmaConfig, max_rank: int) -> Adapter:
+    """Reads an adapter of any form for a model.
+
+    Args:
+      path: of the adapter. Its files may change meanwhile.
+      config: of the model.
+      max_rank: of the adapter.
+
+    Raises:
+      AdapterError: it is damaged, is none of this model, has a higher rank, or changes something else than the
+        projections of layers; names file and tensor.
+    """
+    shapes = {name: parameter.shape for name, parameter in adapter_parameters(config, 1, max_rank).items()}
+    most = _BYTES_OF_NUMBER * sum(map(prod, shapes.values())) + _BYTES_BESIDE
+    with adapter_errors(), _copied(path, most) as (copy, version):
+        stored = adapter_form(copy).open(copy)
+        if stored.rank > max_rank:
+            where = copy / stored.config_name if copy.is_dir() else copy
+            raise AdapterError(f"{where}: its rank is {stored.rank}; max_rank is {max_rank}. Raise that.")
+        weights: dict[str, npt.NDArray[np.float32]] = {}
+        for name, update in stored.updates(config).items():
+            a, b = update.read_a(slice(0, update.a.shape[1])), update.read_b(slice(0, update.b.shape[0]))
+            weights[name + LORA_A] = a.reshape(update.rank, *shapes[name + LORA_A][2:])
+            weights[name + LORA_B] = b.reshape(*shapes[name + LORA_B][:-2], update.rank)
+    return Adapter(weights, version)
+
+
+@contextmanager
+def _copied(path: Path, most: int) -> Iterator[tuple[Path, str]]:
+    """A copy of an adapter that nobody changes or cuts while it is mapped, unpacked if it is one of gzip; its version.
+
+    Raises:
+      AdapterError: it has more than so many bytes; or whatever is raised of the copy, under the name of the original.
+    """
+    with tempfile.TemporaryDirectory(prefix="adapter-") as folder:
+        copy, found, left = Path(folder) / path.name, hashlib.sha256(), most
+        for file in adapter_form(path).files(path):
+            target = copy / file.relative_to(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            left -= _copy(file, target, left, most, found)
+        try:
+            yield copy, found.hexdigest()
+        except (CheckpointError, OSError) as error:
+            raise AdapterError(str(error).replace(str(copy), str(path))) from None
+
+
+def _copy(file: Path, target: Path, left: int, most: int, found: "hashlib._Hash") -> int:
+    too_large = AdapterError(f"{file}: an adapter of this model has {most} bytes at most, and this has more.")
+    if file.stat().st_size > left:
+        raise too_large
+    written = 0
+    with file.open("rb") as source, target.open("wb") as out:
+        for block in _blocks(file, source):
+            written += len(block)
+            if written > left:
+                raise too_large
+            out.write(block)
+            found.update(block)
+    found.update(f"{written}".encode())  # where the next one begins
+    return written
+
+
+def _blocks(file: Path, source: BinaryIO) -> Iterator[bytes]:
+    is_gzip = source.read(len(_GZIP)) == _GZIP
+    source.seek(0)
+    try:
+        with gzip.GzipFile(fileobj=source) if is_gzip else source as opened:
+            while block := opened.read(_BLOCK):
+                yield block
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise AdapterError(f"{file}: damaged gzip: {error}. Fetch it again.") from None
