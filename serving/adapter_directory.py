@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serving.adapted_id import ADAPTER_NAME
 from serving.config import ModelConfig
-from sharding.adapters.files import NEMO_SUFFIX, looks_like_adapter
+from sharding.adapters.files import NEMO_SUFFIX, files_of, looks_like_adapter
 
 _log = logging.getLogger("ray.serve.adapters")  # below Ray Serve's logger, whose handlers write the log
 
@@ -82,8 +82,7 @@ class AdapterDirectory:
             if (entry := self._entry(_name(path))) != path:
                 self._ignore(path, f"{entry.name} has its name")
                 return ""
-            files = sorted(path.rglob("*")) if path.is_dir() else [path]
-            stats = [file.stat() for file in files if file.is_file()]
+            stats = [file.stat() for file in files_of(path)]
         except FileNotFoundError:  # it goes while it is looked at
             return ""
         except OSError as error:

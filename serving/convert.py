@@ -1,7 +1,7 @@
 """A checkpoint made ready for serving, in files that hosts read side by side with its tokenizer, or for llama.cpp."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,6 +11,8 @@ import numpy.typing as npt
 
 from serving.partial_directory import in_partial_directory, partial_directory, partial_file
 from serving.written_files import WrittenFiles
+from sharding.adapters.forms import adapter_version, open_adapter
+from sharding.adapters.merge import merged
 from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from sharding.checkpoint.gguf.writer import GgufType, write_gguf
 from sharding.checkpoint.huggingface.writer import write_huggingface
@@ -29,6 +31,7 @@ def convert(
     quantize: str | None = None,
     files: int | None = None,
     on_progress: OnProgress = lambda done, total: None,
+    adapters: Sequence[Path] = (),
 ) -> None:
     """Converts a checkpoint of any form to a directory of Hugging Face files, with their hashes in `SHA256SUMS`.
 
@@ -43,21 +46,24 @@ def convert(
         holds that.
       files: how many to write at most; None: as many as files of 2 GB make.
       on_progress: called as `on_progress(done, total)`, in bytes.
+      adapters: LoRA adapters of any form, merged into the weights one after the other.
 
     Raises:
-      CheckpointError: the source is no complete checkpoint of a supported model, or has no tokenizer.
+      CheckpointError: the source is no complete checkpoint of a supported model, or has no tokenizer; or an adapter is
+        none of it.
       ValueError: the target is not empty, or is being written by another process.
       OSError: the target cannot be written.
     """
     _check_free(target)
-    checkpoint = open_checkpoint(source).quantised(quantize)
+    checkpoint = _opened(source, adapters).quantised(quantize)
     if checkpoint.tokenizer is None:
         raise CheckpointError(f"{source}: has no tokenizer. Put the model's tokenizer.model beside the weights.")
     tokenizer = checkpoint.tokenizer.read()  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target) as partial:
         _check_free(target)  # again: another conversion may have ended meanwhile
-        written = WrittenFiles(partial, [version("codegemma-serving"), _identity(checkpoint), dtype, quantize, files])
+        identity = [_identity(checkpoint), *map(adapter_version, adapters)]
+        written = WrittenFiles(partial, [version("codegemma-serving"), identity, dtype, quantize, files])
         _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
         write_huggingface(
             checkpoint,
@@ -72,7 +78,11 @@ def convert(
 
 
 def convert_to_gguf(
-    source: Path, target: Path, encoding: str, on_progress: OnProgress = lambda done, total: None
+    source: Path,
+    target: Path,
+    encoding: str,
+    on_progress: OnProgress = lambda done, total: None,
+    adapters: Sequence[Path] = (),
 ) -> None:
     """Converts a checkpoint of any form to a GGUF file, which appears complete or not at all.
 
@@ -81,18 +91,24 @@ def convert_to_gguf(
       target: a file that is not there yet.
       encoding: of the matrices: a `GgufType`.
       on_progress: called as `on_progress(done, total)`, in bytes.
+      adapters: see `convert`.
 
     Raises:
-      CheckpointError: the source is no complete checkpoint of a supported model, or has no SentencePiece tokenizer.
+      CheckpointError: the source is no complete checkpoint of a supported model, or has no SentencePiece tokenizer; or
+        an adapter is none of it.
       ValueError: the target is there, or is being written by another process.
       OSError: the target cannot be written.
     """
     _check_free(target)
-    checkpoint = open_checkpoint(source)
+    checkpoint = _opened(source, adapters)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_file(target) as partial:
         _check_free(target)
         write_gguf(checkpoint, partial, GgufType(encoding), on_progress)
+
+
+def _opened(source: Path, adapters: Sequence[Path]) -> Checkpoint:
+    return merged(open_checkpoint(source), [open_adapter(path) for path in adapters])
 
 
 def _identity(checkpoint: Checkpoint) -> list[tuple[str, int, int]]:

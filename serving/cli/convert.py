@@ -50,6 +50,13 @@ def convert(
     shards: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Files of weights. As many as files of 2 GB make if not given.")
     ] = None,
+    merge: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="ADAPTER",
+            help="A LoRA adapter of PEFT or NeMo that becomes part of the weights; once for each (docs/adapters.md).",
+        ),
+    ] = None,
 ) -> None:
     """Write a checkpoint as Hugging Face files with its tokenizer, or as a GGUF file for llama.cpp.
 
@@ -78,11 +85,10 @@ def convert(
 
             path = checkpoint_path(source)
             if is_gguf:
-                convert_to_gguf(
-                    path, target, _GGUF_TYPES[quantize if quantize is Quantize.Q8_0 else dtype], on_progress
-                )
+                encoding = _GGUF_TYPES[quantize if quantize is Quantize.Q8_0 else dtype]
+                convert_to_gguf(path, target, encoding, on_progress, merge or ())
             else:
-                convert_checkpoint(path, target, dtype, quantize, shards, on_progress)
+                convert_checkpoint(path, target, dtype, quantize, shards, on_progress, merge or ())
     except (CheckpointError, ValueError, FileNotFoundError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None

@@ -23,3 +23,15 @@ def is_nemo(path: Path) -> bool:
 def looks_like_adapter(path: Path) -> bool:
     """Whether a path is an adapter of any form, where adapters are expected."""
     return is_peft(path) or is_nemo(path)
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file, or all files below a directory; links in it to other directories are not followed.
+
+    Raises:
+      OSError: one cannot be looked at.
+    """
+    if not path.is_dir():
+        return [path] if path.is_file() else []
+    entries = (entry for entry in sorted(path.iterdir()) if not (entry.is_symlink() and entry.is_dir()))
+    return [file for entry in entries for file in files_of(entry)]

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from sharding.adapters.adapter import AdapterError
-from sharding.adapters.files import is_nemo
+from sharding.adapters.files import files_of, is_nemo
 from sharding.adapters.form import AdapterForm
 from sharding.adapters.nemo_config import FC1, FC2, OUTPUT, QKV, NemoLora, read_nemo_lora
 from sharding.adapters.stored import StoredAdapter
@@ -55,10 +55,6 @@ def _is_adapter(path: Path) -> bool:
         return True  # one that cannot be computed with
     except (CheckpointError, OSError):
         return False
-
-
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _open(path: Path) -> StoredAdapter:
@@ -113,8 +109,8 @@ def _updates(path: Path, lora: NemoLora, tensors: Mapping[str, Matrix], config: 
             )
         if module in _UNFUSED_QKV and config.num_kv_heads > 1:
             raise AdapterError(
-                f"{path}: {where} is a CanonicalLoRA of grouped heads, to which NeMo adds in another order than that of "
-                "the heads. Train a LoRA of linear_qkv."
+                f"{path}: {where} is a CanonicalLoRA of grouped heads, which NeMo adds in another order than the "
+                "heads'. Train a LoRA of linear_qkv."
             )
         for projection, b in _split(where, pair["out"], _MODULES[module], lora, config).items():
             name = f"layers.{layer}.{projection}"
@@ -154,4 +150,4 @@ def _check_every_layer(path: Path, lora: NemoLora, updates: Mapping[str, LoraUpd
                 )
 
 
-NEMO = AdapterForm("NVIDIA NeMo", is_nemo, _is_adapter, _files, _open)
+NEMO = AdapterForm("NVIDIA NeMo", is_nemo, _is_adapter, files_of, _open)

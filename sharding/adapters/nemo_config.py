@@ -1,6 +1,6 @@
 """The configuration of a NeMo adapter: `peft` in `model_config.yaml` of NeMo 1, `model_transform` in NeMo 2's context.
 
-Fields: nemo/collections/nlp/parts/peft_config.py, and `LoRA` and `CanonicalLoRA` in nemo/collections/llm/peft/, of NeMo.
+Fields: nemo/collections/nlp/parts/peft_config.py and nemo/collections/llm/peft/{lora,canonical_lora}.py of NeMo.
 """
 
 import json

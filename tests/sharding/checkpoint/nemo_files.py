@@ -154,10 +154,11 @@ def write_ranks(directory: Path, tensors: Tensors, layers: int, tensor_ranks: in
 def _of_rank(key: str, value: Any, rank: int, ranks: int) -> Any:
     if "norm" in key:
         return value
-    if key.endswith("linear_fc1.weight"):
+    if key.endswith(("linear_fc1.weight", "lora_hto4h_adapter.linear_out.weight")):
         gate, up = np.split(value, 2)
         return np.concatenate([np.split(gate, ranks)[rank], np.split(up, ranks)[rank]])
-    axis = 1 if key.endswith(("linear_proj.weight", "linear_fc2.weight")) else 0
+    by_inputs = "linear_proj.weight", "linear_fc2.weight", "dense_attention_adapter.linear_in.weight"
+    axis = 1 if key.endswith((*by_inputs, "4htoh_adapter.linear_in.weight")) else 0
     return np.ascontiguousarray(np.split(value, ranks, axis)[rank])
 
 
