@@ -27,5 +27,8 @@ echo "forms, seed $seed (SEED=$seed make forms repeats it)"
 # The logits of these are committed: tests/oracle/expected.npz.
 committed=$(.venv/bin/python -c 'import json; print(json.load(open("tests/oracle/expected.json"))["seed"])')
 .venv-forms/bin/python -W ignore tests/forms/nemo_writers.py --seed "$committed" --out "$folder/nemo"
-GOOGLE_FORMS=$folder/google NEMO_FORMS=$folder/nemo XDG_CACHE_HOME=$folder/.cache \
-    .venv/bin/pytest tests/sharding/checkpoint/test_google_writers.py tests/sharding/checkpoint/test_nemo_writers.py
+.venv-forms/bin/python -W ignore tests/forms/peft_writers.py --seed "$seed" --out "$folder/peft"
+PEFT_FORMS=$folder/peft GOOGLE_FORMS=$folder/google NEMO_FORMS=$folder/nemo XDG_CACHE_HOME=$folder/.cache \
+    .venv/bin/pytest tests/sharding/checkpoint/test_google_writers.py tests/sharding/checkpoint/test_nemo_writers.py \
+    tests/sharding/checkpoint/test_peft_writers.py
+.venv-forms/bin/python -W ignore tests/forms/peft_writers.py --check "$folder/peft"
