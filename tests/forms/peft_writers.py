@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
 from random_checkpoint import CONFIGS, write_checkpoint
 
 PROMPTS, LENGTH = 4, 16
-MAX_RELATIVE_ERROR = 1e-5
+MAX_RELATIVE_ERROR = 1e-4
 """Of the logits of a merged model, to those with the adapter beside it."""
 QKV, FC1 = ("q_proj", "k_proj", "v_proj"), ("gate_proj", "up_proj")
 ALL = [*QKV, "o_proj", *FC1, "down_proj"]
