@@ -1,0 +1,23 @@
+"""Adapters that are damaged at random are refused in a line that names them, soon and in bounded memory."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.sharding import adapter_damage
+
+CASES = int(os.environ.get("DAMAGE_CASES", 20))
+"""For each form."""
+
+
+@pytest.mark.parametrize("form", adapter_damage.FORMS)
+def test_a_damaged_adapter_is_refused_or_differs_in_numbers_alone(form: str) -> None:
+    program = [sys.executable, "-m", adapter_damage.__name__, form, "0", str(CASES)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, timeout=60 + 30 * CASES)
+    assert done.returncode == 0, done.stderr[-2000:]
+    cases = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(cases) == CASES
+    assert [case for case in cases if case["wrong"]] == []
