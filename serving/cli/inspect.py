@@ -10,28 +10,46 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, T
 from rich.table import Table
 
 from serving.cli.errors import say_error
+from serving.cli.inspect_adapter import print_adapter
 from serving.inspection import Fit, Inspection, inspect_checkpoint
 
 
 def inspect(
-    checkpoint: Annotated[str, typer.Argument(help="A checkpoint of any form, or package:NAME.")],
+    checkpoint: Annotated[str, typer.Argument(help="A checkpoint or an adapter of any form, or package:NAME.")],
     verify: Annotated[
         bool, typer.Option("--verify", help="Read all of its weights, too, and look whether every number is finite.")
     ] = False,
+    base: Annotated[
+        str | None, typer.Option(metavar="CHECKPOINT", help="Of an adapter: the model that it should fit.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
     """Say what a checkpoint is: form, tokenizer, quantisation, memory on accelerators, and what is wrong with it.
 
-    Ends with status 1 if anything is wrong.
+    Of a LoRA adapter: form, rank, what it adapts, its size and the model that it was made for. Ends with status 1 if
+    anything is wrong.
     """
     from serving.checkpoint_path import checkpoint_path
+    from sharding.adapters.forms import is_adapter
 
+    try:
+        path, of = checkpoint_path(checkpoint), checkpoint_path(base) if base is not None else None
+        found_adapter = is_adapter(path)
+    except (OSError, ValueError) as error:
+        say_error(str(error))
+        raise typer.Exit(1) from None
+    if found_adapter:
+        print_adapter(path, of, verify, as_json)
+        return
+    if of is not None:
+        say_error(f"--base is for adapters, and {path} is none. Leave it out.")
+        raise typer.Exit(2)
     columns = TextColumn("verifying"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     try:
         with Progress(*columns, console=Console(stderr=True), disable=not verify, transient=True) as progress:
             task = progress.add_task("verifying", total=None)
             found = inspect_checkpoint(
-                checkpoint_path(checkpoint),
+                path,
                 verify=verify,
                 on_progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
