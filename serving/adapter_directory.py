@@ -45,7 +45,8 @@ class AdapterDirectory:
 
     def look(self, name: str) -> str:
         """As `stamp`; for a name that is not known, asks the disk whether it has come since the directory was read."""
-        if name not in self._stamps and ADAPTER_NAME.fullmatch(name) and (stamp := self._read(self._entry(name))):
+        is_name = ADAPTER_NAME.fullmatch(name) is not None and not name.endswith(NEMO_SUFFIX)
+        if name not in self._stamps and is_name and (stamp := self._read(self._entry(name))):
             with self._changing:
                 self._stamps = dict(sorted({**self._stamps, name: stamp}.items()))
         return self.stamp(name)

@@ -56,7 +56,8 @@ class AdaptersConfig(_Strict):
     """LoRA adapters that a model is served with: docs/adapters.md."""
 
     directory: Path
-    """Has a directory for each adapter, on the machines of Gateways and groups alike; read anew every two seconds."""
+    """Has a directory or a `.nemo` file for each adapter, on the machines of Gateways and groups alike; read anew every
+    two seconds."""
     max_loaded: Annotated[int, Field(ge=1, le=64)] = 8
     """Adapters that a group has in memory, and that a step computes with; further ones take turns."""
     max_rank: Annotated[int, Field(ge=1, le=256)] = 16

@@ -9,6 +9,8 @@ import pytest
 
 from serving.adapter_directory import AdapterDirectory, adapter_directory
 from serving.config import AdaptersConfig, ModelConfig, Role
+from tests.sharding.nemo_adapter_files import fused_adapter, write_nemo, write_nemo2
+from tests.sharding.small_models import LOCAL
 
 MODEL = ModelConfig(id="7b", checkpoint="x", roles=(Role.CHAT,))
 
@@ -142,3 +144,46 @@ def test_a_model_without_adapters_has_no_directory_and_one_that_is_not_there_is_
     model = MODEL.model_copy(update={"adapters": AdaptersConfig(directory=tmp_path / "none")})
     with pytest.raises(ValueError, match=r"models\.7b\.adapters\.directory=.*none': No such file"):
         adapter_directory(model)
+
+
+def test_an_archive_of_nemo_has_its_name_without_nemo(tmp_path: Path) -> None:
+    file = write_nemo(tmp_path / "team-a.nemo", fused_adapter(LOCAL), LOCAL)
+    directory = AdapterDirectory(tmp_path)
+    assert directory.names == ("team-a",)
+    assert directory.path("team-a") == file
+    assert directory.look("team-a.nemo") == ""
+    before = directory.stamp("team-a")
+    os.utime(file, ns=(1, 1))
+    directory.scan()
+    assert directory.stamp("team-a") != before
+    file.unlink()
+    directory.scan()
+    assert not directory.names
+
+
+def test_a_file_in_a_directory_of_nemo_changes_the_adapter(tmp_path: Path) -> None:
+    write_nemo2(tmp_path / "team-a", fused_adapter(LOCAL), LOCAL)
+    directory = AdapterDirectory(tmp_path)
+    before = directory.stamp("team-a")
+    os.utime(tmp_path / "team-a" / "weights" / "__0_0.distcp", ns=(1, 1))
+    directory.scan()
+    assert before != directory.stamp("team-a") != ""
+
+
+def test_of_a_directory_and_a_file_of_one_name_the_file_is_ignored(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_nemo(tmp_path / "team-a.nemo", fused_adapter(LOCAL), LOCAL)
+    add(tmp_path, "team-a")
+    directory = AdapterDirectory(tmp_path)
+    assert directory.path("team-a") == tmp_path / "team-a"
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{tmp_path / 'team-a.nemo'} is ignored: team-a has its name"
+    ]
+
+
+def test_links_in_a_circle_end(tmp_path: Path) -> None:
+    add(tmp_path, "team-a")
+    for name in ("one", "other"):
+        (tmp_path / "team-a" / name).symlink_to(tmp_path / "team-a")
+    assert AdapterDirectory(tmp_path).names == ("team-a",)

@@ -1,6 +1,6 @@
 """A program that damages adapters in many ways, reads each, and prints what was not as it should be.
 
-    python -m tests.sharding.adapter_damage FORM SEED CASES
+    python -m tests.sharding.adapter_damage SEED CASES
 
 A damaged adapter is either refused in one line that names it, or what was damaged was no more than a number. It runs in
 a process of its own, whose memory is bounded.
@@ -52,23 +52,24 @@ def outcome(path: Path) -> str | None:
     return f"takes {seconds:.1f} s" if seconds > MOST_SECONDS else None
 
 
-def main(form: str, seed: int, cases: int) -> None:
+def main(seed: int, cases: int) -> None:
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     with tempfile.TemporaryDirectory() as folder:
         os.environ["XDG_CACHE_HOME"] = str(Path(folder) / "cache")
-        whole = Path(folder) / "whole"
-        FORMS[form](whole)
-        read_adapter(whole, MQA, RANK)
-        for number in range(seed, seed + cases):
-            rng = np.random.default_rng(number)
-            path = Path(folder) / f"{number}"
-            shutil.copytree(whole, path) if whole.is_dir() else shutil.copy(whole, path)
-            files = sorted(file for file in path.rglob("*") if file.is_file()) or [path]
-            file = files[rng.integers(len(files))]
-            file.write_bytes(damage(file.read_bytes(), rng))
-            print(json.dumps({"case": number, "wrong": outcome(path)}), flush=True)
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for form, write in FORMS.items():
+            whole = Path(folder) / form
+            write(whole)
+            read_adapter(whole, MQA, RANK)
+            for number in range(seed, seed + cases):
+                rng = np.random.default_rng(number)
+                path = Path(folder) / f"{form} {number}"
+                shutil.copytree(whole, path) if whole.is_dir() else shutil.copy(whole, path)
+                files = sorted(file for file in path.rglob("*") if file.is_file()) or [path]
+                file = files[rng.integers(len(files))]
+                file.write_bytes(damage(file.read_bytes(), rng))
+                print(json.dumps({"form": form, "case": number, "wrong": outcome(path)}), flush=True)
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))
+    main(int(sys.argv[1]), int(sys.argv[2]))
