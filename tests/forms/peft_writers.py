@@ -108,7 +108,8 @@ def relative_error(actual: np.ndarray, expected: np.ndarray) -> float:
 def nemo_tensors(config: dict[str, Any], model: Any, modules: dict[str, str]) -> dict[str, torch.Tensor]:
     """What PEFT has of a fused adapter, as NeMo calls and orders it."""
     state = {name: value.detach().clone() for name, value in model.named_parameters() if "lora_" in name}
-    groups, found = config["num_key_value_heads"], {}
+    groups = config["num_key_value_heads"]
+    found: dict[str, torch.Tensor] = {}
 
     def of(layer: int, module: str, part: str) -> torch.Tensor:
         return state[f"base_model.model.model.layers.{layer}.{module}.lora_{part}.default.weight"]

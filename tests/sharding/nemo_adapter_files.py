@@ -16,14 +16,17 @@ from tests.sharding.checkpoint.files import Tensors
 from tests.sharding.checkpoint.nemo_files import archived, stacked, write_ranks, write_torch_dist, write_zarr
 from tests.sharding.random_adapters import random_adapter
 
+type Names = Mapping[tuple[str, ...], str]
+"""What adapts which of our projections."""
+
 QKV, FC1 = ("attention.q", "attention.k", "attention.v"), ("mlp.gate", "mlp.up")
-NEMO1 = {
+NEMO1: Names = {
     QKV: "self_attention.adapter_layer.lora_kqv_adapter",
     ("attention.o",): "self_attention.adapter_layer.lora_dense_attention_adapter",
     FC1: "mlp.adapter_layer.lora_hto4h_adapter",
     ("mlp.down",): "mlp.adapter_layer.lora_4htoh_adapter",
 }
-NEMO1_UNFUSED = {
+NEMO1_UNFUSED: Names = {
     ("attention.q",): "self_attention.adapter_layer.lora_unfused_kqv_adapter.q_adapter",
     ("attention.k",): "self_attention.adapter_layer.lora_unfused_kqv_adapter.k_adapter",
     ("attention.v",): "self_attention.adapter_layer.lora_unfused_kqv_adapter.v_adapter",
@@ -32,13 +35,13 @@ NEMO1_UNFUSED = {
     ("mlp.up",): "mlp.adapter_layer.lora_unfused_hto4h_adapter.up_adapter",
     ("mlp.down",): "mlp.adapter_layer.lora_4htoh_adapter",
 }
-NEMO2 = {
+NEMO2: Names = {
     QKV: "self_attention.linear_qkv.adapter",
     ("attention.o",): "self_attention.linear_proj.adapter",
     FC1: "mlp.linear_fc1.adapter",
     ("mlp.down",): "mlp.linear_fc2.adapter",
 }
-NEMO2_CANONICAL = {
+NEMO2_CANONICAL: Names = {
     ("attention.q",): "self_attention.linear_qkv.adapter.adapter_q",
     ("attention.k",): "self_attention.linear_qkv.adapter.adapter_k",
     ("attention.v",): "self_attention.linear_qkv.adapter.adapter_v",
@@ -62,9 +65,7 @@ def fused_adapter(config: GemmaConfig, seed: int = 1, rank: int = RANK) -> Adapt
     return Adapter(weights, "")
 
 
-def nemo_tensors(
-    adapter: Adapter, config: GemmaConfig, names: Mapping[tuple[str, ...], str] = NEMO1, factor: float = FACTOR
-) -> Tensors:
+def nemo_tensors(adapter: Adapter, config: GemmaConfig, names: Names = NEMO1, factor: float = FACTOR) -> Tensors:
     """Under NeMo's names, without what wrappers put before them; B is divided by `factor`."""
     found: Tensors = {}
     for layer in range(config.num_layers):
@@ -117,11 +118,10 @@ def write_flat(
     config: GemmaConfig,
     tensor_ranks: int = 1,
     stages: int = 1,
-    names: Mapping[tuple[str, ...], str] = NEMO1,
+    names: Names = NEMO1,
 ) -> Path:
     """NeMo 1 with a file of weights for each rank."""
-    parallel = {"tensor_model_parallel_size": tensor_ranks, "pipeline_model_parallel_size": stages}
-    write_nemo1_config(directory, config, **parallel)
+    write_nemo1_config(directory, config, tensor_model_parallel_size=tensor_ranks, pipeline_model_parallel_size=stages)
     tensors = nemo_tensors(adapter, config, names)
     write_ranks(directory, tensors, config.num_layers, tensor_ranks, stages)
     return directory
@@ -153,7 +153,7 @@ def write_nemo2(
     adapter: Adapter,
     config: GemmaConfig,
     is_stacked: bool = True,
-    names: Mapping[tuple[str, ...], str] = NEMO2,
+    names: Names = NEMO2,
 ) -> Path:
     """NeMo 2's directory."""
     write_nemo2_config(directory, kind="lora.LoRA" if names is NEMO2 else "canonical_lora.CanonicalLoRA")
