@@ -66,20 +66,20 @@ def _copied(path: Path, most: int) -> Iterator[tuple[Path, str]]:
         for file in adapter_form(path).files(path):
             target = copy / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            left -= _copy(file, target, left, most, found)
+            left -= _copy(file, target, left, most, found, unpack=file == path)
         try:
             yield copy, found.hexdigest()
         except (CheckpointError, OSError) as error:
             raise AdapterError(str(error).replace(str(copy), str(path))) from None
 
 
-def _copy(file: Path, target: Path, left: int, most: int, found: "hashlib._Hash") -> int:
+def _copy(file: Path, target: Path, left: int, most: int, found: "hashlib._Hash", unpack: bool) -> int:
     too_large = AdapterError(f"{file}: an adapter of this model has {most} bytes at most, and this has more.")
     if file.stat().st_size > left:
         raise too_large
     written = 0
     with file.open("rb") as source, target.open("wb") as out:
-        for block in _blocks(file, source):
+        for block in _blocks(file, source, unpack):
             written += len(block)
             if written > left:
                 raise too_large
@@ -89,8 +89,8 @@ def _copy(file: Path, target: Path, left: int, most: int, found: "hashlib._Hash"
     return written
 
 
-def _blocks(file: Path, source: BinaryIO) -> Iterator[bytes]:
-    is_gzip = source.read(len(_GZIP)) == _GZIP
+def _blocks(file: Path, source: BinaryIO, unpack: bool) -> Iterator[bytes]:
+    is_gzip = unpack and source.read(len(_GZIP)) == _GZIP  # chunks in a directory stay as they are
     source.seek(0)
     try:
         with gzip.GzipFile(fileobj=source) if is_gzip else source as opened:

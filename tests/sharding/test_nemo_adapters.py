@@ -16,7 +16,7 @@ from sharding.adapters.reader import read_adapter
 from sharding.config import GemmaConfig
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 from tests.sharding.checkpoint import nemo_files
-from tests.sharding.checkpoint.nemo_files import archived, tar_with, write_ranks, write_torch_dist
+from tests.sharding.checkpoint.nemo_files import archived, stacked, tar_with, write_ranks, write_torch_dist, write_zarr
 from tests.sharding.checkpoint.torch_files import Call, Global, write_torch_file
 from tests.sharding.nemo_adapter_files import (
     BASE,
@@ -91,6 +91,13 @@ def test_names_of_models_before_megatron_core_are_known(tmp_path: Path) -> None:
     }
     write_torch_file(write_nemo1_config(tmp_path, MHA) / "model_weights.ckpt", tensors)
     assert_same(read_adapter(tmp_path, MHA, RANK), adapter)
+
+
+def test_chunks_of_zarr_in_gzip_are_read(tmp_path: Path) -> None:
+    adapter = fused_adapter(LOCAL)
+    folder = write_nemo1_config(tmp_path / "a", LOCAL) / "model_weights"
+    write_zarr(folder, stacked(nemo_tensors(adapter, LOCAL)), "model.", {"id": "gzip", "level": 3})
+    assert_same(read_adapter(tmp_path / "a", LOCAL, RANK), adapter)
 
 
 def test_an_adapter_says_what_it_is(tmp_path: Path) -> None:
