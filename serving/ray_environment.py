@@ -30,7 +30,7 @@ def haproxy_files(directory: Path) -> dict[str, str]:
 RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy/
-    # How a proxy calls a Gateway where none is on its node, at half the cost of actor calls. Between Gateways and groups
+    # How a proxy calls a Gateway where none is on its node, at half the cost of actor calls. From Gateways to groups
     # requests take our own links.
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     # Called in every proxy before it makes its servers, and in a Gateway before that for HTTP.
