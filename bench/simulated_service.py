@@ -20,5 +20,5 @@ def simulated_cluster(step_s: float) -> Iterator[Addresses]:
 def deploy(*, groups: int, rows: int, gateways: int = 1) -> None:
     """Starts the service with so many groups and Gateways, or changes it to that."""
     limits = {"max_rows": rows, "max_context": 512, "kv_tokens": 512 * rows, "max_queue": 1000}
-    config = simulated_service("simulated", limits, gateways, replicas=groups, drain_timeout_s=150)
+    config = simulated_service("simulated", limits, gateways, replicas=groups)
     serve.run(application(config, SimulatedGroup), name="simulated")

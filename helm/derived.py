@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from serving.config import GatewayConfig, ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT, gateway_environment, haproxy_files
+from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, gateway_environment, haproxy_files
 
 _HERE = Path(__file__).parent
 _CHART = _HERE / "codegemma-serving"
@@ -46,6 +46,7 @@ def build() -> dict[Path, str]:
         _CHART / "values.schema.json": json.dumps(schema(), indent=2) + "\n",
         _CHART / "files" / "environment.json": json.dumps(environment(), indent=2) + "\n",
         _CHART / "files" / "gateway-environment.json": json.dumps(gateways, indent=2) + "\n",
+        _CHART / "files" / "without-head-environment.json": json.dumps(WITHOUT_HEAD, indent=2) + "\n",
     }
 
 

@@ -30,7 +30,9 @@ def haproxy_files(directory: Path) -> dict[str, str]:
 RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy/
-    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",  # between Gateway and groups: half the cost of actor calls
+    # How a proxy calls a Gateway where none is on its node, at half the cost of actor calls. From Gateways to groups
+    # requests take our own links.
+    "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     # Called in every proxy before it makes its servers, and in a Gateway before that for HTTP.
     "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.ray_servers.guards",
     # The largest message that the proxy takes when no Gateway is on its node: Ray Serve passes on no larger one. The
@@ -50,6 +52,16 @@ RAY_ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
 }
 """What `codegemma serve` and the tests set, unless it is set already."""
+
+WITHOUT_HEAD = {
+    "RAY_gcs_rpc_server_reconnect_timeout_s": "3600",
+}
+"""What every node but the head has as well, where the head's state outlives it: in Redis.
+
+A process that has not reached the head for a minute ends itself, and with a node's raylet all that runs on the node.
+KubeRay makes ten minutes of it. An hour is enough for a head whose pod waits for a machine. On the head itself it
+stays a minute: if GCS is lost alone, the rest of the head ends, and its pod starts anew.
+"""
 
 ONE_MACHINE = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",

@@ -8,8 +8,7 @@ from bisect import insort
 from collections.abc import Iterator, Mapping
 
 from serving.engine.adapters import AdapterSlots, NoAdapters
-from serving.engine.pages import PagePool
-from serving.engine.prefix_cache import PrefixCache
+from serving.engine.kv_pages import KvPages
 from serving.engine.request import Priority
 from serving.engine.sequence import Sequence, SequenceState
 from serving.engine.step_plan import StepPlan
@@ -54,6 +53,7 @@ class Scheduler:
     Attributes:
       waiting: sequences without pages, of each class in the order in which they start.
       running: sequences with pages, by class, then by arrival.
+      pages: those of the KV cache.
       preemptions: sequences that lost their pages to another one, so far.
       prompt_tokens: in the prompts of the sequences that were started, so far.
       cached_tokens: how many of those the prefix cache held.
@@ -75,9 +75,8 @@ class Scheduler:
         """Forgets every sequence, page and prefix."""
         self.waiting: dict[Priority, list[Sequence]] = {priority: [] for priority in Priority}
         self.running: list[Sequence] = []
-        self.pool = PagePool(self._limits.num_pages)
+        self.pages = KvPages(self._limits.page_size, self._limits.num_pages)
         self._free_slots = list(range(self._limits.slots))  # `max_rows` of each class, and those whose last step runs
-        self._cache = PrefixCache(self._limits.page_size)
         self._blocked: tuple[Sequence, int] | None = None  # which sequence last found too few pages, and how many
 
     def __iter__(self) -> Iterator[Sequence]:
@@ -143,7 +142,7 @@ class Scheduler:
         first_page = sequence.computed // self._limits.page_size
         sequence.computed = min(row.end, len(sequence.token_ids))
         for index in range(first_page, sequence.computed // self._limits.page_size):
-            self._index_page(sequence, index)
+            self.pages.offer(sequence, index)
 
     def _order(self, ready: Mapping[Priority, list[Sequence]]) -> list[Priority]:
         """The classes in the order in which they are served in this step; `ready` is what `_ready` gives."""
@@ -236,9 +235,9 @@ class Scheduler:
     def _reserve(self, sequence: Sequence, most: int) -> int:
         """Returns how many tokens a decoding sequence may draw, and gives it free pages for them."""
         draws = min(most, sequence.max_length - sequence.length)
-        needed = self._pages_for(sequence.length + draws - 1)
-        while len(sequence.pages) < needed and self.pool.free_pages:
-            sequence.pages.append(self._allocate())
+        needed = self.pages.count_for(sequence.length + draws - 1)
+        while len(sequence.pages) < needed and self.pages.pool.free_pages:
+            sequence.pages.append(self.pages.allocate())
         return min(draws, len(sequence.pages) * self._limits.page_size - sequence.length + 1)
 
     def _start(self, plan: StepPlan, sequence: Sequence) -> bool:
@@ -249,21 +248,18 @@ class Scheduler:
         if sequence.in_flight:
             return False
         victims = [other for other in self._behind(plan, sequence) if other.priority > sequence.priority]
-        available = self.pool.free_pages + sum(len(victim.pages) for victim in victims)
+        available = self.pages.pool.free_pages + sum(len(victim.pages) for victim in victims)
         if self._blocked is not None and sequence is self._blocked[0] and available <= self._blocked[1]:
             return False  # a long prompt is not matched again in every step
-        pages = self._cache.match(sequence.token_ids[: sequence.cacheable + 1], sequence.domain)
-        for page in pages:
-            self.pool.share(page)
+        pages = self.pages.share_prefix(sequence)
         cached = len(pages)
-        missing = self._pages_for(len(sequence.token_ids)) - cached
+        missing = self.pages.count_for(len(sequence.token_ids)) - cached
         if not self._make_room(missing, victims):
-            for page in reversed(pages):
-                self.pool.free(page, keep=True)
+            self.pages.give_back(pages)
             self._blocked = (sequence, available)
             return False
         self._blocked = None
-        pages.extend(self._allocate() for _ in range(missing))
+        pages.extend(self.pages.allocate() for _ in range(missing))
         sequence.pages = pages
         sequence.slot = self._free_slots.pop()
         sequence.launched = sequence.computed = cached * self._limits.page_size
@@ -279,7 +275,7 @@ class Scheduler:
         if len(sequence.pages) * self._limits.page_size < sequence.length:
             if not self._make_room(1, self._behind(plan, sequence)):
                 return False
-            sequence.pages.append(self._allocate())
+            sequence.pages.append(self.pages.allocate())
         return True
 
     def _behind(self, plan: StepPlan, sequence: Sequence) -> list[Sequence]:
@@ -289,39 +285,21 @@ class Scheduler:
 
     def _make_room(self, pages: int, victims: list[Sequence]) -> bool:
         """Preempts from the last victim on until so many pages are free; none when all of them are not enough."""
-        if self.pool.free_pages + sum(len(victim.pages) for victim in victims) < pages:
+        if self.pages.pool.free_pages + sum(len(victim.pages) for victim in victims) < pages:
             return False
-        while self.pool.free_pages < pages and victims:
+        while self.pages.pool.free_pages < pages and victims:
             victim = victims.pop()
             self.running.remove(victim)
             self._release(victim, SequenceState.WAITING)
             self._wait(victim)
             self.preemptions += 1
-        return self.pool.free_pages >= pages
+        return self.pages.pool.free_pages >= pages
 
     def _wait(self, sequence: Sequence) -> None:
         insort(self.waiting[sequence.priority], sequence, key=lambda other: other.rank)
 
-    def _index_page(self, sequence: Sequence, index: int) -> None:
-        """Offers a sequence's page to others; when another holds the same tokens, the sequence goes on with that one.
-
-        So a page in the index never outlives the one before it: whoever uses it uses both, and frees it first.
-        """
-        size = self._limits.page_size
-        page = sequence.pages[index]
-        token_ids = tuple(sequence.token_ids[index * size : (index + 1) * size])
-        after = sequence.pages[index - 1] if index else None
-        indexed = self._cache.add(page, token_ids, after=after, domain=sequence.domain)
-        if indexed != page:
-            self.pool.share(indexed)
-            self.pool.free(page, keep=False)
-            sequence.pages[index] = indexed
-            sequence.known_pages = min(sequence.known_pages, index)
-
     def _release(self, sequence: Sequence, state: SequenceState) -> None:
-        # From the last page, because a prefix is worth more than what follows it and useless without what precedes it.
-        for page in reversed(sequence.pages):
-            self.pool.free(page, keep=page in self._cache)
+        self.pages.give_back(sequence.pages)
         if sequence.slot is not None:
             self._free_slots.append(sequence.slot)
         sequence.slot = None
@@ -330,14 +308,6 @@ class Scheduler:
         sequence.known_pages = 0
         sequence.launched = sequence.computed = 0
         sequence.state = state
-
-    def _allocate(self) -> int:
-        page = self.pool.allocate()
-        self._cache.forget(page)
-        return page
-
-    def _pages_for(self, tokens: int) -> int:
-        return -(-tokens // self._limits.page_size)
 
 
 def _seniority(sequence: Sequence) -> tuple[Priority, int]:

@@ -337,7 +337,7 @@ def test_nothing_of_a_step_that_failed_is_ever_served_from_the_cache(engine: Eng
     runner.before_step = fail
     submit(engine, request_of("fails", [1] * 9))
     engine.step()
-    assert engine._scheduler._cache.match([1] * 9, "") == []
+    assert engine._scheduler.pages.cache.match([1] * 9, "") == []
 
 
 def test_a_closed_engine_refuses_requests_and_finishes_those_in_flight(engine: Engine) -> None:

@@ -187,7 +187,7 @@ class EngineMachine(RuleBasedStateMachine):
         if not hasattr(self, "scheduler"):
             return
         uses = Counter(page for sequence in self.scheduler.running for page in sequence.pages)
-        pool = self.scheduler.pool
+        pool = self.scheduler.pages.pool
         assert [pool.users(page) for page in range(pool.total)] == [uses[page] for page in range(pool.total)]
         assert pool.free_pages == pool.total - len(uses)
         for waiting in self.scheduler.waiting.values():

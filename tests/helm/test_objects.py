@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.config import ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT, haproxy_files
+from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, haproxy_files
 from tests.helm.chart import (
     CASE,
     CASES,
@@ -143,6 +143,16 @@ def test_every_ray_process_gets_the_environment_of_local_runs(case: Case) -> Non
     for container in (*ray, _autoscaler(case)):
         found = {each["name"]: each.get("value") for each in container["env"]}
         assert {key: found.get(key) for key in expected} == expected
+
+
+@every_case
+def test_all_but_the_head_outlast_a_head_whose_state_is_in_redis(case: Case) -> None:
+    cluster = ray_service(case)["spec"]["rayClusterConfig"]
+    expected = WITHOUT_HEAD if "gcsFaultToleranceOptions" in cluster else {}
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        environment = group["template"]["spec"]["containers"][0]["env"]
+        found = {each["name"]: each.get("value") for each in environment if each["name"] in WITHOUT_HEAD}
+        assert found == ({} if group is cluster["headGroupSpec"] else expected)
 
 
 @every_case

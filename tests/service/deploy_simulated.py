@@ -1,6 +1,6 @@
 """Deploys the real service to a running cluster, when all its nodes are there: ADDRESS NODES.
 
-There is a Gateway and a simulated group for each node that serves.
+There is a Gateway and a steered group for each node that serves.
 """
 
 import sys
@@ -10,7 +10,10 @@ import ray
 from ray import serve
 
 from bench.cluster import free_port
-from bench.simulated_service import deploy
+from bench.simulated import simulated_service
+from serving.app import application
+from tests.service.ray_nodes import LONG_S
+from tests.service.steered_group import SteeredGroup
 
 address, nodes = sys.argv[1], int(sys.argv[2])
 ray.init(address=address)
@@ -23,4 +26,7 @@ serve.start(
         "grpc_servicer_functions": ["serving.gateway.grpc.servicers.add_services"],
     },
 )
-deploy(gateways=nodes, groups=nodes, rows=8)
+limits = {"max_rows": 16, "max_context": 8192, "kv_tokens": 16 * 8192, "max_queue": 1000}
+config = simulated_service("simulated", limits, nodes, replicas=nodes, drain_timeout_s=LONG_S)
+gateway = config.gateway.model_copy(update={"request_timeout_s": LONG_S})
+serve.run(application(config.model_copy(update={"gateway": gateway}), SteeredGroup), name="simulated")

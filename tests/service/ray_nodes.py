@@ -11,10 +11,13 @@ from pathlib import Path
 import psutil
 
 from bench.cluster import free_port, ports_beside_another
-from serving.ray_environment import RAY_ENVIRONMENT
+from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD
+from tests.service.steered_group import END
 
 ROOT = Path(__file__).parents[2]
 RAY = Path(sys.executable).parent / "ray"
+LONG_S = 900.0
+"""Longer than any test may take: what a test waits for has no other limit."""
 _SMALL = "100000000"  # bytes; nothing is kept in Ray's object store
 _EVERYWHERE = ["--block", "--disable-usage-stats", "--include-log-monitor", "false", "--object-store-memory"]
 
@@ -66,21 +69,20 @@ class RayNodes:
     Attributes:
       address: of the head.
       environment: of the processes.
+      end: while this file is there, all generations end.
     """
 
-    def __init__(
-        self, directory: str, stack: ExitStack, *, variables: Mapping[str, str], on_head: Mapping[str, str]
-    ) -> None:
+    def __init__(self, directory: str, stack: ExitStack, *, on_head: Mapping[str, str]) -> None:
         """Starts the head.
 
         Args:
           directory: for Ray's files; a short path.
           stack: ends all that is started.
-          variables: for the environment of all processes.
-          on_head: and of the head's.
+          on_head: for the environment of the head's processes.
         """
         self._port = free_port()
         self.address = f"127.0.0.1:{self._port}"
+        self.end = Path(directory, "end")
         self._directory = directory
         self._stack = stack
         self.environment = {
@@ -89,8 +91,9 @@ class RayNodes:
             **ports_beside_another(),
             "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "protos")]),
             "RAY_AUTH_MODE": "disabled",
+            "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S": str(int(LONG_S)),
             "XLA_FLAGS": "",
-            **variables,
+            END: str(self.end),
         }
         self._on_head = on_head
         self.start_head()
@@ -108,11 +111,11 @@ class RayNodes:
     def start(self) -> ServingNode:
         """Starts a node that serves."""
         directory = tempfile.mkdtemp(dir=self._directory)  # in one, those that start together take the same socket
-        node = ServingNode(self.environment, "--address", self.address, "--temp-dir", directory)
+        node = ServingNode({**self.environment, **WITHOUT_HEAD}, "--address", self.address, "--temp-dir", directory)
         self._stack.callback(node.lose)
         return node
 
     def deploy(self, *, nodes: int) -> None:
-        """Deploys a Gateway and a simulated group for each of so many nodes; returns when the service is ready."""
+        """Deploys a Gateway and a steered group for each of so many nodes; returns when the service is ready."""
         command = [sys.executable, "-m", "tests.service.deploy_simulated", self.address, str(nodes)]
-        subprocess.run(command, env=self.environment, cwd=ROOT, check=True, timeout=120)
+        subprocess.run(command, env=self.environment, cwd=ROOT, check=True, timeout=300)

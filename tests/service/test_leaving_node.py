@@ -12,31 +12,32 @@ from types import ModuleType
 import openai
 import pytest
 
-from bench.simulated import STEP_S
 from serving.supervision.processes import service_processes
-from tests.service.ray_nodes import RAY, ROOT, RayNodes, ServingNode
+from tests.service.ray_nodes import LONG_S, RAY, ROOT, RayNodes, ServingNode
 
 LEAVE = ROOT / "helm" / "codegemma-serving" / "files" / "leave.py"
-TOKENS = 400  # forty seconds, twice as long on a busy machine: more than until the node has been replaced
-GRACE_S = 200
+ENDLESS = 8000  # tokens, of which a test takes as many as it lasts
+
+REPLACED = {"Gateway": 2, "leader": 2}
+"""What runs on the node that stays, once the other's part has been started there."""
 
 pytestmark = pytest.mark.timeout(600)
 
 
 @pytest.fixture
-def nodes(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ServingNode, ServingNode]]:
-    """Two nodes that serve, each with a Gateway and a group."""
+def nodes_and_end(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[tuple[ServingNode, ServingNode], Path]]:
+    """Two nodes that serve, each with a Gateway and a group, and the file that ends all generations."""
     with (
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as directory,
         ExitStack() as stack,
     ):  # Ray's paths must be short
-        nodes = RayNodes(directory, stack, variables={STEP_S: "0.1"}, on_head={})
+        nodes = RayNodes(directory, stack, on_head={})
         serving = nodes.start(), nodes.start()
         nodes.deploy(nodes=2)
         monkeypatch.setenv("PATH", str(RAY.parent), prepend=":")
         monkeypatch.setenv("RAY_ADDRESS", nodes.address)  # as KubeRay does
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
-        yield serving
+        yield serving, nodes.end
 
 
 @pytest.fixture
@@ -62,8 +63,9 @@ def replicas(node: ServingNode) -> dict[str, int]:
 
 
 async def test_a_node_goes_under_load_without_a_failed_request(
-    nodes: tuple[ServingNode, ServingNode], program: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    nodes_and_end: tuple[tuple[ServingNode, ServingNode], Path], program: ModuleType, tmp_path: Path
 ) -> None:
+    nodes, end = nodes_and_end
     leaving, staying = nodes
     assert replicas(leaving) == replicas(staying) == {"Gateway": 1, "leader": 1}
     prompts = (f"{number}" for number in count())  # equal ones in flight would share a computation
@@ -80,21 +82,18 @@ async def test_a_node_goes_under_load_without_a_failed_request(
             for node in nodes
         ]
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        open_streams = [tasks.create_task(answered(client, TOKENS)) for client in (there, elsewhere) for _ in range(8)]
-        open_when_told: list[bool] = []
-        drain = program.drain
-
-        def told(*arguments: object) -> None:
-            open_when_told.extend(not stream.done() for stream in open_streams)
-            drain(*arguments)
-
-        monkeypatch.setattr(program, "drain", told)
-        left = tasks.create_task(asyncio.to_thread(program.leave, GRACE_S, processes_of(leaving, tmp_path)))
-        while not left.done():  # no more requests come to a pod that is to go
+        open_streams = [tasks.create_task(answered(client, ENDLESS)) for client in (there, elsewhere) for _ in range(8)]
+        left = tasks.create_task(asyncio.to_thread(program.leave, int(LONG_S), processes_of(leaving, tmp_path)))
+        while replicas(staying) != REPLACED:  # no more requests come to a pod that is to go
             assert await answered(elsewhere, 3) == "length"
-        assert open_when_told == [True] * 16
-        assert await asyncio.gather(*open_streams) == ["length"] * 16
+        assert not any(stream.done() for stream in open_streams)
+        assert not left.done()
+        end.touch()
+        assert await asyncio.gather(*open_streams) == ["stop"] * 16
+        end.unlink()
+        while not left.done():
+            assert await answered(elsewhere, 3) == "length"
         assert replicas(leaving) == {"Gateway": 0, "leader": 0}
         leaving.lose()
         assert await answered(elsewhere, 3) == "length"
-    assert replicas(staying) == {"Gateway": 2, "leader": 2}
+    assert replicas(staying) == REPLACED

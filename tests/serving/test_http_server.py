@@ -4,8 +4,9 @@ import asyncio
 import logging
 import os
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
+from typing import Any
 
 import pytest
 import uvicorn
@@ -16,33 +17,93 @@ from serving.http_server import SeldomOutOfFiles, TimelyHttp
 from serving.ray_servers import guards
 
 REQUEST = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-LONG_S = 20
+LONG_S = 60
 """Longer than any test may take."""
+
+
+class Limits:
+    """The limits of time that connections have set for headers: they pass when a test says so, and only then."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._call_later = loop.call_later
+        self._set: list[tuple[asyncio.TimerHandle, Callable[..., object]]] = []
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, **options: Any) -> Any:
+        """As the event loop's."""
+        timer = self._call_later(delay, callback, *args, **options)
+        if delay == TimelyHttp.headers_s:
+            self._set.append((timer, callback))
+        return timer
+
+    def pass_now(self) -> None:
+        """More time than the limit has passed."""
+        for timer, callback in self._set:
+            if not timer.cancelled():
+                callback()
+        self._set.clear()
+
+
+class Received:
+    """How many bytes have come to the server."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._more = asyncio.Event()
+
+    def add(self, count: int) -> None:
+        self._count += count
+        self._more.set()
+
+    async def all_of(self, *sent: bytes) -> None:
+        """Waits until as much has come as was sent."""
+        while self._count < len(b"".join(sent)):
+            self._more.clear()
+            await self._more.wait()
 
 
 @pytest.fixture(autouse=True)
 def hardened(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """As in a process of Ray Serve, with a limit that is short."""
-    monkeypatch.setattr(TimelyHttp, "headers_s", 0.3)
+    """As in a process of Ray Serve, with a limit that does not pass by itself."""
+    monkeypatch.setattr(TimelyHttp, "headers_s", 10 * LONG_S)
     before = dict(uvicorn.config.HTTP_PROTOCOLS)
     guards()
     yield
     uvicorn.config.HTTP_PROTOCOLS.update(before)
 
 
-async def _slow_app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads the body and answers later than headers may come."""
-    while (await receive()).get("more_body"):
-        pass
-    await asyncio.sleep(2 * TimelyHttp.headers_s)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+@pytest.fixture
+async def limits(monkeypatch: pytest.MonkeyPatch) -> Limits:
+    loop = asyncio.get_running_loop()
+    limits = Limits(loop)
+    monkeypatch.setattr(loop, "call_later", limits.call_later)
+    return limits
 
 
 @pytest.fixture
-async def port() -> AsyncIterator[int]:
+async def received(monkeypatch: pytest.MonkeyPatch) -> Received:
+    received = Received()
+    real = TimelyHttp.data_received
+
+    def data_received(connection: TimelyHttp, data: bytes) -> None:
+        real(connection, data)
+        received.add(len(data))
+
+    monkeypatch.setattr(TimelyHttp, "data_received", data_received)
+    return received
+
+
+@pytest.fixture
+async def port(limits: Limits, received: Received) -> AsyncIterator[int]:
+    async def slow_app(scope: Scope, receive: Receive, send: Send) -> None:
+        """Reads the body and answers later than headers may come."""
+        while (await receive()).get("more_body"):
+            pass
+        limits.pass_now()
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
+        await send({"type": "http.response.body", "body": b"ok"})
+
     with socket.create_server(("127.0.0.1", 0)) as listening:
-        server = uvicorn.Server(uvicorn.Config(_slow_app, log_level="critical", ws="none", lifespan="off"))
+        server = uvicorn.Server(uvicorn.Config(slow_app, log_level="critical", ws="none", lifespan="off"))
         serving = asyncio.create_task(server.serve(sockets=[listening]))
         yield listening.getsockname()[1]
         server.should_exit = True
@@ -60,24 +121,33 @@ async def port() -> AsyncIterator[int]:
         (REQUEST, b"\r\n"),  # which may stand before a request
     ],
 )
-async def test_a_request_whose_headers_do_not_come_ends_its_connection(port: int, before: bytes, begun: bytes) -> None:
+async def test_a_request_whose_headers_do_not_come_ends_its_connection(
+    port: int, limits: Limits, received: Received, before: bytes, begun: bytes
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(LONG_S):
         if before:
             writer.write(before)
             await reader.readuntil(b"ok")
         writer.write(begun)
+        await received.all_of(before, begun)
+        limits.pass_now()
         assert await reader.read() == b""
     writer.close()
 
 
-async def test_bodies_and_answers_may_take_longer(port: int) -> None:
+async def test_bodies_and_answers_may_take_longer(port: int, limits: Limits, received: Received) -> None:
+    begun = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{"
+    sent: list[bytes] = []
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     async with asyncio.timeout(LONG_S):
         for _ in range(2):
-            writer.write(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{")
-            await asyncio.sleep(2 * TimelyHttp.headers_s)
+            writer.write(begun)
+            sent.append(begun)
+            await received.all_of(*sent)
+            limits.pass_now()
             writer.write(b"}")
+            sent.append(b"}")
             assert (await reader.readuntil(b"ok")).startswith(b"HTTP/1.1 200")
     writer.close()
 

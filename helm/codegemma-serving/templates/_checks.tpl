@@ -170,7 +170,8 @@
 {{- end }}
 
 {{- define "codegemma.checkEnvironment" -}}
-{{- $ours := include "codegemma.ourEnvironment" . | fromJson }}
+{{- $withoutHead := .Files.Get "files/without-head-environment.json" | fromJson }}
+{{- $ours := merge (include "codegemma.ourEnvironment" . | fromJson) $withoutHead }}
 {{- range $name, $value := .Values.ray.environment }}
 {{- if hasKey $ours $name }}
 {{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}

@@ -32,6 +32,15 @@ seccompProfile: {type: RuntimeDefault}
 {{- end }}
 {{- end }}
 
+{{- /* What a worker pod has besides if the head's state is in Redis: it goes on without the head. */}}
+{{- define "codegemma.withoutHeadEnvironment" -}}
+{{- if .Values.gcs.redis.address }}
+{{- range $name, $value := .Files.Get "files/without-head-environment.json" | fromJson }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- /* What of the pod's own Ray node the kubelet asks; takes a dict of path and port. */}}
 {{- define "codegemma.probe" -}}
 httpGet: {path: {{ .path }}, port: {{ .port }}}
@@ -145,6 +154,9 @@ spec:
       imagePullPolicy: {{ $root.Values.image.pullPolicy }}
       env:
         {{- include "codegemma.environment" $root | trim | nindent 8 }}
+        {{- with include "codegemma.withoutHeadEnvironment" $root | trim }}
+        {{- . | nindent 8 }}
+        {{- end }}
         {{- with .env }}
         {{- . | nindent 8 }}
         {{- end }}
