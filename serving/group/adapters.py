@@ -46,6 +46,11 @@ class GroupAdapters:
         try:
             adapter = read_adapter(path, self._config, runner.limits.adapter_rank)
         except AdapterError as error:
-            raise AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name)) from None
+            raise unusable(path, error) from None
         placed = runner.place_adapter(adapter)
         return ReadAdapter(adapter.version, lambda number: runner.load_adapter(number, placed))
+
+
+def unusable(path: Path, error: AdapterError) -> AdapterUnusable:
+    """What clients are told: it names no directory of this machine."""
+    return AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name))

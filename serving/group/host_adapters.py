@@ -1,10 +1,11 @@
 """HostAdapters: what one host of several has read of adapters, until its leader gives it a place in the runner."""
 
-from serving.adapter_contents import contents_hash
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterUnusable
-from serving.group.adapters import GroupAdapters
+from serving.group.adapters import GroupAdapters, unusable
 from serving.group.messages import LoadAdapter
+from sharding.adapters.adapter import AdapterError
+from sharding.adapters.forms import adapter_version
 
 
 class HostAdapters:
@@ -23,20 +24,20 @@ class HostAdapters:
         Args:
           read: the number of this reading, by which `load` and `forget` mean it.
           name: of the adapter.
-          version: the `contents_hash` that it has where the leader is.
+          version: the `adapter_version` that it has where the leader is.
 
         Returns:
           Why it cannot be loaded; empty if it can.
         """
         path = self._adapters.path(name)
         try:
-            if contents_hash(path) != version:
+            if adapter_version(path) != version:
                 return "its files are others than the leader's"
             self._read[read] = name, version, self._adapters.read_at(path)
         except AdapterUnusable as error:
             return str(error)
-        except OSError as error:
-            return f"its files cannot be read: {error.strerror or error}"
+        except AdapterError as error:
+            return str(unusable(path, error))
         return ""
 
     def forget(self, read: int) -> None:

@@ -4,11 +4,13 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Protocol
 
-from serving.adapter_contents import contents_hash
 from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterNotEverywhere, AdapterUnusable
+from serving.group.adapters import unusable
 from serving.group.messages import LoadAdapter
+from sharding.adapters.adapter import AdapterError
+from sharding.adapters.forms import adapter_version
 
 _TRIES = 2
 """An adapter may be replaced while the hosts read it, one before and one after that."""
@@ -64,7 +66,7 @@ class HostedAdapters:
         """
         faults: Sequence[str] = ()
         for _ in range(_TRIES):
-            read, version = next(self._reads), contents_hash(self._directory.path(name))
+            read, version = next(self._reads), self._version(name)
             faults = self._read_on_hosts(read, name, version)
             if not any(faults):
                 return self._loaded_by_hosts(read, name, version)
@@ -74,6 +76,13 @@ class HostedAdapters:
             "; ".join(f"host {rank}: {fault}" for rank, fault in enumerate(faults) if fault).removesuffix(".")
             + ". The directory of adapters must have the same contents on every machine of the group."
         )
+
+    def _version(self, name: str) -> str:
+        path = self._directory.path(name)
+        try:
+            return adapter_version(path)
+        except AdapterError as error:
+            raise AdapterNotEverywhere(str(unusable(path, error))) from None
 
     def _read_on_hosts(self, read: int, name: str, version: str) -> Sequence[str]:
         faults: Sequence[str] | None = None

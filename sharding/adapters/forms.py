@@ -45,7 +45,7 @@ def open_adapter(path: Path) -> StoredAdapter:
 
 
 def adapter_version(path: Path) -> str:
-    """What names the contents of an adapter: a hash of its files.
+    """What names the contents of an adapter, the same wherever it lies: a hash of its files and their names.
 
     Raises:
       AdapterError: there is none, or it cannot be read.
@@ -54,7 +54,8 @@ def adapter_version(path: Path) -> str:
     with adapter_errors():
         for file in adapter_form(path).files(path):
             with file.open("rb") as opened:
-                found.update(hashlib.file_digest(opened, "sha256").digest())
+                of_file = hashlib.file_digest(opened, "sha256").digest()
+            found.update(b"%s\0%s" % (bytes(file.relative_to(path)), of_file))
     return found.hexdigest()
 
 

@@ -14,13 +14,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from serving.adapter_contents import contents_hash
 from serving.adapter_directory import AdapterDirectory
 from serving.engine.engine import Engine
 from serving.engine.request import FinishReason, GenerationRequest
 from serving.group.channel import TOKEN_BYTES, LeaderChannel
 from serving.group.hosted_adapters import HostedAdapters
 from serving.group.messages import LoadAdapter
+from sharding.adapters.forms import adapter_version
 from sharding.step import Limits, Row, Token
 from tests.engine.simulated import Receiver
 from tests.group.adapted_model import ADAPTERS, LIMITS, PROMPT, TOKENS, drawn_by_merged_model
@@ -224,7 +224,7 @@ def test_one_that_is_replaced_while_the_hosts_read_it_is_read_once_more(tmp_path
     hosts, loaded = FakeHosts(["", "others"], ["", ""]), list[LoadAdapter]()
     read = HostedAdapters(AdapterDirectory(tmp_path / "adapters"), hosts, loaded.append).read("a")
     read.load(2)
-    version = contents_hash(tmp_path / "adapters" / "a")
+    version = adapter_version(tmp_path / "adapters" / "a")
     assert hosts.asked == [(1, "a", version), (2, "a", version)]
     assert hosts.forgotten == [1]
     assert loaded == [LoadAdapter(number=2, name="a", version=version, read=2)]
