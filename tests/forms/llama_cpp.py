@@ -30,6 +30,7 @@ def write_gguf(path: Path, config: dict[str, Any], tensors: Tensors, kind: Type,
     names = gguf.get_tensor_name_map(gguf.MODEL_ARCH.GEMMA, config["num_hidden_layers"])
     for name, value in tensors.items():
         stored = names.get_name(name, try_suffixes=(".weight",))
+        assert stored is not None
         if value.ndim == 1:
             writer.add_tensor(stored, value + 1)
         else:

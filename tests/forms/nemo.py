@@ -173,6 +173,5 @@ def _process_group() -> Iterator[None]:
 
 def _archive(folder: Path, file: Path, mode: Literal["w:", "w:gz"]) -> None:
     """As NeMo packs it."""
-    level = {"compresslevel": 1} if mode == "w:gz" else {}
-    with tarfile.open(file, mode, **level) as tar:
+    with tarfile.open(file, mode) as tar:
         tar.add(folder, arcname=".")
