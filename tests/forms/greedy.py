@@ -28,7 +28,7 @@ def main() -> None:
     tokenizer = AutoTokenizer.from_pretrained(args.model)
     model = AutoModelForCausalLM.from_pretrained(args.model, dtype=torch.float32, attn_implementation="eager").eval()
     tokens, margins, _ = greedy(model, asked["ids"], asked["steps"])
-    found = {"ids": [tokenizer.encode(text) for text in asked["texts"]]}
+    found = {"ids": [tokenizer.encode(text, add_special_tokens=False) for text in asked["texts"]]}
     args.out.write_text(json.dumps(found | {"tokens": tokens.tolist(), "margins": margins.tolist()}))
 
 

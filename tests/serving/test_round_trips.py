@@ -1,4 +1,4 @@
-"""What `codegemma convert` takes back to Hugging Face's form, transformers loads and computes as we do: `make forms`."""
+"""What `codegemma convert` takes back to Hugging Face's form computes in transformers what it does here: `make forms`."""
 
 import json
 import os
@@ -84,4 +84,4 @@ def test_the_real_model_goes_from_gguf_to_native_to_transformers(
         print(f"\nback from {quantize or 'float32'}: {len(clear)} of {PROMPTS} prompts have no near tie")
     assert [tokens[number] for number in clear] == [found["tokens"][number] for number in clear]
     assert len(clear) > PROMPTS / 2
-    assert found["ids"] == [[bos, *tokenizer.encode(text)] for text in texts]
+    assert found["ids"] == [tokenizer.encode(text) for text in texts]

@@ -96,10 +96,16 @@ def gemma_config_to_hf(config: GemmaConfig) -> dict[str, Any]:
         "architectures": ["Gemma3ForCausalLM"],
         **common,
         "rope_local_base_freq": config.local_rope_theta,
-        "query_pre_attn_scalar": round(config.query_scale**-2, 6),  # a width; the root of it is not exact
+        "query_pre_attn_scalar": _width(config.query_scale),
         "sliding_window": config.sliding_window,
         "layer_types": ["full_attention" if whole else "sliding_attention" for whole in is_global],
     }
+
+
+def _width(query_scale: float) -> int | float:
+    """Whose root a scale is 1 over, which is not exact. transformers takes integers only."""
+    width = round(query_scale**-2, 6)
+    return int(width) if width.is_integer() else width
 
 
 def _gemma(config: Mapping[str, Any]) -> GemmaConfig:
