@@ -12,9 +12,8 @@ import numpy as np
 DIRECTORY = os.environ.get("FORMS")
 """Where; None: nowhere, and there is nothing to test."""
 REFERENCE = "huggingface"
-MAX_RELATIVE_ERROR = {"int8": 3e-3}
-"""Of logits, by weights. CPUs multiply int8 weights with activations of 16 bits."""
-_SMALL_ERROR = 1e-4
+MAX_RELATIVE_ERROR, MAX_RELATIVE_ERROR_QUANTISED = 1e-4, 3e-3
+"""Of logits. Quantised weights are multiplied with activations of 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -54,9 +53,14 @@ class WrittenForm:
             return logits
 
     @property
+    def is_quantised(self) -> bool:
+        """Whether its matrices are, and not only the numbers those of one that is."""
+        return self.weights != "exact" and self.path.name != REFERENCE
+
+    @property
     def max_relative_error(self) -> float:
         """How far our logits may be from these, relative to the largest."""
-        return MAX_RELATIVE_ERROR.get(self.weights, _SMALL_ERROR)
+        return MAX_RELATIVE_ERROR_QUANTISED if self.is_quantised else MAX_RELATIVE_ERROR
 
     def __str__(self) -> str:
         return f"{self.model}.{self.weights}.{self.path.name}"

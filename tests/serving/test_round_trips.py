@@ -1,4 +1,4 @@
-"""What `codegemma convert` takes back to Hugging Face's form computes in transformers what it does here: `make forms`."""
+"""What `codegemma convert` takes back to Hugging Face's form, transformers computes as we do: `make forms`."""
 
 import json
 import os
@@ -55,7 +55,7 @@ def theirs(path: Path, texts: list[str], prompts: list[list[int]], folder: Path)
     """The same by transformers, with the ids that its tokenizer gives the texts."""
     asked, out = folder / "prompts.json", folder / "generated.json"
     asked.write_text(json.dumps({"texts": texts, "ids": prompts, "steps": STEPS}))
-    command = [TRANSFORMERS, "-W", "ignore", "-m", "tests.forms.greedy", "--model", path]
+    command: list[str | Path] = [TRANSFORMERS, "-W", "ignore", "-m", "tests.forms.greedy", "--model", path]
     environment = os.environ | {"OMP_WAIT_POLICY": "PASSIVE"}
     subprocess.run([*command, "--prompts", asked, "--out", out], cwd=ROOT, env=environment, check=True)
     found: dict[str, Any] = json.loads(out.read_text())
