@@ -81,7 +81,7 @@ playground-screenshots: playground-setup ## take the pictures of the page in doc
 oracle: setup ## compare the model with transformers on new weights and prompts (needs Python 3.11; SEED=N repeats one)
 	@sh scripts/oracle.sh
 
-forms: setup ## read checkpoints that other libraries write, and compare with transformers (needs Python 3.11; SEED=N)
+forms: setup ## read and serve checkpoints that other libraries write, compare with transformers (needs Python 3.11; SEED=N)
 	@sh scripts/forms.sh
 
 peers: setup ## measure this project, transformers and llama.cpp on this CPU (needs Python 3.11 and a C++ compiler)

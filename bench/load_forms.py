@@ -21,8 +21,8 @@ from sharding.config import CODEGEMMA_2B
 from sharding.parameters import parameters
 from tests.oracle.random_checkpoint import CONFIGS
 from tests.sharding.checkpoint import google_files, nemo_files
-from tests.sharding.checkpoint.blocks import jlama_tensors, write_jlama
 from tests.sharding.checkpoint.files import Tensors
+from tests.sharding.checkpoint.jlama_files import jlama_tensors, write_jlama
 
 _TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "codegemma_tokenizer.model"
 

@@ -1,6 +1,7 @@
 #!/bin/sh
-# Has other libraries write random models in the forms that we read, and compares our logits on 1 and 4 devices with
-# transformers'. The writers live in an environment of their own, as in oracle.sh. SEED repeats a run.
+# Has other libraries write random models in the forms that we read, and adapters, and compares our logits on 1 and 4
+# devices, and the answers of `codegemma serve`, with transformers' and PEFT's; takes the real Gemma 3 270M to transformers
+# and back. The writers live in an environment of their own, as in oracle.sh. SEED repeats a run.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,12 +24,13 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 seed=${SEED:-$(date +%s)}
 echo "forms, seed $seed (SEED=$seed make forms repeats it)"
-.venv-forms/bin/python tests/forms/google_writers.py --seed "$seed" --out "$folder/google"
-# The logits of these are committed: tests/oracle/expected.npz.
-committed=$(.venv/bin/python -c 'import json; print(json.load(open("tests/oracle/expected.json"))["seed"])')
-.venv-forms/bin/python -W ignore tests/forms/nemo_writers.py --seed "$committed" --out "$folder/nemo"
-.venv-forms/bin/python -W ignore tests/forms/peft_writers.py --seed "$seed" --out "$folder/peft"
-PEFT_FORMS=$folder/peft GOOGLE_FORMS=$folder/google NEMO_FORMS=$folder/nemo XDG_CACHE_HOME=$folder/.cache \
-    .venv/bin/pytest tests/sharding/checkpoint/test_google_writers.py tests/sharding/checkpoint/test_nemo_writers.py \
-    tests/sharding/checkpoint/test_peft_writers.py
-.venv-forms/bin/python -W ignore tests/forms/peft_writers.py --check "$folder/peft"
+export OMP_WAIT_POLICY=PASSIVE # torch's threads otherwise spin between its many small operations
+.venv-forms/bin/python -W ignore -m tests.forms.write --seed "$seed" --out "$folder/forms"
+.venv-forms/bin/python -W ignore -m tests.forms.peft_writers --seed "$seed" --out "$folder/peft"
+for model in "$folder"/forms/*; do # our own form of int8, of which no other library knows
+    .venv/bin/codegemma convert "$model/int8/gemma_pytorch-quant" "$model/int8/native"
+done
+FORMS=$folder/forms PEFT_FORMS=$folder/peft XDG_CACHE_HOME=$folder/.cache .venv/bin/pytest \
+    tests/sharding/checkpoint/test_written_forms.py tests/sharding/checkpoint/test_peft_writers.py \
+    tests/serving/test_round_trips.py tests/service/test_written_forms.py
+.venv-forms/bin/python -W ignore -m tests.forms.peft_writers --check "$folder/peft"

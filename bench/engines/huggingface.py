@@ -14,8 +14,8 @@ from protocol import Drawn, serve
 from transformers import GenerationConfig
 from transformers.generation.streamers import BaseStreamer
 
-sys.path.append(str(Path(__file__).parents[2] / "tests" / "oracle"))
-from real_model import load_model
+sys.path.append(str(Path(__file__).parents[2]))
+from tests.oracle.real_model import load_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 

@@ -120,7 +120,7 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
         try:
             ray.init(
                 address="local",  # not a cluster that happens to be on this machine
-                num_cpus=max(4, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
+                num_cpus=max(file.cpus, os.cpu_count() or 1),  # logical: the small actors of the service mostly wait
                 include_dashboard=False,
                 _metrics_export_port=metrics_port,
                 log_to_driver=False,

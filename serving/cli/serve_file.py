@@ -1,5 +1,6 @@
 """ServeFile: a Ray Serve config file, as far as `codegemma serve` follows it."""
 
+import math
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import yaml
 from pydantic import ValidationError
 
-from serving.config import ServingConfig
+from serving.config import ModelConfig, ServingConfig
 
 _KEYS = {"proxy_location", "http_options", "grpc_options", "logging_config", "applications"}
 _APPLICATION_KEYS = {"name", "route_prefix", "import_path", "args"}
@@ -43,6 +44,15 @@ class ServeFile:
     def grpc_address(self) -> tuple[str, int]:
         # Ray Serve has no host option for gRPC; clients on this machine reach it on the HTTP host.
         return self.http_address[0], _address(self.grpc_options, default_port=9000)[1]
+
+    @property
+    def cpus(self) -> int:
+        """The CPUs that Ray reserves for all groups and Gateways, and for new ones beside those that end.
+
+        What found none free would wait for ever.
+        """
+        groups = sum(_most_groups(model) * _cpus(model) for model in self.config.models)
+        return 2 * (math.ceil(groups) + self.config.gateway.replicas)
 
 
 def read_serve_file(path: Path) -> ServeFile:
@@ -99,6 +109,17 @@ def _only(path: Path, mapping: dict[str, object], known: set[str]) -> None:
             f"{path}: {', '.join(unknown)} is not followed by `codegemma serve`. "
             f"Start this file with `serve run {path}`, or remove it."
         )
+
+
+def _most_groups(model: ModelConfig) -> int:
+    return model.replicas if model.autoscaling is None else model.autoscaling.max_replicas
+
+
+def _cpus(model: ModelConfig) -> float:
+    """Of one group: its leader, and its hosts if they are processes of their own."""
+    options = model.topology.deployment_options(model.ray_actor_options)
+    bundles = options.get("placement_group_bundles", [{"CPU": options["ray_actor_options"].get("num_cpus", 1)}])
+    return sum(float(bundle["CPU"]) for bundle in bundles)
 
 
 def _address(options: dict[str, object], *, default_port: int) -> tuple[str, int]:

@@ -7,9 +7,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from serving.cli.main import app
+from serving.cli.serve_file import demo_file, read_serve_file
 from serving.reserved_port import reserve_port
 
 _HOST = "127.0.0.1"
@@ -38,6 +40,23 @@ def test_a_port_that_is_taken_is_named_with_the_way_to_choose_another() -> None:
             assert result.exit_code == 2
             said = result.stderr.replace("\n", " ").replace("  ", " ")
             assert f"cannot listen on {_HOST}:{taken}: Address already in use. Choose another with {option}." in said
+
+
+def test_every_group_finds_a_cpu_however_many_models_there_are(tmp_path: Path) -> None:
+    hosted: dict[str, object] = {"topology": {"hosts": 2, "chips_per_host": 2}}
+    more: list[dict[str, object]] = [{"replicas": 2}, {"autoscaling": {"min_replicas": 1, "max_replicas": 3}}, hosted]
+    roles = [["fim"], ["chat"], ["fim"], ["chat"]]
+    models = [
+        {"id": f"m{number}", "checkpoint": "m", "roles": roles[number], **keys}
+        for number, keys in enumerate([{}, *more])
+    ]
+    shares = {"fim": {"models": {"m0": 1, "m2": 1}}, "chat": {"models": {"m1": 1, "m3": 1}}}
+    document = yaml.safe_load(demo_file().read_text())
+    document["applications"][0]["args"] = {"models": models, "routing": {"roles": shares}}
+    path = tmp_path / "many.yaml"
+    path.write_text(yaml.safe_dump(document))
+    groups = 1 + 2 + 3 + (1 + 2)  # the last has a leader and two hosts
+    assert read_serve_file(path).cpus == 2 * (groups + 1)
 
 
 def test_its_ports_are_nobody_elses_until_it_ends_also_while_it_starts_anew() -> None:

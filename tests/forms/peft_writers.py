@@ -2,8 +2,8 @@
 
 Runs in .venv-forms (requirements.txt) and shares no code with the readers:
 
-    .venv-forms/bin/python tests/forms/peft_writers.py --seed 0 --out DIRECTORY
-    .venv-forms/bin/python tests/forms/peft_writers.py --check DIRECTORY
+    .venv-forms/bin/python -m tests.forms.peft_writers --seed 0 --out DIRECTORY
+    .venv-forms/bin/python -m tests.forms.peft_writers --check DIRECTORY
 
 The first writes, for each model of `random_checkpoint`, DIRECTORY/MODEL/base, a checkpoint with a tokenizer, and for
 each kind of adapter DIRECTORY/MODEL/KIND with `adapter`, `expected.npz` (prompts [prompts, length], and the logits
@@ -14,7 +14,6 @@ loads each DIRECTORY/MODEL/KIND/converted by transformers and looks whether it c
 
 import argparse
 import json
-import sys
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -29,8 +28,7 @@ from torch.distributed import checkpoint
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-from random_checkpoint import CONFIGS, write_checkpoint
+from tests.oracle.random_checkpoint import CONFIGS, write_checkpoint
 
 PROMPTS, LENGTH = 4, 16
 MAX_RELATIVE_ERROR = 1e-4

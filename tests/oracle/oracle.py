@@ -2,7 +2,7 @@
 
 Runs in .venv-oracle (requirements.txt) and shares no code with the model:
 
-    .venv-oracle/bin/python tests/oracle/oracle.py --seed 0 --out expected.json [--model FILE.gguf]
+    .venv-oracle/bin/python -m tests.oracle.oracle --seed 0 --out expected.json [--model FILE.gguf]
 
 Writes FILE.json (tokens, log probabilities) and FILE.npz (logits). With --model, its Gemma 3 is run too.
 """
@@ -15,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from random_checkpoint import CONFIGS, write_checkpoint
-from real_model import load_model, prompts
 from transformers import AutoModelForCausalLM, PreTrainedModel
 from transformers.utils.logging import disable_progress_bar
+
+from tests.oracle.random_checkpoint import CONFIGS, write_checkpoint
+from tests.oracle.real_model import load_model, prompts
 
 REAL_STEPS, RANDOM_STEPS = 64, 32
 RANDOM_PROMPT_LENGTHS = (1, 7, 24, 45)

@@ -8,9 +8,10 @@ import gguf
 import numpy as np
 import sentencepiece as spm
 import torch
-from corpus import PIECES
 from sentencepiece import sentencepiece_model_pb2
 from transformers import Gemma3ForCausalLM, Gemma3TextConfig
+
+from tests.oracle.corpus import PIECES
 
 _NAMES = {
     "attn_norm": "input_layernorm",

@@ -90,17 +90,22 @@ def gemma_config_to_hf(config: GemmaConfig) -> dict[str, Any]:
         common["quantization_config"] = _quantization_to_hf(config)
     if not config.qk_norm:
         return {"model_type": "gemma", "architectures": ["GemmaForCausalLM"], **common}
-    width = round(config.query_scale**-2, 6)  # the root of it is not exact
     is_global = [config.window(layer) is None for layer in range(config.num_layers)]
     return {
         "model_type": "gemma3_text",
         "architectures": ["Gemma3ForCausalLM"],
         **common,
         "rope_local_base_freq": config.local_rope_theta,
-        "query_pre_attn_scalar": int(width) if width.is_integer() else width,  # transformers wants integers
+        "query_pre_attn_scalar": _width(config.query_scale),
         "sliding_window": config.sliding_window,
         "layer_types": ["full_attention" if whole else "sliding_attention" for whole in is_global],
     }
+
+
+def _width(query_scale: float) -> int | float:
+    """Whose root a scale is 1 over, which is not exact. transformers takes integers only."""
+    width = round(query_scale**-2, 6)
+    return int(width) if width.is_integer() else width
 
 
 def _gemma(config: Mapping[str, Any]) -> GemmaConfig:

@@ -18,8 +18,9 @@ from sharding.mesh import make_mesh
 from sharding.quantization import Quantization
 from sharding.weights import QuantisedWeight, Weight, dequantise
 from tests.oracle.random_checkpoint import random_tensors
-from tests.sharding.checkpoint.blocks import jlama_tensors, write_blocks_gguf, write_jlama
+from tests.sharding.checkpoint.blocks import write_blocks_gguf
 from tests.sharding.checkpoint.files import WIDE, Tensors, expected_parameters, gguf_tensors, wide_tensors, write_gguf
+from tests.sharding.checkpoint.jlama_files import jlama_tensors, write_jlama
 
 INT4, INT8_GROUPS = Quantization.INT4, Quantization.INT8_GROUPS
 

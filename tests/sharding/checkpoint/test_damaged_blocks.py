@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from gguf import GGMLQuantizationType as Type
 
-from tests.sharding.checkpoint.blocks import jlama_tensors, write_blocks_gguf, write_jlama
+from tests.sharding.checkpoint.blocks import write_blocks_gguf
 from tests.sharding.checkpoint.files import WIDE, wide_tensors, write_huggingface
+from tests.sharding.checkpoint.jlama_files import jlama_tensors, write_jlama
 from tests.sharding.checkpoint.test_gguf_files import write_set
 
 CASES = 15

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from sharding.checkpoint import CheckpointError, open_checkpoint
-from tests.sharding.checkpoint.blocks import jlama_tensors, write_jlama
 from tests.sharding.checkpoint.files import WIDE, Tensors, expected_parameters, plain, wide_tensors
+from tests.sharding.checkpoint.jlama_files import jlama_tensors, write_jlama
 
 UP = "model.layers.1.mlp.up_proj.weight"
 

@@ -1,20 +1,14 @@
-"""Writes NeMo checkpoints with the libraries that NeMo writes them with: torch.save, PyTorch's and Megatron's.
+"""NeMo checkpoints with the libraries that NeMo writes them with: torch.save, PyTorch's and Megatron's.
 
-Runs in .venv-forms (requirements.txt) and shares no code with the readers:
-
-    .venv-forms/bin/python tests/forms/nemo_writers.py --seed 0 --out DIRECTORY
-
-Writes DIRECTORY/MODEL/FORM for the Gemma 1 models of `random_checkpoint`. The order of QKV and of gate and up, and what
-norms are, follow NeMo's converters: scripts/checkpoint_converters/convert_gemma_hf_to_nemo.py and
-nemo/collections/llm/gpt/model/gemma.py.
+The order of QKV and of gate and up, and what norms are, follow NeMo's converters:
+scripts/checkpoint_converters/convert_gemma_hf_to_nemo.py and nemo/collections/llm/gpt/model/gemma.py.
 """
 
-import argparse
 import os
-import shutil
-import sys
 import tarfile
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,23 +17,47 @@ import torch.distributed
 import yaml
 from megatron.core import dist_checkpointing
 from megatron.core.dist_checkpointing import ShardedTensor
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from torch.distributed import checkpoint
 from torch.distributed.tensor import DTensor, Shard, init_device_mesh
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "oracle"))
-from random_checkpoint import CONFIGS, random_tensors
+from tests.forms.weights import tokenizer
+from tests.oracle.random_checkpoint import Tensors as Arrays
 
-MODELS = ("gemma-mqa", "gemma-mha")
 PADDED_ROWS = 128
 TOKENIZER = "0123456789abcdef0123456789abcdef_tokenizer.model"
 LAYERS = "decoder.layers."
 Tensors = dict[str, torch.Tensor]
 
 
-def megatron_tensors(config: dict[str, Any], seed: int, norms_plus_one: bool) -> Tensors:
-    """The random weights under Megatron's names."""
-    theirs = {name: torch.from_numpy(value) for name, value in random_tensors(config, seed).items()}
+def write_nemo1(path: Path, config: dict[str, Any], arrays: Arrays, mode: Literal["w:", "w:gz"]) -> None:
+    """An archive with one flat file of weights."""
+    tensors = _megatron_tensors(config, arrays, norms_plus_one=True)
+    with tempfile.TemporaryDirectory() as folder:
+        _write_nemo1_config(Path(folder), config)
+        torch.save({f"model.{name}": value for name, value in tensors.items()}, Path(folder) / "model_weights.ckpt")
+        _archive(Path(folder), path, mode)
+
+
+def write_nemo1_zarr(path: Path, config: dict[str, Any], arrays: Arrays, ranks: int) -> None:
+    """An archive with arrays that Megatron writes, as so many ranks would."""
+    tensors = _megatron_tensors(config, arrays, norms_plus_one=True)
+    with tempfile.TemporaryDirectory() as folder, _process_group():
+        _write_nemo1_config(Path(folder), config)
+        (Path(folder) / "model_weights").mkdir()
+        dist_checkpointing.save(_shards(config, tensors, "model.", ranks), str(Path(folder) / "model_weights"))
+        _archive(Path(folder), path, "w:")
+
+
+def write_nemo2(path: Path, config: dict[str, Any], arrays: Arrays) -> None:
+    """A directory with PyTorch's distributed checkpoint."""
+    _write_nemo2_context(path, config)
+    with _process_group():
+        _write_dcp(path / "weights", _megatron_tensors(config, arrays, norms_plus_one=False), "module.")
+
+
+def _megatron_tensors(config: dict[str, Any], arrays: Arrays, norms_plus_one: bool) -> Tensors:
+    """The weights under Megatron's names."""
+    theirs = {name: torch.from_numpy(value) for name, value in arrays.items()}
     heads, groups, head = config["num_attention_heads"], config["num_key_value_heads"], config["head_dim"]
     one = 1.0 if norms_plus_one else 0.0
     table = theirs["model.embed_tokens.weight"]
@@ -68,9 +86,7 @@ def megatron_tensors(config: dict[str, Any], seed: int, norms_plus_one: bool) ->
     return tensors
 
 
-def write_nemo1(folder: Path, config: dict[str, Any], **changes: Any) -> Path:
-    """The configuration and a tokenizer."""
-    folder.mkdir(parents=True)
+def _write_nemo1_config(folder: Path, config: dict[str, Any]) -> None:
     fields = {
         "encoder_seq_length": config["max_position_embeddings"],
         "num_layers": config["num_hidden_layers"],
@@ -84,15 +100,12 @@ def write_nemo1(folder: Path, config: dict[str, Any], **changes: Any) -> Path:
         "activation": "geglu",
         "apply_embedding_scaling": True,
         "tokenizer": {"library": "sentencepiece", "model": f"nemo:{TOKENIZER}"},
-        **changes,
     }
     (folder / "model_config.yaml").write_text(yaml.safe_dump(fields))
     (folder / TOKENIZER).write_bytes(tokenizer(config["vocab_size"]))
-    return folder
 
 
-def write_nemo2(folder: Path, config: dict[str, Any]) -> Path:
-    """The context of a NeMo 2 checkpoint."""
+def _write_nemo2_context(folder: Path, config: dict[str, Any]) -> None:
     (folder / "context" / "nemo_tokenizer").mkdir(parents=True)
     fields = {
         "_target_": "nemo.collections.llm.gpt.model.gemma.GemmaConfig",
@@ -108,18 +121,9 @@ def write_nemo2(folder: Path, config: dict[str, Any]) -> Path:
     model = {"_target_": "nemo.collections.llm.gpt.model.gemma.GemmaModel", "config": fields}
     (folder / "context" / "model.yaml").write_text(yaml.safe_dump(model))
     (folder / "context" / "nemo_tokenizer" / "tokenizer.model").write_bytes(tokenizer(config["vocab_size"]))
-    return folder
 
 
-def tokenizer(size: int) -> bytes:
-    """A SentencePiece model of so many pieces."""
-    model = ModelProto()
-    for number in range(size):
-        model.pieces.add(piece=f"piece {number}", score=-number)
-    return bytes(model.SerializeToString())
-
-
-def shards(config: dict[str, Any], tensors: Tensors, prefix: str, ranks: int) -> dict[str, ShardedTensor]:
+def _shards(config: dict[str, Any], tensors: Tensors, prefix: str, ranks: int) -> dict[str, ShardedTensor]:
     """What so many ranks of tensor parallelism hand to Megatron to save; layers are stacked, fc1 is cut in two."""
     found: dict[str, ShardedTensor] = {}
     layers = config["num_hidden_layers"]
@@ -138,13 +142,7 @@ def shards(config: dict[str, Any], tensors: Tensors, prefix: str, ranks: int) ->
     return found
 
 
-def write_megatron_zarr(folder: Path, config: dict[str, Any], tensors: Tensors, prefix: str, ranks: int) -> None:
-    """By Megatron's own strategy."""
-    folder.mkdir()
-    dist_checkpointing.save(shards(config, tensors, prefix, ranks), str(folder))
-
-
-def write_dcp(folder: Path, tensors: Tensors, prefix: str) -> None:
+def _write_dcp(folder: Path, tensors: Tensors, prefix: str) -> None:
     """By PyTorch's distributed checkpoint, of tensors that are sharded as far as one process can."""
     mesh = init_device_mesh("cpu", (1,))
     by_name: dict[str, list[torch.Tensor]] = {}
@@ -160,43 +158,20 @@ def write_dcp(folder: Path, tensors: Tensors, prefix: str) -> None:
     checkpoint.save(state, checkpoint_id=folder)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description="Writes NeMo checkpoints of random weights.")
-    parser.add_argument("--seed", type=int, required=True, help="of the weights")
-    parser.add_argument("--out", type=Path, required=True, help="a directory")
-    args = parser.parse_args()
-
+@contextmanager
+def _process_group() -> Iterator[None]:
+    """One process that takes itself for all."""
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0", "RANK": "0", "WORLD_SIZE": "1"}
-    with tempfile.NamedTemporaryFile() as store:
-        torch.distributed.init_process_group("gloo", init_method=f"file://{store.name}.store", rank=0, world_size=1)
-        torch.cuda.synchronize = lambda: None  # Megatron's, before it reads a tensor; there is no GPU
-        for model in MODELS:
-            write_model(args.out / model, CONFIGS[model], args.seed)
-        torch.distributed.destroy_process_group()
+    torch.cuda.synchronize = lambda: None  # Megatron's, before it reads a tensor; there is no GPU
+    with tempfile.TemporaryDirectory() as store:
+        torch.distributed.init_process_group("gloo", init_method=f"file://{store}/store", rank=0, world_size=1)
+        try:
+            yield
+        finally:
+            torch.distributed.destroy_process_group()
 
 
-def write_model(out: Path, config: dict[str, Any], seed: int) -> None:
-    """All forms of one model."""
-    one, zero = (megatron_tensors(config, seed, norms_plus_one) for norms_plus_one in (True, False))
-    flat = write_nemo1(out / "flat", config)
-    torch.save({f"model.{name}": value for name, value in one.items()}, flat / "model_weights.ckpt")
-    archive(flat, out / "flat.nemo", "w:")
-    archive(flat, out / "flat-gz.nemo", "w:gz")
-    shutil.rmtree(flat)
-    for ranks in (1, 2):
-        zarr = write_nemo1(out / f"zarr-{ranks}", config)
-        write_megatron_zarr(zarr / "model_weights", config, one, "model.", ranks)
-        archive(zarr, out / f"zarr-{ranks}.nemo", "w:")
-        shutil.rmtree(zarr)
-    nemo2 = write_nemo2(out / "nemo2", config)
-    write_dcp(nemo2 / "weights", zero, "module.")
-
-
-def archive(folder: Path, file: Path, mode: Literal["w:", "w:gz"]) -> None:
+def _archive(folder: Path, file: Path, mode: Literal["w:", "w:gz"]) -> None:
     """As NeMo packs it."""
     with tarfile.open(file, mode) as tar:
         tar.add(folder, arcname=".")
-
-
-if __name__ == "__main__":
-    main()
