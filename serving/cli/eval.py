@@ -58,12 +58,13 @@ def compare(
     from serving.evaluation.comparison import as_json as comparison_json
     from serving.evaluation.comparison import conclusion, differing_settings, pair
     from serving.evaluation.performance import Performance
-    from serving.evaluation.run_directory import RunDirectory, RunError
+    from serving.evaluation.run_directory import RunDirectory
+    from serving.evaluation.run_error import RunError
 
     runs = [RunDirectory(path) for path in (a, b)]
     try:
         settings = [each.settings() for each in runs]
-        results = [each.results() for each in runs]
+        results = [each.results.read() for each in runs]
     except RunError as error:
         say_error(str(error))
         raise typer.Exit(1) from None

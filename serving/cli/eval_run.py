@@ -49,7 +49,8 @@ def run(
     themselves are checked: their own solutions must pass, and empty answers must not.
     """
     from serving.evaluation.run import LoadedSets, Run, SelfCheckError
-    from serving.evaluation.run_directory import RunDirectory, RunError
+    from serving.evaluation.run_directory import RunDirectory
+    from serving.evaluation.run_error import RunError
     from serving.evaluation.sandbox import Sandbox, SandboxError
     from serving.evaluation.service import Service, ServiceError
     from serving.evaluation.task_sets.catalogue import TASK_SETS
