@@ -56,7 +56,7 @@ def compare(
     from rich.table import Table
 
     from serving.evaluation.comparison import as_json as comparison_json
-    from serving.evaluation.comparison import conclusion, differing_settings, pair
+    from serving.evaluation.comparison import conclusion, differing_settings, left_out, pair
     from serving.evaluation.performance import Performance
     from serving.evaluation.run_directory import RunDirectory
     from serving.evaluation.run_error import RunError
@@ -80,18 +80,34 @@ def compare(
     if not pairs:
         say_error(f"{a} and {b} have no task in common that both have done.")
         raise typer.Exit(1)
-    differing = differing_settings(*settings)
+    differing, missing = differing_settings(*settings), left_out(*results)
     if as_json:
-        typer.echo(json.dumps(comparison_json(pairs, differing), indent=2))
+        typer.echo(json.dumps(comparison_json(pairs, differing, missing), indent=2))
         return
     console = Console(soft_wrap=True)
-    names = [f"{name}: {each['model']} ({path})" for name, each, path in zip("AB", settings, (a, b), strict=True)]
-    table = Table("set", "tasks", "A", "B", "B - A, 95%", "only A", "only B", "p", "verdict", box=None)
+    names = [
+        f"{name}: {path}, {each['model']}, version {each.get('model_version')}"
+        for name, each, path in zip("AB", settings, (a, b), strict=True)
+    ]
+    table = Table(
+        *(
+            "set",
+            "tasks",
+            "A solves",
+            "B solves",
+            "B - A in points (95%)",
+            "only A",
+            "only B",
+            "McNemar's p",
+            "verdict",
+        ),
+        box=None,
+    )
     for each in pairs:
         table.add_row(
             *(each.name, str(each.tasks), f"{each.first / each.tasks:.1%}", f"{each.second / each.tasks:.1%}"),
-            f"{each.difference:+.1%} ({each.low:+.1%} to {each.high:+.1%})",
-            *(str(each.only_first), str(each.only_second), f"{each.p:.3f}", each.sentence(margin / 100)),
+            f"{100 * each.difference:+.1f} ({100 * each.low:+.1f} to {100 * each.high:+.1f})",
+            *(str(each.only_first), str(each.only_second), f"{each.p:.3f}", each.sentence()),
         )
     console.print("\n".join(names), highlight=False, markup=False)
     console.print(table)
@@ -99,8 +115,8 @@ def compare(
     for (name, first), (_, second) in zip(*(Performance.of(each).rows() for each in results), strict=True):
         speed.add_row(name, first, second)
     console.print(speed)
-    for difference in differing:
-        say_note(f"The runs differ in {difference}")
+    for note in (*(f"The runs differ in {difference}" for difference in differing), *missing):
+        say_note(note)
     console.print(conclusion(pairs), style="bold", highlight=False, markup=False)
 
 

@@ -1,6 +1,5 @@
 """`codegemma eval run`: asks a model every task of some sets, and scores it."""
 
-import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,6 +47,8 @@ def run(
     Greedy, one answer a task. What is done is kept: the same command goes on after an interruption. First the tasks
     themselves are checked: their own solutions must pass, and empty answers must not.
     """
+    import asyncio
+
     from serving.evaluation.run import LoadedSets, Run, SelfCheckError
     from serving.evaluation.run_directory import RunDirectory
     from serving.evaluation.run_error import RunError

@@ -172,10 +172,10 @@ def test_two_runs_are_compared(answering: ScriptedService, data: Path, tmp_path:
     assert run(data, b).exit_code == 0
     result = evaluate("compare", a, b)
     assert result.exit_code == 0, result.output
-    assert "Not decided in infilling-single-line" in result.stdout
+    assert "not decided in infilling-single-line" in result.stdout
     found = json.loads(evaluate("compare", a, b, "--json").stdout)
     assert found["sets"][0]["first"] == 2
-    assert found["sets"][0]["verdict"] == "open"
+    assert found["sets"][0]["verdict"] == "not decided"
     assert evaluate("compare", a, tmp_path).exit_code == 1
 
 
