@@ -89,20 +89,10 @@ def compare(
         f"{name}: {path}, {each['model']}, version {each.get('model_version')}"
         for name, each, path in zip("AB", settings, (a, b), strict=True)
     ]
-    table = Table(
-        *(
-            "set",
-            "tasks",
-            "A solves",
-            "B solves",
-            "B - A in points (95%)",
-            "only A",
-            "only B",
-            "McNemar's p",
-            "verdict",
-        ),
-        box=None,
-    )
+    columns = (
+        "set", "tasks", "A solves", "B solves", "B - A in points (95%)", "only A", "only B", "p (McNemar)", "verdict",
+    )  # fmt: skip
+    table = Table(*columns, box=None)
     for each in pairs:
         table.add_row(
             *(each.name, str(each.tasks), f"{each.first / each.tasks:.1%}", f"{each.second / each.tasks:.1%}"),
