@@ -112,6 +112,10 @@ def compare(
 
 @eval.command()
 def lm_eval(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Tasks or groups of lm-eval; without any, those of the model card.", show_default=False),
+    ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key: ApiKeyOption = "",
     model: Annotated[str, typer.Option("--model", "-m", help="A model of `codegemma models`.")] = "",
@@ -133,4 +137,4 @@ def lm_eval(
         say_error(f"{url} does not serve '{chosen}' but {', '.join(models)}: choose with --model.")
         raise typer.Exit(1)
     context = int(models[chosen].get("context_length") or 8192)
-    typer.echo(shlex.join(lm_eval_command(url, chosen, context, list(TASKS), out)))
+    typer.echo(shlex.join(lm_eval_command(url, chosen, context, tasks or list(TASKS), out)))

@@ -1,6 +1,6 @@
 """`codegemma eval run`: asks a model every task of some sets, and scores it."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -131,10 +131,10 @@ class _Watcher:
     def __init__(self, bars: "Progress") -> None:
         self._bars = bars
 
-    def phase(self, name: str, total: int, done: int = 0) -> "Callable[[Result | None], None]":
+    def phase(self, name: str, total: int, done: "Sequence[Result]" = ()) -> "Callable[[Result | None], None]":
         """As `Watcher.phase`."""
-        bar = self._bars.add_task(name, total=total, completed=done, seen="")
-        seen = solved = tokens = 0
+        bar = self._bars.add_task(name, total=total, completed=len(done), seen="")
+        seen, solved, tokens = len(done), sum(each.passed for each in done), 0
 
         def step(result: "Result | None") -> None:
             nonlocal seen, solved, tokens

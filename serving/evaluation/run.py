@@ -28,8 +28,8 @@ class SelfCheckError(Exception):
 class Watcher(Protocol):
     """Is told how far a run is."""
 
-    def phase(self, name: str, total: int, done: int = 0) -> Callable[[Result | None], None]:
-        """A phase begins; returns what is called for each step of it."""
+    def phase(self, name: str, total: int, done: Sequence[Result] = ()) -> Callable[[Result | None], None]:
+        """A phase begins, of which some is done; returns what is called for each step of it."""
         ...
 
 
@@ -156,13 +156,14 @@ class Run:
           ServiceError: the service failed; what was answered is kept.
         """
         self.directory.begin(self.settings(model))
-        done = {(each.task_set, each.task) for each in self.directory.results.read()}
+        results = self.directory.results.read()
         try:
             with self.directory.results.appending() as keep:
                 for each in self.sets.loaded:
                     name = each.task_set.name
-                    left = [task for task in each.tasks if (name, task.name) not in done]
-                    step = self.watcher.phase(name, len(each.tasks), len(each.tasks) - len(left))
+                    done = {result.task: result for result in results if result.task_set == name}
+                    left = [task for task in each.tasks if task.name not in done]
+                    step = self.watcher.phase(name, len(each.tasks), list(done.values()))
                     await evaluate(
                         [Question(name, task, self._body(each, task, model["id"]), each.toolchain) for task in left],
                         service,

@@ -196,6 +196,8 @@ def test_sets_are_listed_with_what_is_missing(data: Path, monkeypatch: pytest.Mo
 def test_the_command_for_lm_eval_names_the_model_and_its_context(url: str) -> None:
     text = evaluate("lm-eval", "--model", "codegemma-2b").stdout
     assert f"model=codegemma-2b,base_url={url}/v1/completions,tokenized_requests=False,max_length=8192" in text
+    assert "--tasks boolq,piqa,triviaqa," in text
+    assert "--tasks piqa,mmlu_anatomy " in evaluate("lm-eval", "piqa", "mmlu_anatomy", "--model", "codegemma-2b").stdout
     assert evaluate("lm-eval", "--model", "nope").exit_code == 1
 
 
