@@ -27,6 +27,11 @@ _ANSWERS = {
     "def area(width, height):\n    return width *": ["height", "depth", "print"],
 }
 """The right one first."""
+_CHOICES = [
+    ("What comes next? 1, 2, 3, 4,", "5", "Paris"),
+    ("What comes next? Monday, Tuesday, Wednesday,", "Thursday", "height"),
+    ("What is missing? def area(width, height): return width *", "height", "Monday"),
+]
 
 
 @pytest.fixture
@@ -72,10 +77,7 @@ def test_it_compares_likelihoods(url: str, asked: Asked, questions: Path) -> Non
 
 
 def test_the_command_that_is_printed_asks_a_task_of_the_harness(url: str, asked: Asked, tmp_path: Path) -> None:
-    rows = [
-        {"goal": f"What comes after {begin}", "sol1": ends[0], "sol2": ends[2], "label": 0}
-        for begin, ends in _ANSWERS.items()
-    ]
+    rows = [{"goal": goal, "sol1": right, "sol2": wrong, "label": 0} for goal, right, wrong in _CHOICES]
     data = tmp_path / "baber/piqa"  # as the Hub has the data of PIQA
     data.mkdir(parents=True)
     for split in ("train", "validation"):
