@@ -89,19 +89,18 @@ def compare(
         f"{name}: {path}, {each['model']}, version {each.get('model_version')}"
         for name, each, path in zip("AB", settings, (a, b), strict=True)
     ]
-    columns = (
-        "set", "tasks", "A solves", "B solves", "B - A in points (95%)", "only A", "only B", "p (McNemar)", "verdict",
-    )  # fmt: skip
-    table = Table(*columns, box=None)
+    table = Table("set", "tasks", "A", "B", "B - A in points", "only A", "only B", box=None, pad_edge=False)
     for each in pairs:
         table.add_row(
             *(each.name, str(each.tasks), f"{each.first / each.tasks:.1%}", f"{each.second / each.tasks:.1%}"),
             f"{100 * each.difference:+.1f} ({100 * each.low:+.1f} to {100 * each.high:+.1f})",
-            *(str(each.only_first), str(each.only_second), f"{each.p:.3f}", each.sentence()),
+            *(str(each.only_first), str(each.only_second)),
         )
     console.print("\n".join(names), highlight=False, markup=False)
     console.print(table)
-    speed = Table("speed", "A", "B", box=None)
+    for each in pairs:
+        console.print(f"{each.name}: {each.sentence()} (McNemar's p {each.p:.3f})", highlight=False, markup=False)
+    speed = Table("speed", "A", "B", box=None, pad_edge=False)
     for (name, first), (_, second) in zip(*(Performance.of(each).rows() for each in results), strict=True):
         speed.add_row(name, first, second)
     console.print(speed)
