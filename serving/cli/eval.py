@@ -56,14 +56,15 @@ def compare(
     from rich.table import Table
 
     from serving.evaluation.comparison import as_json as comparison_json
-    from serving.evaluation.comparison import conclusion, differing_settings, pair
+    from serving.evaluation.comparison import conclusion, differing_settings, left_out, pair
     from serving.evaluation.performance import Performance
-    from serving.evaluation.run_directory import RunDirectory, RunError
+    from serving.evaluation.run_directory import RunDirectory
+    from serving.evaluation.run_error import RunError
 
     runs = [RunDirectory(path) for path in (a, b)]
     try:
         settings = [each.settings() for each in runs]
-        results = [each.results() for each in runs]
+        results = [each.results.read() for each in runs]
     except RunError as error:
         say_error(str(error))
         raise typer.Exit(1) from None
@@ -79,32 +80,41 @@ def compare(
     if not pairs:
         say_error(f"{a} and {b} have no task in common that both have done.")
         raise typer.Exit(1)
-    differing = differing_settings(*settings)
+    differing, missing = differing_settings(*settings), left_out(*results)
     if as_json:
-        typer.echo(json.dumps(comparison_json(pairs, differing), indent=2))
+        typer.echo(json.dumps(comparison_json(pairs, differing, missing), indent=2))
         return
     console = Console(soft_wrap=True)
-    names = [f"{name}: {each['model']} ({path})" for name, each, path in zip("AB", settings, (a, b), strict=True)]
-    table = Table("set", "tasks", "A", "B", "B - A, 95%", "only A", "only B", "p", "verdict", box=None)
+    names = [
+        f"{name}: {path}, {each['model']}, version {each.get('model_version')}"
+        for name, each, path in zip("AB", settings, (a, b), strict=True)
+    ]
+    table = Table("set", "tasks", "A", "B", "B - A in points", "only A", "only B", box=None, pad_edge=False)
     for each in pairs:
         table.add_row(
             *(each.name, str(each.tasks), f"{each.first / each.tasks:.1%}", f"{each.second / each.tasks:.1%}"),
-            f"{each.difference:+.1%} ({each.low:+.1%} to {each.high:+.1%})",
-            *(str(each.only_first), str(each.only_second), f"{each.p:.3f}", each.sentence(margin / 100)),
+            f"{100 * each.difference:+.1f} ({100 * each.low:+.1f} to {100 * each.high:+.1f})",
+            *(str(each.only_first), str(each.only_second)),
         )
     console.print("\n".join(names), highlight=False, markup=False)
     console.print(table)
-    speed = Table("speed", "A", "B", box=None)
+    for each in pairs:
+        console.print(f"{each.name}: {each.sentence()} (McNemar's p {each.p:.3f})", highlight=False, markup=False)
+    speed = Table("speed", "A", "B", box=None, pad_edge=False)
     for (name, first), (_, second) in zip(*(Performance.of(each).rows() for each in results), strict=True):
         speed.add_row(name, first, second)
     console.print(speed)
-    for difference in differing:
-        say_note(f"The runs differ in {difference}")
+    for note in (*(f"The runs differ in {difference}" for difference in differing), *missing):
+        say_note(note)
     console.print(conclusion(pairs), style="bold", highlight=False, markup=False)
 
 
 @eval.command()
 def lm_eval(
+    tasks: Annotated[
+        list[str] | None,
+        typer.Argument(help="Tasks or groups of lm-eval; without any, those of the model card.", show_default=False),
+    ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key: ApiKeyOption = "",
     model: Annotated[str, typer.Option("--model", "-m", help="A model of `codegemma models`.")] = "",
@@ -126,4 +136,4 @@ def lm_eval(
         say_error(f"{url} does not serve '{chosen}' but {', '.join(models)}: choose with --model.")
         raise typer.Exit(1)
     context = int(models[chosen].get("context_length") or 8192)
-    typer.echo(shlex.join(lm_eval_command(url, chosen, context, list(TASKS), out)))
+    typer.echo(shlex.join(lm_eval_command(url, chosen, context, tasks or list(TASKS), out)))

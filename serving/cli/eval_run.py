@@ -1,7 +1,6 @@
 """`codegemma eval run`: asks a model every task of some sets, and scores it."""
 
-import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -48,8 +47,11 @@ def run(
     Greedy, one answer a task. What is done is kept: the same command goes on after an interruption. First the tasks
     themselves are checked: their own solutions must pass, and empty answers must not.
     """
+    import asyncio
+
     from serving.evaluation.run import LoadedSets, Run, SelfCheckError
-    from serving.evaluation.run_directory import RunDirectory, RunError
+    from serving.evaluation.run_directory import RunDirectory
+    from serving.evaluation.run_error import RunError
     from serving.evaluation.sandbox import Sandbox, SandboxError
     from serving.evaluation.service import Service, ServiceError
     from serving.evaluation.task_sets.catalogue import TASK_SETS
@@ -129,10 +131,10 @@ class _Watcher:
     def __init__(self, bars: "Progress") -> None:
         self._bars = bars
 
-    def phase(self, name: str, total: int, done: int = 0) -> "Callable[[Result | None], None]":
+    def phase(self, name: str, total: int, done: "Sequence[Result]" = ()) -> "Callable[[Result | None], None]":
         """As `Watcher.phase`."""
-        bar = self._bars.add_task(name, total=total, completed=done, seen="")
-        seen = solved = tokens = 0
+        bar = self._bars.add_task(name, total=total, completed=len(done), seen="")
+        seen, solved, tokens = len(done), sum(each.passed for each in done), 0
 
         def step(result: "Result | None") -> None:
             nonlocal seen, solved, tokens

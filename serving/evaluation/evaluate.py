@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from serving.evaluation.run_directory import NOT_ANSWERED, Result, ResultWriter
+from serving.evaluation.run_directory import NOT_ANSWERED, Result
 from serving.evaluation.sandbox import Outcome, Sandbox
 from serving.evaluation.service import Answer, RefusedError, Service, ServiceError
 from serving.evaluation.task import Task
@@ -31,25 +31,25 @@ async def evaluate(
     questions: Iterable[Question],
     service: Service,
     sandbox: Sandbox,
-    writer: ResultWriter,
+    keep: Callable[[Result], None],
     *,
     asking: int,
     running: int,
     on_result: Callable[[Result], None],
 ) -> None:
-    """Asks and judges; every result is written before it is told.
+    """Asks and judges; every result is kept before it is told.
 
     Args:
       questions: what is asked, in this order.
       service: that answers.
       sandbox: where programs run, never in this process or the service's.
-      writer: takes the results.
+      keep: is given each result, and keeps it.
       asking: so many requests at once.
       running: so many programs at once.
       on_result: is told each result.
 
     Raises:
-      ServiceError: the service does not answer; what was answered until then is judged and written.
+      ServiceError: the service does not answer; what was answered until then is judged and kept.
     """
     places = asyncio.Semaphore(asking)
     programs = asyncio.Semaphore(running)
@@ -84,7 +84,7 @@ async def evaluate(
             started=answer.started,
             seconds=answer.seconds,
         )
-        writer.add(result)
+        keep(result)
         on_result(result)
 
     async with asyncio.TaskGroup() as group:

@@ -11,6 +11,8 @@ from serving.evaluation.performance import Performance
 from serving.evaluation.run_directory import Result
 from serving.evaluation.task_sets.task_set import TaskSet
 
+_NAMED = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
@@ -95,11 +97,11 @@ class Report:
         models = list(dict.fromkeys(model for each in self.scores for model in each.card))
         lines = [f"# {self.settings['model']}", ""]
         lines += _table(
-            ["", "solved", "of", "share", "95% confidence", *(f"card, {model}" for model in models)],
+            ["set", "solved", "of", "share", "95% confidence", *(f"model card, {model}" for model in models)],
             [
                 [
-                    *(each.title, str(each.solved), str(each.done), f"{each.share:.1%}"),
-                    f"{each.low:.1%} to {each.high:.1%}",
+                    *(each.title, str(each.solved), str(each.done)),
+                    *((f"{each.share:.1%}", f"{each.low:.1%} to {each.high:.1%}") if each.done else ("-", "-")),
                     *(f"{each.card[model]:.1f}%" if model in each.card else "-" for model in models),
                 ]
                 for each in self.scores
@@ -107,7 +109,7 @@ class Report:
         )  # fmt: skip
         lines += ["", *(line for each in self.scores for line in _notes(each))]
         lines += [f"- {name} was not evaluated: {why}" for name, why in self.missing.items()]
-        lines += ["", "## Speed", "", *_table(["", ""], [list(row) for row in self.performance.rows()])]
+        lines += ["", "## Speed", "", *_table(["of all answers", ""], [list(row) for row in self.performance.rows()])]
         lines += [
             "",
             "## How",
@@ -126,22 +128,28 @@ class Report:
 
 def _notes(each: Score) -> list[str]:
     ends = ", ".join(f"{how} {count}" for how, count in each.ends.items())
-    lines = [f"- {each.title}: programs {ends or 'none yet'}; {each.cut} answers were cut at the limit of tokens."]
+    lines = [f"- {each.title}: programs: {ends or 'none yet'}; {each.cut} answers were cut at the limit of tokens."]
     if each.done < each.tasks:
         lines.append(f"- {each.title}: **{each.tasks - each.done} of {each.tasks} tasks are still to be done.**")
     if each.refused:
         lines.append(
             f"- {each.title}: **{len(each.refused)} tasks were not answered**, and count as not solved: "
-            f"{'; '.join(f'{name}: {why}' for name, why in each.refused.items())}."
+            f"{_first([f'{name}: {why}' for name, why in each.refused.items()])}."
         )
     if each.known_bad:
         lines.append(
-            f"- {each.title}: {len(each.known_bad)} tasks are known to judge wrongly; without them "
-            f"{each.share_without_known_bad:.1%} are solved: {', '.join(each.known_bad)}."
+            f"- {each.title}: {len(each.known_bad)} tasks are known to judge wrongly, and count all the same; without "
+            f"them {each.share_without_known_bad:.1%} are solved: {_first(each.known_bad)}."
         )
     if each.left_out:
-        lines.append(f"- {each.title}: {len(each.left_out)} questions are left out: {'; '.join(each.left_out)}.")
+        lines.append(f"- {each.title}: {len(each.left_out)} questions are left out: {_first(each.left_out)}.")
     return lines
+
+
+def _first(names: Sequence[str]) -> str:
+    """A few of them: `report.json` has all."""
+    rest = len(names) - _NAMED
+    return "; ".join(names[:_NAMED]) + (f"; and {rest} more in report.json" if rest > 0 else "")
 
 
 def _words(value: object) -> str:

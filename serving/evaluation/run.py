@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from serving.evaluation.service import Service
 from serving.evaluation.task import Task
 from serving.evaluation.task_sets.task_set import PYTHON_END, DataError, TaskSet
 from serving.evaluation.toolchains import MissingToolchainError, Toolchain, find_toolchain, python
+from serving.evaluation.verdicts import Verdicts
 
 
 class SelfCheckError(Exception):
@@ -27,8 +28,8 @@ class SelfCheckError(Exception):
 class Watcher(Protocol):
     """Is told how far a run is."""
 
-    def phase(self, name: str, total: int, done: int = 0) -> Callable[[Result | None], None]:
-        """A phase begins; returns what is called for each step of it."""
+    def phase(self, name: str, total: int, done: Sequence[Result] = ()) -> Callable[[Result | None], None]:
+        """A phase begins, of which some is done; returns what is called for each step of it."""
         ...
 
 
@@ -111,21 +112,26 @@ class Run:
         Raises:
           SandboxError: there is none.
           SelfCheckError: a set does not.
+          RunError: another process writes the directory, or a line of it is no verdict.
         """
         await self.sandbox.check(python(), PYTHON_END)
-        checked = self.directory.checked()
-        for each in self.sets.loaded:
-            name = each.task_set.name
-            judged_by = {"data_sha256": each.sha256, "toolchain": each.toolchain.version()}
-            if {key: checked.get(name, {}).get(key) for key in judged_by} != judged_by:
-                step = self.watcher.phase(f"{name}: self-check", 2 * len(each.tasks))
-                found = await self_check(each.tasks, each.toolchain, self.sandbox, _cores(), partial(step, None))
-                checked[name] = {
-                    **judged_by,
-                    "canonical_failed": found.canonical_failed,
-                    "empty_passed": found.empty_passed,
-                }
-                self.directory.write_json("self-check.json", checked)
+        checked = {}
+        with self.directory.verdicts.appending() as keep:
+            known = self.directory.verdicts.read()
+            for each in self.sets.loaded:
+                step = self.watcher.phase(f"{each.task_set.name}: self-check", 2 * len(each.tasks))
+                checked[each.task_set.name] = asdict(
+                    await self_check(
+                        each.tasks,
+                        each.toolchain,
+                        self.sandbox,
+                        Verdicts(each.toolchain.version(), known, keep),
+                        known_bad=self.known_bad,
+                        parallel=_cores(),
+                        on_program=partial(step, None),
+                    )
+                )
+        self.directory.write_json("self-check.json", checked)
         bad = {name: how for each in self.sets.loaded for name, how in self._bad(each).items()}
         unknown = {name: how for name, how in bad.items() if name not in self.known_bad}
         if unknown:
@@ -150,18 +156,19 @@ class Run:
           ServiceError: the service failed; what was answered is kept.
         """
         self.directory.begin(self.settings(model))
-        done = {(each.task_set, each.task) for each in self.directory.results()}
+        results = self.directory.results.read()
         try:
-            with self.directory.writing() as writer:
+            with self.directory.results.appending() as keep:
                 for each in self.sets.loaded:
                     name = each.task_set.name
-                    left = [task for task in each.tasks if (name, task.name) not in done]
-                    step = self.watcher.phase(name, len(each.tasks), len(each.tasks) - len(left))
+                    done = {result.task: result for result in results if result.task_set == name}
+                    left = [task for task in each.tasks if task.name not in done]
+                    step = self.watcher.phase(name, len(each.tasks), list(done.values()))
                     await evaluate(
                         [Question(name, task, self._body(each, task, model["id"]), each.toolchain) for task in left],
                         service,
                         self.sandbox,
-                        writer,
+                        keep,
                         asking=parallel,
                         running=_cores(),
                         on_result=step,
@@ -172,7 +179,7 @@ class Run:
 
     def report(self) -> Report:
         """What is known so far, also written into the directory."""
-        results = self.directory.results()
+        results = self.directory.results.read()
         scores = [
             score(
                 each.task_set,

@@ -1,23 +1,21 @@
 """RunDirectory: what a run has found out so far, on disk, so that it can be interrupted at any moment and go on.
 
-`run.json` says what is evaluated and how, `results.jsonl` has a line for each task that is done, `self-check.json` the
-verdict on the data. `report.json` and `report.md` are written from these.
+`run.json` says what is evaluated and how, `results.jsonl` has a line for each task that is done, `self-check.jsonl` one
+for each program of the self-check, and `self-check.json` what that found. `report.json` and `report.md` are written
+from these.
 """
 
-import fcntl
 import json
-import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.evaluation.json_lines import JsonLines
+from serving.evaluation.run_error import RunError
+from serving.evaluation.sandbox import PASSED
+from serving.evaluation.verdicts import Verdict
+
 NOT_ANSWERED = "not answered"
-
-
-class RunError(Exception):
-    """The directory cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +47,7 @@ class Result:
     @property
     def passed(self) -> bool:
         """Whether the task is solved."""
-        return self.how == "passed"
+        return self.how == PASSED
 
     @property
     def answered(self) -> bool:
@@ -58,10 +56,17 @@ class Result:
 
 
 class RunDirectory:
-    """A directory of one run: one model, one way of asking."""
+    """A directory of one run: one model, one way of asking.
+
+    Attributes:
+      results: what is done, in the order in which it was.
+      verdicts: how the self-check's programs ended.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.results = JsonLines(path / "results.jsonl", Result)
+        self.verdicts = JsonLines(path / "self-check.jsonl", Verdict)
 
     def begin(self, settings: dict[str, Any]) -> None:
         """Starts the run, or goes on with it.
@@ -92,47 +97,8 @@ class RunDirectory:
         """
         return _read(self.path / "run.json")
 
-    def results(self) -> list[Result]:
-        """What is done, in the order in which it was.
-
-        Raises:
-          RunError: a line is no result.
-        """
-        file = self.path / "results.jsonl"
-        if not file.exists():
-            return []
-        results = []
-        for number, line in enumerate(
-            file.read_bytes().split(b"\n")[:-1], 1
-        ):  # a last line without its end was cut off
-            try:
-                results.append(Result(**json.loads(line)))
-            except (ValueError, TypeError) as error:
-                raise RunError(
-                    f"{file}: line {number} is no result: {error}. Delete it, and its task is asked again."
-                ) from None
-        return results
-
-    @contextmanager
-    def writing(self) -> Iterator["ResultWriter"]:
-        """Adds results, as the only process that does.
-
-        Raises:
-          RunError: another one does.
-        """
-        with (self.path / "results.jsonl").open("a+b") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(
-                    f"Another process is writing {self.path}. Wait for it, or name another with --out."
-                ) from None
-            file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
-            yield ResultWriter(file.fileno())
-
     def checked(self) -> dict[str, Any]:
-        """The self-check's verdicts, by set."""
+        """What the self-check found, by set."""
         file = self.path / "self-check.json"
         return _read(file) if file.exists() else {}
 
@@ -143,17 +109,6 @@ class RunDirectory:
     def write_text(self, name: str, text: str) -> None:
         """Writes a file."""
         (self.path / name).write_text(text, encoding="utf-8")
-
-
-class ResultWriter:
-    """Writes a line for each result, at once."""
-
-    def __init__(self, file: int) -> None:
-        self._file = file
-
-    def add(self, result: Result) -> None:
-        """Adds a result."""
-        os.write(self._file, json.dumps(asdict(result)).encode() + b"\n")
 
 
 def _write(file: Path, value: Any) -> None:

@@ -25,6 +25,7 @@ from serving.evaluation.toolchains import Toolchain
 
 PROGRAM = "/program"
 """Where the program's file is, inside."""
+PASSED = "passed"
 COMPILE_FAILED = 90
 """Exit status of a program that did not compile."""
 _POLL_S = 0.1
@@ -80,7 +81,7 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether it ran to its end, without an error and within its limits."""
-        return self.how == "passed"
+        return self.how == PASSED
 
 
 @dataclass
@@ -234,7 +235,7 @@ async def _watch(command: Sequence[str], wall_s: float, memory: int, mark: str, 
         return Outcome("out of memory", detail)
     if killed or process.returncode in (-signal.SIGXCPU, 128 + signal.SIGXCPU):
         return Outcome("timed out", detail)
-    return Outcome("passed" if process.returncode == 0 and out.rstrip().endswith(mark) else "failed", detail)
+    return Outcome(PASSED if process.returncode == 0 and out.rstrip().endswith(mark) else "failed", detail)
 
 
 def _oom_kills() -> int:

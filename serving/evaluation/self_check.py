@@ -4,9 +4,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from serving.evaluation.sandbox import Sandbox
+from serving.evaluation.sandbox import PASSED, Sandbox
 from serving.evaluation.task import Task
 from serving.evaluation.toolchains import Toolchain
+from serving.evaluation.verdicts import Verdicts
 
 
 @dataclass(frozen=True)
@@ -21,20 +22,27 @@ class SelfCheck:
     canonical_failed: dict[str, str]
     empty_passed: list[str]
 
-    def unknown(self, known_bad: frozenset[str]) -> list[str]:
-        """The names of those that nobody has said to be known."""
-        return [name for name in (*self.canonical_failed, *self.empty_passed) if name not in known_bad]
-
 
 async def self_check(
-    tasks: Sequence[Task], toolchain: Toolchain, sandbox: Sandbox, parallel: int, on_program: Callable[[], None]
+    tasks: Sequence[Task],
+    toolchain: Toolchain,
+    sandbox: Sandbox,
+    verdicts: Verdicts,
+    *,
+    known_bad: frozenset[str],
+    parallel: int,
+    on_program: Callable[[], None],
 ) -> SelfCheck:
-    """Runs every task with its own solution and with nothing.
+    """Runs every task with its own solution and with nothing, unless it is known how that ends.
+
+    A task that judged wrongly is tried again: what was at fault may have been the machine, and be mended.
 
     Args:
       tasks: of one set.
       toolchain: of its language.
       sandbox: where programs run.
+      verdicts: what is known; what was found is added.
+      known_bad: names of tasks that may judge wrongly.
       parallel: so many at once.
       on_program: called for each task twice.
     """
@@ -44,19 +52,24 @@ async def self_check(
     async def run(program: str) -> str:
         async with places:
             outcome = await sandbox.run(program, toolchain)
-        return outcome.how if outcome.passed else f"{outcome.how}: {outcome.detail}".rstrip(": ")
-
-    async def once(program: str) -> str:
-        """Tasks that differ in the place of the hole have the same program when it is filled."""
-        if program not in running:
-            running[program] = asyncio.create_task(run(program))
-        how = await running[program]
-        on_program()
+        how = outcome.how if outcome.passed else f"{outcome.how}: {outcome.detail}".rstrip(": ")
+        verdicts.add(program, how)
         return how
 
-    canonical = await asyncio.gather(*(once(task.program(task.canonical)) for task in tasks))
-    empty = await asyncio.gather(*(once(task.program("")) for task in tasks))
+    async def how(task: Task, answer: str, right: bool) -> str:
+        program = task.program(answer)
+        known = verdicts.of(program)
+        if known is None or ((known == PASSED) != right and task.name not in known_bad):
+            # Tasks that differ in the place of the hole have the same program when it is filled.
+            if program not in running:
+                running[program] = asyncio.create_task(run(program))
+            known = await running[program]
+        on_program()
+        return known
+
+    canonical = await asyncio.gather(*(how(task, task.canonical, True) for task in tasks))
+    empty = await asyncio.gather(*(how(task, "", False) for task in tasks))
     return SelfCheck(
-        canonical_failed={task.name: how for task, how in zip(tasks, canonical, strict=True) if how != "passed"},
-        empty_passed=[task.name for task, how in zip(tasks, empty, strict=True) if how == "passed"],
+        canonical_failed={task.name: how for task, how in zip(tasks, canonical, strict=True) if how != PASSED},
+        empty_passed=[task.name for task, how in zip(tasks, empty, strict=True) if how == PASSED],
     )

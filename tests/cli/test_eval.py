@@ -9,10 +9,8 @@ from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
 from serving.errors import Reason, ServingError
-from serving.evaluation import run as module
-from serving.evaluation.self_check import SelfCheck, self_check
+from serving.evaluation.sandbox import Outcome, Sandbox
 from serving.evaluation.served import not_ready
-from serving.evaluation.toolchains import Toolchain
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import Health
 from tests.cli.conftest import ScriptedService
@@ -129,21 +127,21 @@ def test_tasks_that_judge_wrongly_stop_the_run_until_they_are_known(answering: S
     assert "1 tasks are known to judge wrongly" in (out / "report.md").read_text()
 
 
-def test_tasks_are_checked_anew_by_another_toolchain(
+def test_tasks_are_checked_once_and_in_every_run_of_another_directory(
     answering: ScriptedService, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checked = []
+    ran = []
+    run_program = Sandbox.run
 
-    async def counted(*arguments: Any) -> SelfCheck:
-        checked.append(arguments)
-        return await self_check(*arguments)
+    async def counted(self: Sandbox, source: str, *arguments: Any) -> Outcome:
+        ran.append(source)
+        return await run_program(self, source, *arguments)
 
-    monkeypatch.setattr(module, "self_check", counted)
-    out = tmp_path / "out"
-    for version, times in (("1", 1), ("1", 1), ("2", 2)):
-        monkeypatch.setattr(Toolchain, "version", lambda _, version=version: version)
-        assert run(data, out).exit_code == 0
-        assert len(checked) == times
+    monkeypatch.setattr(Sandbox, "run", counted)
+    for out, programs in (("a", 12), ("a", 1), ("b", 12)):  # one of each time shows that there is a sandbox
+        ran.clear()
+        assert run(data, tmp_path / out).exit_code == 0
+        assert len(ran) == programs
 
 
 def test_sets_that_cannot_be_evaluated_are_reported(answering: ScriptedService, data: Path, tmp_path: Path) -> None:
@@ -174,10 +172,10 @@ def test_two_runs_are_compared(answering: ScriptedService, data: Path, tmp_path:
     assert run(data, b).exit_code == 0
     result = evaluate("compare", a, b)
     assert result.exit_code == 0, result.output
-    assert "Not decided in infilling-single-line" in result.stdout
+    assert "not decided in infilling-single-line" in result.stdout
     found = json.loads(evaluate("compare", a, b, "--json").stdout)
     assert found["sets"][0]["first"] == 2
-    assert found["sets"][0]["verdict"] == "open"
+    assert found["sets"][0]["verdict"] == "not decided"
     assert evaluate("compare", a, tmp_path).exit_code == 1
 
 
@@ -198,6 +196,8 @@ def test_sets_are_listed_with_what_is_missing(data: Path, monkeypatch: pytest.Mo
 def test_the_command_for_lm_eval_names_the_model_and_its_context(url: str) -> None:
     text = evaluate("lm-eval", "--model", "codegemma-2b").stdout
     assert f"model=codegemma-2b,base_url={url}/v1/completions,tokenized_requests=False,max_length=8192" in text
+    assert "--tasks boolq,piqa,triviaqa," in text
+    assert "--tasks piqa,mmlu_anatomy " in evaluate("lm-eval", "piqa", "mmlu_anatomy", "--model", "codegemma-2b").stdout
     assert evaluate("lm-eval", "--model", "nope").exit_code == 1
 
 

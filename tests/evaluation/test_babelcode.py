@@ -64,6 +64,17 @@ async def test_the_right_answer_passes_and_others_do_not(task: tuple[str, Task],
     assert not (await sandbox.run(asked.program(wrong), toolchain)).passed
 
 
+async def test_a_method_is_not_named_as_its_class(sandbox: Sandbox) -> None:
+    """HumanEval/121 asks for `solution`, in C# `Solution`."""
+    try:
+        toolchain = find_toolchain("csharp")
+    except MissingToolchainError as error:
+        pytest.skip(str(error))
+    tasks, _ = TASK_SETS["babelcode-mbpp-csharp"].read([line("assert solution(1) == 2", "solution", "n")])
+    outcome = await sandbox.run(tasks[0].program(tasks[0].canonical), toolchain)
+    assert outcome.passed, outcome
+
+
 def test_the_model_sees_what_to_do_and_the_head_of_the_function_only(task: tuple[str, Task]) -> None:
     prompt = str(task[1].request["prompt"])
     assert "Look it up." in prompt

@@ -1,8 +1,20 @@
 """What an operator is told of two runs over the same tasks."""
 
+import re
+
 import pytest
 
-from serving.evaluation.comparison import BETTER, NO_WORSE, OPEN, WORSE, conclusion, mcnemar, pair
+from serving.evaluation.comparison import (
+    BETTER,
+    NO_WORSE,
+    OPEN,
+    WORSE,
+    conclusion,
+    differing_settings,
+    left_out,
+    mcnemar,
+    pair,
+)
 from serving.evaluation.run_directory import Result
 
 
@@ -58,7 +70,54 @@ def test_the_conclusion_follows_the_worst_set() -> None:
     few = pair("few", results(half[:10]), results(half[:10]), 0.02)
     assert few
     assert conclusion([pairs["better"]]) == "Take B: it solves more in every set."
-    assert conclusion([pairs["better"], pairs["same"]]).startswith("B can replace A")
-    assert conclusion([pairs["same"], few]).startswith("Not decided in few")
+    assert conclusion([pairs["better"], pairs["same"]]).startswith("B can take A's place")
+    assert conclusion([pairs["same"], few]).startswith("Keep A for now: not decided in few")
     assert conclusion([few, pairs["worse"], pairs["better"]]) == "Keep A: B solves less in worse."
     assert few.needed > 1000
+
+
+def test_what_is_worse_within_the_margin_is_no_worse() -> None:
+    first = [True] * 1000 + [False] * 1000
+    second = [False] * 20 + first[20:]
+    assert verdict(first, second) == NO_WORSE
+    assert verdict(first, second, margin=0.005) == WORSE
+
+
+def test_verdicts_are_told_in_points() -> None:
+    half = [True, False] * 100
+    for second, margin, sentence in (
+        ([True] * 200, 0.02, r"better: B solves 4\d\.\d to 5\d\.\d points more"),
+        ([False] * 200, 0.02, r"worse: B solves 4\d\.\d to 5\d\.\d points less"),
+        (half, 0.02, r"no worse: B solves at most \d\.\d points less, within the margin of 2"),
+        (
+            half,
+            0.001,
+            r"not decided: B may solve up to \d\.\d points less, beyond the margin of 0\.1; about [\d,]+ tasks",
+        ),
+    ):
+        found = pair("set", results(half), results(second), margin)
+        assert found
+        assert re.match(sentence, found.sentence()), found.sentence()
+
+
+def test_the_margin_that_would_decide_is_named_and_does() -> None:
+    few = [True, False] * 10
+    found = pair("set", results(few), results(few), 0.02)
+    assert found
+    enough = float(re.findall(r"--margin ([\d.]+)", conclusion([found]))[0])
+    again = pair("set", results(few), results(few), enough / 100)
+    assert again
+    assert again.verdict == NO_WORSE
+
+
+def test_what_one_run_alone_has_done_is_told() -> None:
+    first, second = results([True] * 5), results([True] * 3)
+    assert left_out(first, second) == ["set: 2 of the 5 tasks of A are left out, as B has not done them"]
+    assert left_out(second, first) == ["set: 2 of the 5 tasks of B are left out, as A has not done them"]
+    assert not left_out(first, first)
+
+
+def test_settings_that_differ_are_told_for_sets_that_both_have() -> None:
+    first = {"model": "a", "max_tokens": {"x": 1, "y": 2}, "post_processing": True}
+    second = {"model": "b", "max_tokens": {"x": 3}, "post_processing": False}
+    assert differing_settings(first, second) == ["max_tokens of x: 1, 3", "post_processing: True, False"]

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from serving.evaluation.performance import Performance
-from serving.evaluation.run_directory import Result, RunDirectory, RunError
+from serving.evaluation.run_directory import Result, RunDirectory
+from serving.evaluation.run_error import RunError
 from tests.evaluation.test_comparison import results
 
 
@@ -14,27 +15,27 @@ def test_results_come_back_as_they_were_written(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     written = results([True, False])
     for each in written:
-        with run.writing() as writer:
-            writer.add(each)
-    assert run.results() == written
+        with run.results.appending() as append:
+            append(each)
+    assert run.results.read() == written
 
 
 def test_a_line_that_was_cut_off_is_forgotten(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    with run.writing() as writer:
-        writer.add(results([True])[0])
+    with run.results.appending() as append:
+        append(results([True])[0])
     with (tmp_path / "results.jsonl").open("a") as file:
         file.write('{"task_set": "se')
-    assert len(run.results()) == 1
-    with run.writing() as writer:
-        writer.add(results([True, False])[1])
-    assert run.results() == results([True, False])
+    assert len(run.results.read()) == 1
+    with run.results.appending() as append:
+        append(results([True, False])[1])
+    assert run.results.read() == results([True, False])
 
 
 def test_a_line_that_is_no_result_is_named(tmp_path: Path) -> None:
     (tmp_path / "results.jsonl").write_text('{"task": 1}\n')
     with pytest.raises(RunError, match="line 1 is no result"):
-        RunDirectory(tmp_path).results()
+        RunDirectory(tmp_path).results.read()
 
 
 def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
@@ -46,7 +47,7 @@ def test_a_run_goes_on_with_its_own_settings_only(tmp_path: Path) -> None:
 
 def test_only_one_process_writes(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    with run.writing(), pytest.raises(RunError, match="Another process"), run.writing():
+    with run.results.appending(), pytest.raises(RunError, match="Another process"), run.results.appending():
         pass
 
 

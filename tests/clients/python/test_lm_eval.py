@@ -1,11 +1,14 @@
 """lm-eval through local-completions, with the service's tokenizer: a task that generates, and one that compares.
 
 The questions are those that the small model answers; the second task is right where the service scores a prompt as the
-model does.
+model does. A third is one of the harness's own, asked by the command that `codegemma eval lm-eval` prints.
 """
 
 import json
 import os
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,18 @@ from lm_eval import simple_evaluate
 
 from tests.clients.python.conftest import Asked
 
+_CODEGEMMA = Path(__file__).parents[3] / ".venv/bin/codegemma"
 _ANSWERS = {
     "1, 2, 3, 4,": ["5", "9", "1"],
     "Monday, Tuesday, Wednesday,": ["Thursday", "Monday", "Paris"],
     "def area(width, height):\n    return width *": ["height", "depth", "print"],
 }
 """The right one first."""
+_CHOICES = [
+    ("What comes next? 1, 2, 3, 4,", "5", "Paris"),
+    ("What comes next? Monday, Tuesday, Wednesday,", "Thursday", "height"),
+    ("What is missing? def area(width, height): return width *", "height", "Monday"),
+]
 
 
 @pytest.fixture
@@ -65,3 +74,21 @@ def test_it_generates(url: str, asked: Asked, questions: Path) -> None:
 def test_it_compares_likelihoods(url: str, asked: Asked, questions: Path) -> None:
     task = {"output_type": "multiple_choice", "doc_to_choice": "ends", "doc_to_target": 0}
     assert accuracy(url, asked, questions, {"metric": "acc"}, **task) == 1
+
+
+def test_the_command_that_is_printed_asks_a_task_of_the_harness(url: str, asked: Asked, tmp_path: Path) -> None:
+    rows = [{"goal": goal, "sol1": right, "sol2": wrong, "label": 0} for goal, right, wrong in _CHOICES]
+    data = tmp_path / "baber/piqa"  # as the Hub has the data of PIQA
+    data.mkdir(parents=True)
+    for split in ("train", "validation"):
+        (data / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    printed = subprocess.run(
+        [_CODEGEMMA, "eval", "lm-eval", "piqa", "--url", url, "--model", asked.model, "--out", "out"],
+        capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    command = shlex.split(printed)
+    command[0] = str(Path(sys.executable).parent / command[0])
+    here = {"HF_DATASETS_CACHE": str(tmp_path / "datasets"), "OPENAI_API_KEY": "none"}
+    subprocess.run(command, cwd=tmp_path, env={**os.environ, **here}, check=True)
+    (report,) = tmp_path.glob("out/**/results_*.json")
+    assert json.loads(report.read_text())["results"]["piqa"]["acc,none"] == 1

@@ -23,7 +23,7 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 
-public class Solution {
+public class Program {
 """
     helpers = """\
     static bool Same(object a, object b) {
