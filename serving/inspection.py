@@ -12,6 +12,7 @@ from serving.gateway.text.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, S
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.sizing import kv_tokens
 from serving.topology import Accelerator, Topology
+from serving.written_files import wrong_sums
 from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from sharding.checkpoint.matrix import Matrix
 from sharding.checkpoint.quantised import QuantisedSource
@@ -98,7 +99,7 @@ def inspect_checkpoint(
 
     Args:
       path: a file or directory of any form.
-      verify: look whether every number is there, and finite.
+      verify: look whether every number is there, and finite, and whether files have the hashes beside them.
       on_progress: called as `on_progress(done, total)`, in numbers, while they are verified.
     """
     try:
@@ -115,6 +116,7 @@ def inspect_checkpoint(
         )
     if verify:
         problems += _unreadable(checkpoint, on_progress)
+        problems += wrong_sums(path) if path.is_dir() else []
     return Inspection(
         path=str(path),
         form=checkpoint.format,
@@ -139,11 +141,6 @@ def _tokenizer(checkpoint: Checkpoint, problems: list[str]) -> InspectedTokenize
     except ValueError as error:
         problems.append(str(error))
         return None
-    if tokenizer.vocab_size > checkpoint.config.vocab_size:
-        problems.append(
-            f"{stored.file}: has {tokenizer.vocab_size} tokens, and the weights {checkpoint.config.vocab_size}. Take "
-            "the tokenizer that was published with the model."
-        )
     return InspectedTokenizer(
         file=str(stored.file),
         kind=stored.kind.value,

@@ -5,8 +5,15 @@ import json
 import shutil
 from pathlib import Path
 
+from sharding.checkpoint import CheckpointError
+from sharding.checkpoint.small_file import read_small_file
+
 SUMS_FILE = "SHA256SUMS"
 """In the form of coreutils: `sha256sum --check SHA256SUMS` verifies a directory."""
+_DIGITS = 64
+"""Of a hash."""
+_MOST_BYTES = 2**20
+"""Of it."""
 _RECORD_FILE = "written.json"
 
 
@@ -60,3 +67,30 @@ def sha256(file: Path) -> str:
     """The hash of a file's content, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def wrong_sums(directory: Path) -> list[str]:
+    """What is wrong with the files that a directory's `SUMS_FILE` names; nothing, where there is none."""
+    file = directory / SUMS_FILE
+    if not file.exists():
+        return []
+    try:
+        return _wrong(directory, read_small_file(file, _MOST_BYTES).decode(errors="replace").splitlines())
+    except CheckpointError as error:
+        return [str(error)]
+    except OSError as error:
+        return [f"{error.filename or directory} cannot be read: {error.strerror}."]
+
+
+def _wrong(directory: Path, lines: list[str]) -> list[str]:
+    problems = []
+    for line in lines:
+        digest, _, name = line.partition("  ")
+        named = directory / Path(name).name
+        if len(digest) != _DIGITS or not Path(name).name:
+            problems.append(f"{directory / SUMS_FILE}: {line[:100]!r} is no hash of a file.")
+        elif not named.is_file():
+            problems.append(f"{directory / SUMS_FILE}: names {name[:100]!r}, which is absent.")
+        elif sha256(named) != digest:
+            problems.append(f"{named}: its hash is not the one in {SUMS_FILE}. Fetch the file again.")
+    return problems

@@ -17,7 +17,7 @@ from serving.inspection import Fit, Inspection, inspect_checkpoint
 def inspect(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint or an adapter of any form, or package:NAME.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read all of its weights, too, and look whether every number is finite.")
+        bool, typer.Option("--verify", help="Read all of its weights, too: are numbers finite, and hashes right?")
     ] = False,
     base: Annotated[
         str | None, typer.Option(metavar="CHECKPOINT", help="Of an adapter: the model that it should fit.")

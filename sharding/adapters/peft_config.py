@@ -92,6 +92,8 @@ def read_config(file: Path) -> PeftConfig:
       AdapterError: it cannot be read, or asks for what would be computed otherwise.
     """
     try:
+        if file.exists() and not file.is_file():  # opening a pipe waits for whoever writes to it
+            raise AdapterError(f"{file}: it is no regular file.")
         with file.open("rb") as opened:
             data = opened.read(_MAX_BYTES + 1)
         fields = json.loads(data) if len(data) <= _MAX_BYTES else None

@@ -1,6 +1,6 @@
 """The binding of a model's parameters to the tensors of a file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from sharding.checkpoint.errors import CheckpointError
@@ -20,6 +20,7 @@ def bind(
     name_of: Callable[[str], str],
     *,
     where: Path,
+    of_one_half: bool = True,
 ) -> dict[str, TensorSource | QuantisedSource]:
     """Finds the stored tensor of every parameter, and the scales of a quantised one.
 
@@ -28,6 +29,7 @@ def bind(
       stored: the tensors of the checkpoint by their name in it, without those that may be ignored.
       name_of: a parameter's path to the name of its tensor.
       where: the file or directory, for error messages.
+      of_one_half: refuse float16 beside bfloat16: no writer mixes them, and one taken for the other is a finite number.
 
     Raises:
       CheckpointError: for a missing, a superfluous or a wrongly shaped tensor, or one of another type.
@@ -66,8 +68,22 @@ def bind(
             TensorSource(matrix=scales, shape=parameter.scales_shape, row_axes=scales_row_axes),
             parameter.quantization,
         )
+    if of_one_half:
+        _check_halves(stored.values())
     if unused:
         extra = unused[min(unused)]
         more = f" (and {len(unused) - 1} more)" if len(unused) > 1 else ""
         raise CheckpointError(f"{extra.file}: tensor {extra.name}{more} is not used by this model.")
     return sources
+
+
+def _check_halves(tensors: Iterable[Matrix]) -> None:
+    halves: dict[str, list[Matrix]] = {"F16": [], "BF16": []}
+    for tensor in tensors:
+        halves.get(tensor.type, []).append(tensor)
+    few, many = sorted(halves.values(), key=len)
+    if few:
+        raise CheckpointError(
+            f"{few[0].file}: tensor {few[0].name} has the type {few[0].type}, and {len(many)} others {many[0].type}: "
+            "one of them is damaged. Fetch the files again."
+        )

@@ -1,5 +1,7 @@
 """Checkpoint: a model in files, whatever their format."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -48,9 +50,10 @@ def open_checkpoint(path: Path) -> Checkpoint:
     Raises:
       CheckpointError: nothing is there, or it is no complete checkpoint of a supported model. Names tensor and file.
     """
-    form = _format(path)
-    config = form.read_config(path)
-    return Checkpoint(path, form.name, config, form.read_tensors(path, config), form.read_tokenizer(path))
+    with _files_named(path):
+        form = _format(path)
+        config = form.read_config(path)
+        return Checkpoint(path, form.name, config, form.read_tensors(path, config), form.read_tokenizer(path))
 
 
 def read_config(path: Path) -> GemmaConfig:
@@ -59,7 +62,8 @@ def read_config(path: Path) -> GemmaConfig:
     Raises:
       CheckpointError: nothing is there, or no supported model.
     """
-    return _format(path).read_config(path)
+    with _files_named(path):
+        return _format(path).read_config(path)
 
 
 def read_tokenizer(path: Path) -> StoredTokenizer:
@@ -68,12 +72,22 @@ def read_tokenizer(path: Path) -> StoredTokenizer:
     Raises:
       CheckpointError: there is none.
     """
-    if path.is_file() and not any(form.recognises(path) for form in FORMATS):
-        return tokenizer_file(path)
-    found = _format(path).read_tokenizer(path)
+    with _files_named(path):
+        if path.is_file() and not any(form.recognises(path) for form in FORMATS):
+            return tokenizer_file(path)
+        found = _format(path).read_tokenizer(path)
     if found is None:
         raise CheckpointError(f"{path}: has no tokenizer. Point `tokenizer` at the model's tokenizer.")
     return found
+
+
+@contextmanager
+def _files_named(path: Path) -> Iterator[None]:
+    """What the system does not let be read is an error like any other."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(f"{error.filename or path} cannot be read: {error.strerror}.") from error
 
 
 def _format(path: Path) -> Format:

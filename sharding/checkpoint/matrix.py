@@ -68,7 +68,13 @@ class Matrix(ABC):
         def read_block(start: int) -> None:
             stop = min(start + step, rows.stop)
             block = out[start - rows.start : stop - rows.start]
-            block[:] = self.numbers(slice(start, stop), columns)
+            try:
+                block[:] = self.numbers(slice(start, stop), columns)
+            except (OSError, ValueError) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise CheckpointError(
+                    f"{self.file}: tensor {self.name} cannot be read: {reason}. Did the file change while it was read?"
+                ) from error
             if not _is_finite(block):
                 raise CheckpointError(
                     f"{self.file}: tensor {self.name} has numbers that are not finite in rows {start} to {stop - 1}. "

@@ -1,6 +1,7 @@
 """Files of a checkpoint that are read whole, up to a size that none of their kind has."""
 
 from pathlib import Path
+from stat import S_ISREG
 
 from sharding.checkpoint.errors import CheckpointError
 
@@ -12,6 +13,8 @@ def read_small_file(file: Path, at_most: int) -> bytes:
       CheckpointError: it is missing, cannot be read, or has more bytes.
     """
     try:
+        if not S_ISREG(file.stat().st_mode):  # opening a pipe waits for whoever writes to it
+            raise CheckpointError(f"{file} cannot be read: it is no regular file.")
         with file.open("rb") as opened:
             content = opened.read(at_most + 1)
     except FileNotFoundError as error:

@@ -6,6 +6,9 @@ from enum import StrEnum
 from functools import partial
 from pathlib import Path
 
+from google.protobuf.message import DecodeError
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, TrainerSpec
+
 from sharding.checkpoint.small_file import read_small_file
 
 MAX_BYTES = 2**27
@@ -49,3 +52,31 @@ def tokenizer_file(file: Path) -> StoredTokenizer:
 def whole_file(file: Path, kind: TokenizerKind) -> StoredTokenizer:
     """The tokenizer of a known kind that a file of its own is."""
     return StoredTokenizer(file, kind, partial(read_small_file, file, MAX_BYTES))
+
+
+def sentencepiece_model(content: bytes) -> ModelProto:
+    """A SentencePiece model of Gemma's kind, which is whole.
+
+    Its format has no end and no checksum: what is cut between two pieces is a model of fewer pieces, that cuts text in
+    another way.
+
+    Raises:
+      ValueError: it is none, or lacks some of its pieces or what comes behind them.
+    """
+    try:
+        model = ModelProto.FromString(content)
+    except (DecodeError, UnicodeDecodeError, ValueError) as error:
+        raise ValueError("is not a SentencePiece model.") from error
+    if any(not isinstance(piece.piece, str) for piece in model.pieces):  # which protobuf leaves as bytes
+        raise ValueError("is not a sound SentencePiece model: a piece of it is no UTF-8. Fetch it again.")
+    trainer = model.trainer_spec
+    if not model.HasField("trainer_spec") or not model.HasField("normalizer_spec"):
+        raise ValueError("is not a whole SentencePiece model: it ends behind its pieces. Fetch it again.")
+    if trainer.model_type != TrainerSpec.BPE:
+        raise ValueError("is no SentencePiece model of byte pairs, as Gemma's is. Take the model's own tokenizer.")
+    if trainer.HasField("vocab_size") and len(model.pieces) < trainer.vocab_size:
+        raise ValueError(
+            f"is not a whole SentencePiece model: it has {len(model.pieces)} of {trainer.vocab_size} pieces. Fetch it "
+            "again."
+        )
+    return model

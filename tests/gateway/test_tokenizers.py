@@ -4,12 +4,13 @@ import itertools
 import json
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, NormalizerSpec, TrainerSpec
 
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 from serving.gateway.text.tokenizers import load_tokenizer
@@ -161,9 +162,19 @@ def json_with(vocab: object = None, added: object = (), merges: object = ()) -> 
 def model_with(*pieces: str) -> bytes:
     """A SentencePiece model of control tokens and bytes alone."""
     kinds = ModelProto.SentencePiece
-    model = ModelProto()
+    model = ModelProto(
+        trainer_spec=TrainerSpec(model_type=TrainerSpec.BPE), normalizer_spec=NormalizerSpec(name="identity")
+    )
     for piece in pieces or ("<bos>", "<eos>"):
         model.pieces.add(piece=piece, type=kinds.BYTE if piece.startswith("<0x") else kinds.CONTROL)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def edited(edit: Callable[[ModelProto], object]) -> bytes:
+    """CodeGemma's own, changed."""
+    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    edit(model)
     content: bytes = model.SerializeToString()
     return content
 
@@ -172,13 +183,20 @@ def model_with(*pieces: str) -> bytes:
     ("name", "content", "fault"),
     [
         ("tokenizer.model", b"not a model", "is not a SentencePiece model"),
-        ("tokenizer.model", b"", "no <bos> token"),
+        ("tokenizer.model", b"", "is not a whole SentencePiece model: it ends behind its pieces"),
         ("tokenizer.json", b"{", "Expecting property name"),
         ("tokenizer.json", json.dumps({"model": {"type": "WordPiece"}}).encode(), "byte-pair-encoding"),
         ("model.gguf", b"GGUF" + struct.pack("<I", 1), "GGUF version 1 is not supported"),
         ("model.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 5), "truncated or corrupt GGUF header"),
         ("model.gguf", b"GGUF" + struct.pack("<IQQ", 3, 0, 0), "has no tokenizer"),
-        ("tokenizer.txt", b"", "no <bos> token"),
+        ("tokenizer.txt", b"", "is not a whole SentencePiece model"),
+        ("tokenizer.model", edited(lambda model: model.pieces.pop()), "it has 255999 of 256000 pieces"),
+        ("tokenizer.model", edited(lambda model: model.ClearField("normalizer_spec")), "it ends behind its pieces"),
+        (
+            "tokenizer.model",
+            edited(lambda model: model.trainer_spec.ClearField("model_type")),
+            "is no SentencePiece model of byte pairs",
+        ),
         (
             "tokenizer.json",
             json_with(vocab={"a": 10**11}),

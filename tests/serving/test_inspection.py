@@ -108,6 +108,29 @@ def test_a_tokenizer_of_another_model_is_a_problem(changed: Path) -> None:
     assert "tokenizer.model: has 256001 tokens, and the weights 256000" in one_problem(changed)
 
 
+def test_a_tokenizer_of_a_smaller_model_is_a_problem(changed: Path) -> None:
+    config = json.loads((changed / "config.json").read_text())
+    (changed / "config.json").write_text(json.dumps(config | {"vocab_size": 262_144}))
+    tensors = load_file(changed / "model.safetensors")
+    table = tensors["model.embed_tokens.weight"]
+    tensors["model.embed_tokens.weight"] = np.resize(table, (262_144, table.shape[1]))
+    save_file(tensors, changed / "model.safetensors")
+    assert "tokenizer.model: has 256000 tokens, and the weights 262144" in one_problem(changed)
+
+
+def test_a_file_that_has_not_its_hash_is_found_by_verifying(changed: Path) -> None:
+    files = ["config.json", "tokenizer.model", "absent"]
+    sums = [f"{'0' * 64}  {name}\n" for name in files]
+    (changed / "SHA256SUMS").write_text("".join(sums) + "nonsense\n")
+    assert not found(changed)["problems"]
+    problems = found(changed, "--verify", status=1)["problems"]
+    assert [problem.partition(": ")[2] for problem in problems] == [
+        *["its hash is not the one in SHA256SUMS. Fetch the file again."] * 2,
+        "names 'absent', which is absent.",
+        "'nonsense' is no hash of a file.",
+    ]
+
+
 def test_a_control_token_in_another_place_is_named(changed: Path) -> None:
     model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
     model.pieces[67].piece, model.pieces[68].piece = model.pieces[68].piece, model.pieces[67].piece

@@ -37,6 +37,8 @@ def _read_tokenizer(path: Path) -> StoredTokenizer | None:
         try:
             model: bytes = sentencepiece_model(found.metadata).SerializeToString()
             return model
+        except OSError as error:
+            raise CheckpointError(f"{found.file} cannot be read: {error.strerror}.") from error
         except (CheckpointError, ValueError) as error:
             raise CheckpointError(f"{found.file}: {error}") from error
 

@@ -122,8 +122,27 @@ def _read_header(file: Path, cursor: "_Cursor") -> GgufHeader:
             raise CheckpointError(f"{file}: tensor {name} is there twice.")
         shape = tuple(reversed(dimensions))
         tensors[name] = ByteRange.of(name, file, shape, data_start + offset, _encoding(file, name, kind))
-    check_apart(list(tensors.values()))
+    _check_whole(file, list(tensors.values()), data_start, alignment)
     return GgufHeader(metadata, tensors)
+
+
+def _check_whole(file: Path, tensors: list[ByteRange], start: int, alignment: int) -> None:
+    """Looks that the tensors fill the file but for their alignment, as llama.cpp does.
+
+    Raises:
+      CheckpointError: they do not: a tensor is described wrongly, or something was put in.
+    """
+    check_apart(tensors)
+    end = start
+    for tensor in sorted(tensors, key=lambda each: (each.offset, each.end)):
+        if tensor.offset != start:
+            raise CheckpointError(
+                f"{file}: nothing describes bytes {start} to {tensor.offset - 1}, before tensor {tensor.name}. Fetch "
+                "the file again."
+            )
+        end, start = tensor.end, -(-tensor.end // alignment) * alignment
+    if tensors and (size := file.stat().st_size) not in (end, start):
+        raise CheckpointError(f"{file}: nothing describes its last {size - end} bytes. Fetch the file again.")
 
 
 def _encoding(file: Path, name: str, kind: int) -> Encoding:

@@ -44,7 +44,7 @@ def gguf_tensors(found: Gguf, config: GemmaConfig) -> Tensors:
         name: MinusOne.of(tensor) if "norm" in name else grouped(tensor) for name, tensor in found.tensors.items()
     }
     drop_tied_head(stored, HEAD, EMBEDDING)
-    return bind(config.quantised(NOT_QUANTISED), stored, stored_name, where=found.file)
+    return bind(config.quantised(NOT_QUANTISED), stored, stored_name, where=found.file, of_one_half=False)
 
 
 def kept_as_stored(tensors: Mapping[str, ByteRange], config: GemmaConfig) -> GemmaConfig:

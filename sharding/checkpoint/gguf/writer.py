@@ -11,14 +11,13 @@ from typing import Any
 import gguf
 import numpy as np
 import numpy.typing as npt
-from google.protobuf.message import DecodeError
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
 from sharding.checkpoint.checkpoint import Checkpoint, open_checkpoint
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.gguf.tensors import stored_name
 from sharding.checkpoint.source import TensorSource
-from sharding.checkpoint.tokenizer import TokenizerKind
+from sharding.checkpoint.tokenizer import TokenizerKind, sentencepiece_model
 from sharding.config import GemmaConfig
 from sharding.parameters import parameters
 
@@ -129,9 +128,9 @@ def _add_tokenizer(writer: gguf.GGUFWriter, checkpoint: Checkpoint) -> None:
             "beside the weights."
         )
     try:
-        model = ModelProto.FromString(stored.read())
-    except DecodeError as error:
-        raise CheckpointError(f"{stored.file}: is not a SentencePiece model: {error}.") from error
+        model = sentencepiece_model(stored.read())
+    except ValueError as error:
+        raise CheckpointError(f"{stored.file}: {error}") from error
     kinds = ModelProto.SentencePiece
     # llama.cpp's converter writes user-defined runs of spaces as spaces, and so does everybody else.
     tokens = [p.piece.replace("▁", " ") if p.type == kinds.USER_DEFINED else p.piece for p in model.pieces]

@@ -55,7 +55,7 @@ def _shards(path: Path) -> tuple[Path, dict[Path, set[str]]]:
     directory = path if path.is_dir() else path.parent
     index_file, single = directory / INDEX_FILE, directory / SINGLE_FILE if path.is_dir() else path
     if not index_file.exists():
-        if not single.exists():
+        if not single.is_file():
             raise CheckpointError(f"{directory}: {other_form(directory) or _NOTHING}")
         return single, {single: set()}
     shards: dict[Path, set[str]] = {}

@@ -8,6 +8,7 @@ last line that it prints says why.
 """
 
 import json
+import os
 import resource
 import sys
 
@@ -31,6 +32,8 @@ def main(file: str) -> None:
         resource.setrlimit(limit, (most, most))
     found: dict[str, tuple[str, tuple[int, ...], int]] = {}
     with h5py.File(file, "r", locking=False) as opened:
+        if (more := os.path.getsize(file) - _end(file)) > 0:
+            sys.exit(f"nothing describes its last {more} bytes")
         if opened.userblock_size:
             sys.exit(f"it begins with {opened.userblock_size} bytes of something else")
         groups: list[tuple[str, h5py.Group]] = [("", opened)]
@@ -54,11 +57,21 @@ def main(file: str) -> None:
     print(json.dumps(found))
 
 
+def _end(file: str) -> int:
+    """The byte at which a file is said to end: HDF5 itself does not mind more, and then data lie elsewhere."""
+    with open(file, "rb") as opened:
+        superblock = opened.read(48)
+    at = 40 if superblock[8] < 2 else 28  # by the version of the superblock; addresses of 8 bytes
+    return int.from_bytes(superblock[at : at + 8], "little")
+
+
 def _dataset(name: str, dataset: h5py.Dataset) -> tuple[str, tuple[int, ...], int]:
     if dataset.is_virtual or dataset.external:
         sys.exit(f"{name} lies in other files, which are not read")
     if dataset.chunks is not None:
         sys.exit(f"{name} is stored in chunks or compressed, which Keras does not do. `h5repack -l CONTI` undoes that")
+    if dataset.shape is None:
+        sys.exit(f"{name} has no values")
     offset = dataset.id.get_offset()
     if offset is None:
         if dataset.size:

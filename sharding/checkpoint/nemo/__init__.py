@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
-
 from sharding.checkpoint.binding import bind
 from sharding.checkpoint.errors import CheckpointError
 from sharding.checkpoint.format import Format, Tensors
@@ -19,7 +17,7 @@ from sharding.checkpoint.nemo.config import NemoConfig, nemo1_config, nemo2_conf
 from sharding.checkpoint.nemo.members import Members, is_tar, open_members
 from sharding.checkpoint.nemo.names import split, stored_name, wanted
 from sharding.checkpoint.nemo.weights import read_weights
-from sharding.checkpoint.tokenizer import MAX_BYTES, StoredTokenizer, TokenizerKind
+from sharding.checkpoint.tokenizer import MAX_BYTES, StoredTokenizer, TokenizerKind, sentencepiece_model
 from sharding.config import GemmaConfig
 
 _NEMO1_CONFIG, _NEMO1_WEIGHTS = "model_config.yaml", "model_weights"
@@ -70,9 +68,9 @@ class _Opened:
         vocabulary = None
         if tokenizer is not None and tokenizer.kind is TokenizerKind.SENTENCEPIECE:
             try:
-                vocabulary = len(ModelProto.FromString(tokenizer.read()).pieces)
-            except Exception as error:  # protobuf's own, which its implementations have in different places
-                raise CheckpointError(f"{self.members.path}: its tokenizer is no SentencePiece model.") from error
+                vocabulary = len(sentencepiece_model(tokenizer.read()).pieces)
+            except ValueError as error:
+                raise CheckpointError(f"{self.members.path}: its tokenizer {error}") from error
         try:
             return self.config.gemma_config(vocabulary)
         except CheckpointError as error:
@@ -94,6 +92,15 @@ def _read_config(path: Path) -> GemmaConfig:
 
 def _read_tensors(path: Path, config: GemmaConfig) -> Tensors:
     opened = _Opened.of(path)
+    try:
+        return _bound(opened, path, config)
+    except CheckpointError as error:
+        if str(path) in str(error):
+            raise
+        raise CheckpointError(f"{path}: {error}") from error  # which names the tar that it was unpacked to
+
+
+def _bound(opened: _Opened, path: Path, config: GemmaConfig) -> Tensors:
     stored = split(opened.stored(config.num_layers), config, path, opened.config.norms_plus_one)
     return bind(config, stored, stored_name, where=path)
 

@@ -103,6 +103,8 @@ def _decoded(extent: Extent, nbytes: int, compressor: str) -> npt.NDArray[np.uin
         data = unpacker.decompress(packed, nbytes)
         if not unpacker.eof and unpacker.decompress(unpacker.unconsumed_tail, 1):
             raise ValueError(f"it unfolds to more than {nbytes} bytes")
+        if not unpacker.eof:
+            raise ValueError("it ends before its checksum")
     if len(data) != nbytes:
         raise ValueError(f"it unfolds to {len(data)} bytes, not {nbytes}")
     return np.frombuffer(data, np.uint8)

@@ -51,16 +51,19 @@ class Members:
         """The content of a small file.
 
         Raises:
-          CheckpointError: it is missing, or has more bytes.
+          CheckpointError: it is missing, cannot be read, or has more bytes.
         """
         extent = self.extents.get(name)
         if extent is None:
             raise CheckpointError(f"{self.path}: {name} is missing.")
         if extent.size > at_most:
             raise CheckpointError(f"{self.path}: {name} has {extent.size} bytes; {at_most} are the most that is read.")
-        with extent.file.open("rb") as opened:
-            opened.seek(extent.offset)
-            return opened.read(extent.size)
+        try:
+            with extent.file.open("rb") as opened:
+                opened.seek(extent.offset)
+                return opened.read(extent.size)
+        except OSError as error:
+            raise CheckpointError(f"{extent.file} cannot be read: {error.strerror}.") from error
 
 
 def is_tar(file: Path) -> bool:

@@ -21,6 +21,8 @@ _MOST_TIMES = 16
 _MOST_MORE = 2**26
 """A tar of more than 16 times its compressed bytes and 64 MiB is no tar of weights."""
 _DISK_LEFT = 2**30
+_NAME = 60
+"""Characters of its name."""
 _PROGRESS_S = 5.0
 
 _log = logging.getLogger(__name__)
@@ -56,7 +58,8 @@ def _unpacked(file: Path) -> Path:
     status = file.stat()
     identity = f"{file.resolve()}\0{status.st_size}\0{status.st_mtime_ns}"
     folder = cache_dir("unpacked")
-    target = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}.tar"
+    # With the name of the archive, for errors that name this file.
+    target = folder / f"{hashlib.sha256(identity.encode()).hexdigest()[:32]}-{file.stem[:_NAME]}.tar"
     with (folder / f"{target.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if target.exists():

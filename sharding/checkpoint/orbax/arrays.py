@@ -5,6 +5,7 @@ Layout: zarr arrays of version 2 (https://zarr-specs.readthedocs.io/en/latest/v2
 as a whole, whatever part of it is read.
 """
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from math import prod
@@ -93,6 +94,7 @@ def open_arrays(directory: Path) -> dict[str, OrbaxArray]:
     Raises:
       CheckpointError: there are none, or one is damaged or of a type that no weights have.
     """
+    _check_files(directory)
     files: dict[str, Any] = {"driver": "file", "path": f"{directory.absolute()}/"}
     is_database = (directory / OCDBT_MANIFEST).exists()
     kvstore = {"driver": "ocdbt", "base": files} if is_database else files
@@ -134,6 +136,13 @@ def open_arrays(directory: Path) -> dict[str, OrbaxArray]:
         _check(array)
         arrays[name] = array
     return arrays
+
+
+def _check_files(directory: Path) -> None:
+    # TensorStore opens whatever has the name of a chunk, and waits for whoever writes to a pipe.
+    for folder, _, names in os.walk(directory):
+        if odd := next((file for name in names if not (file := Path(folder, name)).is_file()), None):
+            raise CheckpointError(f"{odd} cannot be read: it is no regular file.")
 
 
 def _check(array: OrbaxArray) -> None:

@@ -118,6 +118,16 @@ def keras_datasets(config: Mapping[str, Any], tensors: Tensors) -> Tensors:
     return datasets
 
 
+def nested_otherwise(datasets: Tensors) -> Tensors:
+    """Datasets under the names of older writers."""
+    renamed = {}
+    for name, array in datasets.items():
+        name = name.replace("layers/", "_layer_checkpoint_dependencies/").replace("gemma_decoder", "decoder")
+        name = name.replace("decoder_block/", "decoder_block_0/").replace("reversible_embedding", "token_embedding")
+        renamed[name.replace("rms_normalization", "final_normalization")] = array
+    return renamed
+
+
 def keras_config(config: Mapping[str, Any], **changed: object) -> dict[str, Any]:
     """The `config.json` of a KerasHub preset."""
     fields = {

@@ -1,19 +1,16 @@
 """Writes NeMo checkpoints by the rules of their forms, without NeMo, Megatron or torch."""
 
-import io
 import json
-import shutil
-import tarfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import ml_dtypes
 import numpy as np
 import tensorstore
 import yaml
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, NormalizerSpec, TrainerSpec
 
 from tests.sharding.checkpoint.files import Tensors
 from tests.sharding.checkpoint.torch_files import Call, Global, Opcodes, TorchFile, dumps, write_torch_file
@@ -121,7 +118,10 @@ def write_nemo2(directory: Path, config: Mapping[str, Any], **changes: Any) -> P
 
 def tokenizer(size: int) -> bytes:
     """A SentencePiece model of so many pieces."""
-    model = ModelProto()
+    model = ModelProto(
+        trainer_spec=TrainerSpec(model_type=TrainerSpec.BPE, vocab_size=size),
+        normalizer_spec=NormalizerSpec(name="identity"),
+    )
     for number in range(size):
         model.pieces.add(piece=f"piece {number}", score=-number)
     data: bytes = model.SerializeToString()
@@ -303,20 +303,3 @@ NEMO_LAYOUTS: dict[str, Callable[..., Path]] = {
     "NeMo 2 by layer": write_nemo2_by_layer,
 }
 """Each writes a directory, from a Hugging Face configuration and its tensors."""
-
-
-def archived(directory: Path, file: Path, mode: Literal["w:", "w:gz"] = "w:") -> Path:
-    """The .nemo of a directory, which goes."""
-    with tarfile.open(file, mode) as archive:
-        archive.add(directory, ".")
-    shutil.rmtree(directory)
-    return file
-
-
-def tar_with(file: Path, *members: tuple[tarfile.TarInfo, bytes]) -> Path:
-    """A tar of what one likes."""
-    with tarfile.open(file, "w:") as archive:
-        for info, data in members:
-            info.size = len(data) if info.isreg() else 0
-            archive.addfile(info, io.BytesIO(data))
-    return file

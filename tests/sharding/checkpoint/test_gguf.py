@@ -158,6 +158,15 @@ def shared_bytes(file: Path) -> None:
     file.write_bytes(data)
 
 
+def edited_type(name: str, kind: Type) -> Callable[[Path], object]:
+    def write(file: Path) -> None:
+        [tensor] = [tensor for tensor in gguf.GGUFReader(file).tensors if tensor.name == name]
+        at = tensor.field.offset + sum(part.nbytes for part in tensor.field.parts[:-2])
+        patched(at, struct.pack("<I", kind))(file)
+
+    return write
+
+
 DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
     ("empty", lambda file: file.write_bytes(b""), "is no checkpoint of a known form"),
     ("not GGUF", patched(0, b"ggml"), r"is no checkpoint of a known form \(GGUF, "),
@@ -173,6 +182,16 @@ DAMAGED_FILES: list[tuple[str, Callable[[Path], object], str]] = [
         "ends before its last byte",
         lambda file: file.write_bytes(file.read_bytes()[:-1]),
         r"truncated: tensor \S+ ends at",
+    ),
+    (
+        "more at the end",
+        lambda file: file.write_bytes(file.read_bytes() + b"abc"),
+        "nothing describes its last 3 bytes",
+    ),
+    (
+        "a type of fewer bytes",
+        edited_type("blk.1.ffn_norm.weight", Type.BF16),
+        r"nothing describes bytes \d+ to \d+, before tensor ",
     ),
     ("missing", with_tensor(UP, None), rf"tensor {UP} \(parameter layers\.1\.mlp\.up\) is missing"),
     ("no embedding", with_tensor("token_embd.weight", None), r"tensor token_embd\.weight \(\S+ \S+\) is missing"),

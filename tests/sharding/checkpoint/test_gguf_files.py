@@ -1,51 +1,19 @@
 """GGUF checkpoints in several files, and in a directory."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import gguf
 import numpy as np
 import pytest
 
 from sharding.checkpoint import CheckpointError, open_checkpoint
 from tests.sharding.checkpoint.files import WIDE, expected_parameters, gguf_tensors, plain, wide_tensors, write_gguf
-
-PARTS = 3
+from tests.sharding.checkpoint.gguf_sets import PARTS, write_part
+from tests.sharding.checkpoint.gguf_sets import write_set as write_set_of
 
 
 def write_set(directory: Path, name: str = "gemma", **keys: int) -> list[Path]:
-    """A file for each part, the metadata in the first one, as gguf-split writes them; `keys` are of all parts."""
-    directory.mkdir(exist_ok=True)
-    stored = gguf_tensors(WIDE, wide_tensors())
-    files = []
-    for number in range(PARTS):
-        part = dict(list(stored.items())[number::PARTS])
-        file = directory / f"{name}-{number + 1:05}-of-{PARTS:05}.gguf"
-        files.append(
-            write_part(file, number, part, {"no": number, "count": PARTS, "tensors_count": len(stored)} | keys)
-        )
-    return files
-
-
-def write_part(file: Path, number: int, tensors: Mapping[str, np.ndarray], keys: Mapping[str, int]) -> Path:
-    split = {
-        gguf.Keys.Split.LLM_KV_SPLIT_NO: keys["no"],
-        gguf.Keys.Split.LLM_KV_SPLIT_COUNT: keys["count"],
-        gguf.Keys.Split.LLM_KV_SPLIT_TENSORS_COUNT: keys["tensors_count"],
-    }
-    if number == 0:
-        return write_gguf(file, WIDE, dict(tensors), split=split)
-    writer = gguf.GGUFWriter(file, "gemma")
-    for key, value in split.items():
-        writer.add_int32(key, value) if "tensors" in key else writer.add_uint16(key, value)
-    for name, tensor in tensors.items():
-        writer.add_tensor(name, tensor)
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    return file
+    return write_set_of(directory, WIDE, wide_tensors(), name, **keys)
 
 
 def assert_whole(path: Path) -> None:

@@ -18,6 +18,7 @@ from tests.sharding.checkpoint.google_files import (
     assert_same_model,
     keras_config,
     keras_datasets,
+    nested_otherwise,
     write_hdf5,
     write_keras,
 )
@@ -45,11 +46,7 @@ def test_parameters_are_those_of_the_hugging_face_form(
 
 def test_names_that_are_nested_in_another_way_are_read(tmp_path: Path) -> None:
     tensors = random_tensors(GEMMA, 1)
-    renamed = {}
-    for name, array in keras_datasets(GEMMA, tensors).items():
-        name = name.replace("layers/", "_layer_checkpoint_dependencies/").replace("gemma_decoder", "decoder")
-        name = name.replace("decoder_block/", "decoder_block_0/").replace("reversible_embedding", "token_embedding")
-        renamed[name.replace("rms_normalization", "final_normalization")] = array
+    renamed = nested_otherwise(keras_datasets(GEMMA, tensors))
     assert_same_model(write_keras(tmp_path, GEMMA, renamed), GEMMA, tensors)
 
 
@@ -112,6 +109,11 @@ def virtual(opened: h5py.File) -> None:
 DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
     ("empty", lambda file: file.write_bytes(b""), "cannot be read: OSError: "),
     ("no HDF5", lambda file: file.write_bytes(b"PK\x03\x04" * 1000), "cannot be read: OSError: "),
+    (
+        "more at the end",
+        lambda file: file.write_bytes(file.read_bytes() + b"abc"),
+        "nothing describes its last 3 bytes",
+    ),
     ("cut", lambda file: file.write_bytes(file.read_bytes()[:-1000]), "cannot be read: OSError: .*truncated"),
     (
         "missing",
@@ -161,6 +163,11 @@ DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
     (
         "without values",
         edited(lambda opened: opened.create_dataset(DOWN, shape=(128, 64), dtype=np.float32)),
+        f"{DOWN} has no values",
+    ),
+    (
+        "without a shape",
+        edited(lambda opened: opened.create_dataset(DOWN, data=h5py.Empty("f4"))),
         f"{DOWN} has no values",
     ),
     (

@@ -1,6 +1,7 @@
 """Orbax checkpoints of Google's Flax Gemma: what is read, and what is refused by name."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -204,3 +205,11 @@ def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="its index cannot be read: ") as raised:
         open_checkpoint(directory)
     assert str(directory) in str(raised.value)
+
+
+def test_a_pipe_in_place_of_a_chunk_is_refused_and_not_waited_for(tmp_path: Path) -> None:
+    directory = write_orbax(tmp_path, orbax_arrays(GEMMA, random_tensors(GEMMA, 1)), is_database=False)
+    (directory / DOWN / "0.0").unlink()
+    os.mkfifo(directory / DOWN / "0.0")
+    with pytest.raises(CheckpointError, match=rf"{DOWN}/0\.0 cannot be read: it is no regular file"):
+        open_checkpoint(directory)

@@ -29,6 +29,8 @@ _IDS = {
     262_144: {EOS: 1, BOS: 2, START_OF_TURN: 105, END_OF_TURN: 106},
 }
 """Gemma 1 with CodeGemma, and Gemma 3."""
+_MOST_PADDING = 1024
+"""Rows of an embedding that no token has: 64 in Gemma 3, and up to the next multiple of some power of two elsewhere."""
 
 
 def check_ids(tokenizer: Tokenizer) -> None:
@@ -44,3 +46,16 @@ def check_ids(tokenizer: Tokenizer) -> None:
                 f"{text} has the id {found}, and {expected} in Gemma's vocabulary of {tokenizer.vocab_size} tokens. "
                 "Take the tokenizer that was published with the model."
             )
+
+
+def check_size(tokenizer: Tokenizer, rows: int | None) -> None:
+    """Compares a vocabulary with the rows of the embedding beside it, which may be some more; None: they are not known.
+
+    Raises:
+      ValueError: they are not of one model.
+    """
+    if rows is not None and not 0 <= rows - tokenizer.vocab_size <= _MOST_PADDING:
+        raise ValueError(
+            f"has {tokenizer.vocab_size} tokens, and the weights {rows}. Take the tokenizer that was published with "
+            "the model."
+        )

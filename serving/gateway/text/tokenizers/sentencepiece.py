@@ -1,8 +1,5 @@
 """Tokenizers from a SentencePiece model."""
 
-from typing import Self
-
-from google.protobuf.message import DecodeError
 from sentencepiece import SentencePieceProcessor
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
@@ -38,19 +35,6 @@ class SentencePieceTokenizer(Tokenizer):
             self._processor = SentencePieceProcessor(model_proto=model.SerializeToString())
         except RuntimeError as error:
             raise ValueError(f"is no sound SentencePiece model: {str(error)[:200]}") from error
-
-    @classmethod
-    def from_bytes(cls, content: bytes) -> Self:
-        """The tokenizer of a `.model` file.
-
-        Raises:
-          ValueError: it is none.
-        """
-        try:
-            model = ModelProto.FromString(content)
-        except DecodeError as error:
-            raise ValueError("is not a SentencePiece model.") from error
-        return cls(model)
 
     def _encode_text(self, text: str) -> list[int]:
         ids: list[int] = self._processor.encode(text)
