@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory abuse clients fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -48,6 +48,9 @@ clients: setup ## ask a running service with the clients that people use: Python
 
 fuzz: setup ## send 20,000 requests made from the OpenAPI document and the .proto files (SEED=N, CASES=N)
 	$(BIN)/python -m tests.fuzz --seed $(or $(SEED),1) --cases $(or $(CASES),20000)
+
+damage: setup ## damage checkpoints of every form in 20,000 ways, and look how each is taken (SEED=N, CASES=N)
+	$(BIN)/python -m tests.damage --seed $(or $(SEED),1) --cases $(or $(CASES),20000)
 
 lint: setup protos-check manifests-check playground-check ## linter, format check, type checker, import contracts, derived files
 	$(BIN)/ruff check .

@@ -20,7 +20,7 @@ from sharding.checkpoint.tokenizer import tokenizer_file
 from sharding.config import CODEGEMMA_2B
 from sharding.parameters import parameters
 from tests.oracle.random_checkpoint import CONFIGS
-from tests.sharding.checkpoint import google_files, nemo_files
+from tests.sharding.checkpoint import google_files, nemo_archives, nemo_files
 from tests.sharding.checkpoint.files import Tensors
 from tests.sharding.checkpoint.jlama_files import jlama_tensors, write_jlama
 
@@ -103,7 +103,7 @@ def _foreign(write: Callable[[Path, dict[str, Any], Tensors], object], directory
 def _nemo1(directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:
     with tempfile.TemporaryDirectory(dir=directory) as unpacked:
         nemo_files.write_flat(Path(unpacked) / "model", config, tensors)
-        return nemo_files.archived(Path(unpacked) / "model", directory / "model.nemo")
+        return nemo_archives.archived(Path(unpacked) / "model", directory / "model.nemo")
 
 
 def _orbax(is_database: bool, directory: Path, config: dict[str, Any], tensors: Tensors) -> Path:

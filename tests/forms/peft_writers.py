@@ -23,7 +23,7 @@ import torch
 import yaml
 from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import save_file
-from sentencepiece.sentencepiece_model_pb2 import ModelProto
+from sentencepiece.sentencepiece_model_pb2 import ModelProto, NormalizerSpec, TrainerSpec
 from torch.distributed import checkpoint
 from transformers import AutoModelForCausalLM
 from transformers.utils.logging import disable_progress_bar
@@ -175,7 +175,9 @@ def write(out: Path, name: str, seed: int) -> None:
     base = out / name / "base"
     base.mkdir(parents=True)
     write_checkpoint(base, name, seed)
-    model = ModelProto()
+    model = ModelProto(
+        trainer_spec=TrainerSpec(model_type=TrainerSpec.BPE), normalizer_spec=NormalizerSpec(name="identity")
+    )
     for number in range(CONFIGS[name]["vocab_size"]):
         model.pieces.add(piece=f"piece {number}", score=-number)
     (base / "tokenizer.model").write_bytes(model.SerializeToString())

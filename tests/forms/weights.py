@@ -31,4 +31,5 @@ def tokenizer(vocab_size: int) -> bytes:
     """The first pieces of CodeGemma's SentencePiece model: control tokens, bytes and the first merges."""
     model = ModelProto.FromString(TOKENIZER.read_bytes())
     del model.pieces[vocab_size:]
+    model.trainer_spec.vocab_size = vocab_size
     return bytes(model.SerializeToString())

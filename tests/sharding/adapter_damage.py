@@ -22,11 +22,15 @@ import numpy as np
 from sharding.adapters import AdapterError
 from sharding.adapters.forms import open_adapter
 from sharding.adapters.reader import read_adapter
-from tests.sharding.checkpoint.damage import MEMORY_BYTES, MOST_SECONDS, damage
+from tests.damage.kinds.damage import pick
+from tests.damage.kinds.raw import EDITS
 from tests.sharding.nemo_adapter_files import NEMO_LAYOUTS, RANK, fused_adapter
 from tests.sharding.peft_files import peft_tensors, write_peft
 from tests.sharding.small_models import MQA
 
+MEMORY_BYTES = 4 * 2**30
+MOST_SECONDS = 5
+"""Of a processor, for one adapter."""
 FORMS: dict[str, Callable[[Path], object]] = {
     "PEFT": lambda path: write_peft(path, peft_tensors(fused_adapter(MQA))),
     **{
@@ -66,7 +70,7 @@ def main(seed: int, cases: int) -> None:
                 shutil.copytree(whole, path) if whole.is_dir() else shutil.copy(whole, path)
                 files = sorted(file for file in path.rglob("*") if file.is_file()) or [path]
                 file = files[rng.integers(len(files))]
-                file.write_bytes(damage(file.read_bytes(), rng))
+                file.write_bytes(pick(rng, EDITS)(file.read_bytes(), rng))
                 print(json.dumps({"form": form, "case": number, "wrong": outcome(path)}), flush=True)
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 

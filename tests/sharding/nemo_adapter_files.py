@@ -13,7 +13,8 @@ from sharding.adapters import Adapter
 from sharding.config import GemmaConfig
 from sharding.parameters import LORA_A, LORA_B
 from tests.sharding.checkpoint.files import Tensors
-from tests.sharding.checkpoint.nemo_files import archived, stacked, write_ranks, write_torch_dist, write_zarr
+from tests.sharding.checkpoint.nemo_archives import archived
+from tests.sharding.checkpoint.nemo_files import stacked, write_ranks, write_torch_dist, write_zarr
 from tests.sharding.random_adapters import random_adapter
 
 type Names = Mapping[tuple[str, ...], str]

@@ -16,7 +16,8 @@ from sharding.adapters.reader import read_adapter
 from sharding.config import GemmaConfig
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 from tests.sharding.checkpoint import nemo_files
-from tests.sharding.checkpoint.nemo_files import archived, stacked, tar_with, write_ranks, write_torch_dist, write_zarr
+from tests.sharding.checkpoint.nemo_archives import archived, tar_with
+from tests.sharding.checkpoint.nemo_files import stacked, write_ranks, write_torch_dist, write_zarr
 from tests.sharding.checkpoint.torch_files import Call, Global, write_torch_file
 from tests.sharding.nemo_adapter_files import (
     BASE,

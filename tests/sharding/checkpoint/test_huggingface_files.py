@@ -137,13 +137,13 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         open_checkpoint(file)
 
 
-def test_a_file_that_changes_while_it_is_read_is_named_with_the_tensor(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_named(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(write_huggingface(tmp_path, GEMMA, random_tensors(GEMMA, 1)))
     os.truncate(tmp_path / "model.safetensors", 5000)
-    with pytest.raises(CheckpointError, match=rf"tensor {UP} cannot be read: .*Did the file change"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors: became shorter while it was read"):
         plain(checkpoint.tensors["layers.1.mlp.up"]).read(())
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match=rf"tensor {UP} cannot be read: No such file"):
+    with pytest.raises(CheckpointError, match=r"model\.safetensors cannot be read: No such file"):
         plain(checkpoint.tensors["layers.1.mlp.up"]).read(())
 
 
