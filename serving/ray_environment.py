@@ -42,6 +42,7 @@ RAY_ENVIRONMENT = {
     "RAY_SERVE_PROXY_HEALTH_CHECK_PERIOD_S": "1",  # a lost proxy is seen within 3 s instead of 30
     "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself, and of its agents
     "RAY_agent_register_timeout_ms": "120000",
+    "RAY_worker_niceness": "0",  # Ray takes 15: a completion would wait for whatever else the machine does
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # until every HAProxy has noticed; Ray Serve takes 30
     # A Gateway that is lost before it answered is not the client's business, if there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
