@@ -46,7 +46,7 @@ class AdapterDirectory:
     def look(self, name: str) -> str:
         """As `stamp`; for a name that is not known, asks the disk whether it has come since the directory was read."""
         is_name = ADAPTER_NAME.fullmatch(name) is not None and not name.endswith(NEMO_SUFFIX)
-        if name not in self._stamps and is_name and (stamp := self._read(self._entry(name))):
+        if name not in self._stamps and is_name and (stamp := self._read_named(name)):
             with self._changing:
                 self._stamps = dict(sorted({**self._stamps, name: stamp}.items()))
         return self.stamp(name)
@@ -71,6 +71,13 @@ class AdapterDirectory:
         """What has a name: a directory before a file."""
         path = self._path / name
         return path if path.exists() else self._path / f"{name}{NEMO_SUFFIX}"
+
+    def _read_named(self, name: str) -> str:
+        try:
+            return self._read(self._entry(name))
+        except OSError as error:
+            self._ignore(self._path / name, error.strerror or str(error))
+            return ""
 
     def _read(self, path: Path) -> str:
         """The stamp of what is at a path; empty if that is no adapter."""

@@ -33,5 +33,12 @@ def files_of(path: Path) -> list[Path]:
     """
     if not path.is_dir():
         return [path] if path.is_file() else []
-    entries = (entry for entry in sorted(path.iterdir()) if not (entry.is_symlink() and entry.is_dir()))
-    return [file for entry in entries for file in files_of(entry)]
+    files: list[Path] = []
+    folders = [path]
+    while folders:  # not by calls of itself, of which others might make too many
+        for entry in folders.pop().iterdir():
+            if entry.is_dir():
+                folders += [] if entry.is_symlink() else [entry]
+            elif entry.is_file():
+                files.append(entry)
+    return sorted(files)

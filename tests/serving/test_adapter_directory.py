@@ -2,6 +2,8 @@
 
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -180,6 +182,35 @@ def test_of_a_directory_and_a_file_of_one_name_the_file_is_ignored(
     assert [record.getMessage() for record in caplog.records] == [
         f"{tmp_path / 'team-a.nemo'} is ignored: team-a has its name"
     ]
+
+
+def test_directories_in_each_other_without_end_leave_the_others_as_they_are(tmp_path: Path) -> None:
+    add(tmp_path, "deep")
+    add(tmp_path, "team-a")
+    deepest = os.open(tmp_path / "deep", os.O_DIRECTORY)
+    for _ in range(sys.getrecursionlimit()):
+        os.mkdir("d", dir_fd=deepest)
+        deeper = os.open("d", os.O_DIRECTORY, dir_fd=deepest)
+        os.close(deepest)
+        deepest = deeper
+    os.close(deepest)
+    try:
+        directory = AdapterDirectory(tmp_path)
+        add(tmp_path, "team-b")
+        directory.scan()
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / "deep"], check=True)  # Python's own would recurse as deep
+    assert {"team-a", "team-b"} <= {*directory.names}
+
+
+def test_who_looks_for_one_on_a_disk_that_fails_finds_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = AdapterDirectory(tmp_path)
+
+    def failing(path: Path, *, follow_symlinks: bool = True) -> bool:
+        raise OSError(5, "Input/output error", str(path))
+
+    monkeypatch.setattr(Path, "exists", failing)
+    assert directory.look("team-a") == ""
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:
