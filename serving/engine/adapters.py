@@ -1,6 +1,7 @@
 """AdapterSlots: which adapters the runner has, and which sequences use them."""
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ class AdapterSlot:
       version: of its contents, once they are there.
       users: sequences that were given it and have not ended; those that wait until it is loaded are among them.
       last_used: grows with each use.
-      loading: reads it.
+      loading: reads it; None also while others are read first.
       failure: why it could not be loaded, for its users; empty if it could, and while nobody knows.
     """
 
@@ -90,8 +91,9 @@ class AdapterSlots:
     """Loads adapters as sequences ask for them; the least recently used one makes room.
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
-    another one. Files are read in a thread of their own: nobody but those who asked waits for that. What is damaged is
-    read once. All but `check` and `loaded` are of the thread that runs the steps.
+    another one. Files are read in a thread of their own: nobody but those who asked waits for that. One is read once
+    the runner has the one before, as there is memory for one on its way. What is damaged is read once. All but `check`
+    and `loaded` are of the thread that runs the steps.
 
     Attributes:
       loads: adapters that the runner was given, so far.
@@ -103,6 +105,7 @@ class AdapterSlots:
         self.failures = 0
         self._source = source
         self._slots = [AdapterSlot(number) for number in range(1, slots + 1)]
+        self._to_read: deque[AdapterSlot] = deque()
         self._uses = count(1)
         self._failed: dict[str, tuple[str, str]] = {}  # by name: the stamp that was damaged, and how
         self._pool = ThreadPoolExecutor(1, "adapters")  # without a thread until something is to be read
@@ -135,10 +138,11 @@ class AdapterSlots:
 
     def take(self, name: str) -> AdapterSlot | None:
         """Gives a sequence an adapter as it is now, loaded or about to be; None while all places are in use."""
-        slot = self._find(name) or self._load(name)
+        slot = self._find(name) or self._place(name)
         if slot is not None:
             slot.users += 1
             slot.last_used = next(self._uses)
+            self._read_next()
         return slot
 
     def give_back(self, slot: AdapterSlot) -> None:
@@ -158,6 +162,7 @@ class AdapterSlots:
                 adapter.load(slot.number)
                 slot.version = adapter.version
                 self.loads += 1
+            self._read_next()
 
     @property
     def loaded(self) -> list[str]:
@@ -170,14 +175,24 @@ class AdapterSlots:
         """Whether one is being read."""
         return any(slot.loading is not None for slot in self._slots)
 
-    def _load(self, name: str) -> AdapterSlot | None:
+    def _place(self, name: str) -> AdapterSlot | None:
+        """Gives an adapter the slot of another one, to be read in its turn."""
         unused = [slot for slot in self._slots if not slot.users and slot.loading is None]
         if not unused:
             return None
         slot = min(unused, key=lambda slot: slot.last_used)
         slot.name, slot.stamp, slot.version, slot.failure = name, self._source.stamp(name), "", ""
-        slot.loading = self._pool.submit(self._source.read, name)
+        if slot not in self._to_read:
+            self._to_read.append(slot)
         return slot
+
+    def _read_next(self) -> None:
+        while self._to_read and not self.loading:
+            slot = self._to_read.popleft()
+            if slot.users:
+                slot.loading = self._pool.submit(self._source.read, slot.name)
+            else:
+                self._vacate(slot)
 
     def _fail(self, slot: AdapterSlot, error: BaseException) -> None:
         self.failures += 1
@@ -188,6 +203,9 @@ class AdapterSlots:
                 self._failed[slot.name] = slot.stamp, slot.failure
         else:
             slot.failure = f"the adapter {slot.name!r} cannot be loaded; the log of its replica group says why"
+        self._vacate(slot)
+
+    def _vacate(self, slot: AdapterSlot) -> None:
         slot.name = slot.stamp = ""
         slot.last_used = 0  # the next one takes this place and not that of an adapter that is loaded
 

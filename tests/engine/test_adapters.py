@@ -36,6 +36,8 @@ class Shelf(AdapterSource):
         self.unreadable: set[str] = set()
         self.gate = threading.Event()
         self.gate.set()
+        self.on_their_way = 0
+        self.most_on_their_way = 0
         self._runner = runner
 
     def stamp(self, name: str) -> str:
@@ -52,7 +54,14 @@ class Shelf(AdapterSource):
         if name in self.unreadable:
             raise OSError("/secret: Input/output error")
         version = self.versions[name]
-        return ReadAdapter(version, lambda number: self._runner.versions.update({number: version}))
+        self.on_their_way += 1
+        self.most_on_their_way = max(self.most_on_their_way, self.on_their_way)
+
+        def load(number: int) -> None:
+            self.on_their_way -= 1
+            self._runner.versions[number] = version
+
+        return ReadAdapter(version, load)
 
 
 def engine_with(adapters: int, *, num_pages: int = 64, **versions: str) -> tuple[Engine, Shelf, SimulatedRunner]:
@@ -125,6 +134,15 @@ def test_pages_of_the_prefix_cache_are_shared_within_an_adapter_and_with_nobody_
     assert cached("7", "", cache_domain="a1") == 0
     shelf.versions["a"] = "a2"
     assert cached("8", "a") == 0
+
+
+def test_one_is_on_its_way_at_a_time_as_there_is_memory_for_no_more() -> None:
+    engine, shelf, _ = engine_with(3, a="a1", b="b1", c="c1")
+    receivers = [submit(engine, request_of(name, PROMPT, adapter=name)) for name in "abc"]
+    while engine.step():
+        wait([slot.loading for slot in engine._adapters._slots if slot.loading], TIMEOUT_S)
+    assert all(receiver.finish_reason is FinishReason.LENGTH for receiver in receivers)
+    assert (shelf.most_on_their_way, shelf.on_their_way) == (1, 0)
 
 
 def test_an_adapter_that_changes_is_another_one_for_those_that_come_then() -> None:
