@@ -69,8 +69,8 @@ class AdapterDirectory:
 
     def _entry(self, name: str) -> Path:
         """What has a name: a directory before a file."""
-        path = self._path / name
-        return path if path.exists() else self._path / f"{name}{NEMO_SUFFIX}"
+        path, file = self._path / name, self._path / f"{name}{NEMO_SUFFIX}"
+        return file if file.exists() and not path.exists() else path
 
     def _read_named(self, name: str) -> str:
         try:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
-from serving.engine.errors import AdapterUnusable
+from serving.group.reading import unusable
 from sharding.adapters.adapter import AdapterError
 from sharding.adapters.reader import read_adapter
 from sharding.config import GemmaConfig
@@ -49,8 +49,3 @@ class GroupAdapters:
             raise unusable(path, error) from None
         placed = runner.place_adapter(adapter)
         return ReadAdapter(adapter.version, lambda number: runner.load_adapter(number, placed))
-
-
-def unusable(path: Path, error: AdapterError) -> AdapterUnusable:
-    """What clients are told: it names no directory of this machine."""
-    return AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name))

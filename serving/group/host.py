@@ -8,6 +8,7 @@ from ray.util import get_node_ip_address
 from serving.config import ModelConfig
 from serving.group.channel import Address, HostChannel
 from serving.group.progress import Progress, report
+from serving.group.reading import Reading
 from serving.reserved_port import reserve_port
 from sharding.step import Limits
 
@@ -78,7 +79,7 @@ class Host:
         self._channel.follow(self._runner, answers_tokens=self._rank == 0, load_adapter=load_adapter)
 
     @ray.method(concurrency_group=ADAPTERS)
-    def read_adapter(self, read: int, name: str, version: str) -> str:
+    def read_adapter(self, read: int, name: str, version: str) -> Reading:
         """As `HostAdapters.read`."""
         assert self._adapters is not None
         return self._adapters.read(read, name, version)

@@ -2,10 +2,13 @@
 
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterUnusable
-from serving.group.adapters import GroupAdapters, unusable
+from serving.group.adapters import GroupAdapters
 from serving.group.messages import LoadAdapter
+from serving.group.reading import Reading, unusable
 from sharding.adapters.adapter import AdapterError
 from sharding.adapters.forms import adapter_version
+
+_OTHERS = Reading("its files are others than the leader's", is_same=False)
 
 
 class HostAdapters:
@@ -18,27 +21,27 @@ class HostAdapters:
         self._adapters = adapters
         self._read: dict[int, tuple[str, str, ReadAdapter]] = {}
 
-    def read(self, read: int, name: str, version: str) -> str:
+    def read(self, read: int, name: str, version: str) -> Reading:
         """Reads an adapter.
 
         Args:
           read: the number of this reading, by which `load` and `forget` mean it.
           name: of the adapter.
           version: the `adapter_version` that it has where the leader is.
-
-        Returns:
-          Why it cannot be loaded; empty if it can.
         """
         path = self._adapters.path(name)
         try:
             if adapter_version(path) != version:
-                return "its files are others than the leader's"
-            self._read[read] = name, version, self._adapters.read_at(path)
+                return _OTHERS
+            adapter = self._adapters.read_at(path)
         except AdapterUnusable as error:
-            return str(error)
+            return Reading(str(error))
         except AdapterError as error:
-            return str(unusable(path, error))
-        return ""
+            return Reading(str(unusable(path, error)), is_same=False)
+        if adapter.version != version:  # it has been written over meanwhile
+            return _OTHERS
+        self._read[read] = name, version, adapter
+        return Reading()
 
     def forget(self, read: int) -> None:
         """Gives up what was read: another host could not."""

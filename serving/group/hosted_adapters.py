@@ -7,8 +7,8 @@ from typing import Protocol
 from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterNotEverywhere, AdapterUnusable
-from serving.group.adapters import unusable
 from serving.group.messages import LoadAdapter
+from serving.group.reading import Reading, unusable
 from sharding.adapters.adapter import AdapterError
 from sharding.adapters.forms import adapter_version
 
@@ -19,7 +19,7 @@ _TRIES = 2
 class HostReaders(Protocol):
     """The `HostAdapters` of all hosts."""
 
-    def read(self, read: int, name: str, version: str) -> Sequence[str]:
+    def read(self, read: int, name: str, version: str) -> Sequence[Reading]:
         """As `HostAdapters.read`, of each host in order of its rank; raises if one does not answer."""
         ...
 
@@ -61,21 +61,20 @@ class HostedAdapters:
         """Has every host read an adapter and bring it to its devices: steps go on meanwhile.
 
         Raises:
-          AdapterUnusable: it cannot be used with this model, as all hosts say.
-          AdapterNotEverywhere: a host does not have it, or other contents; names the host.
+          AdapterUnusable: it cannot be used with this model, as all hosts say of the leader's contents.
+          AdapterNotEverywhere: a host does not have it, or other contents, or cannot read them; names the host.
         """
-        faults: Sequence[str] = ()
+        readings: Sequence[Reading] = ()
         for _ in range(_TRIES):
             read, version = next(self._reads), self._version(name)
-            faults = self._read_on_hosts(read, name, version)
-            if not any(faults):
+            readings = self._read_on_hosts(read, name, version)
+            if not any(reading.fault for reading in readings):
                 return self._loaded_by_hosts(read, name, version)
-        if len(set(faults)) == 1:
-            raise AdapterUnusable(faults[0])
-        raise AdapterNotEverywhere(
-            "; ".join(f"host {rank}: {fault}" for rank, fault in enumerate(faults) if fault).removesuffix(".")
-            + ". The directory of adapters must have the same contents on every machine of the group."
-        )
+        if len(set(readings)) == 1 and readings[0].is_same:
+            raise AdapterUnusable(readings[0].fault)
+        faults = [f"host {rank}: {each.fault.removesuffix('.')}" for rank, each in enumerate(readings) if each.fault]
+        remedy = "The directory of adapters must have the same contents on every machine of the group."
+        raise AdapterNotEverywhere(f"{'; '.join(faults)}. {remedy}")
 
     def _version(self, name: str) -> str:
         path = self._directory.path(name)
@@ -84,14 +83,14 @@ class HostedAdapters:
         except AdapterError as error:
             raise AdapterNotEverywhere(str(unusable(path, error))) from None
 
-    def _read_on_hosts(self, read: int, name: str, version: str) -> Sequence[str]:
-        faults: Sequence[str] | None = None
+    def _read_on_hosts(self, read: int, name: str, version: str) -> Sequence[Reading]:
+        readings: Sequence[Reading] | None = None
         try:
-            faults = self._hosts.read(read, name, version)
+            readings = self._hosts.read(read, name, version)
         finally:
-            if faults is None or any(faults):
+            if readings is None or any(reading.fault for reading in readings):
                 self._hosts.forget(read)
-        return faults
+        return readings
 
     def _loaded_by_hosts(self, read: int, name: str, version: str) -> ReadAdapter:
         return ReadAdapter(version, lambda number: self._load(LoadAdapter(number, name, version, read)))

@@ -19,6 +19,7 @@ from serving.engine.adapters import AdapterSource
 from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
 from serving.group.host import ADAPTERS, Host
 from serving.group.hosted_adapters import HostedAdapters
+from serving.group.reading import Reading
 from serving.group.slice import reserved_slice
 from sharding.step import Limits, Row, Token
 
@@ -147,7 +148,7 @@ class _Readers:
         self._hosts = hosts
         self._timeout_s = timeout_s
 
-    def read(self, read: int, name: str, version: str) -> list[str]:
+    def read(self, read: int, name: str, version: str) -> list[Reading]:
         answers = [host.read_adapter.remote(read, name, version) for host in self._hosts]
         return ray.get(answers, timeout=self._timeout_s)
 

@@ -1,20 +1,19 @@
 """Reads an adapter for a model that is being served."""
 
 import gzip
-import hashlib
 import tempfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedIOBase
 from math import prod
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from sharding.adapters.adapter import Adapter, AdapterError
-from sharding.adapters.forms import adapter_errors, adapter_form
+from sharding.adapters.forms import adapter_errors, adapter_form, adapter_version
 from sharding.checkpoint.errors import CheckpointError
 from sharding.config import GemmaConfig
 from sharding.parameters import LORA_A, LORA_B, adapter_parameters
@@ -62,39 +61,49 @@ def _copied(path: Path, most: int) -> Iterator[tuple[Path, str]]:
       AdapterError: it has more than so many bytes; or whatever is raised of the copy, under the name of the original.
     """
     with tempfile.TemporaryDirectory(prefix="adapter-") as folder:
-        copy, found, left = Path(folder) / path.name, hashlib.sha256(), most
+        copy = Path(folder) / path.name
+        left = most
         for file in adapter_form(path).files(path):
             target = copy / file.relative_to(path)
             target.parent.mkdir(parents=True, exist_ok=True)
-            left -= _copy(file, target, left, most, found, unpack=file == path)
+            if file.stat().st_size > left:
+                raise _too_large(file, most)
+            with file.open("rb") as source:
+                left -= _copy(file, source, target, left, most)
         try:
-            yield copy, found.hexdigest()
+            version = adapter_version(copy)
+            if copy.is_file():  # chunks in a directory stay as they are
+                _unpack(path, copy, most)
+            yield copy, version
         except (CheckpointError, OSError) as error:
             raise AdapterError(str(error).replace(str(copy), str(path))) from None
 
 
-def _copy(file: Path, target: Path, left: int, most: int, found: "hashlib._Hash", unpack: bool) -> int:
-    too_large = AdapterError(f"{file}: an adapter of this model has {most} bytes at most, and this has more.")
-    if file.stat().st_size > left:
-        raise too_large
+def _copy(file: Path, source: BufferedIOBase, target: Path, left: int, most: int) -> int:
+    """Copies what is read of a file, `left` bytes at most; returns how many."""
     written = 0
-    with file.open("rb") as source, target.open("wb") as out:
-        for block in _blocks(file, source, unpack):
+    with target.open("wb") as out:
+        while block := source.read(_BLOCK):
             written += len(block)
             if written > left:
-                raise too_large
+                raise _too_large(file, most)
             out.write(block)
-            found.update(block)
-    found.update(f"{written}".encode())  # where the next one begins
     return written
 
 
-def _blocks(file: Path, source: BinaryIO, unpack: bool) -> Iterator[bytes]:
-    is_gzip = unpack and source.read(len(_GZIP)) == _GZIP  # chunks in a directory stay as they are
-    source.seek(0)
-    try:
-        with gzip.GzipFile(fileobj=source) if is_gzip else source as opened:
-            while block := opened.read(_BLOCK):
-                yield block
-    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        raise AdapterError(f"{file}: damaged gzip: {error}. Fetch it again.") from None
+def _unpack(path: Path, copy: Path, most: int) -> None:
+    """Puts what a copy unpacks to in its place, if it is one of gzip."""
+    with copy.open("rb") as packed:
+        if packed.read(len(_GZIP)) != _GZIP:
+            return
+        packed.seek(0)
+        copy.unlink()
+        try:
+            with gzip.GzipFile(fileobj=packed) as source:
+                _copy(path, source, copy, most, most)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise AdapterError(f"{path}: damaged gzip: {error}. Fetch it again.") from None
+
+
+def _too_large(file: Path, most: int) -> AdapterError:
+    return AdapterError(f"{file}: an adapter of this model has {most} bytes at most, and this has more.")

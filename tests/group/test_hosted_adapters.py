@@ -10,16 +10,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 
 from serving.adapter_directory import AdapterDirectory
+from serving.engine.adapters import ReadAdapter
 from serving.engine.engine import Engine
 from serving.engine.request import FinishReason, GenerationRequest
+from serving.group.adapters import GroupAdapters
 from serving.group.channel import TOKEN_BYTES, LeaderChannel
+from serving.group.host_adapters import HostAdapters
 from serving.group.hosted_adapters import HostedAdapters
 from serving.group.messages import LoadAdapter
+from serving.group.reading import Reading
 from sharding.adapters.forms import adapter_version
 from sharding.step import Limits, Row, Token
 from tests.engine.simulated import Receiver
@@ -48,10 +53,10 @@ class HostProcesses:
         self._hosts = hosts
         self.addresses = [(ip, port) for ip, port in map(self._said, hosts)]
 
-    def read(self, read: int, name: str, version: str) -> list[str]:
+    def read(self, read: int, name: str, version: str) -> list[Reading]:
         for host in self._hosts:
             self._tell(host, [read, name, version])
-        return list(map(self._said, self._hosts))
+        return [Reading(*said) for said in map(self._said, self._hosts)]
 
     def forget(self, read: int) -> None:
         for host in self._hosts:
@@ -167,8 +172,8 @@ def test_one_that_a_host_does_not_have_fails_alone_and_is_served_once_it_has_it(
     late, plain = group.answers("late", "")
     assert late.finish_reason is FinishReason.ADAPTER_FAILED
     assert late.chunks[-1].error == (
-        "the adapter 'late' cannot be loaded: host 1: its files cannot be read: No such file or directory. The "
-        "directory of adapters must have the same contents on every machine of the group."
+        "the adapter 'late' cannot be loaded: host 1: late: there is no such file or directory. The directory of "
+        "adapters must have the same contents on every machine of the group."
     )
     assert plain.token_ids == drawn_by_merged_model("")
     group.put("late", "a", at=(SECOND,))
@@ -190,6 +195,17 @@ def test_one_that_has_other_contents_on_a_host_fails_alone_and_is_served_once_th
     assert apart.token_ids == drawn_by_merged_model("a")
 
 
+def test_one_that_comes_to_all_hosts_after_the_leader_is_served_once_they_have_it(group: Group) -> None:
+    group.put("first", "a", at=(LEADER,))
+    group.put("first", "b", at=(FIRST, SECOND))
+    (first,) = group.answers("first")
+    assert first.finish_reason is FinishReason.ADAPTER_FAILED
+    assert (first.chunks[-1].error or "").endswith("must have the same contents on every machine of the group.")
+    group.put("first", "a", at=(FIRST, SECOND))
+    (first,) = group.answers("first")
+    assert first.token_ids == drawn_by_merged_model("a")
+
+
 def test_a_damaged_one_fails_as_on_one_host(group: Group) -> None:
     name = next(iter(peft_tensors(ADAPTERS["a"])))
     group.put("damaged", "a", tensors={name: np.full_like(peft_tensors(ADAPTERS["a"])[name], np.nan)})
@@ -199,15 +215,18 @@ def test_a_damaged_one_fails_as_on_one_host(group: Group) -> None:
     assert plain.token_ids == drawn_by_merged_model("")
 
 
+READ, OTHERS = Reading(), Reading("its files are others", is_same=False)
+
+
 class FakeHosts:
     """Answer as they are told to, one reading after the other."""
 
-    def __init__(self, *answers: Sequence[str] | Exception) -> None:
+    def __init__(self, *answers: Sequence[Reading] | Exception) -> None:
         self._answers = iter(answers)
         self.asked: list[tuple[int, str, str]] = []
         self.forgotten: list[int] = []
 
-    def read(self, read: int, name: str, version: str) -> Sequence[str]:
+    def read(self, read: int, name: str, version: str) -> Sequence[Reading]:
         self.asked.append((read, name, version))
         answer = next(self._answers)
         if isinstance(answer, Exception):
@@ -221,13 +240,36 @@ class FakeHosts:
 def test_one_that_is_replaced_while_the_hosts_read_it_is_read_once_more(tmp_path: Path) -> None:
     (tmp_path / "adapters").mkdir()
     put(tmp_path / "adapters", "a", "a")
-    hosts, loaded = FakeHosts(["", "others"], ["", ""]), list[LoadAdapter]()
+    hosts, loaded = FakeHosts([READ, OTHERS], [READ, READ]), list[LoadAdapter]()
     read = HostedAdapters(AdapterDirectory(tmp_path / "adapters"), hosts, loaded.append).read("a")
     read.load(2)
     version = adapter_version(tmp_path / "adapters" / "a")
     assert hosts.asked == [(1, "a", version), (2, "a", version)]
     assert hosts.forgotten == [1]
     assert loaded == [LoadAdapter(number=2, name="a", version=version, read=2)]
+
+
+def test_what_is_written_over_while_a_host_reads_it_is_not_what_the_leader_has(tmp_path: Path) -> None:
+    (tmp_path / "adapters").mkdir()
+    put(tmp_path / "adapters", "a", "a")
+    version = adapter_version(tmp_path / "adapters" / "a")
+
+    class Overtaken(GroupAdapters):
+        def read_at(self, path: Path) -> ReadAdapter:
+            put(tmp_path / "adapters", "a", "b")
+            return super().read_at(path)
+
+    runner = Mock(limits=LIMITS)
+    host = HostAdapters(Overtaken(AdapterDirectory(tmp_path / "adapters"), LOCAL, runner))
+    assert not host.read(1, "a", version).is_same
+    with pytest.raises(KeyError):
+        host.load(LoadAdapter(number=1, name="a", version=version, read=1))
+
+
+def test_a_leader_of_several_hosts_imports_no_jax() -> None:
+    program = "import sys, serving.group.hosted_runner; sys.exit('jax' in sys.modules)"
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
 
 
 def test_what_some_hosts_have_read_is_forgotten_when_one_does_not_answer(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sharding.adapters import Adapter, AdapterError
 from sharding.adapters.files import looks_like_adapter
-from sharding.adapters.forms import is_adapter, open_adapter
+from sharding.adapters.forms import adapter_version, is_adapter, open_adapter
 from sharding.adapters.reader import read_adapter
 from sharding.config import GemmaConfig
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
@@ -51,7 +51,9 @@ def test_every_layout_gives_an_a_and_a_b_of_each_projection(layout: str, config:
     path = NEMO_LAYOUTS[layout](tmp_path / "adapter", expected, config)
     assert looks_like_adapter(path)
     assert is_adapter(path)
-    assert_same(read_adapter(path, config, RANK), expected)
+    found = read_adapter(path, config, RANK)
+    assert_same(found, expected)
+    assert found.version == adapter_version(path)
 
 
 def test_adapters_of_q_k_and_v_apart_are_read_where_all_heads_have_one_key(tmp_path: Path) -> None:

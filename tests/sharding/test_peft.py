@@ -13,6 +13,7 @@ import pytest
 
 from sharding.adapters import Adapter, AdapterError
 from sharding.adapters.files import is_peft
+from sharding.adapters.forms import adapter_version
 from sharding.adapters.reader import read_adapter
 from sharding.parameters import LORA_A
 from tests.sharding.peft_files import peft_tensors, write_peft
@@ -77,6 +78,7 @@ def test_some_projections_of_some_layers_are_enough(tmp_path: Path) -> None:
 
 def test_the_version_is_that_of_the_contents(tmp_path: Path) -> None:
     first = read_adapter(write_peft(tmp_path / "a", peft_tensors(ADAPTER)), LOCAL, 4).version
+    assert first == adapter_version(tmp_path / "a")
     assert read_adapter(write_peft(tmp_path / "b", peft_tensors(ADAPTER)), LOCAL, 4).version == first
     assert read_adapter(write_peft(tmp_path / "b", peft_tensors(ADAPTER), lora_alpha=9), LOCAL, 4).version != first
 

@@ -1,0 +1,24 @@
+"""What came of reading an adapter, for those who have no JAX, too: a leader of several hosts has none."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from serving.engine.errors import AdapterUnusable
+from sharding.adapters.adapter import AdapterError
+
+
+class Reading(NamedTuple):
+    """What one host of several says of an adapter that it was to read.
+
+    Attributes:
+      fault: why it cannot be loaded; empty if it can.
+      is_same: whether its contents here are those that the leader has.
+    """
+
+    fault: str = ""
+    is_same: bool = True
+
+
+def unusable(path: Path, error: AdapterError) -> AdapterUnusable:
+    """What clients are told: it names no directory of this machine."""
+    return AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name))
