@@ -4,7 +4,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from serving.adapted_id import AllowedAdapters, split_id
+from serving.adapted_id import AllowedAdapters, adapted_id, split_id
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
@@ -18,9 +18,6 @@ _WORK = {Role.FIM: "fill-in-the-middle (a prompt with a suffix)", Role.CHAT: "ch
 class _Configured(Protocol):
     @property
     def config(self) -> ModelConfig: ...
-
-    @property
-    def adapter(self) -> str: ...
 
     @property
     def adapted(self) -> Sequence[Self]: ...
@@ -43,7 +40,10 @@ class Router[M: _Configured]:
 
     def listed(self, adapters: AllowedAdapters) -> list[M]:
         """The models, each followed by those with its adapters, of which `adapters` may be used."""
-        return [each for model in self._models for each in (model, *model.adapted) if _may_use(adapters, each)]
+        listed: list[M] = []
+        for model in self._models:
+            listed += [model, *(each for each in model.adapted if _may_use(adapters, each.config.id))]
+        return listed
 
     def named(self, name: str, adapters: AllowedAdapters) -> M:
         """The model with this id or alias, with the adapter whose name may follow the last colon.
@@ -51,7 +51,7 @@ class Router[M: _Configured]:
         Raises:
           ServingError: MODEL_NOT_FOUND; also for an adapter that is none of `adapters`, whose name is not to be told.
         """
-        if (model := self._find(name)) and _may_use(adapters, model):
+        if model := self._find(name, adapters):
             return model
         all_models = [each.config.id for each in self.listed(adapters)]
         more = f" and {len(all_models) - _MOST_NAMED} more" if len(all_models) > _MOST_NAMED else ""
@@ -93,16 +93,19 @@ class Router[M: _Configured]:
     def role(self, request: CodeRequest) -> Role:
         """What a request is for: of what its prompt can be, what its caller may ask for and a model does."""
         asked = _roles(request.prompt)
-        named = self._find(request.model or "")
+        named = self._find(request.model or "", request.adapters)
         served = self._routes if named is None else named.config.roles
         return next((role for role in asked if role in request.roles and role in served), asked[0])
 
-    def _find(self, name: str) -> M | None:
+    def _find(self, name: str, adapters: AllowedAdapters) -> M | None:
         if model := self._by_name.get(name):
             return model
         model_name, adapter = split_id(name)
+        model = self._by_name.get(model_name)
+        if model is None or not _may_use(adapters, adapted_id(model.config.id, adapter)):
+            return None  # unseen: whether there is such an adapter is not told by the time that it takes, either
         try:
-            return self._by_name[model_name].with_adapter(adapter)
+            return model.with_adapter(adapter)
         except KeyError:
             return None
 
@@ -117,8 +120,8 @@ class Router[M: _Configured]:
         return FieldError(Reason.ROLE_NOT_SERVED, "model", f"{fault} {_WORK[role]}. {remedy}")
 
 
-def _may_use(adapters: AllowedAdapters, model: _Configured) -> bool:
-    return adapters is None or not model.adapter or model.config.id in adapters
+def _may_use(adapters: AllowedAdapters, adapted: str) -> bool:
+    return adapters is None or adapted in adapters
 
 
 def _drawn(route: RouteConfig, request: CodeRequest) -> str:

@@ -77,6 +77,23 @@ async def test_one_that_a_key_may_not_use_is_not_told_from_one_that_is_not_there
     assert "7b:team-b" in told[0][0] and "team-a" not in told[0][0]
 
 
+async def test_the_disk_is_asked_only_for_adapters_that_a_key_may_use(
+    directory: Path, backend: ScriptedBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[str] = []
+
+    def look(known: AdapterDirectory, name: str) -> str:
+        looked.append(name)
+        return known.stamp(name)
+
+    monkeypatch.setattr(AdapterDirectory, "look", look)
+    asked = Asked(directory, backend, ("7b:team-b", "7b:team-c"))
+    for name in ("team-c", "team-x"):  # neither is there
+        assert (await asked.asked(f"7b:{name}")).status_code == 404
+    assert "team-c" in looked
+    assert "team-x" not in looked  # or the time that it takes would tell it from one that is there
+
+
 @pytest.mark.parametrize(
     ("said", "adapters"),
     [(["7b:team-a", 7], ["7b:team-a"]), ("7b:team-a 7b:team-b", ["7b:team-a", "7b:team-b"]), (None, []), (7, [])],

@@ -2,6 +2,7 @@
 
 from starlette.responses import Response
 
+from serving.adapted_id import split_id
 from serving.errors import Reason, ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import AnswerShape, Api, ApiRoute, BodyHandler, Generation, Reply
@@ -37,7 +38,7 @@ async def _tags(call: HttpCall) -> Response:
 
 async def _ps(call: HttpCall) -> Response:
     unavailable = (await call.service.health()).unavailable
-    running = [model for model in call.models() if model.id not in unavailable]
+    running = [model for model in call.models() if split_id(model.id)[0] not in unavailable]
     return json_response({"models": list(map(running_model, running))})
 
 

@@ -4,14 +4,35 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import httpx
 import pytest
 
 from serving.adapter_directory import AdapterDirectory
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.http.app import build_http_app
 from serving.gateway.http.ollama.models import named_model
 from serving.gateway.service import CodeService
+from serving.gateway.text.tokenizer import Tokenizer
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
+
+
+async def test_a_model_that_no_group_answers_for_does_not_run_with_an_adapter_either(
+    codegemma: Tokenizer, tmp_path: Path
+) -> None:
+    (tmp_path / "team-a").mkdir()
+    (tmp_path / "team-a" / "adapter_config.json").write_text("{}")
+    backends = {name: ScriptedBackend(codegemma) for name in ("2b", "7b")}
+    backends["2b"].answers = False
+    models = [
+        replace(served_model(backend, name, Role.FIM), adapters=AdapterDirectory(tmp_path))
+        for name, backend in backends.items()
+    ]
+    gateway = GatewayConfig()
+    transport = httpx.ASGITransport(build_http_app(lambda: CodeService(models, gateway), gateway))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        running = (await client.get("/api/ps")).json()["models"]
+    assert [each["name"] for each in running] == ["7b", "7b:team-a"]
 
 
 @pytest.mark.parametrize(
