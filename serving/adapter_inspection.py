@@ -10,6 +10,7 @@ from sharding.adapters import AdapterError
 from sharding.adapters.forms import adapter_form, open_adapter
 from sharding.adapters.stored import StoredAdapter
 from sharding.checkpoint import CheckpointError, read_config
+from sharding.checkpoint.errors import one_line
 from sharding.checkpoint.matrix import Matrix
 
 _NUMBERS_AT_ONCE = 2**25
@@ -29,6 +30,7 @@ class AdapterInspection:
       file_bytes: of its files.
       stored_as: by type, in the form's words: how many numbers.
       base: the model that it was compared with; None: none was named.
+      verified: whether its numbers were read, not its headers alone.
       problems: what is wrong.
     """
 
@@ -70,7 +72,7 @@ def inspect_adapter(path: Path, base: Path | None = None, *, verify: bool = Fals
         form=stored.form,
         rank=stored.rank,
         projections=stored.projections,
-        made_for=stored.made_for,
+        made_for=one_line(stored.made_for),
         numbers=types.total(),
         file_bytes=size,
         stored_as=dict(types.most_common()),

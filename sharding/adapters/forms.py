@@ -41,7 +41,11 @@ def open_adapter(path: Path) -> StoredAdapter:
       AdapterError: nothing is there, or it is no adapter that can be computed with. Names file and tensor.
     """
     with adapter_errors():
-        return adapter_form(path).open(path)
+        stored = adapter_form(path).open(path)
+    for matrix in stored.tensors.values():
+        if 0 in matrix.shape:
+            raise AdapterError(f"{matrix.file}: tensor {matrix.name} has shape {matrix.shape}, no numbers at all.")
+    return stored
 
 
 def adapter_version(path: Path) -> str:

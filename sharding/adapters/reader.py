@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sharding.adapters.adapter import Adapter, AdapterError
-from sharding.adapters.forms import adapter_errors, adapter_form, adapter_version
+from sharding.adapters.forms import adapter_errors, adapter_form, adapter_version, open_adapter
 from sharding.checkpoint.errors import CheckpointError
 from sharding.config import GemmaConfig
 from sharding.parameters import LORA_A, LORA_B, adapter_parameters
@@ -41,7 +41,7 @@ def read_adapter(path: Path, config: GemmaConfig, max_rank: int) -> Adapter:
     shapes = {name: parameter.shape for name, parameter in adapter_parameters(config, 1, max_rank).items()}
     most = _BYTES_OF_NUMBER * sum(map(prod, shapes.values())) + _BYTES_BESIDE
     with adapter_errors(), _copied(path, most) as (copy, version):
-        stored = adapter_form(copy).open(copy)
+        stored = open_adapter(copy)
         if stored.rank > max_rank:
             where = copy / stored.config_name if copy.is_dir() else copy
             raise AdapterError(f"{where}: its rank is {stored.rank}; max_rank is {max_rank}. Raise that.")

@@ -87,5 +87,22 @@ def test_what_cannot_be_served_is_told(tiny: Path, tmp_path: Path) -> None:
     assert "use_dora" in problem
 
 
+def test_tensors_without_numbers_are_told(tiny: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "a", tiny)
+    tensors = load_file(adapter / "adapter_model.safetensors")
+    save_file({name: np.zeros((0, 4), np.float32) for name in tensors}, adapter / "adapter_model.safetensors")
+    [problem] = found(adapter, status=1)["problems"]
+    assert f"adapter_model.safetensors: tensor {min(tensors)} has shape (0, 4)" in problem
+    assert inspect(adapter).exit_code == 1
+
+
+def test_what_an_adapter_says_of_itself_reaches_no_terminal_as_it_is(tiny: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "a", tiny)
+    config = json.loads((adapter / "adapter_config.json").read_text())
+    config["base_model_name_or_path"] = "a\x1b]0;b\x07\nc"
+    (adapter / "adapter_config.json").write_text(json.dumps(config))
+    assert found(adapter)["made_for"] == r"a\x1b]0;b\x07\nc"
+
+
 def test_a_base_is_for_adapters_alone(tiny: Path) -> None:
     assert inspect(tiny, "--base", tiny).exit_code == 2
