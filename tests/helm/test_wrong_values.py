@@ -121,6 +121,13 @@ TEMPLATES = [
             {"models": {"volume": {"existingClaim": "", "s3": {"bucket": "m"}}}},
         ),
     ),
+    Mistake(
+        ("adapters.directory=/models,", "models.volume.s3", "models.adapters.existingClaim"),
+        merged(
+            _model(adapters={"directory": "/models"}),
+            {"models": {"volume": {"existingClaim": "", "s3": {"bucket": "m"}}}},
+        ),
+    ),
     Mistake(("existingClaim and s3.bucket",), {"models": {"volume": {"s3": {"bucket": "m"}}}}),
     Mistake(("workers", "name gpu is taken"), {"workers": _worker()["workers"] * 2}),
     Mistake(("workers", "name gateway is taken by the Gateways"), _worker(name="gateway")),
@@ -233,3 +240,5 @@ def test_the_slices_of_the_schema_are_those_of_the_service() -> None:
 def test_every_value_of_the_mistakes_is_right_without_its_mistake() -> None:
     good = Case("good", ("gpu",), merged(KEYS, CLAIM, _model(), _worker()))
     assert template("helm4", good).returncode == 0
+    elsewhere = _model(adapters={"directory": "/adapters-elsewhere"})
+    assert template("helm4", Case("elsewhere", ("gpu",), merged(KEYS, CLAIM, elsewhere))).returncode == 0

@@ -62,13 +62,14 @@
 {{- define "codegemma.checkAdapters" -}}
 {{- range .Values.serving.models }}
 {{- $directory := (.adapters | default dict).directory | default "" }}
-{{- if and (hasPrefix "/adapters" $directory) (not $.Values.models.adapters.existingClaim) }}
+{{- $below := printf "%s/" $directory }}
+{{- if and (hasPrefix "/adapters/" $below) (not $.Values.models.adapters.existingClaim) }}
 {{- fail (printf "models.adapters.existingClaim is empty, but serving.models %s has adapters.directory=%s. Set the claim, or keep adapters below /models." .id $directory) }}
 {{- end }}
-{{- if and (hasPrefix "/models/" $directory) (not (include "codegemma.modelSource" $)) }}
+{{- if and (hasPrefix "/models/" $below) (not (include "codegemma.modelSource" $)) }}
 {{- fail (printf "models.volume is empty, but serving.models %s has adapters.directory=%s. Set models.volume.existingClaim or models.volume.gcsFuse.bucket, or models.adapters.existingClaim and a directory below /adapters." .id $directory) }}
 {{- end }}
-{{- if and (hasPrefix "/models/" $directory) $.Values.models.volume.s3.bucket }}
+{{- if and (hasPrefix "/models/" $below) $.Values.models.volume.s3.bucket }}
 {{- fail (printf "serving.models %s has adapters.directory=%s, but models.volume.s3 is copied when a pod starts, and adapters come later. Set models.adapters.existingClaim, and a directory below /adapters." .id $directory) }}
 {{- end }}
 {{- end }}
