@@ -10,6 +10,7 @@ from typing import cast
 import ray
 from ray import ObjectRef
 from ray.actor import ActorHandle
+from ray.exceptions import GetTimeoutError
 from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -150,7 +151,12 @@ class _Readers:
 
     def read(self, read: int, name: str, version: str) -> list[Reading]:
         answers = [host.read_adapter.remote(read, name, version) for host in self._hosts]
-        return ray.get(answers, timeout=self._timeout_s)
+        try:
+            return ray.get(answers, timeout=self._timeout_s)
+        except GetTimeoutError:
+            raise TimeoutError(
+                f"a host has not read it within step_timeout_s={self._timeout_s:g}. Raise that, or look at its disk."
+            ) from None
 
     def forget(self, read: int) -> None:
         for host in self._hosts:
