@@ -26,6 +26,10 @@ _GZIP = b"\x1f\x8b\x08"
 _BLOCK = 2**20
 
 
+class NoRoomForCopyError(Exception):
+    """The temporary directory takes no copy of an adapter, which is no fault of the adapter."""
+
+
 def read_adapter(path: Path, config: GemmaConfig, max_rank: int) -> Adapter:
     """Reads an adapter of any form for a model.
 
@@ -37,6 +41,7 @@ def read_adapter(path: Path, config: GemmaConfig, max_rank: int) -> Adapter:
     Raises:
       AdapterError: it is damaged, is none of this model, has a higher rank, or changes something else than the
         projections of layers; names file and tensor.
+      NoRoomForCopyError: a copy cannot be written.
     """
     shapes = {name: parameter.shape for name, parameter in adapter_parameters(config, 1, max_rank).items()}
     most = _BYTES_OF_NUMBER * sum(map(prod, shapes.values())) + _BYTES_BESIDE
@@ -60,12 +65,15 @@ def _copied(path: Path, most: int) -> Iterator[tuple[Path, str]]:
     Raises:
       AdapterError: it has more than so many bytes; or whatever is raised of the copy, under the name of the original.
     """
-    with tempfile.TemporaryDirectory(prefix="adapter-") as folder:
-        copy = Path(folder) / path.name
+    try:
+        folder = tempfile.TemporaryDirectory(prefix="adapter-")
+    except OSError as error:
+        raise _no_room(error) from None
+    with folder:
+        copy = Path(folder.name) / path.name
         left = most
         for file in adapter_form(path).files(path):
             target = copy / file.relative_to(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
             if file.stat().st_size > left:
                 raise _too_large(file, most)
             with file.open("rb") as source:
@@ -82,12 +90,16 @@ def _copied(path: Path, most: int) -> Iterator[tuple[Path, str]]:
 def _copy(file: Path, source: BufferedIOBase, target: Path, left: int, most: int) -> int:
     """Copies what is read of a file, `left` bytes at most; returns how many."""
     written = 0
-    with target.open("wb") as out:
-        while block := source.read(_BLOCK):
-            written += len(block)
-            if written > left:
-                raise _too_large(file, most)
-            out.write(block)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("wb") as out:
+            while block := _block(file, source):
+                written += len(block)
+                if written > left:
+                    raise _too_large(file, most)
+                out.write(block)
+    except OSError as error:
+        raise _no_room(error) from None
     return written
 
 
@@ -98,12 +110,24 @@ def _unpack(path: Path, copy: Path, most: int) -> None:
             return
         packed.seek(0)
         copy.unlink()
-        try:
-            with gzip.GzipFile(fileobj=packed) as source:
-                _copy(path, source, copy, most, most)
-        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-            raise AdapterError(f"{path}: damaged gzip: {error}. Fetch it again.") from None
+        with gzip.GzipFile(fileobj=packed) as source:
+            _copy(path, source, copy, most, most)
+
+
+def _block(file: Path, source: BufferedIOBase) -> bytes:
+    try:
+        return source.read(_BLOCK)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise AdapterError(f"{file}: damaged gzip: {error}. Fetch it again.") from None
+    except OSError as error:
+        raise AdapterError(f"{file}: {error.strerror}.") from None
 
 
 def _too_large(file: Path, most: int) -> AdapterError:
     return AdapterError(f"{file}: an adapter of this model has {most} bytes at most, and this has more.")
+
+
+def _no_room(error: OSError) -> NoRoomForCopyError:
+    return NoRoomForCopyError(
+        f"an adapter cannot be copied to the temporary directory: {error.strerror}. Make room there, or set TMPDIR."
+    )

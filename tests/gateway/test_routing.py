@@ -28,7 +28,6 @@ TEXT = TextPrompt("def f")
 class Model:
     config: ModelConfig
     adapters: tuple[str, ...] = ()
-    adapter: str = ""
 
     @property
     def adapted(self) -> list["Model"]:
@@ -37,7 +36,7 @@ class Model:
     def with_adapter(self, name: str) -> "Model":
         if name not in self.adapters:
             raise KeyError(name)
-        return Model(self.config.model_copy(update={"id": f"{self.config.id}:{name}"}), adapter=name)
+        return Model(self.config.model_copy(update={"id": f"{self.config.id}:{name}"}))
 
 
 def model(model_id: str, *roles: Role, aliases: tuple[str, ...] = ()) -> Model:

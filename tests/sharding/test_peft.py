@@ -3,6 +3,8 @@
 import json
 import math
 import random
+import resource
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +16,7 @@ import pytest
 from sharding.adapters import Adapter, AdapterError
 from sharding.adapters.files import is_peft
 from sharding.adapters.forms import adapter_version
-from sharding.adapters.reader import read_adapter
+from sharding.adapters.reader import NoRoomForCopyError, read_adapter
 from sharding.parameters import LORA_A
 from tests.sharding.peft_files import peft_tensors, write_peft
 from tests.sharding.random_adapters import random_adapter
@@ -81,6 +83,27 @@ def test_the_version_is_that_of_the_contents(tmp_path: Path) -> None:
     assert first == adapter_version(tmp_path / "a")
     assert read_adapter(write_peft(tmp_path / "b", peft_tensors(ADAPTER)), LOCAL, 4).version == first
     assert read_adapter(write_peft(tmp_path / "b", peft_tensors(ADAPTER), lora_alpha=9), LOCAL, 4).version != first
+
+
+def test_a_temporary_directory_without_room_is_no_fault_of_the_adapter(tmp_path: Path) -> None:
+    path = write_peft(tmp_path, peft_tensors(ADAPTER))
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
+    try:
+        with pytest.raises(NoRoomForCopyError, match=r"File too large.*set TMPDIR"):
+            read_adapter(path, LOCAL, 4)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert read_adapter(path, LOCAL, 4).version == adapter_version(path)
+
+
+def test_a_missing_temporary_directory_is_no_fault_of_the_adapter(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_peft(tmp_path, peft_tensors(ADAPTER))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "none"))
+    with pytest.raises(NoRoomForCopyError, match="No such file or directory"):
+        read_adapter(path, LOCAL, 4)
 
 
 @pytest.mark.parametrize(
