@@ -163,6 +163,10 @@ TEMPLATES = [
     Mistake(("gateway.minAvailable=3", "gateway.minReplicas=3"), {"gateway": {"minAvailable": 3}}, base="gpu-ha"),
     Mistake(("terminationGracePeriodSeconds=120", "drain_timeout_s", "165"), {"terminationGracePeriodSeconds": 120}),
     Mistake(("ray.environment.RAY_SERVE_ENABLE_HA_PROXY=0", "to be 1"), _environment("RAY_SERVE_ENABLE_HA_PROXY")),
+    Mistake(
+        ("ray.environment.RAY_gcs_rpc_server_reconnect_timeout_s=0", "to be 3600"),
+        merged(_environment("RAY_gcs_rpc_server_reconnect_timeout_s"), CASE["redis"].values),
+    ),
     Mistake(("edge.ingress.host",), {"edge": {"ingress": {"enabled": True}}}),
     Mistake(("edge.ingress.tlsSecret",), {"edge": {"ingress": {"enabled": True, "host": "a.b"}}}),
     Mistake(
@@ -240,5 +244,7 @@ def test_the_slices_of_the_schema_are_those_of_the_service() -> None:
 def test_every_value_of_the_mistakes_is_right_without_its_mistake() -> None:
     good = Case("good", ("gpu",), merged(KEYS, CLAIM, _model(), _worker()))
     assert template("helm4", good).returncode == 0
+    alone = Case("alone", ("gpu",), merged(KEYS, CLAIM, _environment("RAY_gcs_rpc_server_reconnect_timeout_s")))
+    assert template("helm4", alone).returncode == 0  # without Redis it is not the chart's
     elsewhere = _model(adapters={"directory": "/adapters-elsewhere"})
     assert template("helm4", Case("elsewhere", ("gpu",), merged(KEYS, CLAIM, elsewhere))).returncode == 0

@@ -171,8 +171,10 @@
 {{- end }}
 
 {{- define "codegemma.checkEnvironment" -}}
-{{- $withoutHead := .Files.Get "files/without-head-environment.json" | fromJson }}
-{{- $ours := merge (include "codegemma.ourEnvironment" . | fromJson) $withoutHead }}
+{{- $ours := include "codegemma.ourEnvironment" . | fromJson }}
+{{- if .Values.gcs.redis.address }}
+{{- $ours = merge $ours (.Files.Get "files/without-head-environment.json" | fromJson) }}
+{{- end }}
 {{- range $name, $value := .Values.ray.environment }}
 {{- if hasKey $ours $name }}
 {{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}
