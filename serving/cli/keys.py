@@ -39,7 +39,8 @@ def create(
         list[str] | None,
         typer.Option(
             metavar="MODEL:ADAPTER",
-            help="An adapter that it may use, or `none`; by default all. Repeat it for several.",
+            help="An adapter that it may use, with the id of its model, no alias; or `none`. By default all; repeat it "
+            "for several.",
         ),
     ] = None,
     file: FileOption = _DEFAULT_FILE,
