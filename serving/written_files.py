@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from sharding.checkpoint.small_file import read_small_file
 
 SUMS_FILE = "SHA256SUMS"
 """In the form of coreutils: `sha256sum --check SHA256SUMS` verifies a directory."""
-_DIGITS = 64
-"""Of a hash."""
 _MOST_BYTES = 2**20
 """Of it."""
+_SUM = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
+"""A line of it: the hash, how coreutils read the file, its name."""
 _RECORD_FILE = "written.json"
 
 
@@ -85,12 +86,13 @@ def wrong_sums(directory: Path) -> list[str]:
 def _wrong(directory: Path, lines: list[str]) -> list[str]:
     problems = []
     for line in lines:
-        digest, _, name = line.partition("  ")
-        named = directory / Path(name).name
-        if len(digest) != _DIGITS or not Path(name).name:
-            problems.append(f"{directory / SUMS_FILE}: {line[:100]!r} is no hash of a file.")
-        elif not named.is_file():
-            problems.append(f"{directory / SUMS_FILE}: names {name[:100]!r}, which is absent.")
-        elif sha256(named) != digest:
+        if not line.strip() or line.startswith("#"):
+            continue
+        match = _SUM.fullmatch(line)
+        if match is None or Path(match[2]).is_absolute() or ".." in Path(match[2]).parts:
+            problems.append(f"{directory / SUMS_FILE}: {line[:100]!r} is no hash of a file in this directory.")
+        elif not (named := directory / match[2]).is_file():
+            problems.append(f"{directory / SUMS_FILE}: names {match[2][:100]!r}, which is absent.")
+        elif sha256(named) != match[1].lower():
             problems.append(f"{named}: its hash is not the one in {SUMS_FILE}. Fetch the file again.")
     return problems
