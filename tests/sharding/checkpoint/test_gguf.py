@@ -11,7 +11,6 @@ from gguf import GGMLQuantizationType as Type
 
 from sharding.checkpoint import CheckpointError, open_checkpoint
 from sharding.checkpoint.gguf.config import gemma_config_from_gguf
-from sharding.checkpoint.gguf.header import read_gguf_header
 from sharding.checkpoint.huggingface.config import gemma_config_from_hf
 from tests.oracle.random_checkpoint import random_tensors
 from tests.sharding.checkpoint.files import WIDE, WIDE_GEMMA3, expected_parameters, gguf_tensors, plain, write_gguf
@@ -113,21 +112,6 @@ def test_gemma_3_27b_scales_queries_by_the_width_per_head() -> None:
     }
     metadata = {"general.architecture": "gemma3", **{f"gemma3.{key}": value for key, value in sizes.items()}}
     assert gemma_config_from_gguf(metadata, vocab_size=262_208).query_scale == 168**-0.5
-
-
-@pytest.mark.parametrize("padding", [0, 4, 20])
-def test_the_last_tensor_is_padded_up_to_the_alignment_or_less(tmp_path: Path, padding: int) -> None:
-    file = tmp_path / "model.gguf"
-    writer = gguf.GGUFWriter(file, "gemma")
-    writer.add_tensor("w", np.ones(3, np.float32))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
-    assert file.stat().st_size % 32 == 0
-    with file.open("r+b") as opened:
-        opened.truncate(file.stat().st_size - 20 + padding)
-    assert read_gguf_header(file).tensors["w"].shape == (1, 3)
 
 
 def with_tensor(name: str, value: np.ndarray | None) -> Callable[[Path], object]:
