@@ -12,6 +12,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
+from serving.inspection import inspect_checkpoint
 from serving.written_files import sha256
 from tests.gateway.conftest import CODEGEMMA_MODEL
 from tests.service.tiny_codegemma import write_tiny_codegemma
@@ -145,7 +146,9 @@ def test_hashes_are_read_however_coreutils_writes_them(changed: Path) -> None:
         f"{below}  ./onnx/notes.txt",
     ]
     (changed / "SHA256SUMS").write_text("\r\n".join(lines))
-    assert not found(changed, "--verify")["problems"]
+    told: list[tuple[int, int]] = []
+    assert not inspect_checkpoint(changed, verify=True, on_progress=lambda *progress: told.append(progress)).problems
+    assert told[-5:] == [(number, 5) for number in range(1, 6)]
 
 
 def test_a_control_token_in_another_place_is_named(changed: Path) -> None:
