@@ -98,6 +98,14 @@ def test_no_head_is_decoded_in_groups_on_an_accelerator_nor_from_4_bits_on_a_cpu
     assert as_served(model({}), beside_8_bits) == CODEGEMMA_2B.quantised("int8-groups")
 
 
+def test_room_is_kept_for_what_groups_of_4_bits_decode_to() -> None:
+    plain, grouped = CODEGEMMA_2B.quantised("int8-weights"), CODEGEMMA_2B.quantised("int4")
+    gate_and_up = 2 * 16_384 * 2048 * 4
+    for devices in (1, 4):
+        more = reserve_bytes(model(v5e(devices)), grouped, devices) - reserve_bytes(model(v5e(devices)), plain, devices)
+        assert more == gate_and_up // devices
+
+
 def test_groups_of_8_bits_are_refused_on_accelerators() -> None:
     configured = model(v5e(1)).model_copy(update={"quantize": "int8-groups"})
     with pytest.raises(ValueError, match=r"^models.codegemma-7b-it.quantize: int8-groups .* Use int8-w"):
