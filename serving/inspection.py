@@ -100,7 +100,7 @@ def inspect_checkpoint(
     Args:
       path: a file or directory of any form.
       verify: look whether every number is there, and finite, and whether files have the hashes beside them.
-      on_progress: called as `on_progress(done, total)`, in numbers, while they are verified.
+      on_progress: called as `on_progress(done, total)`, in numbers while they are verified, then in hashes.
     """
     try:
         checkpoint = open_checkpoint(path)
@@ -116,7 +116,7 @@ def inspect_checkpoint(
         )
     if verify:
         problems += _unreadable(checkpoint, on_progress)
-        problems += wrong_sums(path) if path.is_dir() else []
+        problems += wrong_sums(path, on_progress) if path.is_dir() else []
     return Inspection(
         path=str(path),
         form=checkpoint.format,

@@ -73,16 +73,17 @@ def as_served(model: ModelConfig, config: GemmaConfig) -> GemmaConfig:
 
     CPUs take 6 to 10 times as long for weights of 4 bits as for the same numbers in 8, in which they are held there.
     Accelerators write weights of 8 bits in groups decoded to memory, in each step and a gigabyte for the head, so there
-    they get a scale for each output.
+    they get a scale for each output; and so does the head, of whatever bits its groups are, as beside `int4`.
     """
-    kinds = config.quantization, config.embedding_quantization
+    projections, embedding = config.quantization, config.embedding_quantization
     if model.topology.platform == "cpu":
-        if model.quantize is None and config.quantization is Quantization.INT4:
+        if model.quantize is None and Quantization.INT4 in (projections, embedding):
             return config.quantised(Quantization.INT8_GROUPS)
-    elif Quantization.INT8_GROUPS in kinds:
-        projections, embedding = (
-            Quantization.INT8_WEIGHTS if kind is Quantization.INT8_GROUPS else kind for kind in kinds
-        )
+    else:
+        if projections is Quantization.INT8_GROUPS:
+            projections = Quantization.INT8_WEIGHTS
+        if embedding is not None and embedding.grouped:
+            embedding = Quantization.INT8_WEIGHTS
         config = replace(config, quantization=projections, embedding_quantization=embedding)
     return config.quantised(model.quantize)
 

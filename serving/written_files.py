@@ -2,7 +2,9 @@
 
 import hashlib
 import json
+import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from sharding.checkpoint import CheckpointError
@@ -10,10 +12,10 @@ from sharding.checkpoint.small_file import read_small_file
 
 SUMS_FILE = "SHA256SUMS"
 """In the form of coreutils: `sha256sum --check SHA256SUMS` verifies a directory."""
-_DIGITS = 64
-"""Of a hash."""
 _MOST_BYTES = 2**20
 """Of it."""
+_SUM = re.compile(r"([0-9A-Fa-f]{64}) [ *](.+)")
+"""A line of it: the hash, how coreutils read the file, its name."""
 _RECORD_FILE = "written.json"
 
 
@@ -69,28 +71,36 @@ def sha256(file: Path) -> str:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
-def wrong_sums(directory: Path) -> list[str]:
-    """What is wrong with the files that a directory's `SUMS_FILE` names; nothing, where there is none."""
+def wrong_sums(directory: Path, on_progress: Callable[[int, int], None]) -> list[str]:
+    """What is wrong with the files that a directory's `SUMS_FILE` names; nothing, where there is none.
+
+    Calls `on_progress(done, total)`, in lines of it.
+    """
     file = directory / SUMS_FILE
     if not file.exists():
         return []
     try:
-        return _wrong(directory, read_small_file(file, _MOST_BYTES).decode(errors="replace").splitlines())
+        lines = read_small_file(file, _MOST_BYTES).decode(errors="replace").splitlines()
+        problems = []
+        for number, line in enumerate(lines, 1):
+            problems += _wrong(directory, line)
+            on_progress(number, len(lines))
+        return problems
     except CheckpointError as error:
         return [str(error)]
     except OSError as error:
         return [f"{error.filename or directory} cannot be read: {error.strerror}."]
 
 
-def _wrong(directory: Path, lines: list[str]) -> list[str]:
-    problems = []
-    for line in lines:
-        digest, _, name = line.partition("  ")
-        named = directory / Path(name).name
-        if len(digest) != _DIGITS or not Path(name).name:
-            problems.append(f"{directory / SUMS_FILE}: {line[:100]!r} is no hash of a file.")
-        elif not named.is_file():
-            problems.append(f"{directory / SUMS_FILE}: names {name[:100]!r}, which is absent.")
-        elif sha256(named) != digest:
-            problems.append(f"{named}: its hash is not the one in {SUMS_FILE}. Fetch the file again.")
-    return problems
+def _wrong(directory: Path, line: str) -> list[str]:
+    if not line.strip() or line.startswith("#"):
+        return []
+    match = _SUM.fullmatch(line)
+    if match is None or Path(match[2]).is_absolute() or ".." in Path(match[2]).parts:
+        return [f"{directory / SUMS_FILE}: {line[:100]!r} is no hash of a file in this directory."]
+    file = directory / match[2]
+    if not file.is_file():
+        return [f"{directory / SUMS_FILE}: names {match[2][:100]!r}, which is absent."]
+    if sha256(file) != match[1].lower():
+        return [f"{file}: its hash is not the one in {SUMS_FILE}. Fetch the file again."]
+    return []

@@ -85,5 +85,5 @@ def _check_halves(tensors: Iterable[Matrix]) -> None:
     if few:
         raise CheckpointError(
             f"{few[0].file}: tensor {few[0].name} has the type {few[0].type}, and {len(many)} others {many[0].type}: "
-            "one of them is damaged. Fetch the files again."
+            "either kind may be damaged. Fetch the files again, or store both in one type."
         )

@@ -65,7 +65,8 @@ class Form:
     Attributes:
       write: writes into a directory that is not there yet, and returns what is to be opened: it, or a file in it.
       numbers_per_byte: so many numbers may differ for each byte that was changed: one where they lie in a file as they
-        are, 0 where a checksum is read with them, None where chunks are compressed without one.
+        are, more where they share a scale, 0 where a checksum is read with them, None where chunks are compressed
+        without one.
       is_summed: whether `codegemma inspect --verify` knows a checksum of the numbers.
     """
 
@@ -175,8 +176,8 @@ def _adapter(directory: Path) -> Path:
 
 
 _UNCHECKED_CHUNKS = None
-_BLOCKS = 32
-"""Numbers that share a scale."""
+_BLOCKS, _ROWS = 32, 64
+"""Numbers that share a scale: of a block, and at most of a row."""
 _PYTORCH = gemma_pytorch_tensors(GEMMA, _tensors())
 FORMS: dict[str, Form] = {
     "Hugging Face": Form(_huggingface),
@@ -216,6 +217,6 @@ FORMS: dict[str, Form] = {
     "Keras, old": Form(partial(_keras, datasets=nested_otherwise(keras_datasets(GEMMA, _tensors())))),
     "gemma_pytorch": Form(partial(_gemma_pytorch, stored=_PYTORCH)),
     "gemma_pytorch in shards": Form(partial(_gemma_pytorch, stored=_PYTORCH, shards=2)),
-    "gemma_pytorch int8": Form(partial(_gemma_pytorch, stored=quantised_gemma_pytorch(_PYTORCH))),
+    "gemma_pytorch int8": Form(partial(_gemma_pytorch, stored=quantised_gemma_pytorch(_PYTORCH)), _ROWS),
     "adapter of PEFT": Form(_adapter),
 }

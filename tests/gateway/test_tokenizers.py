@@ -4,7 +4,7 @@ import itertools
 import json
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 from serving.gateway.text.tokenizers import load_tokenizer
 from tests.gateway.conftest import CODEGEMMA_MODEL
 from tests.gateway.tokenizer_json import tokenizer_json
+from tests.oracle.random_checkpoint import CONFIGS
 
 CONTROL_TEXTS = [*SENTINELS, "<pad>", "<unk>", "<mask>", "<unused7>", "<unused99>", "[@BOS@]", "[multimodal]", "<0x0A>"]
 AWKWARD_TEXTS = [
@@ -233,3 +234,27 @@ def test_a_checkpoint_without_a_tokenizer_is_an_error_that_says_what_to_do(tmp_p
         load_tokenizer(tmp_path)
     with pytest.raises(ValueError, match="there is no such file"):
         load_tokenizer(tmp_path / "missing.gguf")
+
+
+def beside_257_rows(directory: Path, added: Mapping[str, int]) -> Path:
+    """The tokens of `BYTES` and some more, beside the configuration of a model that has rows for those of `BYTES`."""
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized", "special"), False)
+    tokens = [{"content": text, "id": token_id} | flags for text, token_id in added.items()]
+    (directory / "tokenizer.json").write_bytes(json_with(vocab=BYTES, added=tokens))
+    (directory / "config.json").write_text(json.dumps(CONFIGS["gemma-mqa"] | {"vocab_size": len(BYTES)}))
+    (directory / "model.safetensors").touch()
+    return directory
+
+
+def test_control_tokens_for_which_the_weights_have_no_rows_are_left_out(tmp_path: Path) -> None:
+    loaded = load_tokenizer(beside_257_rows(tmp_path, {"<image_soft_token>": 257, "<end_of_image>": 259}))
+    assert loaded.vocab_size == 257
+    assert not loaded.known([257, 258, 259])
+    assert loaded.control_id("<image_soft_token>") is None
+    assert loaded.control_ids == {256}
+
+
+@pytest.mark.parametrize("text", ["</marquee>", "<end_of_turn>"])
+def test_a_token_that_a_prompt_can_have_needs_a_row(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ValueError, match=r"tokenizer.json: has 258 tokens, and the weights 257\."):
+        load_tokenizer(beside_257_rows(tmp_path, {text: 257}))

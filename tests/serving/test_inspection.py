@@ -12,6 +12,8 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
+from serving.inspection import inspect_checkpoint
+from serving.written_files import sha256
 from tests.gateway.conftest import CODEGEMMA_MODEL
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
@@ -121,14 +123,32 @@ def test_a_tokenizer_of_a_smaller_model_is_a_problem(changed: Path) -> None:
 def test_a_file_that_has_not_its_hash_is_found_by_verifying(changed: Path) -> None:
     files = ["config.json", "tokenizer.model", "absent"]
     sums = [f"{'0' * 64}  {name}\n" for name in files]
-    (changed / "SHA256SUMS").write_text("".join(sums) + "nonsense\n")
+    (changed / "SHA256SUMS").write_text("".join(sums) + "nonsense\n" + f"{'0' * 64}  ../config.json\n")
     assert not found(changed)["problems"]
     problems = found(changed, "--verify", status=1)["problems"]
     assert [problem.partition(": ")[2] for problem in problems] == [
         *["its hash is not the one in SHA256SUMS. Fetch the file again."] * 2,
         "names 'absent', which is absent.",
-        "'nonsense' is no hash of a file.",
+        "'nonsense' is no hash of a file in this directory.",
+        f"'{'0' * 64}  ../config.json' is no hash of a file in this directory.",
     ]
+
+
+def test_hashes_are_read_however_coreutils_writes_them(changed: Path) -> None:
+    (changed / "onnx").mkdir()
+    (changed / "onnx" / "notes.txt").write_text("notes")
+    text, binary, below = (sha256(changed / name) for name in ("config.json", "tokenizer.model", "onnx/notes.txt"))
+    lines = [
+        "# of the model",
+        "",
+        f"{text}  config.json",
+        f"{binary.upper()} *tokenizer.model",
+        f"{below}  ./onnx/notes.txt",
+    ]
+    (changed / "SHA256SUMS").write_text("\r\n".join(lines))
+    told: list[tuple[int, int]] = []
+    assert not inspect_checkpoint(changed, verify=True, on_progress=lambda *progress: told.append(progress)).problems
+    assert told[-5:] == [(number, 5) for number in range(1, 6)]
 
 
 def test_a_control_token_in_another_place_is_named(changed: Path) -> None:

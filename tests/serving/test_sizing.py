@@ -77,7 +77,7 @@ def test_int4_is_refused_on_cpus() -> None:
 def test_cpus_hold_stored_weights_of_4_bits_in_8() -> None:
     stored = CODEGEMMA_2B.quantised("int4")
     assert as_served(model({}), stored).quantization is Quantization.INT8_GROUPS
-    assert as_served(model(v5e(1)), stored) is stored
+    assert as_served(model(v5e(1)), stored) == stored
     decoded = model({}).model_copy(update={"quantize": "none"})
     assert as_served(decoded, stored) == CODEGEMMA_2B
 
@@ -88,8 +88,22 @@ def test_accelerators_hold_stored_groups_of_8_bits_with_a_scale_for_each_output(
     assert as_served(model(v5e(1)), stored) == CODEGEMMA_2B.quantised("int8-weights")
     plain_head = replace(stored, embedding_quantization=None)
     assert as_served(model(v5e(1)), plain_head).embedding_quantization is None
-    head_in_groups = replace(CODEGEMMA_2B.quantised("int4"), embedding_quantization=Quantization.INT8_GROUPS)
+
+
+@pytest.mark.parametrize("groups", [Quantization.INT8_GROUPS, Quantization.INT4])
+def test_no_head_is_decoded_in_groups_on_an_accelerator_nor_from_4_bits_on_a_cpu(groups: Quantization) -> None:
+    head_in_groups = replace(CODEGEMMA_2B.quantised("int4"), embedding_quantization=groups)
     assert as_served(model(v5e(1)), head_in_groups) == CODEGEMMA_2B.quantised("int4")
+    beside_8_bits = replace(head_in_groups, quantization=Quantization.INT8_GROUPS)
+    assert as_served(model({}), beside_8_bits) == CODEGEMMA_2B.quantised("int8-groups")
+
+
+def test_room_is_kept_for_what_groups_of_4_bits_decode_to() -> None:
+    plain, grouped = CODEGEMMA_2B.quantised("int8-weights"), CODEGEMMA_2B.quantised("int4")
+    gate_and_up = 2 * 16_384 * 2048 * 4
+    for devices in (1, 4):
+        more = reserve_bytes(model(v5e(devices)), grouped, devices) - reserve_bytes(model(v5e(devices)), plain, devices)
+        assert more == gate_and_up // devices
 
 
 def test_groups_of_8_bits_are_refused_on_accelerators() -> None:

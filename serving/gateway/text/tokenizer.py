@@ -53,14 +53,10 @@ class Tokenizer(ABC):
           pieces: the bytes that each id stands for, empty for control tokens.
           control: the text of each control token -> its id.
         """
-        self._pieces = tuple(pieces)
-        self._control = dict(control)
-        self._control_texts = {token_id: text for text, token_id in control.items()}
         if BOS not in control:
             raise ValueError(f"The vocabulary has no {BOS} token, so it is not one of Gemma's.")
-        self.vocab_size = len(self._pieces)
+        self._keep(tuple(pieces), control)
         self.bos_id = control[BOS]
-        self.control_ids = frozenset(control.values())
         self.terminator_ids = frozenset(control[text] for text in TERMINATORS if text in control)
         self.longest_piece = max(map(len, self._pieces))
         # A literal U+2581 must not come back as a space. Its bytes are no text one by one: only byte tokens have them.
@@ -71,6 +67,19 @@ class Tokenizer(ABC):
             )
         self._literal_space_ids = [self._pieces.index(byte) for byte in space]
         self._sentinel_pattern = re.compile("(" + "|".join(re.escape(s) for s in SENTINELS if s in control) + ")")
+
+    def _keep(self, pieces: tuple[bytes, ...], control: Mapping[str, int]) -> None:
+        self._pieces = pieces
+        self._control = dict(control)
+        self._control_texts = {token_id: text for text, token_id in control.items()}
+        self.vocab_size = len(pieces)
+        self.control_ids = frozenset(control.values())
+
+    def leave_out_from(self, size: int) -> None:
+        """Makes the vocabulary one of `size` tokens, if what it has beyond is in no text and none of `SENTINELS`."""
+        control = {text: token_id for text, token_id in self._control.items() if token_id < size}
+        if not any(self._pieces[size:]) and not (self._control.keys() - control.keys()) & set(SENTINELS):
+            self._keep(self._pieces[:size], control)
 
     @abstractmethod
     def _encode_text(self, text: str) -> list[int]:

@@ -7,7 +7,7 @@ from sharding.checkpoint.format import Format, Tensors
 from sharding.checkpoint.gguf.config import gemma_config_from_gguf
 from sharding.checkpoint.gguf.files import read_gguf, recognises
 from sharding.checkpoint.gguf.tensors import EMBEDDING, gguf_tensors, kept_as_stored
-from sharding.checkpoint.gguf.tokenizer import has_tokenizer, sentencepiece_model
+from sharding.checkpoint.gguf.tokenizer import has_tokenizer, tokenizer_model
 from sharding.checkpoint.tokenizer import StoredTokenizer, TokenizerKind
 from sharding.config import GemmaConfig
 
@@ -35,7 +35,7 @@ def _read_tokenizer(path: Path) -> StoredTokenizer | None:
 
     def read() -> bytes:
         try:
-            model: bytes = sentencepiece_model(found.metadata).SerializeToString()
+            model: bytes = tokenizer_model(found.metadata).SerializeToString()
             return model
         except OSError as error:
             raise CheckpointError(f"{found.file} cannot be read: {error.strerror}.") from error

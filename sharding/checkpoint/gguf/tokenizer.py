@@ -20,7 +20,7 @@ def has_tokenizer(metadata: Mapping[str, Any]) -> bool:
     return _PREFIX + "model" in metadata
 
 
-def sentencepiece_model(metadata: Mapping[str, Any]) -> ModelProto:
+def tokenizer_model(metadata: Mapping[str, Any]) -> ModelProto:
     """The SentencePiece model that the metadata describe. Takes a second.
 
     Raises:

@@ -32,10 +32,10 @@ def main(file: str) -> None:
         resource.setrlimit(limit, (most, most))
     found: dict[str, tuple[str, tuple[int, ...], int]] = {}
     with h5py.File(file, "r", locking=False) as opened:
-        if (more := os.path.getsize(file) - _end(file)) > 0:
-            sys.exit(f"nothing describes its last {more} bytes")
         if opened.userblock_size:
             sys.exit(f"it begins with {opened.userblock_size} bytes of something else")
+        if (more := os.path.getsize(file) - _end(file)) > 0:
+            sys.exit(f"nothing describes its last {more} bytes")
         groups: list[tuple[str, h5py.Group]] = [("", opened)]
         entries = 0
         while groups:
@@ -60,9 +60,11 @@ def main(file: str) -> None:
 def _end(file: str) -> int:
     """The byte at which a file is said to end: HDF5 itself does not mind more, and then data lie elsewhere."""
     with open(file, "rb") as opened:
-        superblock = opened.read(48)
-    at = 40 if superblock[8] < 2 else 28  # by the version of the superblock; addresses of 8 bytes
-    return int.from_bytes(superblock[at : at + 8], "little")
+        superblock = opened.read(52)
+    # Three addresses one after the other, the last one this, behind what the version of the superblock has.
+    version = superblock[8]
+    size, first = (superblock[9], 12) if version > 1 else (superblock[13], 28 if version else 24)
+    return int.from_bytes(superblock[first + 2 * size : first + 3 * size], "little")
 
 
 def _dataset(name: str, dataset: h5py.Dataset) -> tuple[str, tuple[int, ...], int]:

@@ -21,8 +21,8 @@ _MOST_TIMES = 16
 _MOST_MORE = 2**26
 """A tar of more than 16 times its compressed bytes and 64 MiB is no tar of weights."""
 _DISK_LEFT = 2**30
-_NAME = 60
-"""Characters of its name."""
+_NAME = 40
+"""Characters of its name, of up to four bytes each; file systems allow 255 bytes."""
 _PROGRESS_S = 5.0
 
 _log = logging.getLogger(__name__)

@@ -30,12 +30,13 @@ def _exchanged(file: Path, draw: Draw) -> Damage:
     """The offsets of two tensors of different sizes, or both have that of the first."""
     tensors = gguf.GGUFReader(file).tensors
     one = pick(draw, list(tensors))
-    other = pick(draw, [tensor for tensor in tensors if tensor.n_bytes != one.n_bytes] or list(tensors))
+    others = [tensor for tensor in tensors if tensor.name != one.name]
+    other = pick(draw, [tensor for tensor in others if tensor.n_bytes != one.n_bytes] or others)
     data = bytearray(file.read_bytes())
     places = [each.field.offset + sum(part.nbytes for part in each.field.parts[:-1]) for each in (one, other)]
     first, second = (data[at : at + 8] for at in places)
     data[places[0] : places[0] + 8] = second
-    if said := pick(draw, [True, False]):
+    if said := pick(draw, [True, False]) and bool(one.n_bytes != other.n_bytes):
         data[places[1] : places[1] + 8] = first
     file.write_bytes(data)
     return Damage(text=f"{one.name} is where {other.name} is{', and it there' * said}", refused=True, names="tensor")

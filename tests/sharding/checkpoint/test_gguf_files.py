@@ -1,12 +1,14 @@
-"""GGUF checkpoints in several files, and in a directory."""
+"""GGUF checkpoints in several files, and in a directory; where a file ends."""
 
 from pathlib import Path
 from typing import Any
 
+import gguf
 import numpy as np
 import pytest
 
 from sharding.checkpoint import CheckpointError, open_checkpoint
+from sharding.checkpoint.gguf.header import read_gguf_header
 from tests.sharding.checkpoint.files import WIDE, expected_parameters, gguf_tensors, plain, wide_tensors, write_gguf
 from tests.sharding.checkpoint.gguf_sets import PARTS, write_part
 from tests.sharding.checkpoint.gguf_sets import write_set as write_set_of
@@ -88,3 +90,18 @@ def test_a_count_that_is_none_is_refused(tmp_path: Path) -> None:
     files = write_set(tmp_path, count=0)
     with pytest.raises(CheckpointError, match=r"split\.count=0 is no integer from 1 to 99999"):
         open_checkpoint(files[0])
+
+
+@pytest.mark.parametrize("padding", [0, 4, 20])
+def test_the_last_tensor_is_padded_up_to_the_alignment_or_less(tmp_path: Path, padding: int) -> None:
+    file = tmp_path / "model.gguf"
+    writer = gguf.GGUFWriter(file, "gemma")
+    writer.add_tensor("w", np.ones(3, np.float32))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    assert file.stat().st_size % 32 == 0
+    with file.open("r+b") as opened:
+        opened.truncate(file.stat().st_size - 20 + padding)
+    assert read_gguf_header(file).tensors["w"].shape == (1, 3)

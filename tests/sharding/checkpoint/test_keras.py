@@ -106,6 +106,20 @@ def virtual(opened: h5py.File) -> None:
     opened.create_virtual_dataset(DOWN, layout)
 
 
+def preceded(file: Path) -> None:
+    """By a user block, which HDF5 reserves for others."""
+    with h5py.File(file, "w", userblock_size=512):
+        pass
+
+
+def short_addresses(file: Path) -> Path:
+    """A file without datasets, of superblock version 2."""
+    properties = h5py.h5p.create(h5py.h5p.FILE_CREATE)
+    properties.set_sizes(4, 4)
+    h5py.h5f.create(bytes(file), h5py.h5f.ACC_TRUNC, fcpl=properties).close()
+    return file
+
+
 DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
     ("empty", lambda file: file.write_bytes(b""), "cannot be read: OSError: "),
     ("no HDF5", lambda file: file.write_bytes(b"PK\x03\x04" * 1000), "cannot be read: OSError: "),
@@ -114,6 +128,12 @@ DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
         lambda file: file.write_bytes(file.read_bytes() + b"abc"),
         "nothing describes its last 3 bytes",
     ),
+    (
+        "more at the end, with addresses of 4 bytes",
+        lambda file: file.write_bytes(short_addresses(file).read_bytes() + b"abc"),
+        "nothing describes its last 3 bytes",
+    ),
+    ("something before it", preceded, "it begins with 512 bytes of something else"),
     ("cut", lambda file: file.write_bytes(file.read_bytes()[:-1000]), "cannot be read: OSError: .*truncated"),
     (
         "missing",

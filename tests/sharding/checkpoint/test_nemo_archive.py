@@ -32,6 +32,12 @@ def test_a_tar_gz_is_unpacked_once(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert not list((tmp_path / "cache").rglob("*.partial"))
 
 
+def test_an_archive_may_have_the_longest_name_that_files_have(tmp_path: Path) -> None:
+    tensors = dict(random_tensors(WIDE, 3))
+    path = in_archive("flat", "w:gz")(tmp_path / "model", WIDE, tensors).rename(tmp_path / f"{'😀' * 62}.nemo")
+    assert_parameters(path, WIDE, tensors, 1.2e-7)
+
+
 def test_a_gzip_of_several_members_is_unpacked_whole(tmp_path: Path) -> None:
     """As pigz and bgzip write them."""
     tensors = dict(random_tensors(WIDE, 3))

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.gateway.text.tokenizers.expected_ids import check_ids, check_size
+from serving.gateway.text.tokenizers.expected_ids import check_ids, fit_to_rows
 from serving.gateway.text.tokenizers.huggingface import HuggingFaceTokenizer
 from serving.gateway.text.tokenizers.sentencepiece import SentencePieceTokenizer
 from sharding.checkpoint import CheckpointError, read_config, read_tokenizer
@@ -33,8 +33,8 @@ def load_tokenizer(checkpoint: Path, tokenizer: Path | None = None) -> Tokenizer
         raise ValueError(str(error)) from error
     try:
         loaded = _KINDS[stored.kind](content)
+        fit_to_rows(loaded, _rows(checkpoint))
         check_ids(loaded)
-        check_size(loaded, _rows(checkpoint))
     except ValueError as error:
         raise ValueError(f"{stored.file}: {error}") from error
     return loaded

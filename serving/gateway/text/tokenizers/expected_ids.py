@@ -48,13 +48,19 @@ def check_ids(tokenizer: Tokenizer) -> None:
             )
 
 
-def check_size(tokenizer: Tokenizer, rows: int | None) -> None:
-    """Compares a vocabulary with the rows of the embedding beside it, which may be some more; None: they are not known.
+def fit_to_rows(tokenizer: Tokenizer, rows: int | None) -> None:
+    """Makes a vocabulary that of the embedding beside it, which may have some rows more; None: they are not known.
+
+    Control tokens without a row are left out: Gemma 3's `tokenizer.json` has <image_soft_token>, of images, as the last
+    one, and the models that read text alone have no row for it.
 
     Raises:
       ValueError: they are not of one model.
     """
-    if rows is not None and not 0 <= rows - tokenizer.vocab_size <= _MOST_PADDING:
+    if rows is None:
+        return
+    tokenizer.leave_out_from(rows)
+    if not 0 <= rows - tokenizer.vocab_size <= _MOST_PADDING:
         raise ValueError(
             f"has {tokenizer.vocab_size} tokens, and the weights {rows}. Take the tokenizer that was published with "
             "the model."
