@@ -29,11 +29,6 @@ class Quantization(StrEnum):
     INT4 = "int4"
 
     @property
-    def stored(self) -> "Quantization":
-        """The member by whose name files store the same weights."""
-        return self if self.grouped else Quantization.INT8
-
-    @property
     def grouped(self) -> bool:
         """Whether a scale belongs to a group of inputs."""
         return self in (Quantization.INT4, Quantization.INT8_GROUPS)

@@ -24,6 +24,7 @@ class Quantize(StrEnum):
     """How matrices are written: a scale for each output, or for groups of 32 inputs; as GGUF's Q8_0; as numbers."""
 
     INT8 = "int8"
+    INT8_WEIGHTS = "int8-weights"
     INT8_GROUPS = "int8-groups"
     INT4 = "int4"
     Q8_0 = "q8_0"
@@ -102,7 +103,7 @@ def convert(
 
 
 def _check_options(is_gguf: bool, quantize: Quantize | None, shards: int | None) -> None:
-    if is_gguf and quantize in (Quantize.INT8, Quantize.INT8_GROUPS, Quantize.INT4):
+    if is_gguf and quantize not in (None, Quantize.Q8_0, Quantize.NONE):
         say_error(f"--quantize {quantize} is not a form of GGUF. Take q8_0, or name a directory as the target.")
     elif is_gguf and shards is not None:
         say_error("--shards is for directories; a GGUF is one file. Leave it out.")

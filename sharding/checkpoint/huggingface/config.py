@@ -147,9 +147,11 @@ def _sizes(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def _quantization_to_hf(config: GemmaConfig) -> dict[str, str]:
     assert config.quantization is not None
-    stored, embedding = config.quantization.stored, config.embedding_quantization
-    written = {"quant_method": _QUANT_METHOD, "format": stored.value}
-    return written if embedding is stored.embedding else written | {"embedding": embedding or NOT_QUANTISED}
+    embedding = config.embedding_quantization
+    written = {"quant_method": _QUANT_METHOD, "format": config.quantization.value}
+    return (
+        written if embedding is config.quantization.embedding else written | {"embedding": embedding or NOT_QUANTISED}
+    )
 
 
 def _quantization(config: Mapping[str, Any]) -> dict[str, Quantization | None]:

@@ -21,6 +21,7 @@ from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.huggingface.config import gemma_config_from_hf, gemma_config_to_hf
 from sharding.checkpoint.huggingface.writer import write_huggingface
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
+from sharding.quantization import Quantization
 from tests.oracle.random_checkpoint import CONFIGS, random_tensors
 from tests.sharding.checkpoint.files import WIDE, WIDE_GEMMA3, plain
 from tests.sharding.checkpoint.files import write_huggingface as write_source
@@ -36,6 +37,13 @@ GEMMA_3_27B = replace(
 def test_a_configuration_comes_back_as_it_was(config: GemmaConfig) -> None:
     written = json.loads(json.dumps(gemma_config_to_hf(config)))
     assert gemma_config_from_hf(written) == config
+
+
+@pytest.mark.parametrize("quantization", Quantization)
+def test_weights_are_served_as_what_they_were_written_for(quantization: Quantization) -> None:
+    config = CODEGEMMA_2B.quantised(quantization)
+    for each in (config, replace(config, embedding_quantization=None)):
+        assert gemma_config_from_hf(json.loads(json.dumps(gemma_config_to_hf(each)))) == each
 
 
 def test_a_width_is_an_integer_as_transformers_wants_it() -> None:
