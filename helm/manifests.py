@@ -21,6 +21,8 @@ PROFILES = {
     "gpu": ("gpu",),
     "gpu-ha": ("gpu", "ha"),
     "tpu-v5e": ("tpu-v5e",),
+    "tpu-v5e-8t": ("tpu-v5e-8t",),
+    "tpu-v5e-two-hosts": ("tpu-v5e-two-hosts",),
     "tpu-v5e-ha": ("tpu-v5e", "ha"),
 }
 _CHECKPOINTS = "models.volume.existingClaim=codegemma-models"

@@ -1,5 +1,6 @@
 """Host: a Ray actor with the chips of one host of a replica group of several."""
 
+import os
 from typing import TYPE_CHECKING, NamedTuple
 
 import ray
@@ -7,6 +8,7 @@ from ray.util import get_node_ip_address
 
 from serving.config import ModelConfig
 from serving.group.channel import Address, HostChannel
+from serving.group.chips import check_chips
 from serving.group.progress import Progress, report
 from serving.group.reading import Reading
 from serving.reserved_port import reserve_port
@@ -66,6 +68,7 @@ class Host:
         from sharding.mesh import join_hosts, use_devices
 
         topology = self._model.topology
+        check_chips(topology, os.environ)
         use_devices(topology.platform, cpu_devices=topology.chips_per_host)
         join_hosts(coordinator, topology.hosts, self._rank)
         self._runner = load_model(self._model, self._on_progress)

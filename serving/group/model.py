@@ -1,8 +1,10 @@
 """From a model's configuration to a runner that is ready to step."""
 
 import logging
+import os
 
 from serving.config import ModelConfig
+from serving.group.chips import check_chips
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
 from serving.sizing import what_fits
@@ -24,6 +26,7 @@ def load_runner(model: ModelConfig, on_progress: OnProgress) -> GroupRunner:
         from serving.group.loading import load_model  # JAX
         from sharding.mesh import use_devices
 
+        check_chips(model.topology, os.environ)
         use_devices(model.topology.platform, cpu_devices=model.topology.chips_per_host)
         runner: GroupRunner = load_model(model, on_progress)
     else:

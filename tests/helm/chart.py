@@ -139,7 +139,12 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "test-with-key": {"test": {"apiKeySecret": "smoke-test"}},
     "extra": {"extraObjects": [_EXTRA]},
 }
+_SHARED = {
+    "serving": {"models": [_model(topology={"accelerator": "tpu-v5litepod"})]},
+    "workers": [_worker(name="slices", accelerator="tpu-v5litepod", topology="2x2")],
+}
 _SLICES = {
+    "tpu-2x2-shared": _SHARED,
     "tpu-1x1": _slice("1x1", hosts=1, chips=1),
     "tpu-2x2": _slice("2x2", hosts=1, chips=4),
     "tpu-2x4-one-host": _slice("2x4", hosts=1, chips=8, chipsPerHost=8),
@@ -151,6 +156,8 @@ PROFILES = (
     Case("demo", ("demo",), KEYS),
     Case("gpu", ("gpu",), merged(KEYS, CLAIM)),
     Case("tpu-v5e", ("tpu-v5e",), merged(KEYS, CLAIM)),
+    Case("tpu-v5e-8t", ("tpu-v5e-8t",), merged(KEYS, CLAIM)),
+    Case("tpu-v5e-two-hosts", ("tpu-v5e-two-hosts",), merged(KEYS, CLAIM)),
     Case("gpu-ha", ("gpu", "ha"), merged(KEYS, CLAIM)),
     Case("tpu-v5e-ha", ("tpu-v5e", "ha"), merged(KEYS, CLAIM)),
 )

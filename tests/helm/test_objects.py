@@ -316,9 +316,11 @@ def test_a_slice_is_as_many_pods_as_it_has_hosts(name: str, hosts: int, chips: i
     shape = name.removeprefix("tpu-")[:3]
     assert group["numOfHosts"] == hosts
     assert spec["containers"][0]["resources"]["limits"]["google.com/tpu"] == chips
+    count = {"cloud.google.com/gke-accelerator-count": str(chips)} if shape == "2x4" else {}
     assert spec["nodeSelector"] == {
         "cloud.google.com/gke-tpu-accelerator": "tpu-v5-lite-podslice",
         "cloud.google.com/gke-tpu-topology": shape,
+        **count,
     }
     environment = {each["name"]: each["value"] for each in spec["containers"][0]["env"]}
     assert (environment["TPU_ACCELERATOR_TYPE"], environment["TPU_TOPOLOGY"]) == (kind, shape)

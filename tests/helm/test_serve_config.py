@@ -84,7 +84,7 @@ def test_the_service_gets_its_settings_as_they_were_given() -> None:
         ("gpu", "gateway", {"CPU": 0, "codegemma-gateway": 1}),
         ("gpu", "gpu", {"CPU": 8, "GPU": 1}),
         ("demo", "cpu", {"CPU": 4}),
-        ("tpu-2x4-one-host", "slices", {"CPU": 8, "TPU": 8, "TPU-v5litepod-8-head": 1}),
+        ("tpu-2x4-one-host", "slices", {"CPU": 8, "TPU": 8, "TPU-v5litepod-8-head": 1, "codegemma-workers-slices": 8}),
         ("tpu-4x4", "slices", {"CPU": 8, "TPU": 4, "TPU-v5litepod-16-head": 1}),
     ],
 )

@@ -137,6 +137,22 @@ TEMPLATES = [
     Mistake(("workers.slices.topology is missing",), _slice()),
     Mistake(("workers.slices.chipsPerHost=2",), _slice(topology="2x2", chipsPerHost=2)),
     Mistake(("workers.slices.chipsPerHost=8", "topology=4x4"), _slice(topology="4x4", chipsPerHost=8)),
+    Mistake(("workers.slices.chipsPerHost=8", "topology=2x2"), _slice(topology="2x2", chipsPerHost=8)),
+    Mistake(
+        ("serving.models model", "a slice of 4 chips on one host", "slices (tpu-v5litepod, 1 x 8 chips)", "2x2"),
+        merged(
+            _model(topology={"accelerator": "tpu-v5litepod", "chips_per_host": 4}),
+            _slice(topology="2x4", chipsPerHost=8),
+        ),
+    ),
+    Mistake(
+        ("serving.models model", "a slice of 8 chips on one host", "2x4 with chipsPerHost 8"),
+        merged(_model(topology={"accelerator": "tpu-v5litepod", "chips_per_host": 8}), _slice(topology="2x4")),
+    ),
+    Mistake(
+        ("serving.models model", "1 host(s) x 1 of tpu-v5litepod"),
+        merged(_model(topology={"accelerator": "tpu-v5litepod"}), _slice(topology="2x4")),
+    ),
     Mistake(("workers.gpu.minAvailable=2", "minReplicas=2"), _worker(minReplicas=2, minAvailable=2)),
     Mistake(
         ("serving.models model", "1 host(s) x 4 of gpu", "gpu (gpu, 1 x 1 chips)"),

@@ -110,6 +110,9 @@
 {{- if not (has $perHost (list 1 4 8)) }}
 {{- fail (printf "workers.%s.chipsPerHost=%d: a v5e host has 1, 4 or 8 chips." .name $perHost) }}
 {{- end }}
+{{- if and (eq $perHost 8) (ne .topology "2x4") }}
+{{- fail (printf "workers.%s.chipsPerHost=8 does not fit topology=%s: a host of eight chips is a slice 2x4. Remove chipsPerHost, or set topology=2x4." .name .topology) }}
+{{- end }}
 {{- if or (gt $perHost (int $shape.chips)) (and (lt $perHost (int $shape.chips)) (ne $perHost 4)) }}
 {{- fail (printf "workers.%s.chipsPerHost=%d does not fit topology=%s of %d chips: one host has all of them, or several have 4 each." .name $perHost .topology (int $shape.chips)) }}
 {{- end }}
@@ -132,9 +135,15 @@
 {{- $found = true }}
 {{- else if and (hasPrefix "tpu" $accelerator) (gt $hosts 1) }}
 {{- $found = or $found (and (eq (int $shape.hosts) $hosts) (eq (int $shape.chipsPerHost) $chips)) }}
-{{- else }}
-{{- $found = or $found (and (eq (int $shape.hosts) 1) (ge (int $shape.chipsPerHost) $chips)) }}
+{{- else if eq $accelerator "gpu" }}
+{{- $found = or $found (ge (int $shape.chipsPerHost) $chips) }}
 {{- end }}
+{{- end }}
+{{- end }}
+{{- if and (hasPrefix "tpu" $accelerator) (eq $hosts 1) }}
+{{- $found = include "codegemma.sliceGroup" (dict "workers" $.Values.workers "model" $model) }}
+{{- if and (not $found) (gt $chips 1) }}
+{{- fail (printf "serving.models %s needs a slice of %d chips on one host for each group, which no worker group offers: %d chips of a larger host need not be a slice. workers has: %s. Add a worker group of topology %s, or change the model's topology." $model.id $chips $chips (join ", " $offered | default "none") (eq $chips 4 | ternary "2x2" "2x4 with chipsPerHost 8")) }}
 {{- end }}
 {{- end }}
 {{- if not $found }}

@@ -9,6 +9,14 @@
 {{- $access = dict "keys_file" (printf "/etc/codegemma/keys/%s" .Values.auth.secretKey) }}
 {{- end }}
 {{- $_ := set $serving "gateway" (merge $access ($serving.gateway | default dict)) }}
+{{- range $serving.models }}
+{{- $topology := .topology | default dict }}
+{{- if and (hasPrefix "tpu" ($topology.accelerator | default "cpu")) (eq ($topology.hosts | default 1 | int) 1) }}
+{{- $resource := include "codegemma.sliceGroup" (dict "workers" $.Values.workers "model" .) | include "codegemma.sliceResource" }}
+{{- $slice := dict "resources" (dict $resource ($topology.chips_per_host | default 1 | int)) }}
+{{- $_ := set . "ray_actor_options" (merge $slice (.ray_actor_options | default dict)) }}
+{{- end }}
+{{- end }}
 {{- $environment := .Files.Get "files/gateway-environment.json" | fromJson }}
 {{- with $serving.gateway.max_body_bytes }}
 {{- $_ := set $environment "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE" (int64 . | toString) }}

@@ -15,6 +15,27 @@
 {{- if kindIs "invalid" .minAvailable }}{{ max 0 (sub .minReplicas 1) }}{{ else }}{{ .minAvailable }}{{ end }}
 {{- end }}
 
+{{- /* The worker group for a model of one TPU host; empty if none fits. A dict of workers and model. libtpu wants chips
+that are a slice; of a larger host Ray hands out whichever are free, and says how they lie for one or two only. */}}
+{{- define "codegemma.sliceGroup" -}}
+{{- $chips := .model.topology.chips_per_host | default 1 | int }}
+{{- $exact := "" }}
+{{- $shared := "" }}
+{{- range .workers }}
+{{- if eq .accelerator $.model.topology.accelerator }}
+{{- $shape := include "codegemma.shape" . | fromJson }}
+{{- if and (eq (int $shape.hosts) 1) (eq (int $shape.chips) $chips) }}{{ $exact = $exact | default .name }}{{ end }}
+{{- if and (eq (int $shape.hosts) 1) (eq $chips 1) }}{{ $shared = $shared | default .name }}{{ end }}
+{{- end }}
+{{- end }}
+{{- $exact | default $shared }}
+{{- end }}
+
+{{- /* The resource of which a pod of a TPU worker group has one for each chip: to Ray, all TPU chips are alike. */}}
+{{- define "codegemma.sliceResource" -}}
+codegemma-workers-{{ . }}
+{{- end }}
+
 {{- /* Extended resources of one pod of a worker group. */}}
 {{- define "codegemma.acceleratorResources" -}}
 {{- $shape := include "codegemma.shape" . | fromJson }}
@@ -29,6 +50,10 @@ nvidia.com/gpu: {{ $shape.chipsPerHost }}
 {{- if hasPrefix "tpu" .accelerator }}
 cloud.google.com/gke-tpu-accelerator: tpu-v5-lite-podslice
 cloud.google.com/gke-tpu-topology: {{ .topology }}
+{{- if eq .topology "2x4" }}
+# Such a slice is one machine of eight chips, or two of four.
+cloud.google.com/gke-accelerator-count: {{ (include "codegemma.shape" . | fromJson).chipsPerHost | quote }}
+{{- end }}
 {{- else if .gpuType }}
 cloud.google.com/gke-accelerator: {{ .gpuType }}
 {{- end }}
