@@ -15,8 +15,10 @@ from serving.cli.cluster_connection import (
     cluster_of,
     errors_said,
 )
+from serving.cli.cluster_resize import print_resizes
 from serving.cluster.apply import Change, Target, apply_target, find_targets
 from serving.cluster.connection import Cluster
+from serving.cluster.drift import read_drift, resize
 from serving.cluster.errors import ClusterError
 from serving.cluster.history import before_newest, begin, finish, revisions
 from serving.cluster.manifests import name_of, read_manifests
@@ -121,6 +123,9 @@ def _wait(cluster: Cluster, release: str, timeout_s: float) -> None:
         task = bar.add_task("", total=None)
         for rollout in watch_rollout(cluster, release, timeout_s):
             bar.update(task, description=f"{service}: {rollout.text}")
+    served = service_of(cluster, release)
+    if read_drift(cluster, served).resizes:  # KubeRay leaves them as they were, if nothing else changed
+        print_resizes(resize(cluster, served))
     Console().print(f"{service} is in service", highlight=False)
 
 

@@ -60,11 +60,26 @@ def _render(status: Status) -> RenderableType:
     head = Text.assemble((status.release, "bold"), f" in {status.namespace}: ", (status.rollout.text, color))
     clusters = ", ".join(f"{name} ({part})" for part, name in status.clusters.items()) or "none yet"
     parts: list[RenderableType] = [head, Text(f"RayCluster {clusters}", style="dim")]
+    parts += [Text(line, style="yellow") for line in _drift(status)]
     tables = (_groups(status), _deployments(status), _queues(status), _pending(status))
     parts += [table for table in tables if table.row_count]
     if status.unread:
         parts.append(Text(f"metrics not read: {status.unread}", style="yellow"))
     return Group(*parts)
+
+
+def _drift(status: Status) -> list[str]:
+    lines = [str(one) for one in status.drift.resizes]
+    if lines:
+        release = "" if status.release == DEFAULT_RELEASE else f" --release {status.release}"
+        lines.append(f"Set them: codegemma cluster resize -n {status.namespace}{release}")
+    if status.drift.untolerated:
+        groups = ", ".join(status.drift.untolerated)
+        lines.append(
+            f"The RayCluster has not all tolerations that are asked for: {groups}. They come with a new cluster: with "
+            "ray.upgradeStrategy None, delete the RayService and install again."
+        )
+    return lines
 
 
 def _table(*columns: str) -> Table:

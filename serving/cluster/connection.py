@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ FIELD_MANAGER = "codegemma"
 _CONNECT_S = 5.0
 _ANSWER_S = 30.0
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
+_PATCH = "application/json-patch+json"
 
 type Object = dict[str, Any]
 """A Kubernetes object, or another answer of the API, as JSON."""
@@ -85,6 +86,11 @@ class Cluster:
         query |= {"dryRun": "All"} if dry_run else {}
         return self._object(self._send("PATCH", path, query, json.dumps(body), content_type=_APPLY))
 
+    def patch(self, path: str, operations: Sequence[Object]) -> Object:
+        """Changes parts of an object: a JSON Patch (RFC 6902), all of it or nothing."""
+        query = {"fieldManager": FIELD_MANAGER}
+        return self._object(self._send("PATCH", path, query, list(operations), content_type=_PATCH))
+
     def text(self, path: str, within_s: float | None = None, /, **query: str) -> str:
         """An answer that is no JSON: logs, metrics.
 
@@ -116,7 +122,7 @@ class Cluster:
         method: str,
         path: str,
         query: dict[str, str],
-        body: Object | str | None = None,
+        body: Object | list[Object] | str | None = None,
         *,
         content_type: str = "application/json",
         accept: str = "application/json",

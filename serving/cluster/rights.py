@@ -17,6 +17,7 @@ USUAL_KINDS = {
 }
 """(apiVersion, kind) of what an installation has whose manifests are not known."""
 _APPLYING = ("get", "create", "patch")
+_RESIZING = ({"verb": "patch", "resource": "rayclusters", "group": "ray.io"},)
 _WATCHING = (
     {"verb": "list", "resource": "pods"},
     {"verb": "get", "resource": "pods", "subresource": "log"},
@@ -29,7 +30,7 @@ _WATCHING = (
 
 def examine_rights(cluster: Cluster, kinds: Set[tuple[str, str]]) -> Iterator[Finding]:
     """Whether the user may apply objects of these kinds, (apiVersion, kind), and watch the service."""
-    rights = [right | {"namespace": cluster.namespace} for right in _WATCHING]
+    rights = [right | {"namespace": cluster.namespace} for right in (*_WATCHING, *_RESIZING)]
     for api_version, kind in sorted(kinds):
         if kind in cluster.served(api_version):
             resource, namespaced = cluster.served(api_version)[kind]

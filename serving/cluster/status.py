@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving.cluster.connection import Cluster, Object
+from serving.cluster.drift import Drift, read_drift
 from serving.cluster.errors import ForbiddenError
 from serving.cluster.events import newest_about, read_warnings
 from serving.cluster.kinds import RAY_CLUSTERS
@@ -49,6 +50,7 @@ class Status:
 
     Attributes:
       clusters: RayClusters: `active` and, while a new one takes over, `pending`, to their names.
+      drift: what was asked for last, and the RayCluster does not have.
       queues: by model.
       unread: why a pod's metrics could not be read; None if all could.
     """
@@ -57,6 +59,7 @@ class Status:
     namespace: str
     rollout: Rollout
     clusters: dict[str, str]
+    drift: Drift
     deployments: Sequence[Deployment]
     groups: Sequence[Group]
     queues: dict[str, Queue]
@@ -84,6 +87,7 @@ def read_status(cluster: Cluster, release: str) -> Status:
         namespace=cluster.namespace,
         rollout=rollout_of(service, warnings),
         clusters=clusters,
+        drift=read_drift(cluster, service),
         deployments=_deployments(service),
         groups=groups,
         queues=queues,
@@ -127,8 +131,14 @@ def _desired(cluster: Cluster, name: str) -> dict[str, int]:
     if ray_cluster is None:
         return {}
     workers = ray_cluster["spec"].get("workerGroupSpecs") or []
-    groups = {one["groupName"]: (one.get("replicas") or 0) * (one.get("numOfHosts") or 1) for one in workers}
-    return {_HEAD_GROUP: 1, **groups}
+    return {_HEAD_GROUP: 1, **{one["groupName"]: _replicas(one) * (one.get("numOfHosts") or 1) for one in workers}}
+
+
+def _replicas(group: Object) -> int:
+    """As KubeRay counts: Ray's autoscaler sets `replicas`, which the least and the most bound."""
+    wanted: int = max(group.get("replicas") or 0, group.get("minReplicas") or 0)
+    most: int = group.get("maxReplicas", wanted)
+    return min(wanted, most)
 
 
 def _group(ray_cluster: str, name: str, pods: Sequence[Object], desired: int | None) -> Group:

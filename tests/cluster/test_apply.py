@@ -132,6 +132,18 @@ def test_it_waits_until_the_service_is_ready(operator: Operator, cluster: Run) -
     assert operator.clock() > 10 + 3 + 5  # it deploys for three seconds, and then looks good for five
 
 
+def test_it_gives_the_cluster_sizes_that_kuberay_leaves_as_they_were(
+    api: KubernetesApi, operator: Operator, cluster: Run
+) -> None:
+    api.add("ray.io/v1/rayclusters", release.ray_cluster())
+    grown = service()
+    grown["spec"]["rayClusterConfig"]["workerGroupSpecs"][0]["maxReplicas"] = 7
+    result = cluster("apply", "-f", "-", input=written(grown))
+    assert "RayCluster codegemma-abc12: gateway.maxReplicas 2 -> 7" in result.stdout
+    there = api.objects["ray.io/v1/rayclusters", "codegemma", release.ACTIVE].raw
+    assert there["spec"]["workerGroupSpecs"][0]["maxReplicas"] == 7
+
+
 def test_a_configuration_that_ray_serve_does_not_start_is_no_success(operator: Operator, cluster: Run) -> None:
     operator.outcome = {"status": "DEPLOY_FAILED", "message": "no such checkpoint"}
     result = cluster("apply", "-f", "-", "--timeout", "30", input=written(configured("bad")))

@@ -1,10 +1,13 @@
 """What KubeRay needs of the chart's pods, and what becomes of them: by the rules of KubeRay 1.5.1 to 1.7.0."""
 
+import copy
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
+import yaml
 
-from tests.helm.chart import CASES, Case, Object, merged, ray_service
+from tests.helm.chart import CASE, CASES, Case, Object, fingerprint, merged, ray_service, template
 
 every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -81,3 +84,45 @@ def test_kuberay_may_set_what_it_refuses_to_find(case: Case) -> None:
         assert "restartPolicy" not in spec, name  # Never, with Ray's second autoscaler
         names = {each["name"] for each in spec["containers"][0]["env"]}
         assert not names & {"RAY_enable_autoscaler_v2", "RAY_REDIS_ADDRESS", "REDIS_USERNAME", "REDIS_PASSWORD"}, name
+
+
+def _compared(case: Case) -> str:
+    """What KubeRay compares of a RayService to know whether pods changed: not sizes, and since 1.6 no tolerations."""
+    documents = yaml.safe_load_all(template("helm4", case).stdout)
+    (service,) = (each for each in documents if each and each["kind"] == "RayService")
+    cluster = copy.deepcopy(service["spec"]["rayClusterConfig"])
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        group["template"]["spec"].pop("tolerations", None)
+        for size in ("replicas", "minReplicas", "maxReplicas"):
+            group.pop(size, None)
+    return fingerprint(cluster)
+
+
+def _changed(values: dict[str, Any]) -> Case:
+    base = CASE["placement"]
+    return Case("changed", base.profiles, merged(base.values, values))
+
+
+_TAINTS = [{"key": "team", "operator": "Equal", "value": "code", "effect": "NoSchedule"}]
+_GPUS = {"name": "gpu", "accelerator": "gpu", "chipsPerHost": 1, "minReplicas": 2, "maxReplicas": 6, "cpu": 8}
+
+
+@pytest.mark.parametrize("tolerations", [_TAINTS, []], ids=["others", "none"])
+@pytest.mark.parametrize("where", ["head", "gateway", "workers"])
+def test_changed_tolerations_are_changed_pods(where: str, tolerations: list[Object]) -> None:
+    def case(tolerations: list[Object]) -> Case:
+        group = {"tolerations": tolerations}
+        workers = {"workers": [_GPUS | {"memory": "40Gi"} | group]}
+        return _changed(workers if where == "workers" else {where: group})
+
+    before = case([{"key": "pool", "operator": "Exists"}])
+    assert _compared(case(tolerations)) != _compared(before)
+
+
+def test_other_sizes_are_no_new_cluster() -> None:
+    """They would need twice the accelerators: `codegemma cluster resize` gives them to the cluster that runs."""
+    workers = [
+        _GPUS | {"memory": "40Gi", "minReplicas": least, "maxReplicas": most} for least, most in ((2, 6), (1, 9))
+    ]
+    before, after = (_changed({"workers": [worker]}) for worker in workers)
+    assert _compared(before) == _compared(after)

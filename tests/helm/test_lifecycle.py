@@ -66,14 +66,15 @@ def test_a_release_is_installed_changed_taken_back_and_removed(helm: str, databa
     with serve(api) as url:
         cluster = Cluster(helm, url, database, tmp_path)
         notes = cluster.release("install", _CASE)
-        assert "helm test codegemma" in notes
+        assert "helm test codegemma" in notes and "cluster resize" not in notes
         installed = api.there()
         expected = {(each["kind"], each["metadata"]["name"]) for each in rendered(_CASE) if not is_hook(each)}
         assert installed.keys() == expected
         assert f"{RELEASE}\t" in cluster("list")
 
         grown = merged(_CASE.values, {"gateway": {"maxReplicas": 9}, "monitoring": {"dashboards": {"enabled": False}}})
-        cluster.release("upgrade", Case("grown", _CASE.profiles, grown))
+        notes = cluster.release("upgrade", Case("grown", _CASE.profiles, grown))
+        assert "codegemma cluster resize -n codegemma-" in notes
         assert _gateways(api) == 9
         assert ("ConfigMap", "codegemma-dashboard-fim") not in api.there()
         assert len(cluster("history", RELEASE).splitlines()) == 3

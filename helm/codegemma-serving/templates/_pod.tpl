@@ -102,6 +102,12 @@ memory: {{ .memory }}
 {{- end }}
 {{- end }}
 
+{{- /* Tolerations as an annotation: KubeRay compares pod templates without them, so that a change of them alone would
+never arrive. With this it is a change of the pods. */}}
+{{- define "codegemma.tolerationsAnnotation" -}}
+checksum/tolerations: {{ . | trim | sha256sum | trunc 16 }}
+{{- end }}
+
 {{- /* A pod of a worker group. Takes a dict of root, component, serviceAccount, accelerator, cpu, memory, extended
 (resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations, spread, nodeSelector,
 tolerations. */}}
@@ -112,6 +118,9 @@ metadata:
     {{- include "codegemma.selector" . | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: logs
+    {{- with .tolerations }}
+    {{- include "codegemma.tolerationsAnnotation" . | nindent 4 }}
+    {{- end }}
     {{- with .annotations }}
     {{- . | nindent 4 }}
     {{- end }}
