@@ -161,8 +161,14 @@ PROFILES = (
     Case("gpu-ha", ("gpu", "ha"), merged(KEYS, CLAIM)),
     Case("tpu-v5e-ha", ("tpu-v5e", "ha"), merged(KEYS, CLAIM)),
 )
+_HA = (
+    Case("demo-ha", ("demo", "ha"), KEYS),
+    Case("tpu-v5e-8t-ha", ("tpu-v5e-8t", "ha"), merged(KEYS, CLAIM)),
+    Case("tpu-v5e-two-hosts-ha", ("tpu-v5e-two-hosts", "ha"), merged(KEYS, CLAIM)),
+)
 CASES = (
     *PROFILES,
+    *_HA,
     *(Case(name, ("gpu", "ha"), merged(KEYS, CLAIM, values)) for name, values in _TOGGLES.items()),
     *(Case(name, (), merged(KEYS, CLAIM, values)) for name, values in _SLICES.items()),
 )

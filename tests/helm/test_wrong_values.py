@@ -166,6 +166,16 @@ TEMPLATES = [
         ),
     ),
     Mistake(("serving.models gemma-3-270m", "of cpu", "gpu (gpu"), _worker(), base="demo"),
+    Mistake(
+        ("highAvailability.enabled=true", "gcs.redis.address is empty"),
+        {"gcs": {"redis": {"address": ""}}},
+        base="gpu-ha",
+    ),
+    Mistake(
+        ("highAvailability.enabled=true", "gateway.minReplicas=1", "values-ha.yaml"),
+        {"gateway": {"minReplicas": 1}},
+        base="gpu-ha",
+    ),
     Mistake(("gateway.minReplicas=3", "gateway.maxReplicas=2"), {"gateway": {"minReplicas": 3}}),
     Mistake(("gateway.minReplicas=2", "serving.gateway.replicas=1"), {"gateway": {"minReplicas": 2}}),
     Mistake(

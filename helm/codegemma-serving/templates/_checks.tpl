@@ -7,6 +7,7 @@
 {{- include "codegemma.checkWorkers" . }}
 {{- include "codegemma.checkTopologies" . }}
 {{- include "codegemma.checkGateways" . }}
+{{- include "codegemma.checkHighAvailability" . }}
 {{- include "codegemma.checkGrace" . }}
 {{- include "codegemma.checkEnvironment" . }}
 {{- include "codegemma.checkEdge" . }}
@@ -94,6 +95,8 @@
 {{- if hasPrefix "tpu" .accelerator }}
 {{- include "codegemma.checkSlice" . }}
 {{- end }}
+{{- end }}
+{{- range include "codegemma.workers" . | fromJsonArray }}
 {{- $least := include "codegemma.minAvailable" . | int }}
 {{- if and (gt $least 0) (ge $least (int .minReplicas)) }}
 {{- fail (printf "workers.%s.minAvailable=%d is not below minReplicas=%v: no node with such a pod could ever be drained. Lower it, or leave it out." .name $least .minReplicas) }}
@@ -126,25 +129,13 @@
 {{- $chips := $topology.chips_per_host | default 1 | int }}
 {{- $hosts := $topology.hosts | default 1 | int }}
 {{- $offered := list }}
-{{- $found := false }}
 {{- range $.Values.workers }}
 {{- $shape := include "codegemma.shape" . | fromJson }}
 {{- $offered = append $offered (printf "%s (%s, %v x %v chips)" .name .accelerator $shape.hosts $shape.chipsPerHost) }}
-{{- if eq .accelerator $accelerator }}
-{{- if eq $accelerator "cpu" }}
-{{- $found = true }}
-{{- else if and (hasPrefix "tpu" $accelerator) (gt $hosts 1) }}
-{{- $found = or $found (and (eq (int $shape.hosts) $hosts) (eq (int $shape.chipsPerHost) $chips)) }}
-{{- else if eq $accelerator "gpu" }}
-{{- $found = or $found (ge (int $shape.chipsPerHost) $chips) }}
 {{- end }}
-{{- end }}
-{{- end }}
-{{- if and (hasPrefix "tpu" $accelerator) (eq $hosts 1) }}
-{{- $found = include "codegemma.sliceGroup" (dict "workers" $.Values.workers "model" $model) }}
-{{- if and (not $found) (gt $chips 1) }}
+{{- $found := include "codegemma.workerGroup" (dict "workers" $.Values.workers "model" $model) }}
+{{- if and (not $found) (hasPrefix "tpu" $accelerator) (eq $hosts 1) (gt $chips 1) }}
 {{- fail (printf "serving.models %s needs a slice of %d chips on one host for each group, which no worker group offers: %d chips of a larger host need not be a slice. workers has: %s. Add a worker group of topology %s, or change the model's topology." $model.id $chips $chips (join ", " $offered | default "none") (eq $chips 4 | ternary "2x2" "2x4 with chipsPerHost 8")) }}
-{{- end }}
 {{- end }}
 {{- if not $found }}
 {{- fail (printf "serving.models %s needs %d host(s) x %d of %s, which no worker group offers. workers has: %s. Add one to workers, or change the model's topology." $model.id $hosts $chips $accelerator (join ", " $offered | default "none")) }}
@@ -167,6 +158,17 @@
 {{- $least := include "codegemma.minAvailable" . | int }}
 {{- if and (gt $least 0) (ge $least (int .minReplicas)) }}
 {{- fail (printf "gateway.minAvailable=%d is not below gateway.minReplicas=%v: no node with a Gateway could ever be drained. Lower it, or leave it out." $least .minReplicas) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkHighAvailability" -}}
+{{- if .Values.highAvailability.enabled }}
+{{- if not .Values.gcs.redis.address }}
+{{- fail "highAvailability.enabled=true, but gcs.redis.address is empty: the machine of Ray's head would take all workers with it. Set it to a Redis that is on more than one machine itself." }}
+{{- end }}
+{{- if lt (int .Values.gateway.minReplicas) 2 }}
+{{- fail (printf "highAvailability.enabled=true, but gateway.minReplicas=%v: the machine of the only Gateway would take the service with it. Raise it, serving.gateway.replicas and gateway.maxReplicas, as values-ha.yaml does." .Values.gateway.minReplicas) }}
 {{- end }}
 {{- end }}
 {{- end }}

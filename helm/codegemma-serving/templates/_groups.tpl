@@ -16,6 +16,9 @@ failureThreshold: 2
 {{- end }}
 
 {{- define "codegemma.gatewaySpread" -}}
+{{- if .Values.highAvailability.enabled }}
+{{- include "codegemma.twoMachines" (dict "root" . "component" "gateway" "replicas" .Values.gateway.minReplicas) }}
+{{- end }}
 {{- range list "kubernetes.io/hostname" "topology.kubernetes.io/zone" }}
 - maxSkew: 1
   topologyKey: {{ . }}
@@ -95,11 +98,22 @@ failureThreshold: 2
 {{- $_ := set $pod "initContainers" (include "codegemma.modelInitContainers" (dict "root" .root) | trim) }}
 {{- $_ := set $pod "volumeMounts" (list (include "codegemma.modelMounts" .root | trim) (include "codegemma.executablesKeyMount" .root | trim) | compact | join "\n") }}
 {{- $_ := set $pod "volumes" (list (include "codegemma.modelVolumes" .root | trim) (include "codegemma.executablesKeyVolume" .root | trim) | compact | join "\n") }}
+{{- if .root.Values.highAvailability.enabled }}{{ $_ := set $pod "affinity" (include "codegemma.ownMachine" .) }}{{ end }}
 {{- $nodes := include "codegemma.acceleratorNodes" $worker | fromYaml }}
 {{- with merge (deepCopy ($worker.nodeSelector | default dict)) $nodes }}{{ $_ := set $pod "nodeSelector" (toYaml .) }}{{ end }}
 {{- $tolerations := include "codegemma.acceleratorTolerations" $worker | fromYamlArray }}
 {{- with concat $tolerations ($worker.tolerations | default list) }}{{ $_ := set $pod "tolerations" (toYaml .) }}{{ end }}
 {{- include "codegemma.workerPod" $pod }}
+{{- end }}
+
+{{- /* No two worker pods on one machine: Ray, which puts groups of models into pods, knows no machines. */}}
+{{- define "codegemma.ownMachine" -}}
+podAntiAffinity:
+  requiredDuringSchedulingIgnoredDuringExecution:
+    - topologyKey: kubernetes.io/hostname
+      labelSelector:
+        matchLabels:
+          {{- include "codegemma.selector" (dict "root" .root "component" "worker") | nindent 10 }}
 {{- end }}
 
 {{- /* What Ray learns a slice's kind from. Which host of a slice a pod is differs by pod: GKE's webhook for Ray sets it. */}}

@@ -102,6 +102,21 @@ memory: {{ .memory }}
 {{- end }}
 {{- end }}
 
+{{- /* A spread constraint: never all pods of a component on one machine. A dict of root, component and replicas. */}}
+{{- define "codegemma.twoMachines" }}
+- maxSkew: {{ max 1 (sub .replicas 1) }}
+  minDomains: 2
+  topologyKey: kubernetes.io/hostname
+  whenUnsatisfiable: DoNotSchedule
+  nodeTaintsPolicy: Honor # machines that the pods may not run on do not count
+  {{- if eq .component "gateway" }}
+  matchLabelKeys: [ray.io/cluster] # an upgrade's second cluster is spread by itself
+  {{- end }}
+  labelSelector:
+    matchLabels:
+      {{- include "codegemma.selector" (dict "root" .root "component" .component) | nindent 6 }}
+{{- end }}
+
 {{- /* Tolerations as an annotation: KubeRay compares pod templates without them, so that a change of them alone would
 never arrive. With this it is a change of the pods. */}}
 {{- define "codegemma.tolerationsAnnotation" -}}
@@ -109,7 +124,7 @@ checksum/tolerations: {{ . | trim | sha256sum | trunc 16 }}
 {{- end }}
 
 {{- /* A pod of a worker group. Takes a dict of root, component, serviceAccount, accelerator, cpu, memory, extended
-(resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations, spread, nodeSelector,
+(resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations, affinity, spread, nodeSelector,
 tolerations. */}}
 {{- define "codegemma.workerPod" -}}
 {{- $root := .root -}}
@@ -144,6 +159,10 @@ spec:
   {{- end }}
   {{- with .tolerations }}
   tolerations:
+    {{- . | nindent 4 }}
+  {{- end }}
+  {{- with .affinity }}
+  affinity:
     {{- . | nindent 4 }}
   {{- end }}
   {{- with .spread }}

@@ -9,10 +9,22 @@
 {{- $access = dict "keys_file" (printf "/etc/codegemma/keys/%s" .Values.auth.secretKey) }}
 {{- end }}
 {{- $_ := set $serving "gateway" (merge $access ($serving.gateway | default dict)) }}
+{{- $deployments := list }}
 {{- range $serving.models }}
+{{- if $.Values.highAvailability.enabled }}
+{{- if .autoscaling }}
+{{- $least := max 2 (int .autoscaling.min_replicas) }}
+{{- $_ := set . "autoscaling" (merge (dict "min_replicas" $least "max_replicas" (max $least (int .autoscaling.max_replicas))) .autoscaling) }}
+{{- else }}
+{{- $_ := set . "replicas" (max 2 (.replicas | default 1 | int)) }}
+{{- end }}
+{{- if eq ((.topology | default dict).hosts | default 1 | int) 1 }}
+{{- $deployments = append $deployments (dict "name" .id "max_replicas_per_node" 1) }}
+{{- end }}
+{{- end }}
 {{- $topology := .topology | default dict }}
 {{- if and (hasPrefix "tpu" ($topology.accelerator | default "cpu")) (eq ($topology.hosts | default 1 | int) 1) }}
-{{- $resource := include "codegemma.sliceGroup" (dict "workers" $.Values.workers "model" .) | include "codegemma.sliceResource" }}
+{{- $resource := include "codegemma.workerGroup" (dict "workers" $.Values.workers "model" .) | include "codegemma.sliceResource" }}
 {{- $slice := dict "resources" (dict $resource ($topology.chips_per_host | default 1 | int)) }}
 {{- $_ := set . "ray_actor_options" (merge $slice (.ray_actor_options | default dict)) }}
 {{- end }}
@@ -43,6 +55,10 @@ applications:
           num_cpus: 0
           resources: {codegemma-gateway: 1}
           runtime_env: {env_vars: {{ toJson $environment }}}
+      {{- with $deployments }}
+      # Two groups of a model are in two pods, and thus on two machines.
+      {{- toYaml . | nindent 6 }}
+      {{- end }}
     args:
       {{- toYaml $serving | nindent 6 }}
 {{- end }}

@@ -10,25 +10,52 @@
 {{- dict "chips" $chips "chipsPerHost" $perHost "hosts" (div $chips $perHost) | toJson }}
 {{- end }}
 
+{{- /* The worker groups as a JSON list. With highAvailability, their least numbers hold two groups of each model. */}}
+{{- define "codegemma.workers" -}}
+{{- $workers := list }}
+{{- range .Values.workers }}
+{{- $name := .name }}
+{{- $least := int .minReplicas }}
+{{- if $.Values.highAvailability.enabled }}
+{{- $chips := 0 }}
+{{- range $.Values.serving.models }}
+{{- if eq (include "codegemma.workerGroup" (dict "workers" $.Values.workers "model" .)) $name }}
+{{- $chips = add $chips (mul 2 ((.topology | default dict).chips_per_host | default 1)) }}
+{{- end }}
+{{- end }}
+{{- if $chips }}
+{{- $perPod := eq .accelerator "cpu" | ternary $chips (include "codegemma.shape" . | fromJson).chipsPerHost | int }}
+{{- $least = max $least 2 (div (add $chips $perPod -1) $perPod) }}
+{{- end }}
+{{- end }}
+{{- $workers = append $workers (merge (dict "minReplicas" $least "maxReplicas" (max $least (int .maxReplicas))) .) }}
+{{- end }}
+{{- toJson $workers }}
+{{- end }}
+
 {{- /* Groups of workers that a voluntary disruption must leave; 0 for no budget. */}}
 {{- define "codegemma.minAvailable" -}}
 {{- if kindIs "invalid" .minAvailable }}{{ max 0 (sub .minReplicas 1) }}{{ else }}{{ .minAvailable }}{{ end }}
 {{- end }}
 
-{{- /* The worker group for a model of one TPU host; empty if none fits. A dict of workers and model. libtpu wants chips
-that are a slice; of a larger host Ray hands out whichever are free, and says how they lie for one or two only. */}}
-{{- define "codegemma.sliceGroup" -}}
-{{- $chips := .model.topology.chips_per_host | default 1 | int }}
+{{- /* The worker group whose pods a model's groups fit; empty if none. A dict of workers and model. libtpu wants chips
+that are a slice: of a larger host Ray hands out whichever are free, and says how they lie for one or two only. */}}
+{{- define "codegemma.workerGroup" -}}
+{{- $topology := .model.topology | default dict }}
+{{- $accelerator := $topology.accelerator | default "cpu" }}
+{{- $chips := $topology.chips_per_host | default 1 | int }}
+{{- $hosts := $topology.hosts | default 1 | int }}
 {{- $exact := "" }}
-{{- $shared := "" }}
+{{- $larger := "" }}
 {{- range .workers }}
-{{- if eq .accelerator $.model.topology.accelerator }}
 {{- $shape := include "codegemma.shape" . | fromJson }}
-{{- if and (eq (int $shape.hosts) 1) (eq (int $shape.chips) $chips) }}{{ $exact = $exact | default .name }}{{ end }}
-{{- if and (eq (int $shape.hosts) 1) (eq $chips 1) }}{{ $shared = $shared | default .name }}{{ end }}
+{{- if and (eq .accelerator $accelerator) (or (eq $accelerator "cpu") (eq (int $shape.hosts) $hosts)) }}
+{{- $same := or (eq $accelerator "cpu") (eq (int $shape.chipsPerHost) $chips) }}
+{{- $shared := and (eq $hosts 1) (or (eq $accelerator "gpu") (eq $chips 1)) (gt (int $shape.chipsPerHost) $chips) }}
+{{- if $same }}{{ $exact = $exact | default .name }}{{ else if $shared }}{{ $larger = $larger | default .name }}{{ end }}
 {{- end }}
 {{- end }}
-{{- $exact | default $shared }}
+{{- $exact | default $larger }}
 {{- end }}
 
 {{- /* The resource of which a pod of a TPU worker group has one for each chip: to Ray, all TPU chips are alike. */}}
