@@ -79,6 +79,18 @@ _ROUTES = {
 _ENVOY = {"enabled": True, "tlsSecret": "tls", "clientCaSecret": "clients", "clients": [{"podSelector": {}}]}
 _INGRESS = {"enabled": True, "host": "code.example.com", "tlsSecret": "tls", "clusterIssuer": "acme"}
 _PEERS = [{"namespaceSelector": {"matchLabels": {"team": "editors"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
+_TO_REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
+
+
+def _egress(*layers: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Values with everything closed that pods could call, but for what must be open."""
+    return merged({"networkPolicy": {"egress": {"enabled": True, "rules": [_TO_REDIS], **fields}}}, *layers)
+
+
+def _bucket(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"models": {"volume": {"existingClaim": "", kind: {"bucket": "models", **fields}}}}
+
+
 _RULES = {"enabled": True, "runbookUrl": "https://example.com/runbook.md", "labels": {"release": "prometheus"}}
 _MONITORING = {
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -120,6 +132,12 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "monitoring": {"monitoring": _MONITORING},
     "no-network-policy": {"networkPolicy": {"enabled": False}},
     "network-policy": {"networkPolicy": {"clients": _PEERS, "egress": {"enabled": True, "rules": [{"to": _PEERS}]}}},
+    "egress": _egress(),
+    "egress-narrow": _egress(apiServer={"peers": [{"ipBlock": {"cidr": "203.0.113.7/32"}}]}),
+    "egress-gcs-fuse": _egress(_bucket("gcsFuse")),
+    "egress-s3": _egress(_bucket("s3")),
+    "egress-s3-secret": _egress(_bucket("s3", credentialsSecret="s3")),
+    "egress-annotations": _egress({"serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "a@p.iam"}}}),
     "nobody-scrapes": {"networkPolicy": {"monitoring": []}},
     "redis": {
         "gcs": {"redis": {"address": "rediss://redis:6379", "username": "ray", "passwordSecret": {"name": "redis"}}}

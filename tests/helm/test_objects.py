@@ -256,6 +256,20 @@ def test_only_clients_reach_the_service_and_only_operators_the_dashboard(case: C
                 assert rule["from"], f"{name} lets everyone in"
 
 
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"app.kubernetes.io/name": "kuberay-operator", "app.kubernetes.io/component": "kuberay-operator"},
+        {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": "kuberay-operator"},
+    ],
+    ids=["by its chart", "by its kustomization"],
+)
+def test_kuberays_operator_reaches_the_dashboard_however_it_was_installed(labels: dict[str, str]) -> None:
+    policy = of_kind(rendered(CASE["demo"]), "NetworkPolicy")["codegemma-operator"]
+    (peer,) = policy["spec"]["ingress"][0]["from"]
+    assert peer["namespaceSelector"] == {} and selects(peer["podSelector"], labels)
+
+
 def test_clients_are_those_of_the_values() -> None:
     policy = of_kind(rendered(CASE["network-policy"]), "NetworkPolicy")["codegemma-clients"]
     callers = policy["spec"]["ingress"][0]["from"]

@@ -85,6 +85,8 @@ SCHEMA = [
     Mistake(("image", "repository"), {"image": {"repository": "codegemma:1.0"}}),
     Mistake(("networkPolicy", "clients", "0", "namespace"), {"networkPolicy": {"clients": [{"namespace": "a"}]}}),
     Mistake(("networkPolicy", "operator"), {"networkPolicy": {"operator": []}}),
+    Mistake(("egress", "dns", "ports", "0"), {"networkPolicy": {"egress": {"dns": {"ports": ["dns"]}}}}),
+    Mistake(("egress", "dns", "peers"), {"networkPolicy": {"egress": {"dns": {"peers": []}}}}),
     Mistake(("envoy", "replicas"), {"edge": {"envoy": {"replicas": 1}}}),
     Mistake(("runbookUrl",), {"monitoring": {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}}),
     Mistake(("errorRatio",), {"monitoring": {"prometheusRule": {"errorRatio": 2}}}),
@@ -192,6 +194,19 @@ TEMPLATES = [
     Mistake(
         ("ray.environment.RAY_gcs_rpc_server_reconnect_timeout_s=0", "to be 3600"),
         merged(_environment("RAY_gcs_rpc_server_reconnect_timeout_s"), CASE["redis"].values),
+    ),
+    Mistake(
+        ("networkPolicy.egress.enabled=true", "networkPolicy.egress.rules is empty", "gcs.redis.address="),
+        {"networkPolicy": {"egress": {"enabled": True}}},
+        base="gpu-ha",
+    ),
+    Mistake(
+        ("networkPolicy.egress.rules is empty", "models.volume.gcsFuse.bucket=m", "issuers https://login.example"),
+        {
+            "networkPolicy": {"egress": {"enabled": True}},
+            "models": {"volume": {"existingClaim": "", "gcsFuse": {"bucket": "m"}}},
+            "serving": {"gateway": {"issuers": [_ISSUER]}},
+        },
     ),
     Mistake(("edge.ingress.host",), {"edge": {"ingress": {"enabled": True}}}),
     Mistake(("edge.ingress.tlsSecret",), {"edge": {"ingress": {"enabled": True, "host": "a.b"}}}),

@@ -10,6 +10,7 @@
 {{- include "codegemma.checkHighAvailability" . }}
 {{- include "codegemma.checkGrace" . }}
 {{- include "codegemma.checkEnvironment" . }}
+{{- include "codegemma.checkEgress" . }}
 {{- include "codegemma.checkEdge" . }}
 {{- include "codegemma.checkMonitoring" . }}
 {{- end }}
@@ -189,6 +190,23 @@
 {{- range $name, $value := .Values.ray.environment }}
 {{- if hasKey $ours $name }}
 {{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* What the service cannot do without and only networkPolicy.egress.rules can open. */}}
+{{- define "codegemma.checkEgress" -}}
+{{- $egress := .Values.networkPolicy.egress }}
+{{- if and .Values.networkPolicy.enabled $egress.enabled (not $egress.rules) }}
+{{- $gateway := .Values.serving.gateway | default dict }}
+{{- $needs := list }}
+{{- with .Values.models.volume.gcsFuse.bucket }}{{ $needs = append $needs (printf "models.volume.gcsFuse.bucket=%s" .) }}{{ end }}
+{{- with .Values.models.volume.s3.bucket }}{{ $needs = append $needs (printf "models.volume.s3.bucket=%s" .) }}{{ end }}
+{{- with .Values.gcs.redis.address }}{{ $needs = append $needs (printf "gcs.redis.address=%s" .) }}{{ end }}
+{{- with ($gateway.quotas | default dict).redis }}{{ $needs = append $needs (printf "serving.gateway.quotas.redis=%s" .) }}{{ end }}
+{{- range $gateway.issuers }}{{ $needs = append $needs (printf "serving.gateway.issuers %s" .issuer) }}{{ end }}
+{{- with $needs }}
+{{- fail (printf "networkPolicy.egress.enabled=true, but networkPolicy.egress.rules is empty: no pod could reach %s. Add a rule for it, as in networkPolicy.egress.rules=[{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379}]}], or leave networkPolicy.egress.enabled at false." (join ", " .)) }}
 {{- end }}
 {{- end }}
 {{- end }}

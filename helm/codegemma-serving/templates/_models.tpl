@@ -5,6 +5,13 @@
 {{- end }}
 {{- end }}
 
+{{- /* Whether pods ask the cloud's metadata server who they are: for a bucket without a secret, or another service. */}}
+{{- define "codegemma.cloudIdentity" -}}
+{{- $source := include "codegemma.modelSource" . }}
+{{- $byIdentity := and (eq $source "s3") (not .Values.models.volume.s3.credentialsSecret) }}
+{{- if or (eq $source "gcsFuse") $byIdentity .Values.serviceAccount.annotations }}true{{ end }}
+{{- end }}
+
 {{- define "codegemma.modelMounts" -}}
 {{- if include "codegemma.modelSource" . }}
 - {name: models, mountPath: /models, readOnly: true}
