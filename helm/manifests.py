@@ -102,9 +102,10 @@ def _dump(each: Object) -> str:
 
 def write(folder: Path) -> None:
     """Writes all files below a folder, and removes what this made before."""
+    made = build()
     for old in (*folder.glob("base/*.yaml"), *folder.glob("overlays/*/*.yaml")):
         old.unlink()
-    for path, text in build().items():
+    for path, text in made.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)

@@ -102,6 +102,64 @@ _EXTRA = {
     "kind": "ConfigMap",
     "metadata": {"name": '{{ include "codegemma.fullname" . }}-extra', "namespace": NAMESPACE},
 }
+_DIGESTS = {"cpu": f"sha256:{'1' * 64}", "gpu": f"sha256:{'2' * 64}"}
+_CA = {"name": "ca", "mountPath": "/etc/company-ca", "readOnly": True}
+_AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+        }
+    }
+}
+
+
+def _part(name: str) -> dict[str, Any]:
+    """Settings of the pods of one part."""
+    return {
+        "podLabels": {"part": name},
+        "podAnnotations": {"example.com/part": name},
+        "affinity": _AFFINITY,
+        "runtimeClassName": name,
+    }
+
+
+SETTINGS: dict[str, Any] = {
+    "commonLabels": {"team": "editors"},
+    "commonAnnotations": {"example.com/owner": "editors"},
+    "podLabels": {"cost-centre": "42", "part": "any"},
+    "podAnnotations": {"sidecar.istio.io/inject": "false"},
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "codegemma-extra"}}],
+    "extraVolumeMounts": [_CA],
+    "image": {"repository": "registry:5000/team/codegemma", "digests": _DIGESTS, "pullSecrets": ["pull"]},
+    "head": _part("head") | {"ephemeralStorage": "10Gi"},
+    "gateway": _part("gateway") | {"ephemeralStorage": "10Gi"},
+    "workers": [
+        _worker(
+            name="gpu",
+            accelerator="gpu",
+            chipsPerHost=1,
+            ephemeralStorage="20Gi",
+            maxReplicas=6,
+            minReplicas=4,
+            **_part("gpu"),
+        )
+    ],
+    "ray": {
+        "extraEnv": [{"name": "HEADERS", "valueFrom": {"secretKeyRef": {"name": "traces", "key": "headers"}}}],
+        "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
+    },
+    "edge": {"envoy": {"enabled": True, "tlsSecret": "tls", "serviceAnnotations": {"a": "b"}, **_part("envoy")}},
+    "service": {
+        "type": "LoadBalancer",
+        "annotations": {"networking.gke.io/load-balancer-type": "Internal"},
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    },
+    "networkPolicy": {"clients": _PEERS},
+    "models": {
+        "volume": {"existingClaim": "", "s3": {"bucket": "m", "caBundle": "/etc/company-ca/ca.crt", "size": "30Gi"}}
+    },
+    "extraObjects": [_EXTRA],
+}
 _PLACE = {"nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "pool", "operator": "Exists"}]}
 
 _ISSUER = {"issuer": "https://login.example/realms/code", "audience": ["codegemma"], "tenant_claim": "team"}
@@ -155,6 +213,8 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "identity": {"serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "models@p.iam"}}},
     "placement": {"head": _PLACE, "gateway": _PLACE},
     "test-with-key": {"test": {"apiKeySecret": "smoke-test"}},
+    "settings": SETTINGS,
+    "settings-convert": {"models": {"convert": [_CONVERSION]}, "podLabels": {"cost-centre": "42"}},
     "extra": {"extraObjects": [_EXTRA]},
 }
 _SHARED = {

@@ -90,6 +90,11 @@ SCHEMA = [
     Mistake(("envoy", "replicas"), {"edge": {"envoy": {"replicas": 1}}}),
     Mistake(("runbookUrl",), {"monitoring": {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}}),
     Mistake(("errorRatio",), {"monitoring": {"prometheusRule": {"errorRatio": 2}}}),
+    Mistake(("fullnameOverride",), {"fullnameOverride": "Code_Assist"}),
+    Mistake(("image", "digests", "gpu"), {"image": {"digests": {"gpu": "latest"}}}),
+    Mistake(("gateway", "ephemeralStorage"), {"gateway": {"ephemeralStorage": "much"}}),
+    Mistake(("extraVolumes", "0", "name"), {"extraVolumes": [{"configMap": {"name": "ca"}}]}),
+    Mistake(("service", "type"), {"service": {"type": "ExternalName"}}),
     Mistake(("autoscaling",), {"autoscaling": {"enabled": True}}),
 ]
 
@@ -208,6 +213,33 @@ TEMPLATES = [
             "serving": {"gateway": {"issuers": [_ISSUER]}},
         },
     ),
+    Mistake(
+        ("gateway.podLabels", "app.kubernetes.io/name=x"), {"gateway": {"podLabels": {"app.kubernetes.io/name": "x"}}}
+    ),
+    Mistake(("workers.gpu.podLabels", "ray.io/group=x"), _worker(podLabels={"ray.io/group": "x"})),
+    Mistake(("podLabels has ray.io/group=x",), {"podLabels": {"ray.io/group": "x"}}),
+    Mistake(("commonLabels", "app.kubernetes.io/instance=x"), {"commonLabels": {"app.kubernetes.io/instance": "x"}}),
+    Mistake(
+        ("serviceAccount.create=false", 'serviceAccount.name="models"', 'serviceAccount.headName=""'),
+        {"serviceAccount": {"create": False, "name": "models"}},
+    ),
+    Mistake(
+        ("serviceAccount.annotations has a", "serviceAccount.create=false", "Annotate the account models"),
+        {"serviceAccount": {"create": False, "name": "models", "headName": "head", "annotations": {"a": "b"}}},
+    ),
+    Mistake(("serviceAccount.name=one", "headName"), {"serviceAccount": {"name": "one", "headName": "one"}}),
+    Mistake(("extraVolumes", "name cache is taken"), {"extraVolumes": [{"name": "cache", "emptyDir": {}}]}),
+    Mistake(("extraVolumeMounts", "ca is mounted at /ca"), {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}),
+    Mistake(
+        ("ray.extraEnv has RAY_SERVE_ENABLE_HA_PROXY", "to be 1"),
+        {"ray": {"extraEnv": [{"name": "RAY_SERVE_ENABLE_HA_PROXY", "value": "0"}]}},
+    ),
+    Mistake(
+        ("ray.extraEnv has A", "ray.environment"),
+        {"ray": {"environment": {"A": "1"}, "extraEnv": [{"name": "A", "value": "2"}]}},
+    ),
+    Mistake(("service.type=LoadBalancer", "networkPolicy.clients"), {"service": {"type": "LoadBalancer"}}),
+    Mistake(("service.type=ClusterIP", "loadBalancerClass"), {"service": {"loadBalancerClass": "internal"}}),
     Mistake(("edge.ingress.host",), {"edge": {"ingress": {"enabled": True}}}),
     Mistake(("edge.ingress.tlsSecret",), {"edge": {"ingress": {"enabled": True, "host": "a.b"}}}),
     Mistake(

@@ -10,6 +10,8 @@
 {{- include "codegemma.checkHighAvailability" . }}
 {{- include "codegemma.checkGrace" . }}
 {{- include "codegemma.checkEnvironment" . }}
+{{- include "codegemma.checkSettings" . }}
+{{- include "codegemma.checkServices" . }}
 {{- include "codegemma.checkEgress" . }}
 {{- include "codegemma.checkEdge" . }}
 {{- include "codegemma.checkMonitoring" . }}
@@ -18,10 +20,10 @@
 {{- define "codegemma.checkRelease" -}}
 {{- $name := include "codegemma.fullname" . }}
 {{- if gt (len $name) 47 }}
-{{- fail (printf "The release name %s makes %s, of %d characters. KubeRay allows 47: use a shorter release name." .Release.Name $name (len $name)) }}
+{{- fail (printf "The release name %s makes %s, of %d characters. KubeRay allows 47: use a shorter release name, or set fullnameOverride." .Release.Name $name (len $name)) }}
 {{- end }}
 {{- if not (regexMatch "^[a-z][a-z0-9-]*$" $name) }}
-{{- fail (printf "The release name %s: KubeRay wants one of lower-case letters, digits and hyphens that starts with a letter." .Release.Name) }}
+{{- fail (printf "The release name %s makes %s: KubeRay wants a name of lower-case letters, digits and hyphens that starts with a letter. Use another release name, or set fullnameOverride." .Release.Name $name) }}
 {{- end }}
 {{- end }}
 
@@ -191,6 +193,66 @@
 {{- if hasKey $ours $name }}
 {{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}
 {{- end }}
+{{- end }}
+{{- range .Values.ray.extraEnv }}
+{{- if hasKey $ours .name }}
+{{- fail (printf "ray.extraEnv has %s, but the service needs it to be %s. Remove it." .name (get $ours .name)) }}
+{{- end }}
+{{- if hasKey $.Values.ray.environment .name }}
+{{- fail (printf "ray.extraEnv has %s, and so has ray.environment. Leave it in one of them." .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels that select pods, names of accounts and volumes. */}}
+{{- define "codegemma.checkSettings" -}}
+{{- $parts := dict "" .Values "head." .Values.head "gateway." .Values.gateway "edge.envoy." .Values.edge.envoy }}
+{{- range .Values.workers }}{{ $_ := set $parts (printf "workers.%s." .name) . }}{{ end }}
+{{- range $part, $settings := $parts }}
+{{- range $label, $value := $settings.podLabels }}
+{{- if or (hasPrefix "app.kubernetes.io/" $label) (hasPrefix "ray.io/" $label) }}
+{{- fail (printf "%spodLabels has %s=%s: the chart and KubeRay select pods by labels of app.kubernetes.io/ and ray.io/. Choose another prefix." $part $label $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $label, $value := .Values.commonLabels }}
+{{- if or (hasPrefix "app.kubernetes.io/" $label) (eq $label "helm.sh/chart") }}
+{{- fail (printf "commonLabels has %s=%s, which the chart sets itself. Choose another label." $label $value) }}
+{{- end }}
+{{- end }}
+{{- with .Values.serviceAccount }}
+{{- if and (not .create) (or (not .name) (not .headName)) }}
+{{- fail (printf "serviceAccount.create=false, but serviceAccount.name=%q and serviceAccount.headName=%q: name both accounts, that of Gateways and groups and that of Ray's head, or leave serviceAccount.create at true." .name .headName) }}
+{{- end }}
+{{- if and .annotations (not .create) }}
+{{- fail (printf "serviceAccount.annotations has %s, but serviceAccount.create=false: the account is not the chart's. Annotate the account %s yourself, and remove serviceAccount.annotations." (keys .annotations | sortAlpha | join ", ") .name) }}
+{{- end }}
+{{- end }}
+{{- if eq (include "codegemma.workerAccount" .) (include "codegemma.headAccount" .) }}
+{{- fail (printf "serviceAccount.name=%s is serviceAccount.headName too: KubeRay lets the head's account change pods, which Gateways and groups must not. Name two accounts." (include "codegemma.workerAccount" .)) }}
+{{- end }}
+{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables-key" "kubernetes-api" }}
+{{- range .Values.extraVolumes }}
+{{- if has .name $volumes }}
+{{- fail (printf "extraVolumes: the name %s is taken. Give each volume its own." .name) }}
+{{- end }}
+{{- $volumes = append $volumes .name }}
+{{- end }}
+{{- range .Values.extraVolumeMounts }}
+{{- if not (has .name $volumes) }}
+{{- fail (printf "extraVolumeMounts: %s is mounted at %s, but extraVolumes has no volume of that name. Add it." .name .mountPath) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkServices" -}}
+{{- $fromOutside := false }}
+{{- range .Values.networkPolicy.clients }}{{ if hasKey . "ipBlock" }}{{ $fromOutside = true }}{{ end }}{{ end }}
+{{- if and (ne .Values.service.type "ClusterIP") .Values.networkPolicy.enabled (not $fromOutside) }}
+{{- fail (printf "service.type=%s, but networkPolicy.clients has no ipBlock, so nobody outside the cluster gets in. Add your clients' addresses, as in [{ipBlock: {cidr: 10.0.0.0/8}}], or leave service.type at ClusterIP." .Values.service.type) }}
+{{- end }}
+{{- if and (eq .Values.service.type "ClusterIP") (or .Values.service.loadBalancerClass .Values.service.loadBalancerSourceRanges) }}
+{{- fail "service.loadBalancerClass or service.loadBalancerSourceRanges is set, but service.type=ClusterIP makes no load balancer. Set service.type=LoadBalancer, or remove them." }}
 {{- end }}
 {{- end }}
 

@@ -67,6 +67,9 @@ gke-gcsfuse/volumes: "true"
     {{- with $s3.endpoint }}
     - --endpoint-url={{ . }}
     {{- end }}
+    {{- with $s3.caBundle }}
+    - --ca-bundle={{ . }}
+    {{- end }}
     {{- if .tokenizersOnly }}
     - --exclude=*.safetensors
     {{- end }}
@@ -77,11 +80,14 @@ gke-gcsfuse/volumes: "true"
     - secretRef: {name: {{ . }}}
   {{- end }}
   resources:
-    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi") | nindent 4 }}
+    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi" "ephemeralStorage" $s3.size) | nindent 4 }}
   securityContext:
     {{- include "codegemma.containerSecurity" .root | nindent 4 }}
   volumeMounts:
     - {name: models, mountPath: /models}
     - {name: tmp, mountPath: /tmp}
+    {{- with .root.Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end }}
 {{- end }}
