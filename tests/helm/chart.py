@@ -77,6 +77,12 @@ _ROUTES = {
     "grpcHostnames": ["grpc.code.example.com"],
 }
 _ENVOY = {"enabled": True, "tlsSecret": "tls", "clientCaSecret": "clients", "clients": [{"podSelector": {}}]}
+_GATEWAY = {
+    "enabled": True,
+    "httpHostnames": ["code.example.com", "code.example.org"],
+    "grpcHostnames": ["grpc.code.example.com"],
+    "gateway": {"create": True, "className": "eg", "tlsSecret": "tls", "clusterIssuer": "acme"},
+}
 _INGRESS = {"enabled": True, "host": "code.example.com", "tlsSecret": "tls", "clusterIssuer": "acme"}
 _PEERS = [{"namespaceSelector": {"matchLabels": {"team": "editors"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
 _TO_REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
@@ -182,8 +188,10 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "adapters": {"models": {"adapters": {"existingClaim": "codegemma-adapters"}}},
     "convert": {"models": {"convert": [_CONVERSION]}},
     "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
-    "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},
+    "ingress": {"edge": {"controllerNamespace": "traefik", "ingress": _INGRESS}},
+    "ingress-nginx": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS | {"className": "nginx"}}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
+    "gateway": {"edge": {"controllerNamespace": "envoy-gateway-system", "gatewayApi": _GATEWAY}},
     "certificate": {"edge": {"certificate": _CERTIFICATE}},
     "envoy": {"edge": {"certificate": _CERTIFICATE, "envoy": _ENVOY}, "monitoring": _MONITORING},
     "envoy-without-client-certificates": {"edge": {"envoy": {"enabled": True, "tlsSecret": "tls"}}},

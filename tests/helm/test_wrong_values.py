@@ -243,10 +243,14 @@ TEMPLATES = [
     Mistake(("edge.ingress.host",), {"edge": {"ingress": {"enabled": True}}}),
     Mistake(("edge.ingress.tlsSecret",), {"edge": {"ingress": {"enabled": True, "host": "a.b"}}}),
     Mistake(
-        ("edge.controllerNamespace", "ingress-nginx"),
+        ("edge.controllerNamespace", "envoy-gateway-system"),
         {"edge": {"ingress": {"enabled": True, "host": "a.b", "tlsSecret": "tls"}}},
     ),
-    Mistake(("edge.gatewayApi.parentRefs",), {"edge": {"gatewayApi": {"enabled": True}}}),
+    Mistake(("edge.gatewayApi.parentRefs", "gateway.create=true"), {"edge": {"gatewayApi": {"enabled": True}}}),
+    Mistake(
+        ("edge.gatewayApi.gateway", 'className="eg"', 'tlsSecret=""', "clusterIssuer"),
+        {"edge": {"gatewayApi": {"enabled": True, "gateway": {"create": True, "className": "eg"}}}},
+    ),
     Mistake(
         ("edge.gatewayApi", "httpHostnames=[a.b]", "grpcHostnames=[a.b]"),
         {

@@ -282,8 +282,12 @@
 {{- fail "edge.ingress.tlsSecret is empty: API keys must not travel in the clear. Name the certificate's secret; with edge.ingress.clusterIssuer, cert-manager makes it." }}
 {{- end }}
 {{- if .gatewayApi.enabled }}
-{{- if not .gatewayApi.parentRefs }}
-{{- fail "edge.gatewayApi.parentRefs is empty: name the Gateway to attach to, as in [{name: my-gateway, namespace: edge}]." }}
+{{- $gateway := .gatewayApi.gateway }}
+{{- if not (or .gatewayApi.parentRefs $gateway.create) }}
+{{- fail "edge.gatewayApi.parentRefs is empty: name the Gateway to attach to, as in [{name: my-gateway, namespace: edge}], or have one made by edge.gatewayApi.gateway.create=true." }}
+{{- end }}
+{{- if and $gateway.create (or (not $gateway.className) (not $gateway.tlsSecret)) }}
+{{- fail (printf "edge.gatewayApi.gateway: className=%q and tlsSecret=%q must both be set: name a class of `kubectl get gatewayclass`, and the certificate's secret, which cert-manager makes with edge.gatewayApi.gateway.clusterIssuer." $gateway.className $gateway.tlsSecret) }}
 {{- end }}
 {{- $both := list }}
 {{- range .gatewayApi.httpHostnames }}{{ if has . $.Values.edge.gatewayApi.grpcHostnames }}{{ $both = append $both . }}{{ end }}{{ end }}
@@ -294,7 +298,7 @@
 {{- $fromOutside := false }}
 {{- range $.Values.networkPolicy.clients }}{{ if hasKey . "ipBlock" }}{{ $fromOutside = true }}{{ end }}{{ end }}
 {{- if and (or .ingress.enabled .gatewayApi.enabled) $.Values.networkPolicy.enabled (not .controllerNamespace) (not $fromOutside) }}
-{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the ingress controller out. Name its namespace, as in edge.controllerNamespace=ingress-nginx. If it has no pods, as a cloud's load balancer, add its addresses to networkPolicy.clients, as in [{ipBlock: {cidr: 10.0.0.0/8}}]." }}
+{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the Gateway or the ingress controller out. Name the namespace of its pods, as in edge.controllerNamespace=envoy-gateway-system. If it has no pods, as a cloud's load balancer, add its addresses to networkPolicy.clients, as in [{ipBlock: {cidr: 10.0.0.0/8}}]." }}
 {{- end }}
 {{- if and .certificate.enabled (or (not .certificate.secretName) (not .certificate.dnsNames) (not .certificate.issuerRef.name)) }}
 {{- fail (printf "edge.certificate: secretName=%q, dnsNames=%v and issuerRef.name=%q must all be set for cert-manager to make a certificate." .certificate.secretName .certificate.dnsNames .certificate.issuerRef.name) }}

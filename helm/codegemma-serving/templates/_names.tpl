@@ -49,6 +49,9 @@ labels:
 {{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}-{{ $kind }}{{ with get $image.digests $kind }}@{{ . }}{{ end }}
 {{- end }}
 
+{{- /* A PriorityClass has no namespace: two releases of one name in two namespaces need two names. */}}
 {{- define "codegemma.priorityClass" -}}
-{{- with .Values.priorityClass }}{{ if .name }}{{ .name }}{{ else if .create }}{{ include "codegemma.fullname" $ }}{{ end }}{{ end }}
+{{- with .Values.priorityClass }}
+{{- if .name }}{{ .name }}{{ else if .create }}{{ $.Release.Namespace }}-{{ include "codegemma.fullname" $ }}{{ end }}
+{{- end }}
 {{- end }}
