@@ -29,6 +29,9 @@ def schema() -> dict[str, Any]:
     definitions = serving.pop("$defs")
     for name in _FROM_AUTH:
         del definitions["GatewayConfig"]["properties"][name]
+    serving["required"].remove("models")  # the templates ask for it, and name the profiles
+    if not serving["required"]:
+        del serving["required"]
     result["properties"]["serving"] = serving
     result["$defs"] |= definitions
     return result

@@ -31,7 +31,7 @@ class Case:
         return self.name
 
 
-KEYS = {"auth": {"existingSecret": "codegemma-keys"}}
+KEYS = {"auth": {"existingSecret": "codegemma-keys"}, "image": {"repository": "codegemma-serving"}}
 CLAIM = {"models": {"volume": {"existingClaim": "codegemma-models"}}}
 
 

@@ -44,6 +44,11 @@ def test_lint_finds_nothing(helm: str, case: Case) -> None:
     run(helm, "lint", "--strict", CHART, "-n", NAMESPACE, *values(case), case=case)
 
 
+@pytest.mark.parametrize("helm", HELMS)
+def test_lint_finds_nothing_without_values(helm: str) -> None:
+    assert "[ERROR]" not in run(helm, "lint", "--strict", CHART).stdout
+
+
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_both_helms_render_the_same(case: Case, kubernetes: str) -> None:

@@ -50,6 +50,7 @@ def _environment(name: str) -> dict[str, Any]:
 SCHEMA = [
     Mistake(("gatway",), {"gatway": {"minReplicas": 2}}),
     Mistake(("serving", "models"), {"serving": {"models": None}}),
+    Mistake(("serving", "models"), {"serving": {"models": []}}),
     Mistake(("models", "0", "checkpoint"), {"serving": {"models": [{"id": "a", "roles": ["fim"]}]}}),
     Mistake(("models", "0", "topolgy"), _model(topolgy={"accelerator": "gpu"})),
     Mistake(("models", "0", "roles"), _model(roles=["completion"])),
@@ -60,7 +61,6 @@ SCHEMA = [
     Mistake(("gateway", "keys_file"), {"serving": {"gateway": {"keys_file": "/keys.yaml"}}}),
     Mistake(("gateway", "anyone"), {"serving": {"gateway": {"anyone": True}}}),
     Mistake(("gateway", "request_timeout_s"), {"serving": {"gateway": {"request_timeout_s": -1}}}),
-    Mistake(("workers",), {"workers": []}),
     Mistake(("workers", "0", "name"), _worker(name="GPU_nodes")),
     Mistake(("workers", "0", "accelerator"), _worker(accelerator="tpu")),
     Mistake(("workers", "0", "topology"), _worker(topology="2x3")),
@@ -99,6 +99,12 @@ SCHEMA = [
 ]
 
 TEMPLATES = [
+    Mistake(("workers is empty", "values-demo.yaml"), {"workers": []}),
+    Mistake(
+        ("image.repository is empty", "0.1.0-cpu and 0.1.0-gpu", "ACCELERATOR=gpu", "--set image.repository=REGISTRY/"),
+        {"image": {"repository": ""}},
+    ),
+    Mistake(("image.repository is empty", "the tags 2-cpu."), {"image": {"repository": "", "tag": "2"}}, base="demo"),
     Mistake(("auth.existingSecret", "codegemma keys create", "auth.required=false"), {"auth": {"existingSecret": ""}}),
     Mistake(
         ("serving.gateway.issuers", "auth.required=false"),
@@ -294,6 +300,14 @@ def test_the_templates_name_key_value_and_remedy(helm: str, mistake: Mistake) ->
     assert "nil pointer" not in message
     for name in mistake.names:
         assert name in message
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_values_without_a_profile_are_refused_and_the_profiles_named(helm: str) -> None:
+    result = template(helm, Case("none", (), KEYS), check=False)
+    assert result.returncode and "serving.models is empty" in result.stderr
+    for profile in ("values-demo.yaml", "values-gpu.yaml", "values-tpu-v5e.yaml"):
+        assert profile in result.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 {{- /* What values.schema.json cannot say. Each message names the key, its value and the remedy. */}}
 {{- define "codegemma.check" -}}
+{{- include "codegemma.checkProfile" . }}
 {{- include "codegemma.checkRelease" . }}
+{{- include "codegemma.checkImage" . }}
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkAdapters" . }}
@@ -15,6 +17,36 @@
 {{- include "codegemma.checkEgress" . }}
 {{- include "codegemma.checkEdge" . }}
 {{- include "codegemma.checkMonitoring" . }}
+{{- end }}
+
+{{- /* Not the schema's, so that `helm lint` without values finds nothing, and so that the message has the remedy. */}}
+{{- define "codegemma.checkProfile" -}}
+{{- $profiles := list }}
+{{- range $path, $_ := .Files.Glob "values-*.yaml" }}
+{{- if ne $path "values-ha.yaml" }}{{ $profiles = append $profiles $path }}{{ end }}
+{{- end }}
+{{- $remedy := printf "Begin with a profile, by -f: %s; a packaged chart has them in it: helm pull --untar. Or say what to serve in values of your own." (join ", " $profiles) }}
+{{- if not .Values.serving.models }}
+{{- fail (printf "serving.models is empty: there is no model to serve. %s" $remedy) }}
+{{- end }}
+{{- if not .Values.workers }}
+{{- fail (printf "workers is empty: there are no pods for the groups of serving.models. %s" $remedy) }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkImage" -}}
+{{- if not .Values.image.repository }}
+{{- $kinds := list "cpu" }}
+{{- range .Values.workers }}{{ $kinds = append $kinds (.accelerator | splitList "-" | first) }}{{ end }}
+{{- $tag := default .Chart.AppVersion .Values.image.tag }}
+{{- $images := list }}
+{{- $builds := list }}
+{{- range $kinds | uniq }}
+{{- $images = append $images (printf "%s-%s" $tag .) }}
+{{- $builds = append $builds (printf "  docker build --build-arg ACCELERATOR=%s -t REGISTRY/codegemma-serving:%s-%s . && docker push REGISTRY/codegemma-serving:%s-%s" . $tag . $tag .) }}
+{{- end }}
+{{- fail (printf "image.repository is empty, and no public registry has the images. These values need the tags %s. Make them in the service's sources:\n\n%s\n\nthen add --set image.repository=REGISTRY/codegemma-serving. Where nodes have them already, as by `kind load docker-image`, it is the name that they have there: image.repository=codegemma-serving.\n" (join " and " $images) (join "\n" $builds)) }}
+{{- end }}
 {{- end }}
 
 {{- define "codegemma.checkRelease" -}}
