@@ -23,7 +23,7 @@ helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
 bubblewrap: setup ## put bubblewrap into .bubblewrap where the system has none, for the tests of codegemma eval
 	@sh scripts/bubblewrap.sh
 
-chart-schema: setup ## rebuild what the chart takes from serving/: its schema, Ray's environment
+chart-schema: setup ## rebuild what of the chart is derived: schema, Ray's environment, VALUES.md, ci/
 	$(BIN)/python helm/derived.py
 
 manifests: helm chart-schema ## rebuild k8s/ from the chart

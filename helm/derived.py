@@ -1,4 +1,8 @@
-"""Writes what the chart takes from the service: the schema of its values, and the environment of Ray's processes."""
+"""Writes what of the chart is derived.
+
+From the service: the schema of its values and Ray's environment. From its own values: their reference,
+and those of each profile for chart-testing.
+"""
 
 import argparse
 import json
@@ -8,6 +12,8 @@ from typing import Any
 
 import yaml
 
+from helm import ci
+from helm.reference import reference
 from serving.config import GatewayConfig, ServingConfig
 from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, gateway_environment, haproxy_files
 
@@ -29,6 +35,9 @@ def schema() -> dict[str, Any]:
     definitions = serving.pop("$defs")
     for name in _FROM_AUTH:
         del definitions["GatewayConfig"]["properties"][name]
+    serving["required"].remove("models")  # the templates ask for it, and name the profiles
+    if not serving["required"]:
+        del serving["required"]
     result["properties"]["serving"] = serving
     result["$defs"] |= definitions
     return result
@@ -42,8 +51,10 @@ def environment() -> dict[str, str]:
 def build() -> dict[Path, str]:
     """The text of every file."""
     gateways = gateway_environment(GatewayConfig())
-    return {
-        _CHART / "values.schema.json": json.dumps(schema(), indent=2) + "\n",
+    known = schema()
+    return ci.files(_CHART) | {
+        _CHART / "VALUES.md": reference((_CHART / "values.yaml").read_text(), known),
+        _CHART / "values.schema.json": json.dumps(known, indent=2) + "\n",
         _CHART / "files" / "environment.json": json.dumps(environment(), indent=2) + "\n",
         _CHART / "files" / "gateway-environment.json": json.dumps(gateways, indent=2) + "\n",
         _CHART / "files" / "without-head-environment.json": json.dumps(WITHOUT_HEAD, indent=2) + "\n",
@@ -51,8 +62,10 @@ def build() -> dict[Path, str]:
 
 
 def drift() -> list[str]:
-    """Files that are not what the service gives now."""
-    return [file.name for file, text in build().items() if not file.exists() or file.read_text() != text]
+    """Files that are not what they would be now, or would not be made any more."""
+    made = build()
+    differing = [file.name for file, text in made.items() if not file.exists() or file.read_text() != text]
+    return differing + [file.name for file in (_CHART / "ci").glob("*") if file not in made]
 
 
 def main() -> int:
@@ -61,6 +74,7 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="only say whether they are up to date")
     if not parser.parse_args().check:
         for file, text in build().items():
+            file.parent.mkdir(exist_ok=True)
             file.write_text(text)
         return 0
     if differing := drift():

@@ -25,10 +25,9 @@ PROFILES = {
     "tpu-v5e-two-hosts": ("tpu-v5e-two-hosts",),
     "tpu-v5e-ha": ("tpu-v5e", "ha"),
 }
+_EVERY = "auth.existingSecret=codegemma-keys,image.repository=codegemma-serving"
 _CHECKPOINTS = "models.volume.existingClaim=codegemma-models"
-_SET = {
-    name: "auth.existingSecret=codegemma-keys" + ("" if name == "demo" else f",{_CHECKPOINTS}") for name in PROFILES
-}
+_SET = {name: _EVERY if name == "demo" else f"{_EVERY},{_CHECKPOINTS}" for name in PROFILES}
 _HELMS_OWN = ("app.kubernetes.io/managed-by", "helm.sh/chart")
 _NOTICE = (
     "# Made by `make manifests` from helm/codegemma-serving. Change that, or patch this in an overlay of your own.\n"
@@ -102,9 +101,10 @@ def _dump(each: Object) -> str:
 
 def write(folder: Path) -> None:
     """Writes all files below a folder, and removes what this made before."""
+    made = build()
     for old in (*folder.glob("base/*.yaml"), *folder.glob("overlays/*/*.yaml")):
         old.unlink()
-    for path, text in build().items():
+    for path, text in made.items():
         file = folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)

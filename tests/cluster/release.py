@@ -99,13 +99,16 @@ def tpu_node(name: str, topology: str = "2x4", chips: int = 4) -> dict[str, Any]
     return node(name, chips, **(V5E | {"cloud.google.com/gke-tpu-topology": topology}))
 
 
-def operator(image: str = "quay.io/kuberay/operator:v1.6.1", ready: str = "True") -> dict[str, Any]:
+def operator(
+    image: str = "quay.io/kuberay/operator:v1.6.1", ready: str = "True", name: str = "kuberay-operator"
+) -> dict[str, Any]:
+    """The operator's pod; KubeRay's kustomization names the application `kuberay`."""
     return {
         "metadata": {
             "name": "kuberay-operator-0",
             "namespace": "kuberay-system",
             "labels": {
-                "app.kubernetes.io/name": "kuberay-operator",
+                "app.kubernetes.io/name": name,
                 "app.kubernetes.io/component": "kuberay-operator",
             },
         },

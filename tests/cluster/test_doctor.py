@@ -179,9 +179,11 @@ def test_policies_to_be_installed_count_as_well(healthy: KubernetesApi, examine:
     assert examine("-f", "-", input=manifests(service, policy))["network policies"][0][0] == "ok"
 
 
-def test_policies_of_this_repository_let_in_the_operator_that_its_own_chart_installs(
-    healthy: KubernetesApi, examine: Callable[..., Findings]
+@pytest.mark.parametrize("name", ["kuberay-operator", "kuberay"], ids=["by its chart", "by its kustomization"])
+def test_policies_of_this_repository_let_in_the_operator_however_it_was_installed(
+    healthy: KubernetesApi, examine: Callable[..., Findings], name: str
 ) -> None:
+    healthy.add("v1/pods", release.operator(name=name))
     files = [*(CHECKOUT / "k8s" / "base").glob("*.yaml"), *(CHECKOUT / "k8s" / "overlays" / "gpu").glob("*.yaml")]
     rendered = [file.read_text() for file in files if file.name != "kustomization.yaml"]
     assert examine("-f", "-", input="\n---\n".join(rendered))["network policies"][0][0] == "ok"

@@ -31,7 +31,7 @@ class Case:
         return self.name
 
 
-KEYS = {"auth": {"existingSecret": "codegemma-keys"}}
+KEYS = {"auth": {"existingSecret": "codegemma-keys"}, "image": {"repository": "codegemma-serving"}}
 CLAIM = {"models": {"volume": {"existingClaim": "codegemma-models"}}}
 
 
@@ -77,8 +77,26 @@ _ROUTES = {
     "grpcHostnames": ["grpc.code.example.com"],
 }
 _ENVOY = {"enabled": True, "tlsSecret": "tls", "clientCaSecret": "clients", "clients": [{"podSelector": {}}]}
+_GATEWAY = {
+    "enabled": True,
+    "httpHostnames": ["code.example.com", "code.example.org"],
+    "grpcHostnames": ["grpc.code.example.com"],
+    "gateway": {"create": True, "className": "eg", "tlsSecret": "tls", "clusterIssuer": "acme"},
+}
 _INGRESS = {"enabled": True, "host": "code.example.com", "tlsSecret": "tls", "clusterIssuer": "acme"}
 _PEERS = [{"namespaceSelector": {"matchLabels": {"team": "editors"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
+_TO_REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
+
+
+def _egress(*layers: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
+    """Values with everything closed that pods could call, but for what must be open."""
+    return merged({"networkPolicy": {"egress": {"enabled": True, "rules": [_TO_REDIS], **fields}}}, *layers)
+
+
+def _bucket(kind: str, **fields: Any) -> dict[str, Any]:
+    return {"models": {"volume": {"existingClaim": "", kind: {"bucket": "models", **fields}}}}
+
+
 _RULES = {"enabled": True, "runbookUrl": "https://example.com/runbook.md", "labels": {"release": "prometheus"}}
 _MONITORING = {
     "podMonitor": {"enabled": True, "labels": {"release": "prometheus"}},
@@ -89,6 +107,64 @@ _EXTRA = {
     "apiVersion": "v1",
     "kind": "ConfigMap",
     "metadata": {"name": '{{ include "codegemma.fullname" . }}-extra', "namespace": NAMESPACE},
+}
+_DIGESTS = {"cpu": f"sha256:{'1' * 64}", "gpu": f"sha256:{'2' * 64}"}
+_CA = {"name": "ca", "mountPath": "/etc/company-ca", "readOnly": True}
+_AFFINITY = {
+    "nodeAffinity": {
+        "requiredDuringSchedulingIgnoredDuringExecution": {
+            "nodeSelectorTerms": [{"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a"]}]}]
+        }
+    }
+}
+
+
+def _part(name: str) -> dict[str, Any]:
+    """Settings of the pods of one part."""
+    return {
+        "podLabels": {"part": name},
+        "podAnnotations": {"example.com/part": name},
+        "affinity": _AFFINITY,
+        "runtimeClassName": name,
+    }
+
+
+SETTINGS: dict[str, Any] = {
+    "commonLabels": {"team": "editors"},
+    "commonAnnotations": {"example.com/owner": "editors"},
+    "podLabels": {"cost-centre": "42", "part": "any"},
+    "podAnnotations": {"sidecar.istio.io/inject": "false"},
+    "extraVolumes": [{"name": "ca", "configMap": {"name": "codegemma-extra"}}],
+    "extraVolumeMounts": [_CA],
+    "image": {"repository": "registry:5000/team/codegemma", "digests": _DIGESTS, "pullSecrets": ["pull"]},
+    "head": _part("head") | {"ephemeralStorage": "10Gi"},
+    "gateway": _part("gateway") | {"ephemeralStorage": "10Gi"},
+    "workers": [
+        _worker(
+            name="gpu",
+            accelerator="gpu",
+            chipsPerHost=1,
+            ephemeralStorage="20Gi",
+            maxReplicas=6,
+            minReplicas=4,
+            **_part("gpu"),
+        )
+    ],
+    "ray": {
+        "extraEnv": [{"name": "HEADERS", "valueFrom": {"secretKeyRef": {"name": "traces", "key": "headers"}}}],
+        "extraEnvFrom": [{"secretRef": {"name": "proxy"}}],
+    },
+    "edge": {"envoy": {"enabled": True, "tlsSecret": "tls", "serviceAnnotations": {"a": "b"}, **_part("envoy")}},
+    "service": {
+        "type": "LoadBalancer",
+        "annotations": {"networking.gke.io/load-balancer-type": "Internal"},
+        "loadBalancerSourceRanges": ["10.0.0.0/8"],
+    },
+    "networkPolicy": {"clients": _PEERS},
+    "models": {
+        "volume": {"existingClaim": "", "s3": {"bucket": "m", "caBundle": "/etc/company-ca/ca.crt", "size": "30Gi"}}
+    },
+    "extraObjects": [_EXTRA],
 }
 _PLACE = {"nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "pool", "operator": "Exists"}]}
 
@@ -112,14 +188,22 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "adapters": {"models": {"adapters": {"existingClaim": "codegemma-adapters"}}},
     "convert": {"models": {"convert": [_CONVERSION]}},
     "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
-    "ingress": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS}},
+    "ingress": {"edge": {"controllerNamespace": "traefik", "ingress": _INGRESS}},
+    "ingress-nginx": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS | {"className": "nginx"}}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
+    "gateway": {"edge": {"controllerNamespace": "envoy-gateway-system", "gatewayApi": _GATEWAY}},
     "certificate": {"edge": {"certificate": _CERTIFICATE}},
     "envoy": {"edge": {"certificate": _CERTIFICATE, "envoy": _ENVOY}, "monitoring": _MONITORING},
     "envoy-without-client-certificates": {"edge": {"envoy": {"enabled": True, "tlsSecret": "tls"}}},
     "monitoring": {"monitoring": _MONITORING},
     "no-network-policy": {"networkPolicy": {"enabled": False}},
     "network-policy": {"networkPolicy": {"clients": _PEERS, "egress": {"enabled": True, "rules": [{"to": _PEERS}]}}},
+    "egress": _egress(),
+    "egress-narrow": _egress(apiServer={"peers": [{"ipBlock": {"cidr": "203.0.113.7/32"}}]}),
+    "egress-gcs-fuse": _egress(_bucket("gcsFuse")),
+    "egress-s3": _egress(_bucket("s3")),
+    "egress-s3-secret": _egress(_bucket("s3", credentialsSecret="s3")),
+    "egress-annotations": _egress({"serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "a@p.iam"}}}),
     "nobody-scrapes": {"networkPolicy": {"monitoring": []}},
     "redis": {
         "gcs": {"redis": {"address": "rediss://redis:6379", "username": "ray", "passwordSecret": {"name": "redis"}}}
@@ -137,6 +221,8 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "identity": {"serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "models@p.iam"}}},
     "placement": {"head": _PLACE, "gateway": _PLACE},
     "test-with-key": {"test": {"apiKeySecret": "smoke-test"}},
+    "settings": SETTINGS,
+    "settings-convert": {"models": {"convert": [_CONVERSION]}, "podLabels": {"cost-centre": "42"}},
     "extra": {"extraObjects": [_EXTRA]},
 }
 _SHARED = {

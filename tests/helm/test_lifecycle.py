@@ -69,6 +69,8 @@ def test_a_release_is_installed_changed_taken_back_and_removed(helm: str, databa
         assert "helm test codegemma" in notes and "cluster resize" not in notes
         installed = api.there()
         expected = {(each["kind"], each["metadata"]["name"]) for each in rendered(_CASE) if not is_hook(each)}
+        expected -= {("PriorityClass", f"{NAMESPACE}-{RELEASE}")}
+        expected |= {("PriorityClass", f"{NAMESPACE}-{helm}-{RELEASE}")}  # of the namespace that the release is in
         assert installed.keys() == expected
         assert f"{RELEASE}\t" in cluster("list")
 

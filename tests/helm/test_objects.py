@@ -41,7 +41,9 @@ def _autoscaler(case: Case) -> Object:
 def test_every_container_says_what_it_needs_and_may_take(case: Case) -> None:
     containers = [each for _, pod, _ in pods(rendered(case)) for each in _containers(pod)]
     for each in (*containers, _autoscaler(case)):
-        assert each["resources"]["requests"] == each["resources"]["limits"], each["name"]
+        disk = {"ephemeral-storage"}  # requested only: a limit would evict
+        requests = {name: amount for name, amount in each["resources"]["requests"].items() if name not in disk}
+        assert requests == each["resources"]["limits"], each["name"]
         assert {"cpu", "memory"} <= each["resources"]["limits"].keys(), each["name"]
 
 
@@ -254,6 +256,20 @@ def test_only_clients_reach_the_service_and_only_operators_the_dashboard(case: C
                 assert policy["spec"]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "head"
             if ports != {8443}:
                 assert rule["from"], f"{name} lets everyone in"
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {"app.kubernetes.io/name": "kuberay-operator", "app.kubernetes.io/component": "kuberay-operator"},
+        {"app.kubernetes.io/name": "kuberay", "app.kubernetes.io/component": "kuberay-operator"},
+    ],
+    ids=["by its chart", "by its kustomization"],
+)
+def test_kuberays_operator_reaches_the_dashboard_however_it_was_installed(labels: dict[str, str]) -> None:
+    policy = of_kind(rendered(CASE["demo"]), "NetworkPolicy")["codegemma-operator"]
+    (peer,) = policy["spec"]["ingress"][0]["from"]
+    assert peer["namespaceSelector"] == {} and selects(peer["podSelector"], labels)
 
 
 def test_clients_are_those_of_the_values() -> None:

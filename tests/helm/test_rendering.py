@@ -5,6 +5,7 @@ from unittest.mock import patch
 import kubernetes_validate
 import kubernetes_validate.utils
 import pytest
+import yaml
 
 from tests.helm import crd
 from tests.helm.chart import (
@@ -17,7 +18,9 @@ from tests.helm.chart import (
     PROFILES,
     RELEASE,
     Case,
+    Object,
     fingerprint,
+    is_hook,
     merged,
     ray_service,
     rendered,
@@ -26,7 +29,7 @@ from tests.helm.chart import (
 )
 
 _OWN_SCHEMAS = {"RayService", "HTTPRoute", "GRPCRoute", "PodMonitor", "ServiceMonitor", "PrometheusRule"}
-_NO_SCHEMA = {"Certificate"}  # cert-manager's definition is not at hand
+_NO_SCHEMA = {"Certificate", "Gateway"}  # whose definitions are not at hand
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -39,6 +42,11 @@ def _schemas_are_read_once() -> Iterator[None]:
 @pytest.mark.parametrize("case", PROFILES, ids=str)
 def test_lint_finds_nothing(helm: str, case: Case) -> None:
     run(helm, "lint", "--strict", CHART, "-n", NAMESPACE, *values(case), case=case)
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_lint_finds_nothing_without_values(helm: str) -> None:
+    assert "[ERROR]" not in run(helm, "lint", "--strict", CHART).stdout
 
 
 @pytest.mark.parametrize("kubernetes", KUBERNETES)
@@ -81,6 +89,30 @@ def test_every_object_is_in_the_namespace_of_the_release() -> None:
         for each in rendered(case):
             expected = None if each["kind"] == "PriorityClass" else NAMESPACE
             assert each["metadata"].get("namespace") == expected
+
+
+def test_nothing_of_two_releases_of_one_name_in_two_namespaces_collides() -> None:
+    names: list[set[tuple[str, str]]] = []
+    for namespace in ("team-a", "team-b"):
+        text = run("helm4", "template", RELEASE, CHART, "-n", namespace, *values(CASE["gpu-ha"]), case=CASE["gpu-ha"])
+        objects = [each for each in yaml.load_all(text.stdout, yaml.CSafeLoader) if each]
+        names.append({(each["kind"], each["metadata"]["name"]) for each in objects if each["kind"] == "PriorityClass"})
+        classes = {pod["spec"]["priorityClassName"] for pod in _ray_pods(objects)}
+        assert {("PriorityClass", name) for name in classes} == names[-1]
+    assert names[0] and not names[0] & names[1]
+
+
+def _ray_pods(objects: list[Object]) -> list[Object]:
+    (service,) = (each for each in objects if each["kind"] == "RayService")
+    cluster = service["spec"]["rayClusterConfig"]
+    return [group["template"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+
+
+def test_helm_3_finds_the_log_of_a_test_that_succeeded() -> None:
+    tests = [each for each in rendered(CASE["demo"]) if is_hook(each) and each["kind"] == "Pod"]
+    assert tests
+    for each in tests:  # it deletes on success before --logs asks: https://github.com/helm/helm/issues/9098
+        assert "hook-succeeded" not in each["metadata"]["annotations"]["helm.sh/hook-delete-policy"]
 
 
 def test_no_two_objects_have_one_name() -> None:

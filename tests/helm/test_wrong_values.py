@@ -50,6 +50,7 @@ def _environment(name: str) -> dict[str, Any]:
 SCHEMA = [
     Mistake(("gatway",), {"gatway": {"minReplicas": 2}}),
     Mistake(("serving", "models"), {"serving": {"models": None}}),
+    Mistake(("serving", "models"), {"serving": {"models": []}}),
     Mistake(("models", "0", "checkpoint"), {"serving": {"models": [{"id": "a", "roles": ["fim"]}]}}),
     Mistake(("models", "0", "topolgy"), _model(topolgy={"accelerator": "gpu"})),
     Mistake(("models", "0", "roles"), _model(roles=["completion"])),
@@ -60,7 +61,6 @@ SCHEMA = [
     Mistake(("gateway", "keys_file"), {"serving": {"gateway": {"keys_file": "/keys.yaml"}}}),
     Mistake(("gateway", "anyone"), {"serving": {"gateway": {"anyone": True}}}),
     Mistake(("gateway", "request_timeout_s"), {"serving": {"gateway": {"request_timeout_s": -1}}}),
-    Mistake(("workers",), {"workers": []}),
     Mistake(("workers", "0", "name"), _worker(name="GPU_nodes")),
     Mistake(("workers", "0", "accelerator"), _worker(accelerator="tpu")),
     Mistake(("workers", "0", "topology"), _worker(topology="2x3")),
@@ -85,13 +85,26 @@ SCHEMA = [
     Mistake(("image", "repository"), {"image": {"repository": "codegemma:1.0"}}),
     Mistake(("networkPolicy", "clients", "0", "namespace"), {"networkPolicy": {"clients": [{"namespace": "a"}]}}),
     Mistake(("networkPolicy", "operator"), {"networkPolicy": {"operator": []}}),
+    Mistake(("egress", "dns", "ports", "0"), {"networkPolicy": {"egress": {"dns": {"ports": ["dns"]}}}}),
+    Mistake(("egress", "dns", "peers"), {"networkPolicy": {"egress": {"dns": {"peers": []}}}}),
     Mistake(("envoy", "replicas"), {"edge": {"envoy": {"replicas": 1}}}),
     Mistake(("runbookUrl",), {"monitoring": {"prometheusRule": {"runbookUrl": "docs/runbook.md"}}}),
     Mistake(("errorRatio",), {"monitoring": {"prometheusRule": {"errorRatio": 2}}}),
+    Mistake(("fullnameOverride",), {"fullnameOverride": "Code_Assist"}),
+    Mistake(("image", "digests", "gpu"), {"image": {"digests": {"gpu": "latest"}}}),
+    Mistake(("gateway", "ephemeralStorage"), {"gateway": {"ephemeralStorage": "much"}}),
+    Mistake(("extraVolumes", "0", "name"), {"extraVolumes": [{"configMap": {"name": "ca"}}]}),
+    Mistake(("service", "type"), {"service": {"type": "ExternalName"}}),
     Mistake(("autoscaling",), {"autoscaling": {"enabled": True}}),
 ]
 
 TEMPLATES = [
+    Mistake(("workers is empty", "values-demo.yaml"), {"workers": []}),
+    Mistake(
+        ("image.repository is empty", "0.1.0-cpu and 0.1.0-gpu", "ACCELERATOR=gpu", "--set image.repository=REGISTRY/"),
+        {"image": {"repository": ""}},
+    ),
+    Mistake(("image.repository is empty", "the tags 2-cpu."), {"image": {"repository": "", "tag": "2"}}, base="demo"),
     Mistake(("auth.existingSecret", "codegemma keys create", "auth.required=false"), {"auth": {"existingSecret": ""}}),
     Mistake(
         ("serving.gateway.issuers", "auth.required=false"),
@@ -193,13 +206,57 @@ TEMPLATES = [
         ("ray.environment.RAY_gcs_rpc_server_reconnect_timeout_s=0", "to be 3600"),
         merged(_environment("RAY_gcs_rpc_server_reconnect_timeout_s"), CASE["redis"].values),
     ),
+    Mistake(
+        ("networkPolicy.egress.enabled=true", "networkPolicy.egress.rules is empty", "gcs.redis.address="),
+        {"networkPolicy": {"egress": {"enabled": True}}},
+        base="gpu-ha",
+    ),
+    Mistake(
+        ("networkPolicy.egress.rules is empty", "models.volume.gcsFuse.bucket=m", "issuers https://login.example"),
+        {
+            "networkPolicy": {"egress": {"enabled": True}},
+            "models": {"volume": {"existingClaim": "", "gcsFuse": {"bucket": "m"}}},
+            "serving": {"gateway": {"issuers": [_ISSUER]}},
+        },
+    ),
+    Mistake(
+        ("gateway.podLabels", "app.kubernetes.io/name=x"), {"gateway": {"podLabels": {"app.kubernetes.io/name": "x"}}}
+    ),
+    Mistake(("workers.gpu.podLabels", "ray.io/group=x"), _worker(podLabels={"ray.io/group": "x"})),
+    Mistake(("podLabels has ray.io/group=x",), {"podLabels": {"ray.io/group": "x"}}),
+    Mistake(("commonLabels", "app.kubernetes.io/instance=x"), {"commonLabels": {"app.kubernetes.io/instance": "x"}}),
+    Mistake(
+        ("serviceAccount.create=false", 'serviceAccount.name="models"', 'serviceAccount.headName=""'),
+        {"serviceAccount": {"create": False, "name": "models"}},
+    ),
+    Mistake(
+        ("serviceAccount.annotations has a", "serviceAccount.create=false", "Annotate the account models"),
+        {"serviceAccount": {"create": False, "name": "models", "headName": "head", "annotations": {"a": "b"}}},
+    ),
+    Mistake(("serviceAccount.name=one", "headName"), {"serviceAccount": {"name": "one", "headName": "one"}}),
+    Mistake(("extraVolumes", "name cache is taken"), {"extraVolumes": [{"name": "cache", "emptyDir": {}}]}),
+    Mistake(("extraVolumeMounts", "ca is mounted at /ca"), {"extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}]}),
+    Mistake(
+        ("ray.extraEnv has RAY_SERVE_ENABLE_HA_PROXY", "to be 1"),
+        {"ray": {"extraEnv": [{"name": "RAY_SERVE_ENABLE_HA_PROXY", "value": "0"}]}},
+    ),
+    Mistake(
+        ("ray.extraEnv has A", "ray.environment"),
+        {"ray": {"environment": {"A": "1"}, "extraEnv": [{"name": "A", "value": "2"}]}},
+    ),
+    Mistake(("service.type=LoadBalancer", "networkPolicy.clients"), {"service": {"type": "LoadBalancer"}}),
+    Mistake(("service.type=ClusterIP", "loadBalancerClass"), {"service": {"loadBalancerClass": "internal"}}),
     Mistake(("edge.ingress.host",), {"edge": {"ingress": {"enabled": True}}}),
     Mistake(("edge.ingress.tlsSecret",), {"edge": {"ingress": {"enabled": True, "host": "a.b"}}}),
     Mistake(
-        ("edge.controllerNamespace", "ingress-nginx"),
+        ("edge.controllerNamespace", "envoy-gateway-system"),
         {"edge": {"ingress": {"enabled": True, "host": "a.b", "tlsSecret": "tls"}}},
     ),
-    Mistake(("edge.gatewayApi.parentRefs",), {"edge": {"gatewayApi": {"enabled": True}}}),
+    Mistake(("edge.gatewayApi.parentRefs", "gateway.create=true"), {"edge": {"gatewayApi": {"enabled": True}}}),
+    Mistake(
+        ("edge.gatewayApi.gateway", 'className="eg"', 'tlsSecret=""', "clusterIssuer"),
+        {"edge": {"gatewayApi": {"enabled": True, "gateway": {"create": True, "className": "eg"}}}},
+    ),
     Mistake(
         ("edge.gatewayApi", "httpHostnames=[a.b]", "grpcHostnames=[a.b]"),
         {
@@ -243,6 +300,14 @@ def test_the_templates_name_key_value_and_remedy(helm: str, mistake: Mistake) ->
     assert "nil pointer" not in message
     for name in mistake.names:
         assert name in message
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_values_without_a_profile_are_refused_and_the_profiles_named(helm: str) -> None:
+    result = template(helm, Case("none", (), KEYS), check=False)
+    assert result.returncode and "serving.models is empty" in result.stderr
+    for profile in ("values-demo.yaml", "values-gpu.yaml", "values-tpu-v5e.yaml"):
+        assert profile in result.stderr
 
 
 @pytest.mark.parametrize(

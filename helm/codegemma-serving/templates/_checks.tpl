@@ -1,6 +1,8 @@
 {{- /* What values.schema.json cannot say. Each message names the key, its value and the remedy. */}}
 {{- define "codegemma.check" -}}
+{{- include "codegemma.checkProfile" . }}
 {{- include "codegemma.checkRelease" . }}
+{{- include "codegemma.checkImage" . }}
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkAdapters" . }}
@@ -10,17 +12,50 @@
 {{- include "codegemma.checkHighAvailability" . }}
 {{- include "codegemma.checkGrace" . }}
 {{- include "codegemma.checkEnvironment" . }}
+{{- include "codegemma.checkSettings" . }}
+{{- include "codegemma.checkServices" . }}
+{{- include "codegemma.checkEgress" . }}
 {{- include "codegemma.checkEdge" . }}
 {{- include "codegemma.checkMonitoring" . }}
+{{- end }}
+
+{{- /* Not the schema's, so that `helm lint` without values finds nothing, and so that the message has the remedy. */}}
+{{- define "codegemma.checkProfile" -}}
+{{- $profiles := list }}
+{{- range $path, $_ := .Files.Glob "values-*.yaml" }}
+{{- if ne $path "values-ha.yaml" }}{{ $profiles = append $profiles $path }}{{ end }}
+{{- end }}
+{{- $remedy := printf "Begin with a profile, by -f: %s; a packaged chart has them in it: helm pull --untar. Or say what to serve in values of your own." (join ", " $profiles) }}
+{{- if not .Values.serving.models }}
+{{- fail (printf "serving.models is empty: there is no model to serve. %s" $remedy) }}
+{{- end }}
+{{- if not .Values.workers }}
+{{- fail (printf "workers is empty: there are no pods for the groups of serving.models. %s" $remedy) }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkImage" -}}
+{{- if not .Values.image.repository }}
+{{- $kinds := list "cpu" }}
+{{- range .Values.workers }}{{ $kinds = append $kinds (.accelerator | splitList "-" | first) }}{{ end }}
+{{- $tag := default .Chart.AppVersion .Values.image.tag }}
+{{- $images := list }}
+{{- $builds := list }}
+{{- range $kinds | uniq }}
+{{- $images = append $images (printf "%s-%s" $tag .) }}
+{{- $builds = append $builds (printf "  docker build --build-arg ACCELERATOR=%s -t REGISTRY/codegemma-serving:%s-%s . && docker push REGISTRY/codegemma-serving:%s-%s" . $tag . $tag .) }}
+{{- end }}
+{{- fail (printf "image.repository is empty, and no public registry has the images. These values need the tags %s. Make them in the service's sources:\n\n%s\n\nthen add --set image.repository=REGISTRY/codegemma-serving. Where nodes have them already, as by `kind load docker-image`, it is the name that they have there: image.repository=codegemma-serving.\n" (join " and " $images) (join "\n" $builds)) }}
+{{- end }}
 {{- end }}
 
 {{- define "codegemma.checkRelease" -}}
 {{- $name := include "codegemma.fullname" . }}
 {{- if gt (len $name) 47 }}
-{{- fail (printf "The release name %s makes %s, of %d characters. KubeRay allows 47: use a shorter release name." .Release.Name $name (len $name)) }}
+{{- fail (printf "The release name %s makes %s, of %d characters. KubeRay allows 47: use a shorter release name, or set fullnameOverride." .Release.Name $name (len $name)) }}
 {{- end }}
 {{- if not (regexMatch "^[a-z][a-z0-9-]*$" $name) }}
-{{- fail (printf "The release name %s: KubeRay wants one of lower-case letters, digits and hyphens that starts with a letter." .Release.Name) }}
+{{- fail (printf "The release name %s makes %s: KubeRay wants a name of lower-case letters, digits and hyphens that starts with a letter. Use another release name, or set fullnameOverride." .Release.Name $name) }}
 {{- end }}
 {{- end }}
 
@@ -191,6 +226,83 @@
 {{- fail (printf "ray.environment.%s=%s, but the service needs it to be %s. Remove it." $name $value (get $ours $name)) }}
 {{- end }}
 {{- end }}
+{{- range .Values.ray.extraEnv }}
+{{- if hasKey $ours .name }}
+{{- fail (printf "ray.extraEnv has %s, but the service needs it to be %s. Remove it." .name (get $ours .name)) }}
+{{- end }}
+{{- if hasKey $.Values.ray.environment .name }}
+{{- fail (printf "ray.extraEnv has %s, and so has ray.environment. Leave it in one of them." .name) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- /* Labels that select pods, names of accounts and volumes. */}}
+{{- define "codegemma.checkSettings" -}}
+{{- $parts := dict "" .Values "head." .Values.head "gateway." .Values.gateway "edge.envoy." .Values.edge.envoy }}
+{{- range .Values.workers }}{{ $_ := set $parts (printf "workers.%s." .name) . }}{{ end }}
+{{- range $part, $settings := $parts }}
+{{- range $label, $value := $settings.podLabels }}
+{{- if or (hasPrefix "app.kubernetes.io/" $label) (hasPrefix "ray.io/" $label) }}
+{{- fail (printf "%spodLabels has %s=%s: the chart and KubeRay select pods by labels of app.kubernetes.io/ and ray.io/. Choose another prefix." $part $label $value) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- range $label, $value := .Values.commonLabels }}
+{{- if or (hasPrefix "app.kubernetes.io/" $label) (eq $label "helm.sh/chart") }}
+{{- fail (printf "commonLabels has %s=%s, which the chart sets itself. Choose another label." $label $value) }}
+{{- end }}
+{{- end }}
+{{- with .Values.serviceAccount }}
+{{- if and (not .create) (or (not .name) (not .headName)) }}
+{{- fail (printf "serviceAccount.create=false, but serviceAccount.name=%q and serviceAccount.headName=%q: name both accounts, that of Gateways and groups and that of Ray's head, or leave serviceAccount.create at true." .name .headName) }}
+{{- end }}
+{{- if and .annotations (not .create) }}
+{{- fail (printf "serviceAccount.annotations has %s, but serviceAccount.create=false: the account is not the chart's. Annotate the account %s yourself, and remove serviceAccount.annotations." (keys .annotations | sortAlpha | join ", ") .name) }}
+{{- end }}
+{{- end }}
+{{- if eq (include "codegemma.workerAccount" .) (include "codegemma.headAccount" .) }}
+{{- fail (printf "serviceAccount.name=%s is serviceAccount.headName too: KubeRay lets the head's account change pods, which Gateways and groups must not. Name two accounts." (include "codegemma.workerAccount" .)) }}
+{{- end }}
+{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables-key" "kubernetes-api" }}
+{{- range .Values.extraVolumes }}
+{{- if has .name $volumes }}
+{{- fail (printf "extraVolumes: the name %s is taken. Give each volume its own." .name) }}
+{{- end }}
+{{- $volumes = append $volumes .name }}
+{{- end }}
+{{- range .Values.extraVolumeMounts }}
+{{- if not (has .name $volumes) }}
+{{- fail (printf "extraVolumeMounts: %s is mounted at %s, but extraVolumes has no volume of that name. Add it." .name .mountPath) }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkServices" -}}
+{{- $fromOutside := false }}
+{{- range .Values.networkPolicy.clients }}{{ if hasKey . "ipBlock" }}{{ $fromOutside = true }}{{ end }}{{ end }}
+{{- if and (ne .Values.service.type "ClusterIP") .Values.networkPolicy.enabled (not $fromOutside) }}
+{{- fail (printf "service.type=%s, but networkPolicy.clients has no ipBlock, so nobody outside the cluster gets in. Add your clients' addresses, as in [{ipBlock: {cidr: 10.0.0.0/8}}], or leave service.type at ClusterIP." .Values.service.type) }}
+{{- end }}
+{{- if and (eq .Values.service.type "ClusterIP") (or .Values.service.loadBalancerClass .Values.service.loadBalancerSourceRanges) }}
+{{- fail "service.loadBalancerClass or service.loadBalancerSourceRanges is set, but service.type=ClusterIP makes no load balancer. Set service.type=LoadBalancer, or remove them." }}
+{{- end }}
+{{- end }}
+
+{{- /* What the service cannot do without and only networkPolicy.egress.rules can open. */}}
+{{- define "codegemma.checkEgress" -}}
+{{- $egress := .Values.networkPolicy.egress }}
+{{- if and .Values.networkPolicy.enabled $egress.enabled (not $egress.rules) }}
+{{- $gateway := .Values.serving.gateway | default dict }}
+{{- $needs := list }}
+{{- with .Values.models.volume.gcsFuse.bucket }}{{ $needs = append $needs (printf "models.volume.gcsFuse.bucket=%s" .) }}{{ end }}
+{{- with .Values.models.volume.s3.bucket }}{{ $needs = append $needs (printf "models.volume.s3.bucket=%s" .) }}{{ end }}
+{{- with .Values.gcs.redis.address }}{{ $needs = append $needs (printf "gcs.redis.address=%s" .) }}{{ end }}
+{{- with ($gateway.quotas | default dict).redis }}{{ $needs = append $needs (printf "serving.gateway.quotas.redis=%s" .) }}{{ end }}
+{{- range $gateway.issuers }}{{ $needs = append $needs (printf "serving.gateway.issuers %s" .issuer) }}{{ end }}
+{{- with $needs }}
+{{- fail (printf "networkPolicy.egress.enabled=true, but networkPolicy.egress.rules is empty: no pod could reach %s. Add a rule for it, as in networkPolicy.egress.rules=[{to: [{podSelector: {matchLabels: {app: redis}}}], ports: [{port: 6379}]}], or leave networkPolicy.egress.enabled at false." (join ", " .)) }}
+{{- end }}
+{{- end }}
 {{- end }}
 
 {{- define "codegemma.checkEdge" -}}
@@ -202,8 +314,12 @@
 {{- fail "edge.ingress.tlsSecret is empty: API keys must not travel in the clear. Name the certificate's secret; with edge.ingress.clusterIssuer, cert-manager makes it." }}
 {{- end }}
 {{- if .gatewayApi.enabled }}
-{{- if not .gatewayApi.parentRefs }}
-{{- fail "edge.gatewayApi.parentRefs is empty: name the Gateway to attach to, as in [{name: my-gateway, namespace: edge}]." }}
+{{- $gateway := .gatewayApi.gateway }}
+{{- if not (or .gatewayApi.parentRefs $gateway.create) }}
+{{- fail "edge.gatewayApi.parentRefs is empty: name the Gateway to attach to, as in [{name: my-gateway, namespace: edge}], or have one made by edge.gatewayApi.gateway.create=true." }}
+{{- end }}
+{{- if and $gateway.create (or (not $gateway.className) (not $gateway.tlsSecret)) }}
+{{- fail (printf "edge.gatewayApi.gateway: className=%q and tlsSecret=%q must both be set: name a class of `kubectl get gatewayclass`, and the certificate's secret, which cert-manager makes with edge.gatewayApi.gateway.clusterIssuer." $gateway.className $gateway.tlsSecret) }}
 {{- end }}
 {{- $both := list }}
 {{- range .gatewayApi.httpHostnames }}{{ if has . $.Values.edge.gatewayApi.grpcHostnames }}{{ $both = append $both . }}{{ end }}{{ end }}
@@ -214,7 +330,7 @@
 {{- $fromOutside := false }}
 {{- range $.Values.networkPolicy.clients }}{{ if hasKey . "ipBlock" }}{{ $fromOutside = true }}{{ end }}{{ end }}
 {{- if and (or .ingress.enabled .gatewayApi.enabled) $.Values.networkPolicy.enabled (not .controllerNamespace) (not $fromOutside) }}
-{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the ingress controller out. Name its namespace, as in edge.controllerNamespace=ingress-nginx. If it has no pods, as a cloud's load balancer, add its addresses to networkPolicy.clients, as in [{ipBlock: {cidr: 10.0.0.0/8}}]." }}
+{{- fail "edge.controllerNamespace is empty, so networkPolicy would keep the Gateway or the ingress controller out. Name the namespace of its pods, as in edge.controllerNamespace=envoy-gateway-system. If it has no pods, as a cloud's load balancer, add its addresses to networkPolicy.clients, as in [{ipBlock: {cidr: 10.0.0.0/8}}]." }}
 {{- end }}
 {{- if and .certificate.enabled (or (not .certificate.secretName) (not .certificate.dnsNames) (not .certificate.issuerRef.name)) }}
 {{- fail (printf "edge.certificate: secretName=%q, dnsNames=%v and issuerRef.name=%q must all be set for cert-manager to make a certificate." .certificate.secretName .certificate.dnsNames .certificate.issuerRef.name) }}

@@ -68,7 +68,8 @@ failureThreshold: 2
 {{- end }}
 
 {{- define "codegemma.gatewayPod" -}}
-{{- $pod := dict "root" . "component" "gateway" "accelerator" "cpu" }}
+{{- $pod := dict "root" . "component" "gateway" "accelerator" "cpu" "settings" .Values.gateway }}
+{{- $_ := set $pod "ephemeralStorage" .Values.gateway.ephemeralStorage }}
 {{- $_ := set $pod "cpu" .Values.gateway.cpu }}
 {{- $_ := set $pod "memory" .Values.gateway.memory }}
 {{- $_ := set $pod "ports" (include "codegemma.gatewayPorts" .) }}
@@ -87,7 +88,8 @@ failureThreshold: 2
 {{- /* Groups of models: takes a dict of root, worker (an entry of .Values.workers) and its shape. */}}
 {{- define "codegemma.modelPod" -}}
 {{- $worker := .worker }}
-{{- $pod := dict "root" .root "component" "worker" "accelerator" $worker.accelerator }}
+{{- $pod := dict "root" .root "component" "worker" "accelerator" $worker.accelerator "settings" $worker }}
+{{- $_ := set $pod "ephemeralStorage" $worker.ephemeralStorage }}
 {{- $_ := set $pod "cpu" $worker.cpu }}
 {{- $_ := set $pod "memory" $worker.memory }}
 {{- $_ := set $pod "extended" (include "codegemma.acceleratorResources" $worker | trim) }}

@@ -5,6 +5,13 @@
 {{- end }}
 {{- end }}
 
+{{- /* Whether pods ask the cloud's metadata server who they are: for a bucket without a secret, or another service. */}}
+{{- define "codegemma.cloudIdentity" -}}
+{{- $source := include "codegemma.modelSource" . }}
+{{- $byIdentity := and (eq $source "s3") (not .Values.models.volume.s3.credentialsSecret) }}
+{{- if or (eq $source "gcsFuse") $byIdentity .Values.serviceAccount.annotations }}true{{ end }}
+{{- end }}
+
 {{- define "codegemma.modelMounts" -}}
 {{- if include "codegemma.modelSource" . }}
 - {name: models, mountPath: /models, readOnly: true}
@@ -60,6 +67,9 @@ gke-gcsfuse/volumes: "true"
     {{- with $s3.endpoint }}
     - --endpoint-url={{ . }}
     {{- end }}
+    {{- with $s3.caBundle }}
+    - --ca-bundle={{ . }}
+    {{- end }}
     {{- if .tokenizersOnly }}
     - --exclude=*.safetensors
     {{- end }}
@@ -70,11 +80,14 @@ gke-gcsfuse/volumes: "true"
     - secretRef: {name: {{ . }}}
   {{- end }}
   resources:
-    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi") | nindent 4 }}
+    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi" "ephemeralStorage" $s3.size) | nindent 4 }}
   securityContext:
     {{- include "codegemma.containerSecurity" .root | nindent 4 }}
   volumeMounts:
     - {name: models, mountPath: /models}
     - {name: tmp, mountPath: /tmp}
+    {{- with .root.Values.extraVolumeMounts }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
 {{- end }}
 {{- end }}

@@ -1,5 +1,5 @@
 {{- define "codegemma.fullname" -}}
-{{- if contains "codegemma" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-codegemma" .Release.Name }}{{ end }}
+{{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride }}{{ else if contains "codegemma" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-codegemma" .Release.Name }}{{ end }}
 {{- end }}
 
 {{- /* What selects the pods of one part: takes a dict of root and component. Not by app.kubernetes.io/name, which is
@@ -19,12 +19,25 @@ app.kubernetes.io/name: codegemma-serving
 app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .root.Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .root.Chart.Name .root.Chart.Version }}
+{{- with .root.Values.commonLabels }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
-{{- /* Name, namespace and labels: takes a dict of root, suffix and, where it belongs to one, component. */}}
+{{- /* Name, namespace, annotations and labels, in that order, so that labels can be added: takes a dict of root, suffix or
+a whole name and, where it has them, component and annotations (a dict). */}}
 {{- define "codegemma.metadata" -}}
-name: {{ include "codegemma.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}
+name: {{ with .name }}{{ . }}{{ else }}{{ include "codegemma.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}{{ end }}
 namespace: {{ .root.Release.Namespace }}
+{{ include "codegemma.annotationsAndLabels" . | trim }}
+{{- end }}
+
+{{- /* Annotations and labels, as of an object without a namespace: takes what codegemma.metadata takes. */}}
+{{- define "codegemma.annotationsAndLabels" }}
+{{- with merge (deepCopy (.annotations | default dict)) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 labels:
   {{- include "codegemma.labels" . | nindent 2 }}
 {{- end }}
@@ -32,9 +45,13 @@ labels:
 {{- /* The image for an accelerator: takes a dict of root and accelerator. */}}
 {{- define "codegemma.image" -}}
 {{- $image := .root.Values.image -}}
-{{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}-{{ .accelerator | splitList "-" | first }}
+{{- $kind := .accelerator | splitList "-" | first -}}
+{{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}-{{ $kind }}{{ with get $image.digests $kind }}@{{ . }}{{ end }}
 {{- end }}
 
+{{- /* A PriorityClass has no namespace: two releases of one name in two namespaces need two names. */}}
 {{- define "codegemma.priorityClass" -}}
-{{- with .Values.priorityClass }}{{ if .name }}{{ .name }}{{ else if .create }}{{ include "codegemma.fullname" $ }}{{ end }}{{ end }}
+{{- with .Values.priorityClass }}
+{{- if .name }}{{ .name }}{{ else if .create }}{{ $.Release.Namespace }}-{{ include "codegemma.fullname" $ }}{{ end }}
+{{- end }}
 {{- end }}

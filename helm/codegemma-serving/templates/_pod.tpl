@@ -30,6 +30,17 @@ seccompProfile: {type: RuntimeDefault}
 {{- range $name, $value := .Values.ray.environment }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
+{{- with .Values.ray.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- /* Variables of whole secrets and ConfigMaps; those above win. */}}
+{{- define "codegemma.environmentFrom" -}}
+{{- with .Values.ray.extraEnvFrom }}
+envFrom:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{- /* What a worker pod has besides if the head's state is in Redis: it goes on without the head. */}}
@@ -56,6 +67,9 @@ timeoutSeconds: 5
 - {name: cache, mountPath: /home/codegemma/.cache}
 - {name: data, mountPath: /home/codegemma/.local/share}
 - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- define "codegemma.writableVolumes" -}}
@@ -68,6 +82,9 @@ timeoutSeconds: 5
 - name: scripts
   configMap:
     name: {{ include "codegemma.fullname" . }}-scripts
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
 {{- end }}
 
 {{- /* Shows the logs of Ray Serve, beside Ray for as long as the pod lives. */}}
@@ -86,10 +103,14 @@ timeoutSeconds: 5
     - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
 {{- end }}
 
-{{- /* Requests and limits alike: takes a dict of cpu, memory and, for accelerators, extended. */}}
+{{- /* Requests and limits alike: takes a dict of cpu, memory and, for accelerators, extended; and ephemeralStorage, which is
+requested only: a pod above a limit of it would be evicted. */}}
 {{- define "codegemma.resources" -}}
 requests:
   {{- include "codegemma.amounts" . | nindent 2 }}
+  {{- with .ephemeralStorage }}
+  ephemeral-storage: {{ . }}
+  {{- end }}
 limits:
   {{- include "codegemma.amounts" . | nindent 2 }}
 {{- end }}
@@ -123,35 +144,30 @@ never arrive. With this it is a change of the pods. */}}
 checksum/tolerations: {{ . | trim | sha256sum | trunc 16 }}
 {{- end }}
 
-{{- /* A pod of a worker group. Takes a dict of root, component, serviceAccount, accelerator, cpu, memory, extended
-(resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations, affinity, spread, nodeSelector,
-tolerations. */}}
+{{- /* A pod of a worker group. Takes a dict of root, component, settings (the part's values), accelerator, cpu, memory,
+ephemeralStorage, extended (resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations,
+affinity, spread, nodeSelector, tolerations. */}}
 {{- define "codegemma.workerPod" -}}
 {{- $root := .root -}}
 metadata:
   labels: # none that changes with the chart: another pod template is another cluster
-    {{- include "codegemma.selector" . | nindent 4 }}
-  annotations:
-    kubectl.kubernetes.io/default-container: logs
-    {{- with .tolerations }}
-    {{- include "codegemma.tolerationsAnnotation" . | nindent 4 }}
-    {{- end }}
-    {{- with .annotations }}
-    {{- . | nindent 4 }}
-    {{- end }}
+    {{- include "codegemma.podLabels" . | nindent 4 }}
+  {{- $own := merge (dict "kubectl.kubernetes.io/default-container" "logs") (.annotations | fromYaml) }}
+  {{- with .tolerations }}{{ $own = merge $own (include "codegemma.tolerationsAnnotation" . | fromYaml) }}{{ end }}
+  {{- include "codegemma.podAnnotations" (dict "root" $root "settings" .settings "own" $own) | nindent 2 }}
 spec:
-  serviceAccountName: {{ include "codegemma.fullname" $root }}-worker
+  serviceAccountName: {{ include "codegemma.workerAccount" $root }}
   automountServiceAccountToken: false
   enableServiceLinks: false
   terminationGracePeriodSeconds: {{ include "codegemma.graceSeconds" $root }}
   {{- with include "codegemma.priorityClass" $root }}
   priorityClassName: {{ . }}
   {{- end }}
-  {{- with $root.Values.image.pullSecrets }}
-  imagePullSecrets:
-    {{- range . }}
-    - name: {{ . }}
-    {{- end }}
+  {{- with include "codegemma.pullSecrets" $root }}
+  {{- . | nindent 2 }}
+  {{- end }}
+  {{- with include "codegemma.podPlace" (dict "settings" .settings "affinity" .affinity) }}
+  {{- . | nindent 2 }}
   {{- end }}
   {{- with .nodeSelector }}
   nodeSelector:
@@ -159,10 +175,6 @@ spec:
   {{- end }}
   {{- with .tolerations }}
   tolerations:
-    {{- . | nindent 4 }}
-  {{- end }}
-  {{- with .affinity }}
-  affinity:
     {{- . | nindent 4 }}
   {{- end }}
   {{- with .spread }}
@@ -188,6 +200,9 @@ spec:
         {{- with .env }}
         {{- . | nindent 8 }}
         {{- end }}
+      {{- with include "codegemma.environmentFrom" $root }}
+      {{- . | nindent 6 }}
+      {{- end }}
       ports:
         - {name: metrics, containerPort: 8080}
         {{- with .ports }}
