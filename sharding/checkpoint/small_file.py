@@ -13,10 +13,11 @@ def read_small_file(file: Path, at_most: int) -> bytes:
       CheckpointError: it is missing, cannot be read, or has more bytes.
     """
     try:
-        if not S_ISREG(file.stat().st_mode):  # opening a pipe waits for whoever writes to it
+        found = file.stat()
+        if not S_ISREG(found.st_mode):  # opening a pipe waits for whoever writes to it
             raise CheckpointError(f"{file} cannot be read: it is no regular file.")
         with file.open("rb") as opened:
-            content = opened.read(at_most + 1)
+            content = opened.read(min(found.st_size, at_most) + 1)  # Python takes so much memory before it reads
     except FileNotFoundError as error:
         raise CheckpointError(f"{file} is missing.") from error
     except OSError as error:

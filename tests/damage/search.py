@@ -1,6 +1,7 @@
 """Runs workers, and goes on behind a case that ended or held one up."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -58,7 +59,11 @@ def run(parts: list[Part]) -> Iterator[Outcome]:
 def _lines(parts: list[Part], errors: list[str]) -> Iterator[dict[str, Any]]:
     """What a worker prints; one that prints nothing for too long is killed."""
     command = [sys.executable, "-m", worker.__name__, json.dumps(parts)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    # Or each thread would take 64 MiB of address space to allocate from.
+    environment = os.environ | {"MALLOC_ARENA_MAX": "2"}
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         stderr = process.stderr

@@ -150,12 +150,14 @@ def watched_service(backend: ScriptedBackend, ledger: MemoryLedger, **limits: in
     return service_with(backend, Quotas(QuotasConfig.model_validate({"per_tenant": limits}), ledger))
 
 
-ONE = CodeRequest(request_id="1", prompt=FimPrompt(prefix="a", suffix="b"), tenant="acme", max_tokens=80)
+def one() -> CodeRequest:
+    """A request that is sent now: its time runs."""
+    return CodeRequest(request_id="1", prompt=FimPrompt(prefix="a", suffix="b"), tenant="acme", max_tokens=80)
 
 
 async def test_who_goes_away_while_a_store_counts_a_request_has_it_no_longer(backend: ScriptedBackend) -> None:
     ledger = WatchedLedger(hangs=True)
-    asking = asyncio.ensure_future(anext(watched_service(backend, ledger, concurrent_requests=1).generate(ONE)))
+    asking = asyncio.ensure_future(anext(watched_service(backend, ledger, concurrent_requests=1).generate(one())))
     await ledger.begun.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
@@ -183,7 +185,7 @@ class SlowAtEnd(MemoryLedger):
 
 async def test_an_answer_does_not_wait_for_the_store_to_say_that_it_has_its_end(backend: ScriptedBackend) -> None:
     ledger = SlowAtEnd(busy=False)
-    async for _ in watched_service(backend, ledger, concurrent_requests=1).generate(ONE):
+    async for _ in watched_service(backend, ledger, concurrent_requests=1).generate(one()):
         pass
     assert ledger.has_end.is_set()
     ledger.answers.set()
@@ -194,7 +196,7 @@ async def test_a_gateway_does_not_end_before_the_store_has_what_requests_took(
 ) -> None:
     ledger = SlowAtEnd(busy=False)
     service = watched_service(backend, ledger, concurrent_requests=1)
-    async for _ in service.generate(ONE):
+    async for _ in service.generate(one()):
         pass
     closing = asyncio.create_task(service.close())
     await asyncio.sleep(0)
@@ -202,7 +204,7 @@ async def test_a_gateway_does_not_end_before_the_store_has_what_requests_took(
     ledger.answers.set()
     await closing
     ledger.answers.clear()
-    async for _ in service.generate(ONE):
+    async for _ in service.generate(one()):
         pass
     monkeypatch.setattr(module, "_CLOSE_S", 0.0)
     await service.close()  # a store that does not answer holds nobody up
@@ -215,7 +217,7 @@ async def test_an_answer_waits_where_its_end_would_reach_the_store_after_the_nex
     ledger = SlowAtEnd(busy=True)
 
     async def ask() -> None:
-        async for _ in watched_service(backend, ledger, concurrent_requests=1).generate(ONE):
+        async for _ in watched_service(backend, ledger, concurrent_requests=1).generate(one()):
             pass
 
     asking = asyncio.create_task(ask())
@@ -229,7 +231,7 @@ async def test_who_goes_away_is_concurrent_until_nothing_is_generated_any_more(b
     backend.pause_at = 3
     running: list[int] = []
     ledger = WatchedLedger(at_end=lambda: running.append(backend.running))
-    chunks = watched_service(backend, ledger, concurrent_requests=1).generate(ONE)
+    chunks = watched_service(backend, ledger, concurrent_requests=1).generate(one())
     await anext(chunks)
     await chunks.aclose()
     assert running == [0]
@@ -238,7 +240,7 @@ async def test_who_goes_away_is_concurrent_until_nothing_is_generated_any_more(b
 async def test_who_goes_away_pays_for_what_it_did_not_read(backend: ScriptedBackend) -> None:
     backend.text, backend.pause_at = "a = 1\n" * 20, 20
     ledger = MemoryLedger()
-    chunks = watched_service(backend, ledger, tokens_per_minute=400).generate(ONE)
+    chunks = watched_service(backend, ledger, tokens_per_minute=400).generate(one())
     await anext(chunks)
     await backend.paused.wait()
     await chunks.aclose()
@@ -249,7 +251,7 @@ async def test_a_request_that_no_model_took_costs_no_tokens(backend: ScriptedBac
     backend.text, backend.error = "", ServingError(Reason.OVERLOADED, "Not now.")
     ledger = MemoryLedger()
     with pytest.raises(ServingError, match="Not now"):
-        await anext(watched_service(backend, ledger, tokens_per_minute=400).generate(ONE))
+        await anext(watched_service(backend, ledger, tokens_per_minute=400).generate(one()))
     assert ledger.used["tenant:acme"].tokens == 0
 
 
