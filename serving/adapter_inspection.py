@@ -6,15 +6,12 @@ from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
+from serving.verification import OnProgress, unreadable
 from sharding.adapters import AdapterError
 from sharding.adapters.forms import adapter_form, open_adapter
 from sharding.adapters.stored import StoredAdapter
 from sharding.checkpoint import CheckpointError, read_config
 from sharding.checkpoint.errors import one_line
-from sharding.checkpoint.matrix import Matrix
-
-_NUMBERS_AT_ONCE = 2**25
-"""Read at a time to verify them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +44,20 @@ class AdapterInspection:
     problems: tuple[str, ...] = ()
 
 
-def inspect_adapter(path: Path, base: Path | None = None, *, verify: bool = False) -> AdapterInspection:
+def inspect_adapter(
+    path: Path,
+    base: Path | None = None,
+    *,
+    verify: bool = False,
+    on_progress: OnProgress = lambda done, total: None,
+) -> AdapterInspection:
     """Looks at an adapter; reads its headers, and all of its numbers to `verify` them.
 
     Args:
       path: a file or directory of any form.
       base: a checkpoint that it should be an adapter of.
       verify: look whether every number is there, and finite.
+      on_progress: called as `on_progress(done, total)`, in numbers while they are verified.
     """
     named = str(base) if base is not None else None
     try:
@@ -66,7 +70,7 @@ def inspect_adapter(path: Path, base: Path | None = None, *, verify: bool = Fals
         types[matrix.type] += prod(matrix.shape)
     problems = _misfit(stored, base) if base is not None else []
     if verify:
-        problems += [problem for matrix in stored.tensors.values() for problem in _unreadable(matrix)]
+        problems += unreadable(list(stored.tensors.values()), on_progress)
     return AdapterInspection(
         path=str(path),
         form=stored.form,
@@ -86,16 +90,5 @@ def _misfit(stored: StoredAdapter, base: Path) -> list[str]:
     try:
         stored.updates(read_config(base))
     except (CheckpointError, OSError) as error:
-        return [str(error)]
-    return []
-
-
-def _unreadable(matrix: Matrix) -> list[str]:
-    rows, columns = matrix.shape
-    step = max(1, _NUMBERS_AT_ONCE // max(columns, 1))
-    try:
-        for start in range(0, rows, step):
-            matrix.read(slice(start, min(start + step, rows)), slice(0, columns), "float32")
-    except (CheckpointError, OSError, ValueError) as error:
         return [str(error)]
     return []

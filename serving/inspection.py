@@ -1,7 +1,7 @@
 """Inspection: what a checkpoint is, what it takes to serve it, and what is wrong with it."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -12,6 +12,7 @@ from serving.gateway.text.tokenizer import FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, S
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.sizing import kv_tokens
 from serving.topology import Accelerator, Topology
+from serving.verification import OnProgress, unreadable
 from serving.written_files import wrong_sums
 from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
 from sharding.checkpoint.matrix import Matrix
@@ -24,10 +25,6 @@ _TOPOLOGIES = (("v5e", 1), ("v5e", 4), ("v5e", 8), ("l4", 1), ("l4", 4), ("a100-
 """Chips of one group."""
 _EPSILON = 1e-6
 """Of RMSNorm, in every published Gemma."""
-_ROWS_AT_ONCE = 2**25
-"""Numbers that are read at a time to verify them."""
-
-type OnProgress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +112,7 @@ def inspect_checkpoint(
             "default of the tool that wrote it. Answers hardly change; correct the file if you can."
         )
     if verify:
-        problems += _unreadable(checkpoint, on_progress)
+        problems += unreadable(_matrices(checkpoint), on_progress)
         problems += wrong_sums(path, on_progress) if path.is_dir() else []
     return Inspection(
         path=str(path),
@@ -187,29 +184,11 @@ def _fit(config: GemmaConfig, chip: str, chips: int) -> Fit:
     return Fit(chip=chip, chips=chips, weights=weight_bytes(config, chips, 2), kv_tokens=tokens)
 
 
-def _unreadable(checkpoint: Checkpoint, on_progress: OnProgress) -> list[str]:
-    """Reads all numbers; says of each tensor what is wrong."""
-    problems: list[str] = []
-    matrices = [
+def _matrices(checkpoint: Checkpoint) -> list[Matrix]:
+    return [
         stored.matrix
         for source in checkpoint.tensors.values()
         for stored in (
             (source.stored_values, source.stored_scales) if isinstance(source, QuantisedSource) else (source,)
         )
     ]
-    total, done = sum(prod(matrix.shape) for matrix in matrices), 0
-    for matrix in matrices:
-        try:
-            _read(matrix)
-        except (CheckpointError, OSError, ValueError) as error:
-            problems.append(str(error))
-        done += prod(matrix.shape)
-        on_progress(done, total)
-    return problems
-
-
-def _read(matrix: Matrix) -> None:
-    rows, columns = matrix.shape
-    step = max(1, _ROWS_AT_ONCE // columns)
-    for start in range(0, rows, step):
-        matrix.read(slice(start, min(start + step, rows)), slice(0, columns), "float32")

@@ -2,13 +2,15 @@
 
 import json
 from dataclasses import asdict
+from functools import partial
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from serving.adapter_inspection import AdapterInspection, inspect_adapter
 from serving.cli.errors import say_error
 from serving.cli.inspect_adapter import print_adapter
 from serving.inspection import Fit, Inspection, inspect_checkpoint
@@ -38,30 +40,36 @@ def inspect(
     except (OSError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
-    if found_adapter:
-        print_adapter(path, of, verify, as_json)
-        return
-    if of is not None:
+    if of is not None and not found_adapter:
         say_error(f"--base is for adapters, and {path} is none. Leave it out.")
         raise typer.Exit(2)
     columns = TextColumn("verifying"), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     try:
         with Progress(*columns, console=Console(stderr=True), disable=not verify, transient=True) as progress:
             task = progress.add_task("verifying", total=None)
-            found = inspect_checkpoint(
-                path,
-                verify=verify,
-                on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+            on_progress = partial(_advance, progress, task)
+            found = (
+                inspect_adapter(path, of, verify=verify, on_progress=on_progress)
+                if found_adapter
+                else inspect_checkpoint(path, verify=verify, on_progress=on_progress)
             )
     except (OSError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
     if as_json:
         typer.echo(json.dumps(asdict(found), indent=2))
+    elif isinstance(found, AdapterInspection):
+        print_adapter(found)
     else:
         _print(found)
+    for problem in () if as_json else found.problems:
+        say_error(problem)
     if found.problems:
         raise typer.Exit(1)
+
+
+def _advance(progress: Progress, task: TaskID, done: int, total: int) -> None:
+    progress.update(task, completed=done, total=total)
 
 
 def _print(found: Inspection) -> None:
@@ -70,8 +78,6 @@ def _print(found: Inspection) -> None:
         console.print(_facts(found))
         console.print()
         console.print(_memory(found.fits))
-    for problem in found.problems:
-        say_error(problem)
     if not found.problems:
         looked_at = "headers, tokenizer and every number" if found.verified else "headers and tokenizer"
         console.print(f"\nNothing is wrong with its {looked_at}.", style="green")

@@ -1,29 +1,13 @@
 """What `codegemma inspect` prints of an adapter."""
 
-import json
-from dataclasses import asdict
-from pathlib import Path
-
-import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.adapter_inspection import AdapterInspection, inspect_adapter
-from serving.cli.errors import say_error
+from serving.adapter_inspection import AdapterInspection
 
 
-def print_adapter(path: Path, base: Path | None, verify: bool, as_json: bool) -> None:
-    """Prints what an adapter is; ends the command with status 1 if anything is wrong."""
-    found = inspect_adapter(path, base, verify=verify)
-    if as_json:
-        typer.echo(json.dumps(asdict(found), indent=2))
-    else:
-        _print(found)
-    if found.problems:
-        raise typer.Exit(1)
-
-
-def _print(found: AdapterInspection) -> None:
+def print_adapter(found: AdapterInspection) -> None:
+    """Prints what an adapter is, and whether nothing is wrong with it."""
     console = Console(markup=False)
     if found.form is not None:
         table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
@@ -37,8 +21,6 @@ def _print(found: AdapterInspection) -> None:
         stored = ", ".join(f"{kind} {part / found.numbers:.0%}" for kind, part in found.stored_as.items())
         table.add_row("size", f"{found.numbers / 1e6:.3g} million numbers, {found.file_bytes / 1e6:.3g} MB; {stored}")
         console.print(table)
-    for problem in found.problems:
-        say_error(problem)
     if not found.problems:
         looked = "its numbers" if found.verified else "its headers"
         fits = f", and it fits {found.base}" if found.base is not None else ""

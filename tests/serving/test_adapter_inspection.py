@@ -2,33 +2,20 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
-from typer.testing import CliRunner, Result
 
-from serving.cli.main import app
 from sharding.checkpoint import open_checkpoint
 from tests.service.tiny_codegemma import write_tiny_codegemma
+from tests.serving.inspected import found, inspect
 from tests.sharding.nemo_adapter_files import BASE, NEMO_LAYOUTS, fused_adapter
 from tests.sharding.peft_files import peft_tensors, write_peft
 from tests.sharding.random_adapters import random_adapter
 from tests.sharding.small_models import MQA
 
 ALL = ["attention.q", "attention.k", "attention.v", "attention.o", "mlp.gate", "mlp.up", "mlp.down"]
-
-
-def inspect(*args: object) -> Result:
-    return CliRunner().invoke(app, ["inspect", *map(str, args)], catch_exceptions=False)
-
-
-def found(*args: object, status: int = 0) -> dict[str, Any]:
-    result = inspect(*args, "--json")
-    assert result.exit_code == status, result.output
-    report: dict[str, Any] = json.loads(result.stdout)
-    return report
 
 
 @pytest.fixture(scope="module")

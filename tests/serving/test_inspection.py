@@ -3,30 +3,17 @@
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
-from typer.testing import CliRunner, Result
 
-from serving.cli.main import app
 from serving.inspection import inspect_checkpoint
 from serving.written_files import sha256
 from tests.gateway.conftest import CODEGEMMA_MODEL
 from tests.service.tiny_codegemma import write_tiny_codegemma
-
-
-def inspect(*args: object) -> Result:
-    return CliRunner().invoke(app, ["inspect", *map(str, args)], catch_exceptions=False)
-
-
-def found(*args: object, status: int = 0) -> dict[str, Any]:
-    result = inspect(*args, "--json")
-    assert result.exit_code == status, result.output
-    report: dict[str, Any] = json.loads(result.stdout)
-    return report
+from tests.serving.inspected import found, inspect
 
 
 @pytest.fixture(scope="module")
