@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.ray_environment import RAY_ENVIRONMENT
-from serving.reserved_port import reserve_port
+from serving.servers.ray_environment import RAY_ENVIRONMENT
+from serving.servers.reserved_port import reserve_port
 
 os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 

@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serving.access_config import IssuerConfig, QuotasConfig
-from serving.adapted_id import ADAPTER_NAME, split_id
+from serving.access.config import IssuerConfig, QuotasConfig
 from serving.autoscaling.config import AutoscalingConfig
-from serving.topology import Topology
+from serving.models.adapted_id import ADAPTER_NAME, split_id
+from serving.models.topology import Topology
 
 
 class Role(StrEnum):

@@ -37,7 +37,7 @@ def compile(
     GGUF file. One file for each model serves all hosts of all its groups. What a group cannot read it compiles itself,
     and its log says why.
     """
-    from serving.ahead_of_time import compile_ahead
+    from serving.group.ahead_of_time import compile_ahead
     from sharding.checkpoint import CheckpointError
     from sharding.executables import signing_key_path
     from sharding.private_files import UntrustedFileError

@@ -9,8 +9,8 @@ from typing import Protocol
 
 import typer
 
+from serving.access.keys import KeyFile, KeyFileError
 from serving.cli.errors import say_error
-from serving.keys import KeyFile, KeyFileError
 
 
 class KeyStore(Protocol):

@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.adapted_id import ADAPTED_ID
+from serving.access.keys import ApiKey, KeyFile
 from serving.cli.cluster_connection import ContextOption, NamespaceOption
 from serving.cli.errors import say_error
 from serving.cli.key_store import KeyStore, key_store
 from serving.config import Role
-from serving.keys import ApiKey, KeyFile
+from serving.models.adapted_id import ADAPTED_ID
 
 keys = typer.Typer(help="Make, list and revoke the API keys of a service.", no_args_is_help=True)
 

@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from serving.access.keys import KeyFileError
 from serving.cli.ray_token import close_ray_token
 from serving.cli.ready_message import print_ready
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.cli.serve_ports import reserve_ports
 from serving.gateway.access import access_for
-from serving.keys import KeyFileError
-from serving.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
+from serving.servers.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
 from serving.supervision.memory import wait_for_memory
 from serving.supervision.processes import adopt_orphans, end_processes, lost_foundation
 from serving.supervision.watch import Watch

@@ -7,7 +7,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from serving.cli.serve_file import ServeFile, ServeFileError
-from serving.reserved_port import reserve_port
+from serving.servers.reserved_port import reserve_port
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 

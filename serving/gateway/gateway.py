@@ -11,8 +11,6 @@ from ray.serve.context import _get_global_client as get_global_client
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
-from serving.adapter_directory import adapter_directory
-from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.access import access_for
 from serving.gateway.audit import audit_for
@@ -29,7 +27,9 @@ from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
-from serving.grpc_server import harden
+from serving.models.adapter_directory import adapter_directory
+from serving.models.checkpoint_path import checkpoint_path
+from serving.servers.grpc_server import harden
 from serving.telemetry.loop_watch import LoopWatch
 from serving.telemetry.recorder import RayRecorder
 from serving.telemetry.tracing import flush_tracing, start_tracing

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal, get_args
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import Role
 from serving.engine.request import FinishReason
+from serving.models.adapted_id import AllowedAdapters
 from sharding.step import SamplingParams
 
 

@@ -8,8 +8,6 @@ from secrets import token_hex
 
 from msgspec.structs import replace
 
-from serving.adapted_id import adapted_id
-from serving.adapter_directory import AdapterDirectory
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
 from serving.errors import FieldError, Reason
@@ -27,6 +25,8 @@ from serving.gateway.text.shown_prompt import ScoredPrompt, ShownPrompt
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import check_request, fewest_tokens, max_tokens, prompt_field
+from serving.models.adapted_id import adapted_id
+from serving.models.adapter_directory import AdapterDirectory
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,7 +5,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import ChatFormat, GatewayConfig, Role, RoutingConfig
 from serving.gateway.access import Access, OpenAccess
 from serving.gateway.open_request import OpenRequest
@@ -17,6 +16,7 @@ from serving.gateway.served_model import ServedModel
 from serving.gateway.status import ModelStatus
 from serving.gateway.text.fim import FimMode
 from serving.gateway.validation import check_sizes
+from serving.models.adapted_id import AllowedAdapters
 from serving.telemetry.recorder import NoRecorder
 
 

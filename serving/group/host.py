@@ -11,7 +11,7 @@ from serving.group.channel import Address, HostChannel
 from serving.group.chips import check_chips
 from serving.group.progress import Progress, report
 from serving.group.reading import Reading
-from serving.reserved_port import reserve_port
+from serving.servers.reserved_port import reserve_port
 from sharding.step import Limits
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from serving.group.progress import OnProgress, Progress, report
 from serving.group.runner import GroupRunner
 from serving.group.server import GroupServer
 from serving.group.tracing import GroupTracer
-from serving.grpc_server import harden
+from serving.servers.grpc_server import harden
 from serving.telemetry.recorder import RayRecorder
 
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log

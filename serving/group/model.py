@@ -7,7 +7,7 @@ from serving.config import ModelConfig
 from serving.group.chips import check_chips
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
-from serving.sizing import what_fits
+from serving.models.chip_memory import what_fits
 from sharding.step import Opening, Row
 
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log

@@ -1,7 +1,7 @@
 """Rules on headers for both protocols."""
 
-from serving.ray_headers import ADDRESS_HEADER, RAY_HEADERS
 from serving.request_id import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
+from serving.servers.ray_headers import ADDRESS_HEADER, RAY_HEADERS
 
 
 def without_ray_headers() -> list[str]:

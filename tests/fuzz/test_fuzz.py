@@ -6,7 +6,7 @@ import pytest
 from codegemma.v1.code_assist_service_pb2 import ChatRequest, CompleteRequest
 from hypothesis import given, settings
 
-from serving.grpc_services import GRPC_SERVICES
+from serving.servers.grpc_services import GRPC_SERVICES
 from tests.fuzz.grpc_cases import METHODS
 from tests.fuzz.http_cases import OPERATIONS
 from tests.fuzz.messages import messages

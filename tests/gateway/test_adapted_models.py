@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from serving.adapter_directory import AdapterDirectory
 from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, End, Piece, TextPrompt
 from serving.gateway.service import CodeService
+from serving.models.adapter_directory import AdapterDirectory
 from serving.telemetry import metrics
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 from tests.telemetry.memory_recorder import MemoryRecorder

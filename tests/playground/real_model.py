@@ -3,7 +3,6 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from serving.checkpoint_path import checkpoint_path
 from serving.cli.serve_file import demo_file, read_serve_file
 from serving.config import GatewayConfig, ModelConfig
 from serving.engine.engine import Engine
@@ -16,6 +15,7 @@ from serving.gateway.text.tokenizers import load_tokenizer
 from serving.group.loading import load_model
 from serving.group.server import GroupServer
 from serving.link import GroupAddress
+from serving.models.checkpoint_path import checkpoint_path
 
 
 def demo_model(**limits: int) -> ModelConfig:

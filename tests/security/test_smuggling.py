@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.haproxy.front import Answer, Front, received
 from tests.raw_http2 import Header, call
-from tests.serving.haproxy.front import Answer, Front, received
 
 _HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: 127.0.0.1\r\nx: "
 _CHUNKED = b"0\r\n\r\n" + _HIDDEN

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving.access_config import IssuerConfig
+from serving.access.config import IssuerConfig
 from serving.gateway.access.caller import Caller, tenant_owner
 from serving.gateway.access.failed_attempts import FailedAttempts, UnauthenticatedError
 from serving.gateway.access.followed_keys import FollowedKeys

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import Role
+from serving.models.adapted_id import AllowedAdapters
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import httpx
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from serving.access_config import IssuerConfig
+from serving.access.config import IssuerConfig
 from serving.errors import Reason, ServingError
 
 _log = logging.getLogger("ray.serve.access")  # below Ray Serve's logger, whose handlers write the log

@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from serving.grpc_services import GRPC_SERVICES
+from serving.servers.grpc_services import GRPC_SERVICES
 
 _IN_ERRORS = (error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 """What a status has in its details; no service's file names it."""

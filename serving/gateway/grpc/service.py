@@ -19,7 +19,7 @@ from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import AnswerPart, CodeRequest, End, Piece
 from serving.gateway.service import CodeService
-from serving.grpc_server import Received
+from serving.servers.grpc_server import Received
 
 
 class GrpcService(StandardServices):

@@ -5,7 +5,7 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.places import Places
+from serving.servers.places import Places
 
 _MAX_BYTES = 64 * 2**20
 """Of a longer body too, so that a client that reads while it sends has its answer before its connection is reset."""

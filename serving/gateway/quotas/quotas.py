@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 
 from redis.exceptions import RedisError
 
-from serving.access_config import QuotaConfig, QuotasConfig
+from serving.access.config import QuotaConfig, QuotasConfig
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.quotas.ledger import Account, Ledger, Limit, Refusal

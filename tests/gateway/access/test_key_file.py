@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.access.keys import KeyFile
 from serving.config import Role
 from serving.errors import ServingError
 from serving.gateway.access import BearerAccess
-from serving.keys import KeyFile
 from tests.gateway.access.keys import Keys
 
 

@@ -11,12 +11,12 @@ from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
-from serving.keys import KeyFile
 from tests.gateway.access.keys import FIM, Keys
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model

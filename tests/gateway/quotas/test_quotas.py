@@ -15,7 +15,7 @@ from codegemma.v1.prompt_pb2 import FimInput
 from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
 from bench.cluster import free_port
-from serving.access_config import QuotasConfig
+from serving.access.config import QuotasConfig
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app

@@ -7,13 +7,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.adapter_directory import AdapterDirectory
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.ollama.models import named_model
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
+from serving.models.adapter_directory import AdapterDirectory
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 
