@@ -16,7 +16,7 @@ from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt, Truncation
 from serving.gateway.sampling import token_biases
-from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.answer_text import AnswerText, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.predict_time import PredictTime
@@ -138,7 +138,7 @@ class ServedModel:
         stops = StopTexts(request.stop)
         prompt = self._shown_prompt(request, generation.prompt_ids)
         time_limit = None if request.predict_s is None else PredictTime(request.predict_s)
-        answer = Answer(self.tokenizer, self._filters(request, stops), time_limit, offset=len(prompt.text))
+        answer = AnswerText(self.tokenizer, self._filters(request, stops), time_limit, offset=len(prompt.text))
         prompt_only = request.max_tokens == 0
         return Choice(self.config, index, prompt, answer, stops, generation.timeout_s, prompt_only=prompt_only)
 

@@ -13,9 +13,8 @@ from serving.engine.loop import EngineThread
 from serving.engine.stats import EngineStats
 from serving.group.channel import HostFailed
 from serving.group.metrics import GroupMetrics
-from serving.group.model import load_runner
 from serving.group.progress import OnProgress, Progress, report
-from serving.group.runner import GroupRunner
+from serving.group.runner import GroupRunner, load_runner
 from serving.group.server import GroupServer
 from serving.group.tracing import GroupTracer
 from serving.servers.grpc_server import harden

@@ -29,7 +29,7 @@ _PROBE_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
 """What a device goes through to show its bandwidth: on an accelerator so much that starting takes no part of it."""
 
 
-def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
+def load_local_runner(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     """Load the weights over the group's devices and compile every step; each host reads its own part.
 
     Raises:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
 from serving.config import ModelConfig
-from serving.group.loading import load_model
+from serving.group.loading import load_local_runner
 from sharding.executables import signing_key_path
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
@@ -66,14 +66,14 @@ def test_a_group_reads_what_a_machine_without_weights_compiled(
     served = ModelConfig.model_validate(model(checkpoint, quantize=quantize, executables=str(executables)))
     progress: list[tuple[str, int, int]] = []
     with caplog.at_level(logging.INFO, "sharding"):
-        load_model(served, lambda *step: progress.append(step))
+        load_local_runner(served, lambda *step: progress.append(step))
     assert f"executables from {executables}" in caplog.text
     assert len([phase for phase, _, _ in progress if phase == "compiling steps"]) == 1
     assert not list(Path(os.environ["XDG_CACHE_HOME"]).rglob("*.executables"))
 
     changed = served.model_copy(update={"limits": served.limits.model_copy(update={"max_context": 96})})
     with caplog.at_level(logging.WARNING, "sharding"):
-        load_model(changed, lambda *_: None)
+        load_local_runner(changed, lambda *_: None)
     assert f"{executables} was compiled for something else: limits: " in caplog.text
 
 

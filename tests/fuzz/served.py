@@ -30,7 +30,7 @@ from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
-from serving.group.model import load_runner
+from serving.group.runner import load_runner
 from serving.group.server import GroupServer
 from tests.abuse.target import HOST
 from tests.gateway.conftest import CODEGEMMA_MODEL, serving_on_loopback

@@ -20,9 +20,9 @@ from serving.engine.engine import Engine
 from serving.engine.request import FinishReason, GenerationRequest
 from serving.group.adapters import GroupAdapters
 from serving.group.channel import TOKEN_BYTES, LeaderChannel
+from serving.group.channel_messages import LoadAdapter
 from serving.group.host_adapters import HostAdapters
 from serving.group.hosted_adapters import HostedAdapters
-from serving.group.messages import LoadAdapter
 from serving.group.reading import Reading
 from serving.models.adapter_directory import AdapterDirectory
 from sharding.adapters.forms import adapter_version

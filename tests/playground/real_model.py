@@ -12,7 +12,7 @@ from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
-from serving.group.loading import load_model
+from serving.group.loading import load_local_runner
 from serving.group.server import GroupServer
 from serving.link import GroupAddress
 from serving.models.checkpoint_path import checkpoint_path
@@ -27,7 +27,7 @@ def demo_model(**limits: int) -> ModelConfig:
 @contextmanager
 def replica_group(model: ModelConfig) -> Iterator[GroupAddress]:
     """A group of the model for as long as the block runs."""
-    engine = Engine(load_model(model, lambda phase, done, total: None), max_queue=model.limits.max_queue)
+    engine = Engine(load_local_runner(model, lambda phase, done, total: None), max_queue=model.limits.max_queue)
     server = GroupServer(engine, "127.0.0.1")
     thread = EngineThread(engine, after_step=server.after_step)
     thread.start()

@@ -1,4 +1,4 @@
-"""Answer: the visible text of one generation, from its tokens, as they come."""
+"""AnswerText: the visible text of one generation, from its tokens, as they come."""
 
 from collections import deque
 from collections.abc import Iterable, Sequence
@@ -40,7 +40,7 @@ class TextFilter(Protocol):
         ...
 
 
-class Answer:
+class AnswerText:
     """Turns tokens into text and log probabilities that can be shown.
 
     A token's log probability is shown when the whole of its text is, and never if none of it is.

@@ -3,7 +3,15 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.group.messages import Answer, Failure, LoadAdapter, Ready, decode_from_host, decode_from_leader, encode
+from serving.group.channel_messages import (
+    Failure,
+    Landed,
+    LoadAdapter,
+    Ready,
+    decode_from_host,
+    decode_from_leader,
+    encode,
+)
 from sharding.step import Opening, Row, SamplingParams, Token
 
 _IDS = st.lists(st.integers(0, 2**31 - 1), max_size=40)
@@ -30,7 +38,7 @@ _ROWS = st.builds(
 _LOGPROB = st.floats(allow_nan=False)
 _TOP = st.lists(st.tuples(st.integers(0, 2**31 - 1), _LOGPROB), max_size=20).map(tuple)
 _TOKENS = st.builds(Token, st.integers(0, 2**31 - 1)) | st.builds(Token, st.integers(0, 2**31 - 1), _LOGPROB, _TOP)
-_ANSWERS = st.builds(Answer, st.integers(0, 2**31), st.lists(st.lists(_TOKENS, max_size=4), max_size=8))
+_ANSWERS = st.builds(Landed, st.integers(0, 2**31), st.lists(st.lists(_TOKENS, max_size=4), max_size=8))
 
 
 @settings(deadline=None)
@@ -41,7 +49,7 @@ def test_what_a_leader_says_arrives_as_it_was_said(said: list[Row] | LoadAdapter
 
 @settings(deadline=None)
 @given(st.just(Ready()) | _ANSWERS | st.builds(Failure, st.text()))
-def test_what_a_host_says_arrives_as_it_was_said(said: Ready | Answer | Failure) -> None:
+def test_what_a_host_says_arrives_as_it_was_said(said: Ready | Landed | Failure) -> None:
     assert decode_from_host(encode(said)) == said
 
 

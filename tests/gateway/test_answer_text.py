@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.gateway.request import TokenLogprob
-from serving.gateway.text.answer import Answer
+from serving.gateway.text.answer_text import AnswerText
 from serving.gateway.text.detokenizer import Detokenizer
 from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.stops import StopTexts
@@ -31,7 +31,7 @@ def first_byte(token: TokenLogprob) -> int:
     return round(-token.logprob)
 
 
-def answered(answer: Answer, ids: list[int], cuts: list[int]) -> tuple[str, list[int]]:
+def answered(answer: AnswerText, ids: list[int], cuts: list[int]) -> tuple[str, list[int]]:
     """All the text shown, and the first byte count of the tokens whose log probabilities were shown."""
     text = ""
     shown: list[int] = []
@@ -61,7 +61,7 @@ def test_every_piece_of_text_is_whole_characters_and_together_they_are_the_text(
 @given(text=texts, stop=characters)
 def test_a_token_stands_at_the_offset_of_its_character(codegemma: Tokenizer, text: str, stop: str) -> None:
     ids = [217 + byte for byte in text.encode()]  # a token for each byte
-    answer = Answer(codegemma, [StopTexts([stop])])
+    answer = AnswerText(codegemma, [StopTexts([stop])])
     shown, logprobs = answer.feed([Token(token_id, -1.0) for token_id in ids])
     if not answer.stopped:
         more, last = answer.flush()
@@ -72,7 +72,7 @@ def test_a_token_stands_at_the_offset_of_its_character(codegemma: Tokenizer, tex
 
 
 def test_offsets_count_what_is_shown(codegemma: Tokenizer) -> None:
-    answer = Answer(codegemma, [LineBreakJoin(prefix="a\r", suffix="b")])
+    answer = AnswerText(codegemma, [LineBreakJoin(prefix="a\r", suffix="b")])
     shown, logprobs = answer.feed([Token(217 + byte, -1.0) for byte in b"\r\nx"])
     assert (shown, [logprob.offset for logprob in logprobs]) == ("\nx", [0, 1])
 
@@ -80,7 +80,7 @@ def test_offsets_count_what_is_shown(codegemma: Tokenizer) -> None:
 def test_a_control_token_among_the_alternatives_is_named(codegemma: Tokenizer) -> None:
     end = codegemma.control_id("<eos>")
     assert end is not None
-    _, [logprob] = Answer(codegemma, []).feed([Token(217 + ord("x"), -0.5, ((217 + ord("x"), -0.5), (end, -1.0)))])
+    _, [logprob] = AnswerText(codegemma, []).feed([Token(217 + ord("x"), -0.5, ((217 + ord("x"), -0.5), (end, -1.0)))])
     assert [(top.token, top.bytes) for top in logprob.top] == [("x", b"x"), ("<eos>", b"")]
 
 
@@ -90,7 +90,7 @@ def test_any_tokens_in_any_groups_give_the_text_of_them_all(
     codegemma: Tokenizer, tokens: tuple[list[int], list[int]]
 ) -> None:
     ids, cuts = tokens
-    text, shown = answered(Answer(codegemma, []), ids, cuts)
+    text, shown = answered(AnswerText(codegemma, []), ids, cuts)
     assert text == codegemma.decode(ids)
     assert shown == list(range(len(ids)))
 
@@ -101,7 +101,7 @@ def test_the_text_and_its_log_probabilities_end_with_the_token_that_a_stop_text_
     codegemma: Tokenizer, text: str, stop: str, cuts: set[int]
 ) -> None:
     ids = [217 + byte for byte in text.encode()]
-    answer = Answer(codegemma, [StopTexts([stop])])
+    answer = AnswerText(codegemma, [StopTexts([stop])])
     groups = sorted({cut for cut in cuts if cut < len(ids)} | {0, len(ids)})
     shown_text, shown_logprobs = answered(answer, ids, groups)
     assert shown_text == text.split(stop)[0]
@@ -111,19 +111,19 @@ def test_the_text_and_its_log_probabilities_end_with_the_token_that_a_stop_text_
 
 def test_a_token_longer_than_the_text_shown_of_it_keeps_its_log_probability(codegemma: Tokenizer) -> None:
     [token_id] = codegemma.encode("return")
-    answer = Answer(codegemma, [StopTexts(["turn"])])
+    answer = AnswerText(codegemma, [StopTexts(["turn"])])
     text, [logprob] = answer.feed([Token(token_id, -1.0)])
     assert (text, logprob.token, logprob.bytes) == ("re", "return", b"return")
 
 
 def test_a_stop_text_ends_the_count_of_tokens(codegemma: Tokenizer) -> None:
-    answer = Answer(codegemma, [StopTexts(["\n"])])
+    answer = AnswerText(codegemma, [StopTexts(["\n"])])
     answer.feed([Token(token_id) for token_id in codegemma.encode("a\nb c d")])
     assert answer.tokens == 2
 
 
 def test_a_log_probability_waits_until_the_text_of_its_token_is_shown(codegemma: Tokenizer) -> None:
-    answer = Answer(codegemma, [StopTexts(["ab!"])])
+    answer = AnswerText(codegemma, [StopTexts(["ab!"])])
     first, second, third = (Token(codegemma.encode(text)[0], -1.0) for text in "abc")
     assert answer.feed([first]) == ("", ())
     assert answer.feed([second]) == ("", ())
@@ -132,7 +132,7 @@ def test_a_log_probability_waits_until_the_text_of_its_token_is_shown(codegemma:
 
 
 def test_a_part_of_a_character_shows_as_a_replacement_with_its_exact_byte(codegemma: Tokenizer) -> None:
-    answer = Answer(codegemma, [])
+    answer = AnswerText(codegemma, [])
     assert answer.feed([Token(217 + 0xC3, -1.0)]) == ("", ())
     text, logprobs = answer.feed([Token(217 + 0xA9, -2.0)])
     assert (text, [(logprob.token, logprob.bytes) for logprob in logprobs]) == (

@@ -1,6 +1,6 @@
-"""Between the messages of `codegemma.v1` and the gateway's own request and answer."""
+"""From the messages of `codegemma.v1` to the gateway's requests, and what they call their fields."""
 
-from collections.abc import AsyncIterable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 from codegemma.v1 import code_assist_service_pb2 as pb
@@ -11,46 +11,14 @@ from codegemma.v1.feedback_service_pb2 import (
     COMPLETION_EVENT_SHOWN,
     RecordEventRequest,
 )
-from codegemma.v1.generation_pb2 import (
-    FINISH_REASON_LENGTH,
-    FINISH_REASON_STOP,
-    Choice,
-    GenerationConfig,
-)
-from codegemma.v1.generation_pb2 import TokenLogprob as TokenLogprobMessage
-from codegemma.v1.generation_pb2 import Usage as UsageMessage
-from codegemma.v1.model_pb2 import (
-    FIM_SUPPORT_NATIVE,
-    FIM_SUPPORT_NONE,
-    FIM_SUPPORT_PREFIX,
-    MODEL_ROLE_CHAT,
-    MODEL_ROLE_FIM,
-    Model,
-)
+from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import ChatMessage
-from google.protobuf import message as protobuf
 from google.protobuf.duration_pb2 import Duration
 
-from serving.config import Role
-from serving.engine.request import FinishReason
 from serving.errors import FieldError, Reason
 from serving.gateway.feedback.feedback import CompletionEvent
-from serving.gateway.grpc.fim import fim_prompt, post_processing, truncation
-from serving.gateway.request import (
-    AnswerPart,
-    ChatPrompt,
-    CodeRequest,
-    End,
-    Message,
-    Piece,
-    Prompt,
-    Speaker,
-    TextPrompt,
-    TokenLogprob,
-    TokenPrompt,
-    Usage,
-)
-from serving.gateway.service import ModelInfo
+from serving.gateway.grpc.fim import fim_prompt, post_processing
+from serving.gateway.request import ChatPrompt, CodeRequest, Message, Prompt, Speaker, TextPrompt, TokenPrompt
 from sharding.step import SamplingParams
 
 CompletionMessage = pb.CompleteRequest | pb.StreamCompleteRequest
@@ -78,15 +46,12 @@ _WORDS = {name: f"generation_config.{name}" for name in _CONFIG_FIELDS} | {
     "stop": "generation_config.stop_sequences",
     "timeout_s": "timeout",
 }
-_FINISH_REASONS = {FinishReason.STOP: FINISH_REASON_STOP, FinishReason.LENGTH: FINISH_REASON_LENGTH}
 _EVENTS = {
     COMPLETION_EVENT_SHOWN: CompletionEvent.SHOWN,
     COMPLETION_EVENT_ACCEPTED: CompletionEvent.ACCEPTED,
     COMPLETION_EVENT_PARTLY_ACCEPTED: CompletionEvent.PARTLY_ACCEPTED,
     COMPLETION_EVENT_REJECTED: CompletionEvent.REJECTED,
 }
-_ROLES = {Role.FIM: MODEL_ROLE_FIM, Role.CHAT: MODEL_ROLE_CHAT}
-_FIM_SUPPORT = {"native": FIM_SUPPORT_NATIVE, "prefix": FIM_SUPPORT_PREFIX, None: FIM_SUPPORT_NONE}
 
 
 def generation_request(message: GenerationMessage) -> CodeRequest:
@@ -195,29 +160,6 @@ def _seconds(time: Duration, field: str) -> float:
     return seconds
 
 
-async def whole_choices(parts: AsyncIterable[AnswerPart]) -> tuple[list[Choice], End]:
-    """All choices of an answer, by index, and its end."""
-    choices: dict[int, Choice] = {}
-    texts: dict[int, list[str]] = {}
-    end = End()
-    async for part in parts:
-        if isinstance(part, End):
-            end = part
-        else:
-            texts.setdefault(part.index, []).append(part.text)
-            choices.setdefault(part.index, Choice()).MergeFrom(choice(part))  # piece by piece: there may be many
-    for index, whole in choices.items():
-        whole.text = "".join(texts[index])
-    return [whole for _, whole in sorted(choices.items())], end
-
-
-def completion_end(response: type[protobuf.Message], end: End) -> dict[str, Any]:
-    """What a completion says at its end beside its usage; nothing of a conversation's answer."""
-    if "completion_id" not in response.DESCRIPTOR.fields_by_name:
-        return {}
-    return {"truncation": truncation(end.truncation), "completion_id": end.completion_id}
-
-
 def completion_event(message: RecordEventRequest) -> CompletionEvent:
     """What became of a completion.
 
@@ -228,40 +170,3 @@ def completion_event(message: RecordEventRequest) -> CompletionEvent:
         names = ", ".join(f"COMPLETION_EVENT_{event.name}" for event in CompletionEvent)
         raise FieldError(Reason.INVALID_ARGUMENT, "event", f"is {message.event}. Set one of {names}.")
     return _EVENTS[message.event]
-
-
-def choice(piece: Piece) -> Choice:
-    """A piece of an answer, or one whole choice, as the client gets it."""
-    return Choice(
-        index=piece.index,
-        text=piece.text,
-        finish_reason=_FINISH_REASONS[piece.finish_reason] if piece.finish_reason else None,
-        logprobs=map(_token_logprob, piece.logprobs),
-        prompt_logprobs=map(_token_logprob, piece.prompt_logprobs),
-    )
-
-
-def _token_logprob(token: TokenLogprob) -> TokenLogprobMessage:
-    top = [_token_logprob(other) for other in token.top]
-    return TokenLogprobMessage(token=token.token, token_bytes=token.bytes, logprob=token.logprob, top=top)
-
-
-def usage(tokens: Usage) -> UsageMessage:
-    """The request's token counts as the client gets them."""
-    return UsageMessage(
-        prompt_tokens=tokens.prompt_tokens,
-        cached_tokens=tokens.cached_tokens,
-        completion_tokens=tokens.completion_tokens,
-    )
-
-
-def model(info: ModelInfo) -> Model:
-    """A model as the client gets it."""
-    return Model(
-        id=info.id,
-        aliases=info.aliases,
-        roles=[_ROLES[role] for role in info.roles],
-        fim_support=_FIM_SUPPORT[info.fim],
-        context_length=info.context_length,
-        version=info.version,
-    )

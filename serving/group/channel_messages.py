@@ -25,7 +25,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
     """The host takes this leader, and waits for its plans."""
 
 
-class Answer(msgspec.Struct, frozen=True, tag="answer"):
+class Landed(msgspec.Struct, frozen=True, tag="landed"):
     """A step has landed on the host.
 
     Attributes:
@@ -45,4 +45,4 @@ class Failure(msgspec.Struct, frozen=True, tag="failure"):
 
 encode = msgspec.msgpack.Encoder().encode
 decode_from_leader = msgspec.msgpack.Decoder[list[Row] | LoadAdapter](list[Row] | LoadAdapter).decode
-decode_from_host = msgspec.msgpack.Decoder[Ready | Answer | Failure](Ready | Answer | Failure).decode
+decode_from_host = msgspec.msgpack.Decoder[Ready | Landed | Failure](Ready | Landed | Failure).decode

@@ -9,7 +9,7 @@ import numpy as np
 from sharding.step import Token
 
 
-class Answer(NamedTuple):
+class DrawnTokens(NamedTuple):
     """The tokens of a step of up to K rounds, replicated over the devices.
 
     Attributes:
@@ -42,7 +42,7 @@ class Answer(NamedTuple):
             raise FloatingPointError("The model's logits are not numbers: check the checkpoint and its dtype.")
         if all(wanted is None for wanted in logprobs):
             return [[Token(token_id) for token_id in row] for row in token_ids]
-        host: Answer = jax.device_get(self)
+        host: DrawnTokens = jax.device_get(self)
         return [
             [host._token(token_id, wanted, round_, index) for round_, token_id in enumerate(row)]
             for index, (row, wanted) in enumerate(zip(token_ids, logprobs, strict=True))
