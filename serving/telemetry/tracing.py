@@ -102,7 +102,9 @@ def traceparent_of(span: Span) -> str:
     # Without an exporter, OpenTelemetry hands on the client's own span, which nobody here follows.
     if _provider() is None or not (context.is_valid and context.trace_flags.sampled):
         return ""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(span, Context()))
+    return carrier["traceparent"]
 
 
 def _context(traceparent: str) -> Context:
