@@ -112,7 +112,7 @@ def decode(
             number=jnp.int32(0),
             token_ids=tokens.token_ids,
             kv_lens=tokens.ragged.kv_lens,
-            # A slot whose newest token ended it is in this step because nobody had read that token yet.
+            # A slot whose newest token ended it is in this step because that token had not been read yet.
             active=(draws.counts > 0) & ~(tokens.drawn & _ends(tokens.token_ids, draws, config.vocab_size)),
             newest=jnp.zeros_like(draws.counts),
             history=kept.token_ids,

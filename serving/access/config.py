@@ -14,7 +14,7 @@ class _Strict(BaseModel):
 _Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 Algorithm = Literal["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"]
-"""Asymmetric ones alone: with HMAC, whoever can check a token can make one."""
+"""Asymmetric ones only: with HMAC, the key that checks a token also makes one."""
 
 
 def _nobody_between(url: str) -> str:
@@ -22,7 +22,7 @@ def _nobody_between(url: str) -> str:
     if parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
         return url
     raise ValueError(
-        f"{url!r} is not an https:// URL: whoever is between here and there could put keys of their own in. Use one, "
+        f"{url!r} is not an https:// URL: anyone on the way could replace the keys. Use https, "
         "or for the keys of an issuer a file in jwks_file."
     )
 

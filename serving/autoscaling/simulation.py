@@ -46,7 +46,7 @@ class Interval:
       start_s: seconds since midnight.
       replicas: that serve, on average.
       queued: requests without a row, at most.
-      p95_s: of the time to the first token of the requests that arrived; None if nobody asked.
+      p95_s: of the time to the first token of the requests that arrived; None without requests.
     """
 
     start_s: float

@@ -88,8 +88,8 @@ def _check_own(directory: Path) -> None:
 def _lock(partial: Path, target: Path) -> int:
     """The open lock file of `partial`; the lock ends with the process, however that ends.
 
-    It is a file, as NFS locks no directories, and no link, by which whoever may write beside the target could have
-    another file made.
+    It is a file, because NFS cannot lock directories. It must not be a link: another user who may write beside the
+    target could have us create a file elsewhere.
     """
     path = partial / _LOCK
     while True:

@@ -72,7 +72,7 @@ def compile(
                 "Put the files where every host of the groups finds them, and name them in the configuration:",
                 *(f"  models.{model_id}.executables: {path}" for model_id, path in written.items()),
                 f"They are signed. Give each host the key from {signing_key_path()}, at the same place in its user's",
-                "home; whoever has it can make the groups run anything: docs/executables.md.",
+                "home; anyone who has it can make the groups run any code: docs/executables.md.",
             ]
         ),
         highlight=False,

@@ -57,7 +57,7 @@ def create(
         store.write(changed)
     typer.echo(key)  # before all else that could go wrong
     console = Console(stderr=True, soft_wrap=True)
-    _say(console, f"This is the key of {name!r}, which is now in {store}; nobody can show it again.")
+    _say(console, f"This is the key of {name!r}, which is now in {store}; it cannot be shown again.")
     _say(console, "Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
 
 

@@ -37,7 +37,7 @@ _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
     "By using the model you accept them."
 )
-_HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
+_START_LIMIT_HINT = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
 _RAYS_HOST = "127.0.0.1"
 """Where all of Ray listens, its metrics included: see `ONE_MACHINE`."""
 _POLL_S = 0.2
@@ -128,7 +128,8 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
             )
         except Exception as error:  # Ray has no class for it
             console.print(
-                f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_HASTY} Logs: {_session()}", highlight=False
+                f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_START_LIMIT_HINT} Logs: {_session()}",
+                highlight=False,
             )
             return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own

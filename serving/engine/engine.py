@@ -1,7 +1,8 @@
 """Engine: requests in, chunks of tokens out, one step of the model at a time.
 
-The model never waits for the engine: while a step runs, the next one is planned and launched behind it, before anybody
-knows what the first one draws. When all rows decode and nobody else waits, a step is a loop of several on the device.
+The model never waits for the engine: while a step runs, the next one is planned and launched behind it, before the
+tokens of the first are known. When all rows decode and no other request waits, a step is a loop of several on the
+device.
 """
 
 import logging
@@ -45,12 +46,12 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 LOOP_S = 0.02
-"""Most seconds of a loop: what comes meanwhile waits for its end, and the Gateway sends no oftener anyway."""
+"""Most seconds of a loop: new requests wait for its end, and the Gateway does not send more often anyway."""
 LOADING_S = 0.005
-"""How often an engine that has nothing else to do looks whether an adapter has been read."""
+"""How often an idle engine checks whether an adapter has been read."""
 LEAD_S = 0.003
-"""The next step is launched so long before the running one is expected to end: time enough to plan it and to send it to
-the device, and what comes until then is part of it."""
+"""How long before the expected end of the running step the next one is launched: enough to plan it and to send it to
+the device. Requests that arrive until then are part of it."""
 
 
 class Engine:
@@ -184,8 +185,8 @@ class Engine:
     def step(self) -> bool:
         """Lands one step, with another one launched behind it; returns whether there was anything to do.
 
-        An exception inside a step, from the runner or not, leaves the KV cache in doubt: every request in flight ends
-        with ERROR and the engine is out of service.
+        After an exception inside a step, from the runner or not, the KV cache cannot be trusted: every request in
+        flight ends with ERROR and the engine is out of service.
         """
         if not self.in_flight:
             return False
@@ -194,9 +195,9 @@ class Engine:
                 pass
             if self._pipeline:
                 self._land()
-            elif self._adapters.loading:  # and nobody waits for anything else
+            elif self._adapters.loading:  # and there is nothing else to do
                 self._intake.wait_for_arrival(LOADING_S)
-            while self._pipeline and not self.in_flight:  # nobody waits for it
+            while self._pipeline and not self.in_flight:  # its requests have ended
                 self._land()
         except Exception as error:
             _log.exception("a step failed; the engine is out of service")
@@ -288,7 +289,7 @@ class Engine:
                 sequence.in_flight -= 1
                 sequence.drawing -= row.draws
                 if sequence.state is SequenceState.FINISHED:
-                    continue  # it had ended before this step, and nobody knew when it was launched
+                    continue  # it ended before this step, which was already launched
                 if sequence.timeline is not None:
                     traced = TracedStep(step.started, step.ended, row.end - row.start, sampled=row.draws > 0)
                     sequence.timeline.steps.append(traced)

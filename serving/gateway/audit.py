@@ -37,7 +37,7 @@ class Audit(Protocol):
     def event(
         self, caller: Caller, metadata: CallMetadata, completion_id: str, model: str, event: CompletionEvent
     ) -> None:
-        """Takes note of what somebody reported of a completion of a model."""
+        """Records what a caller reported of a completion of a model."""
         ...
 
 

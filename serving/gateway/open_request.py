@@ -30,7 +30,7 @@ _ANOTHER_MODEL_MAY = frozenset({Reason.OVERLOADED, Reason.UNAVAILABLE})
 class OpenRequest:
     """Has its models tried in turn until one can take it; has its own deadline, record and span.
 
-    What goes wrong ends it: `prepare` and `settle` raise the `ServingError` that the client is told.
+    What goes wrong ends it: `prepare` and `settle` raise the `ServingError` for the client.
 
     Attributes:
       model: the model that answers, once it is prepared.
@@ -93,7 +93,7 @@ class OpenRequest:
             self._watch = scope.enter_context(records.request(request, role))
             self._span = scope.enter_context(request_span(role, request.trace, about))
             self._watch.trace = traceparent_of(self._span)
-            scope.enter_context(_told_to_client(request, place))
+            scope.enter_context(_client_errors(request, place))
             self._scope = scope.pop_all()
 
     async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]], admitted: AsyncExitStack) -> None:
@@ -242,8 +242,8 @@ class OpenRequest:
 
 
 @contextmanager
-def _told_to_client(request: CodeRequest, place: str) -> Iterator[None]:
-    """Turns what went wrong into what the client is told: `prompt[3]` is too long, `prompt[3][1]` is no token."""
+def _client_errors(request: CodeRequest, place: str) -> Iterator[None]:
+    """Turns a failure into the error for the client: `prompt[3]` is too long, `prompt[3][1]` is no token."""
     try:
         yield
     except FieldError as error:

@@ -190,10 +190,10 @@ class CodeRequest:
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
       adapters: that its caller may use.
-      key: the name of its caller's key, or of the holder of its token; empty where nobody needs one.
+      key: the name of its caller's key, or of the holder of its token; empty where no key is needed.
       protocol: `http` or `grpc`; for metrics and traces alone.
       route: the path or the gRPC method that it came by.
-      trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
+      trace: names the span that it is part of, as W3C's `traceparent`; empty if it is not traced.
     """
 
     prompt: Prompt

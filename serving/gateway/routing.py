@@ -125,7 +125,7 @@ def _may_use(adapters: AllowedAdapters, adapted: str) -> bool:
 
 
 def _drawn(route: RouteConfig, request: CodeRequest) -> str:
-    # From what stays the same while somebody types in a file: models share sessions, not single requests.
+    # From what stays the same while a developer types in a file: models share sessions, not single requests.
     drawn = random.Random(request.session or request.request_id)
     [chosen] = drawn.choices(list(route.models), weights=list(route.models.values()))
     return chosen

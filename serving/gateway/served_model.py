@@ -53,7 +53,7 @@ class ServedModel:
         return () if self.adapters is None else tuple(map(self.with_adapter, self.adapters.names))
 
     def with_adapter(self, name: str) -> "ServedModel":
-        """The model with one of its adapters: a model of its own for whoever asks for it, and for metrics and logs.
+        """The model with one of its adapters: a model of its own for callers, metrics and logs.
 
         Raises:
           KeyError: it has none of this name.
@@ -109,7 +109,7 @@ class ServedModel:
             )
         prompt_ids, truncation = self.render(request, limit)
         most = max_tokens(request, self.config.default_max_tokens, len(prompt_ids), limit.tokens - len(prompt_ids))
-        # Nobody waits for what computes or scores a prompt: it goes behind completions, and ends none of its session.
+        # No editor waits for computing or scoring a prompt: it goes behind completions, and supersedes none.
         waited_for = most > 0 and not request.prompt_logprobs
         is_urgent = waited_for and self.renderer.fills_in(request.prompt, prompt_ids)
         generation = GenerationRequest(

@@ -22,7 +22,7 @@ from serving.telemetry.recorder import NoRecorder
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What clients are told about a model.
+    """What clients see of a model.
 
     Attributes:
       fim: "native" if it has FIM tokens, "prefix" if it continues the prefix and stops where the suffix
@@ -103,7 +103,7 @@ class CodeService:
         """The models, in the order of the configuration, each followed by those with its adapters.
 
         Args:
-          adapters: that whoever asks may use; the others are left out.
+          adapters: those that the caller may use; the others are left out.
         """
         return tuple(map(_info, self._router.listed(adapters)))
 
@@ -118,8 +118,8 @@ class CodeService:
     async def health(self) -> Health:
         """Whether requests should come here, and which models no group answers for now.
 
-        Not before every model has answered once, so that nobody comes to a service that is starting. From then on one
-        model is enough: that chat is down must not take completions out of service.
+        Not before every model has answered once, so that no request reaches a service that is starting. After that one
+        model is enough: chat that is down must not take completions out of service.
         """
         answers = await asyncio.gather(*(model.backend.ready() for model in self._models))
         unavailable = tuple(

@@ -12,7 +12,7 @@ from sharding.step import Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 _MOST_AT_ONCE = 512
-"""Tokens that whoever comes later is given at once: 30 ms on the event loop, if each has 20 alternatives."""
+"""Tokens that a later reader gets at once: 30 ms on the event loop, if each has 20 alternatives."""
 
 
 class SingleFlight:
@@ -46,7 +46,7 @@ class SingleFlight:
         return started.start(request, sink)
 
     def _forget(self, key: GenerationRequest, flight: "_Flight") -> None:
-        if self._flights.get(key) is flight:  # and not one that began when nobody could join it any more
+        if self._flights.get(key) is flight:  # and not its successor, which began once this one could not be joined
             del self._flights[key]
 
 
@@ -63,7 +63,7 @@ class _Flight:
     """One computation: a sink with any number of readers behind it."""
 
     def __init__(self, backend: ModelBackend, on_end: Callable[[], object]) -> None:
-        """`on_end` is called once nobody can join any more, before the readers learn of the end."""
+        """`on_end` is called once it can no longer be joined, before the readers learn of the end."""
         self._backend = backend
         self._on_end = on_end
         self._ended = False
@@ -88,7 +88,7 @@ class _Flight:
         return reader
 
     def join(self, request: GenerationRequest, sink: Sink) -> Handle:
-        """One more reader, who gets at once what was given so far."""
+        """Adds a reader, which gets at once what has come so far."""
         reader = _Reader(self, sink, request)
         self._readers.append(reader)
         if self._tokens:
@@ -137,7 +137,7 @@ class _Flight:
 
 
 class _Reader:
-    """A sink behind a flight, and the handle of whoever reads with it. Alone, it is the sink of its own computation."""
+    """A sink behind a flight, and the handle of its reader. Alone, it is the sink of its own computation."""
 
     def __init__(self, flight: _Flight, sink: Sink, request: GenerationRequest) -> None:
         self._flight: _Flight | None = flight

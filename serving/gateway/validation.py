@@ -112,7 +112,7 @@ def max_tokens(request: CodeRequest, default: int, prompt_tokens: int, room: int
 
     Raises:
       ServingError: INVALID_ARGUMENT, for the log probabilities of so many. A whole answer is written in one piece, and
-        nobody else is served meanwhile.
+        no other request is served meanwhile.
     """
     tokens = room
     if request.max_tokens is not None:

@@ -105,7 +105,7 @@ class ReplicaGroup:
             os._exit(1)
 
     def __del__(self) -> None:
-        """Called by Ray Serve when no Gateway is told of this group any more: finishes what there is, and ends."""
+        """Called by Ray Serve when Gateways no longer get this group: finishes the requests in flight, and ends."""
         if not hasattr(self, "_address"):
             return  # construction failed
         try:

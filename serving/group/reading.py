@@ -1,4 +1,4 @@
-"""What came of reading an adapter, for those who have no JAX, too: a leader of several hosts has none."""
+"""The outcome of reading an adapter, without JAX: a leader of several hosts has none."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -20,5 +20,5 @@ class Reading(NamedTuple):
 
 
 def unusable(path: Path, error: AdapterError) -> AdapterUnusable:
-    """What clients are told: it names no directory of this machine."""
+    """The error for clients: it names no directory of this machine."""
     return AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name))

@@ -15,7 +15,7 @@ def with_address() -> str:
 
 
 def without_bad_ids(*names: str) -> list[str]:
-    """The rules that leave out a request's id that nobody may have: the Gateway makes one in its place.
+    """The rules that drop a request id that is not allowed: the Gateway makes another.
 
     Args:
       names: of headers that have it besides `REQUEST_ID_HEADER`.

@@ -16,7 +16,7 @@ def adapted_id(model_id: str, adapter: str) -> str:
 
 
 type AllowedAdapters = frozenset[str] | None
-"""The adapters that somebody may use, as `adapted_id` has them; None: every one."""
+"""The adapters that a caller may use, as `adapted_id` writes them; None: all of them."""
 
 
 def split_id(name: str) -> tuple[str, str]:

@@ -53,7 +53,7 @@ def checkpoint_path(spec: str) -> Path:
     if name not in _PACKAGED:
         raise ValueError(f"checkpoint {spec!r}: unknown package. Known: {', '.join(sorted(_PACKAGED))}.")
     packaged = _PACKAGED[name]
-    # The name holds the hash, the file appears complete or not at all, and nobody else may write there: what is there
+    # The name holds the hash, the file appears complete or not at all, and no other user may write there: what is there
     # is what was pinned.
     target = cache_dir("checkpoints") / packaged.sha256[:16] / packaged.file
     if not target.exists():

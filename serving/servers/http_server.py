@@ -1,7 +1,7 @@
 """The HTTP servers that Ray Serve starts in Gateways and proxies, made fit for clients that do not finish.
 
 uvicorn waits without a limit for a connection's first request and for the rest of any request's headers. Behind HAProxy
-these servers listen wherever the service does, and one without a file descriptor left answers nobody.
+these servers listen wherever the service does, and one without a file descriptor left cannot answer.
 """
 
 import asyncio

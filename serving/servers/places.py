@@ -1,6 +1,6 @@
-"""Places: so many may wait at once, and one more takes the place of who has waited longest.
+"""Places: a limited number of waiting places, of which a newcomer takes that of the longest waiter.
 
-Whoever needs no key to wait must not wait without a limit, nor keep others from waiting by being there first.
+Clients that need no key to wait must not wait without a limit, nor keep others out by coming first.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 
 class DisplacedError(TimeoutError):
-    """Somebody else has the place: nobody waits for what this one waited for any more."""
+    """A newcomer took the place: the wait is over."""
 
 
 class Places:
@@ -28,7 +28,7 @@ class Places:
           within_s: the longest that it may take.
 
         Raises:
-          DisplacedError: somebody else has the place.
+          DisplacedError: a newcomer took the place.
           TimeoutError: the time is over.
         """
         if len(self._taken) >= self._number:

@@ -13,7 +13,7 @@ FILES = Path(f"/tmp/codegemma-{os.getuid()}")
 def haproxy_files(directory: Path) -> dict[str, str]:
     """Has Ray Serve keep HAProxy's configuration and sockets there, in a directory for each Ray node.
 
-    Ray Serve has them in /tmp/haproxy-serve, which whoever makes it first owns, and with it what HAProxy does.
+    Ray Serve has them in /tmp/haproxy-serve. The user who creates that directory first controls HAProxy.
 
     Args:
       directory: of 27 characters at most, for the path of a socket may have 97 and Ray's node ids have 56.

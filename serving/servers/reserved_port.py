@@ -4,12 +4,12 @@ import socket
 
 
 def reserve_port(address: tuple[str, int]) -> socket.socket:
-    """Bind an address without listening: as long as the socket is open, nobody comes upon the port by chance.
+    """Bind an address without listening: while the socket is open, no other program gets the port by chance.
 
-    Between the look whether a port is free and the server that binds it there are seconds in which the kernel may give
-    it away: to a server that asks for any port, or to an outgoing connection (ip(7), ip_local_port_range), of which
-    Ray makes hundreds while it starts. On Linux a server that sets SO_REUSEADDR binds the port nevertheless, as nobody
-    listens: HAProxy, gRPC, Python's and Ray's HTTP servers and Redis do.
+    Seconds pass between the check that a port is free and the bind of the server. In these the kernel may give the port
+    away: to a server that asks for any port, or to an outgoing connection (ip(7), ip_local_port_range), of which Ray
+    makes hundreds while it starts. On Linux a server that sets SO_REUSEADDR can bind the port nevertheless, as no
+    socket listens: HAProxy, gRPC, Python's and Ray's HTTP servers and Redis do.
 
     Args:
       address: host and port; port 0 takes any that is free (`getsockname` says which).

@@ -16,7 +16,7 @@ _WAIT_S = 15
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupAddress]:
-    monkeypatch.setattr("serving.group.server._STRANGER_S", 0.2)
+    monkeypatch.setattr("serving.group.server._KEY_TIMEOUT_S", 0.2)
     server = GroupServer(Engine(SimulatedRunner(limits_of()), max_queue=1), "127.0.0.1")
     yield server.start()
     server.stop()

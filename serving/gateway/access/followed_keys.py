@@ -21,7 +21,7 @@ class FollowedKeys:
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the file, and follows it for as long as somebody has this object.
+        """Reads the file, and follows it for as long as this object exists.
 
         Raises:
           KeyFileError: it cannot be read.

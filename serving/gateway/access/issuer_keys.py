@@ -28,7 +28,7 @@ _MAX_BYTES = 2**20
 class IssuerKeys:
     """Fetches an issuer's JSON Web Key Set (RFC 7517) by its URL, by OpenID Connect's discovery, or from a file.
 
-    The keys are those of the last fetch that succeeded: an issuer that is down keeps nobody out but holders of tokens
+    The keys are those of the last fetch that succeeded: an issuer that is down keeps out only holders of tokens
     that were signed with a key that is new since.
     """
 

@@ -58,7 +58,7 @@ class Call:
 
         Raises:
           ServingError: why there is no message; MALFORMED_BODY; BODY_TOO_LARGE; INVALID_ARGUMENT for a request id
-            that nobody may have.
+            that is not allowed.
         """
         if isinstance(data, ServingError):
             raise data

@@ -1,4 +1,4 @@
-"""Reflection: what clients without the .proto files are told, and the version of it that grpcio does not have.
+"""Reflection: what clients without the .proto files get, and the version of it that grpcio does not have.
 
 `grpc.reflection.v1` is `v1alpha` by another name: each message of one can be read as that of the other.
 """

@@ -80,7 +80,7 @@ class StandardServices:
                     try:
                         async with self._watching.taken():
                             await asyncio.sleep(_WATCH_PERIOD_S)
-                    except TimeoutError:  # these streams have no end: whoever comes must not wait for one
+                    except TimeoutError:  # these streams have no end: a new one must not wait for them
                         raise _too_many_streams() from None
         yield HealthCheckResponse()
 

@@ -55,7 +55,7 @@ def _error_of(scope: Scope) -> ServingError | None:
 
 
 def _is_dropped(name: bytes, value: bytes) -> bool:
-    """Whether Ray Serve would obey a header, or log and repeat a request id that nobody may have."""
+    """Whether Ray Serve would obey a header, or log and repeat a request id that is not allowed."""
     return bool(_RAYS.search(name)) or (
         name == REQUEST_ID_HEADER.encode() and not is_request_id(value.decode("latin-1"))
     )
