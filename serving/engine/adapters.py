@@ -88,7 +88,7 @@ class AdapterSlot:
 
 
 class AdapterSlots:
-    """Loads adapters as sequences ask for them; the least recently used one makes room.
+    """Loads adapters when sequences need them; the least recently used one makes room.
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
     another one. Files are read in a thread of their own: only the requests for it wait. One is read once
@@ -122,7 +122,7 @@ class AdapterSlots:
             raise fault
 
     def fault(self, name: str, slot: AdapterSlot | None = None) -> AdapterNotFound | AdapterUnusable | None:
-        """Why there is no use in waiting for an adapter, as far as it is known.
+        """Why waiting for an adapter is useless, as far as known.
 
         Args:
           name: of the adapter.

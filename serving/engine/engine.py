@@ -90,7 +90,7 @@ class Engine:
         self._lead_s = lead_s
         self._clock = clock
         self._pace = Pace()
-        # Held to change a sequence or send a chunk; not while the runner works, so that `fail` never waits for that.
+        # Held while a sequence changes or a chunk is sent, not while the runner works: `fail` never waits for that.
         self._boundary = threading.Lock()
         self._adapters = AdapterSlots(limits.adapters, adapters or NoAdapters())
         self._scheduler = Scheduler(limits, self._adapters)

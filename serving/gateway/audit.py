@@ -23,7 +23,7 @@ class Audit(Protocol):
     """Takes note of requests."""
 
     def request(self, request: CodeRequest, model: str, prompt_tokens: int, tokens: int, outcome: str) -> None:
-        """Takes note of a request that has ended.
+        """Records a request that has ended.
 
         Args:
           request: the request.
@@ -57,7 +57,7 @@ class AuditLog:
     """Writes a line of JSON for each request, in a thread: no request waits for a disk."""
 
     def __init__(self, target: Path | Literal["log"]) -> None:
-        """Opens the file; one that a tool moves away is made anew.
+        """Opens the file, and a new one after a tool has moved it away.
 
         Raises:
           ValueError: it cannot be written.
@@ -122,7 +122,7 @@ class AuditLog:
 
 
 def audit_for(target: Path | Literal["log"] | None) -> Audit:
-    """What the configuration asks for.
+    """The audit log of the configuration.
 
     Raises:
       ValueError: the file cannot be written.

@@ -68,7 +68,7 @@ class CallMetadata:
         )
 
     async def caller(self, access: Access) -> Caller:
-        """Who calls.
+        """Identifies the caller.
 
         Raises:
           ServingError: as `Access.caller`.

@@ -77,11 +77,11 @@ class Gateway(GrpcService):
         )
         GrpcService.__init__(self, self._service, config.gateway)
         LoopWatch(recorder).start()
-        gc.freeze()  # all this stays: a full collection of garbage would hold the loop for 0.1 s to find that out
+        gc.freeze()  # all this is permanent; a full garbage collection that scans it holds the loop for 0.1 s
         gc.set_threshold(_GARBAGE)
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second; tells the metrics how the Gateway is.
+        """Called by Ray Serve every second; also reports the state of the Gateway to the metrics.
 
         Raises:
           RuntimeError: one of its ports does not answer. Ray Serve replaces a Gateway of which it hears that often.

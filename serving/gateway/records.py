@@ -41,7 +41,7 @@ class Pool(Protocol):
 
 
 class RequestRecords:
-    """Records each request as it ends, and what is open when it is asked to.
+    """Records each request as it ends, and the open ones on demand.
 
     Attributes:
       completion_ids: makes the ids by which clients report what became of answers.
@@ -164,7 +164,7 @@ def _reported_outcome(report: Callable[[str], None]) -> Iterator[None]:
 
 
 class RequestWatch:
-    """One request, as its answer goes by.
+    """One request, watched as its answer passes.
 
     Attributes:
       model: the model that answers; empty until one is chosen.

@@ -71,7 +71,7 @@ class ServedModel:
         return PromptRenderer(self.tokenizer, self.config.fim_format, self.config.chat_format)
 
     def render(self, request: CodeRequest, limit: ContextLimit) -> tuple[list[int], Truncation]:
-        """The ids of a prompt, which fit the limit, and what is not in them; of a request whose fields are in range.
+        """The ids of a prompt, cut to the limit, and what was left out; for a request whose fields are in range.
 
         Raises:
           ServingError: a bad field; the prompt is longer than the context.
@@ -94,7 +94,7 @@ class ServedModel:
     def generation(
         self, request: CodeRequest, limit: ContextLimit, *, timeout_s: float, cache_domain: str, trace: str
     ) -> tuple[GenerationRequest, Truncation]:
-        """What is to be generated for a request, for all of its choices alike, and what of its prompt is left out.
+        """The generation for a request, the same for all of its choices, and what was left out of its prompt.
 
         Takes a while for a long prompt.
 
@@ -115,7 +115,7 @@ class ServedModel:
         generation = GenerationRequest(
             request_id=f"{request.request_id}-{token_hex(4)}",  # clients may repeat their ids
             prompt_ids=tuple(prompt_ids),
-            max_tokens=max(most, 1),  # an engine computes no prompt for nothing
+            max_tokens=max(most, 1),  # an engine needs at least one token to generate
             sampling=replace(request.sampling, logit_bias=token_biases(request.logit_bias, self.tokenizer)),
             stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
@@ -131,7 +131,7 @@ class ServedModel:
         return generation, truncation
 
     def choice(self, request: CodeRequest, generation: GenerationRequest, index: int) -> Choice:
-        """One choice of the answer to a request, before anything of its `generation` has come.
+        """One choice of the answer to a request, before the first token of its `generation`.
 
         Takes a while for long or odd code.
         """

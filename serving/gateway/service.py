@@ -42,7 +42,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a service is.
+    """The state of a service.
 
     Attributes:
       ready: whether requests should come.
@@ -155,7 +155,7 @@ class CodeService:
         """
         async with self.served(request) as model:
             context = self._quotas.context(request, model.max_context)
-            # In a thread: a long prompt takes a while, in which other requests go on.
+            # In a thread, as a long prompt is slow: other requests go on.
             ids, _ = await asyncio.to_thread(model.render, request, context)
             return len(ids), _info(model)
 

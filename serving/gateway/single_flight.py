@@ -16,7 +16,7 @@ _MOST_AT_ONCE = 512
 
 
 class SingleFlight:
-    """A `ModelBackend` that computes what is asked for several times at once a single time.
+    """A `ModelBackend` that computes identical concurrent requests once.
 
     Some editors send every request three times. The first of them computes, the others get what it was given so far
     and read along, unless that is much, and the computation goes on while anybody reads. When it ends without being
@@ -53,7 +53,7 @@ class SingleFlight:
 def _key(request: GenerationRequest) -> GenerationRequest:
     """What two requests for the same tokens have in common."""
     sampling = request.sampling
-    if sampling.temperature == 0:  # greedy: what follows the logits does not decide
+    if sampling.temperature == 0:  # greedy: the sampling parameters do not matter
         sampling = replace(sampling, top_k=0, top_p=1.0, min_p=0.0, seed=0)
     beside = {"request_id": "", "timeout_s": None, "sent_at": None, "session_id": "", "repeated": False, "trace": ""}
     return replace(request, sampling=sampling, **beside)
@@ -67,7 +67,7 @@ class _Flight:
         self._backend = backend
         self._on_end = on_end
         self._ended = False
-        self._readers: list[_Reader] = []  # whose request it is comes first, unless it has left
+        self._readers: list[_Reader] = []  # the first is the owner of the request, unless it has left
         self._tokens: list[Token] = []  # given so far
         self._cached_tokens = 0
         self._handle: Handle | None = None
@@ -143,7 +143,7 @@ class _Reader:
         self._flight: _Flight | None = flight
         self._sink = sink
         self._request = request
-        self._known = 0  # tokens that it has, which its own computation gives again
+        self._known = 0  # tokens that it already has, which its own computation repeats
         self._own: Handle | None = None
         self._aborted = False
 

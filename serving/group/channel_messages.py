@@ -1,4 +1,4 @@
-"""What a leader and its hosts say to each other, as MessagePack: reading it runs no code of the sender."""
+"""The messages between a leader and its hosts, as MessagePack: reading one runs no code of the sender."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from sharding.step import Row, Token
 
 
 class LoadAdapter(msgspec.Struct, frozen=True):
-    """What the leader sends between two plans: an adapter that every host has read takes its place in the runner.
+    """Sent by the leader between two plans: an adapter that every host has read takes its place in the runner.
 
     Attributes:
       number: its place, as `Opening.adapter` has it.
@@ -38,7 +38,7 @@ class Landed(msgspec.Struct, frozen=True, tag="landed"):
 
 
 class Failure(msgspec.Struct, frozen=True, tag="failure"):
-    """What went wrong in a step; the host's last word."""
+    """A failed step, and the last message of the host."""
 
     error: str
 

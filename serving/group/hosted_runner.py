@@ -119,7 +119,7 @@ class HostedRunner:
         return self._channel.land()
 
     async def check(self) -> None:
-        """Asks every host for a sign of life; waits for a second at most, and goes on waiting in the next call.
+        """Pings every host; waits for a second at most, and goes on waiting in the next call.
 
         Raises:
           ActorDiedError: a host is dead. Not wrapped: Ray Serve then replaces the group at once.

@@ -84,7 +84,7 @@ class ReplicaGroup:
         ).to_stats()
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second; tells the metrics where the group stands, too.
+        """Called by Ray Serve every second; also reports the state of the group to the metrics.
 
         A group that cannot go on, because a step failed or hangs or a host is silent, ends its process. All of Ray sees
         that at once: its requests end with a retryable error, every link to it ends, and Ray Serve starts another.

@@ -8,7 +8,7 @@ from sharding.adapters.adapter import AdapterError
 
 
 class Reading(NamedTuple):
-    """What one host of several says of an adapter that it was to read.
+    """The result of reading an adapter on one of several hosts.
 
     Attributes:
       fault: why it cannot be loaded; empty if it can.

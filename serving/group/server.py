@@ -209,7 +209,7 @@ class _Link:
         self._open.difference_update(request_id for request_id, chunk in chunks if chunk.finish_reason is not None)
         message = FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals, adapters=news)
         await self._socket.send_bytes(encode(message))
-        if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was told before
+        if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was reported before
             self._changed.set()
 
     def _submit(self, request: GenerationRequest) -> None:
