@@ -73,7 +73,12 @@ class Gateway(GrpcService):
         audit = audit_for(config.gateway.audit_log)
         self._records = RequestRecords(recorder, config.models, audit, CompletionIds(_cluster_secret()))
         self._service = CodeService(
-            models, config.gateway, config.routing, access, self._records, quotas_for(config.gateway, recorder)
+            models,
+            config.gateway,
+            config.routing,
+            access=access,
+            records=self._records,
+            quotas=quotas_for(config.gateway, recorder),
         )
         GrpcService.__init__(self, self._service, config.gateway)
         LoopWatch(recorder).start()

@@ -6,7 +6,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from serving.config import ChatFormat, GatewayConfig, Role, RoutingConfig
-from serving.gateway.access import Access, OpenAccess
+from serving.gateway.access import Access
 from serving.gateway.open_request import OpenRequest
 from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.records import RequestRecords
@@ -54,7 +54,6 @@ class Health:
 
 
 _NO_ROUTING = RoutingConfig()
-_OPEN = OpenAccess()
 
 
 class CodeService:
@@ -65,7 +64,8 @@ class CodeService:
         models: Sequence[ServedModel],
         gateway: GatewayConfig,
         routing: RoutingConfig = _NO_ROUTING,
-        access: Access = _OPEN,
+        *,
+        access: Access,
         records: RequestRecords | None = None,
         quotas: Quotas | None = None,
     ) -> None:

@@ -7,6 +7,7 @@ from serving.cli.serve_file import demo_file, read_serve_file
 from serving.config import GatewayConfig, ModelConfig
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
+from serving.gateway.access import OpenAccess
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
@@ -52,6 +53,6 @@ async def service_of(model: ModelConfig, group: GroupAddress) -> AsyncIterator[C
         config=model, tokenizer=tokenizer, backend=SingleFlight(pool), max_context=model.limits.max_context
     )
     try:
-        yield CodeService([served], GatewayConfig())
+        yield CodeService([served], GatewayConfig(), access=OpenAccess())
     finally:
         await pool.close()

@@ -24,7 +24,7 @@ class Keys:
             roles=dict.fromkeys(Role, RouteConfig(models={"both": 1})), tenants={"apart": {Role.FIM: "other"}}
         )
         self.access = BearerAccess(path)
-        self.service = CodeService(models, gateway, routing, self.access)
+        self.service = CodeService(models, gateway, routing, access=self.access)
         self.app = build_http_app(lambda: self.service, gateway)
 
     def create(self, tenant: str = "", *roles: Role) -> str:
