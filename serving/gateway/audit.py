@@ -131,7 +131,7 @@ def audit_for(target: Path | Literal["log"] | None) -> Audit:
 
 
 def _status(outcome: str, protocol: str) -> int | str:
-    """What the client was told: HTTP's status, 499 for one that went away, or gRPC's code."""
+    """The status that the client got: HTTP's, 499 for one that went away, or gRPC's code."""
     if outcome in tuple(Reason):
         wire = WIRE_ERRORS[Reason(outcome)]
         return wire.http_status if protocol == "http" else wire.grpc_code.name

@@ -66,7 +66,7 @@ def test_numbers_that_are_none_are_found_where_asked(tiny: Path, tmp_path: Path)
     assert name in problem
 
 
-def test_what_cannot_be_served_is_told(tiny: Path, tmp_path: Path) -> None:
+def test_what_cannot_be_served_is_reported(tiny: Path, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "a", tiny)
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
@@ -74,7 +74,7 @@ def test_what_cannot_be_served_is_told(tiny: Path, tmp_path: Path) -> None:
     assert "use_dora" in problem
 
 
-def test_tensors_without_numbers_are_told(tiny: Path, tmp_path: Path) -> None:
+def test_tensors_without_numbers_are_reported(tiny: Path, tmp_path: Path) -> None:
     adapter = write_adapter(tmp_path / "a", tiny)
     tensors = load_file(adapter / "adapter_model.safetensors")
     save_file({name: np.zeros((0, 4), np.float32) for name in tensors}, adapter / "adapter_model.safetensors")

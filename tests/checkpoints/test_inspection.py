@@ -145,7 +145,7 @@ def test_a_control_token_in_another_place_is_named(changed: Path) -> None:
     assert "tokenizer.model: <|fim_prefix|> has the id 68, and 67 in Gemma's vocabulary" in one_problem(changed)
 
 
-def test_an_epsilon_that_a_tool_made_up_is_told(changed: Path) -> None:
+def test_an_epsilon_that_a_tool_made_up_is_reported(changed: Path) -> None:
     config = json.loads((changed / "config.json").read_text())
     (changed / "config.json").write_text(json.dumps(config | {"rms_norm_eps": 1e-5}))
     assert "the norms' epsilon is 1e-05" in one_problem(changed)

@@ -24,10 +24,10 @@ def haproxy(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) 
 
 
 @pytest.fixture(scope="session")
-def hasty(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
+def short_timeouts(servers: tuple[int, int], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Front]:
     """With time limits of half a second, one second for a client that says nothing in the middle of a body."""
     limits = TimeLimits(header_s=0.5, body_s=0.5)
-    directory: Path = tmp_path_factory.mktemp("hasty")
+    directory: Path = tmp_path_factory.mktemp("short_timeouts")
     with front(directory, http_server=servers[0], grpc_server=servers[1], limits=limits, client_s=1) as running:
         yield running
 

@@ -21,7 +21,7 @@ def _post(path: str, expect: bytes = b"100-continue", length: int = 2) -> bytes:
 
 
 @contextmanager
-def _hasty_server(head_is_read: threading.Event) -> Iterator[int]:
+def _early_server(head_is_read: threading.Event) -> Iterator[int]:
     """Answers without waiting for a body, the body of its answer when somebody has read the head; its port."""
 
     def serve() -> None:
@@ -53,7 +53,7 @@ def _hasty_server(head_is_read: threading.Event) -> Iterator[int]:
 def test_an_answer_that_does_not_wait_for_the_body_arrives_whole(tmp_path: Path) -> None:
     head_is_read = threading.Event()
     with (
-        _hasty_server(head_is_read) as server,
+        _early_server(head_is_read) as server,
         front(tmp_path, http_server=server) as running,
         socket.create_connection(("127.0.0.1", running.ports.http), timeout=20) as connection,
     ):
@@ -81,6 +81,6 @@ def test_who_expects_something_else_is_answered(haproxy: Front) -> None:
     assert answer.status == 200
 
 
-def test_who_is_told_to_continue_and_sends_nothing_is_told_so(hasty: Front) -> None:
-    answer = hasty.send(_post("/whole-body"))
+def test_a_client_that_sends_no_body_after_100_continue_gets_an_error(short_timeouts: Front) -> None:
+    answer = short_timeouts.send(_post("/whole-body"))
     assert Answer.of(answer.removeprefix(_CONTINUE)).error["code"] == "request_timeout"

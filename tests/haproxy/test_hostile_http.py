@@ -183,10 +183,10 @@ TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-_0123456789", min_size=1, max_size=3
     headers=st.dictionaries(st.sampled_from(READ_HEADERS) | TOKEN, st.binary(max_size=60), max_size=4),
 )
 def test_whatever_is_sent_the_answer_is_json_or_none(
-    hasty: Front, method: bytes, path: bytes, headers: dict[str, bytes]
+    short_timeouts: Front, method: bytes, path: bytes, headers: dict[str, bytes]
 ) -> None:
     lines = [b"%b: %b" % (name.encode(), value) for name, value in headers.items()]
     head = b"\r\n".join([b"%b %b HTTP/1.1" % (method, path), b"host: here", *lines, b"connection: close", b"", b""])
-    answer = hasty.send(head)
+    answer = short_timeouts.send(head)
     assert answer == b"" or path == b"/-/healthz" or b"content-type: application/json" in answer.lower()
     assert b"<html" not in answer
