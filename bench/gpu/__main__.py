@@ -18,6 +18,7 @@ import jax
 from bench.gpu.accuracy import (
     ATTENTION_HEADS,
     FAILS,
+    compare_adapters,
     compare_attention,
     compare_logits,
     compare_loops,
@@ -25,7 +26,7 @@ from bench.gpu.accuracy import (
 )
 from bench.gpu.model import FORMATS, SHAPES, small
 from bench.gpu.report import Report
-from bench.gpu.speed import DECODE, FEW_DECODE, PREFILL, compare_with_reference, measure_model
+from bench.gpu.speed import DECODE, FEW_DECODE, PREFILL, compare_with_reference, measure_adapters, measure_model
 from sharding.bandwidth import memory_bandwidth
 
 
@@ -55,6 +56,9 @@ def main() -> None:
                         report, f"{name}, {weights}", config.quantised(quantization), device, limit, decode, prefill
                     )
     for name, config in shapes.items():
+        if report.has_time(40, f"adapters of {name}"):
+            measure_adapters(report, name, config, device)
+    for name, config in shapes.items():
         if report.has_time(45, f"reference attention of {name}"):
             compare_with_reference(report, name, config, device)
     if FAILS in "".join(report.sections):
@@ -65,6 +69,8 @@ def check(report: Report, device: jax.Device, *, tiny: bool) -> None:
     """Adds what the device computes beside what it should."""
     with report.timed("logits"):
         report.add("### Logits against the CPU\n\n" + compare_logits(device))
+    with report.timed("adapters"):
+        report.add("### Logits with an adapter against the CPU\n\n" + compare_adapters(device))
     with report.timed("draws"):
         report.add("### Draws\n\n" + compare_sampling(device) + "\n\n" + compare_loops(device))
     with report.timed("attention"):

@@ -10,10 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
+from bench.adapters import random_adapter
 from bench.attention_cases import inputs, largest_error
 from bench.gpu.model import FORMATS, MAX_CONTEXT, PAGE_SIZE, SHAPES, make_runner, small
 from bench.measure import decode_rows
 from bench.table import markdown
+from sharding.adapters import Adapter
 from sharding.attention import ReferenceAttention, attention_for
 from sharding.batch import Bucket
 from sharding.compiler_options import compiler_options
@@ -33,6 +35,8 @@ LOGITS_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-1}
 """Of the largest deviation, over the largest logit: two layers of bfloat16 against float32 on a CPU."""
 HOT = SamplingParams(temperature=100.0, top_k=50, top_p=0.95, seed=5, logprobs=3)
 """Random weights repeat their token at any temperature that people use."""
+ADAPTERS, RANK = 8, 8
+"""How many a model with adapters has room for, and their rank."""
 ATTENTION_HEADS = ((8, 1), (16, 16), (8, 2))
 """Query heads and KV heads."""
 ATTENTION_PAGES = 256
@@ -45,12 +49,18 @@ ATTENTION_CASES = {
 """Tokens in this step and before of each row, and T."""
 
 
-def logits(parameters: Mapping[str, Weight], config: GemmaConfig, device: jax.Device) -> np.ndarray:
-    """Logits after a prompt in two chunks and after each of some decode steps: [steps, V]."""
-    runner = make_runner(parameters, config, device, 4, [Bucket(64, 1, MAX_CONTEXT // PAGE_SIZE)])
+def logits(
+    parameters: Mapping[str, Weight], config: GemmaConfig, device: jax.Device, adapter: Adapter | None = None
+) -> np.ndarray:
+    """Logits after a prompt in two chunks and after each of some decode steps: [steps, V]; maybe with an adapter."""
+    adapters = 0 if adapter is None else ADAPTERS
+    bucket = Bucket(64, 1, MAX_CONTEXT // PAGE_SIZE, adapters)
+    runner = make_runner(parameters, config, device, 4, [bucket], adapter_rank=RANK)
+    if adapter is not None:
+        runner.load_adapter(adapters, runner.place_adapter(adapter))
     tokens = np.random.default_rng(0).integers(0, 1024, 100).tolist()
     chunks = [(0, 60), (60, 92), *((position, position + 1) for position in range(92, 100))]
-    pages, opening = [3, 1], Opening()
+    pages, opening = [3, 1], Opening(adapter=adapters)
     rows = [
         Row(slot=0, start=start, token_ids=tokens[start:end], draws=1, pages=pages, opening=opening)
         for start, end in chunks
@@ -75,6 +85,31 @@ def compare_logits(device: jax.Device) -> str:
     with ThreadPoolExecutor() as pool:  # most of the time goes into compiling
         rows = list(pool.map(lambda case: compare(*case), product(SHAPES, ("float32", *FORMATS))))
     return markdown(["heads of", "weights", "largest error of logits", "tolerance", ""], rows)
+
+
+def compare_adapters(device: jax.Device) -> str:
+    """The largest deviation of the logits with an adapter, relative to the largest; the CPU computes in float32."""
+    cpu = jax.devices("cpu")[0]
+
+    def compare(name: str, weights: str) -> tuple[object, ...]:
+        plain = small(SHAPES[name])
+        dtype = jnp.float32 if weights == "float32" else jnp.bfloat16
+        config = plain.quantised(FORMATS.get(weights))
+        adapter = random_adapter(plain, RANK, seed=1)
+        parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
+        exact = {path: _exact(weight) for path, weight in parameters.items()}
+        without, expected = logits(exact, plain, cpu), logits(exact, plain, cpu, adapter)
+        largest = np.abs(expected).max()
+        error = float(np.abs(logits(parameters, config, device, adapter) - expected).max() / largest)
+        changed = float(np.abs(without - expected).max() / largest)
+        tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
+        holds = error < tolerance < changed
+        return name, weights, f"{error:.1e}", f"{tolerance:.0e}", f"{changed:.1e}", _verdict(holds)
+
+    with ThreadPoolExecutor() as pool:
+        rows = list(pool.map(lambda case: compare(*case), product(SHAPES, ("float32", "bfloat16", "int8-weights"))))
+    header = ["heads of", "weights", "largest error of logits", "tolerance", "what the adapter changes", ""]
+    return markdown(header, rows)
 
 
 def _exact(weight: Weight) -> jax.Array:

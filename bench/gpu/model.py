@@ -22,6 +22,7 @@ FORMATS: dict[str, Quantization | None] = {
     "bfloat16": None,
     "int8": Quantization.INT8,
     "int8-weights": Quantization.INT8_WEIGHTS,
+    "int4": Quantization.INT4,
 }
 """Of weights; activations and caches are bfloat16."""
 
@@ -38,8 +39,10 @@ def make_runner(
     num_pages: int,
     buckets: Sequence[Bucket],
     attention: AttentionImplementation | None = None,
+    *,
+    adapter_rank: int = 0,
 ) -> ModelRunner:
-    """A runner on one device for these shapes of steps alone."""
+    """A runner on one device for these shapes of steps alone; with room for the adapters of its buckets."""
     mesh = make_mesh(1, [device])
     limits = Limits(
         page_size=PAGE_SIZE,
@@ -47,6 +50,8 @@ def make_runner(
         max_rows=max(bucket.rows for bucket in buckets),
         max_step_tokens=max(bucket.tokens for bucket in buckets),
         max_context=MAX_CONTEXT,
+        adapters=buckets[0].adapters,
+        adapter_rank=adapter_rank,
     )
     dtype = parameters["embedder.weight"].dtype
     steps = compile_steps(config, mesh, dtype, limits, attention, buckets)

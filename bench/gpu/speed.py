@@ -9,7 +9,9 @@ import jax
 import jax.numpy as jnp
 from msgspec.structs import replace as replace_fields
 
+from bench.adapters import random_adapter, with_adapters
 from bench.device_profile import profile
+from bench.gpu.accuracy import ADAPTERS, RANK
 from bench.gpu.model import MAX_CONTEXT, PAGE_SIZE, make_runner
 from bench.gpu.report import Report
 from bench.measure import GREEDY, decode_rows
@@ -30,6 +32,7 @@ FEW_DECODE = DECODE[:3]
 PREFILL = ((256, 0), (1024, 0), (256, 7000))
 """Tokens of one row, and tokens in its context before."""
 PREFILL_ROWS = 32
+ADAPTED_DECODE = DECODE[:3]
 COMPARED = (DECODE[0], DECODE[2], DECODE[4])
 REPEATS = 20
 SAMPLED = SamplingParams(temperature=0.8, top_k=50, top_p=0.95)
@@ -153,6 +156,35 @@ def compare_with_reference(report: Report, name: str, config: GemmaConfig, devic
         for case, kernels, reference in zip(cases, *seconds, strict=True)
     ]
     report.add(f"### {name}: attention\n\n" + markdown(["queued", "kernels, ms", "reference, ms", "ratio"], rows))
+
+
+def measure_adapters(report: Report, name: str, config: GemmaConfig, device: jax.Device) -> None:
+    """Decode and prefill of a model whose rows have eight adapters between them, beside the same model without."""
+    parameters = random_parameters(config, make_mesh(1, [device]), jnp.bfloat16)
+    buckets = buckets_for(config, ADAPTED_DECODE, PREFILL[1:2])
+    with report.timed(f"compiling {name} with adapters"):
+        plain = make_runner(parameters, config, device, _pages(ADAPTED_DECODE), buckets)
+        adapted = make_runner(
+            parameters,
+            config,
+            device,
+            _pages(ADAPTED_DECODE),
+            [replace(bucket, adapters=ADAPTERS) for bucket in buckets],
+            adapter_rank=RANK,
+        )
+    for number in range(1, ADAPTERS + 1):
+        adapted.load_adapter(number, adapted.place_adapter(random_adapter(config, RANK, number)))
+    cases = {
+        **{f"decode, {batch} x {context}": looping_rows(batch, context) for batch, context in ADAPTED_DECODE},
+        f"prefill of {PREFILL[1][0]}": prefill_rows(*PREFILL[1]),
+    }
+    rows = []
+    for case, given in cases.items():
+        runs = ((plain, given), (adapted, given), (adapted, with_adapters(given)))
+        own, without, own_adapters = (step_times(runner, rows).looped * 1e3 for runner, rows in runs)
+        rows.append((case, f"{own:.2f}", f"{without:.2f}", f"{own_adapters:.2f}", f"{own / own_adapters:.0%}"))
+    header = ["in a loop", "model, ms", "with room for 8 adapters", "rows with 8 adapters", "of the model's tokens/s"]
+    report.add(f"### {name}: adapters of rank {RANK}\n\n" + markdown(header, rows))
 
 
 def _pages(decode: Sequence[tuple[int, int]]) -> int:
