@@ -111,7 +111,7 @@ class AdapterSlots:
         self._pool = ThreadPoolExecutor(1, "adapters")  # without a thread until something is to be read
 
     def check(self, name: str) -> None:
-        """Looks for an adapter before a request waits for it; may be called from any thread.
+        """Looks for an adapter before somebody waits for it; may be called from any thread.
 
         Raises:
           AdapterNotFound: there is none of this name.

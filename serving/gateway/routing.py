@@ -103,7 +103,7 @@ class Router[M: _Configured]:
         model_name, adapter = split_id(name)
         model = self._by_name.get(model_name)
         if model is None or not _may_use(adapters, adapted_id(model.config.id, adapter)):
-            return None  # without a look: otherwise the time of the answer would reveal whether the adapter exists
+            return None  # unseen: whether there is such an adapter is not told by the time that it takes, either
         try:
             return model.with_adapter(adapter)
         except KeyError:

@@ -46,14 +46,14 @@ class SingleFlight:
         return started.start(request, sink)
 
     def _forget(self, key: GenerationRequest, flight: "_Flight") -> None:
-        if self._flights.get(key) is flight:  # and not its successor, which began once this one could not be joined
+        if self._flights.get(key) is flight:  # and not one that began when nobody could join it any more
             del self._flights[key]
 
 
 def _key(request: GenerationRequest) -> GenerationRequest:
     """What two requests for the same tokens have in common."""
     sampling = request.sampling
-    if sampling.temperature == 0:  # greedy: the sampling parameters do not matter
+    if sampling.temperature == 0:  # greedy: what follows the logits does not decide
         sampling = replace(sampling, top_k=0, top_p=1.0, min_p=0.0, seed=0)
     beside = {"request_id": "", "timeout_s": None, "sent_at": None, "session_id": "", "repeated": False, "trace": ""}
     return replace(request, sampling=sampling, **beside)

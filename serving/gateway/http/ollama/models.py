@@ -35,7 +35,7 @@ _FIM_TEMPLATES = {
 
 
 def named_model(find: Callable[[str], ModelInfo], name: str) -> ModelInfo:
-    """A model by the name that a client of Ollama has for it: with the tag `latest` where none is given.
+    """A model by the name that a client of Ollama has for it: with the tag `latest` where nobody names another.
 
     Args:
       find: as `HttpCall.model`.
