@@ -1,4 +1,4 @@
-"""What an operator says of who may ask, and how much: issuers of tokens, and limits."""
+"""Settings of access: issuers of tokens, and limits."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -28,15 +28,15 @@ def _nobody_between(url: str) -> str:
 
 
 class IssuerConfig(_Strict):
-    """Who issues tokens (JSON Web Tokens, RFC 7519), and what is in them."""
+    """An issuer of tokens (JSON Web Tokens, RFC 7519), and their claims."""
 
     issuer: _Name
     """The claim `iss`, character by character. Without `jwks_url` and `jwks_file` an https:// URL, below which
     `/.well-known/openid-configuration` says where its keys are."""
     audience: Annotated[tuple[_Name, ...], Field(min_length=1)]
-    """Of which one has to be in the claim `aud`: what this service is called there."""
+    """Names of this service, of which the claim `aud` must have one."""
     jwks_url: Annotated[str, AfterValidator(_nobody_between)] | None = None
-    """Where the keys are (RFC 7517), if not where OpenID Connect's discovery says."""
+    """The address of the keys (RFC 7517), if OpenID Connect's discovery does not give it."""
     jwks_file: Path | None = None
     """The same in a file on each Gateway's machine."""
     algorithms: Annotated[tuple[Algorithm, ...], Field(min_length=1)] = ("RS256", "ES256", "EdDSA")
@@ -66,11 +66,11 @@ class IssuerConfig(_Strict):
 
 
 class QuotaConfig(_Strict):
-    """How much one tenant, or the holder of one key or token, may ask for; by default as much as there is."""
+    """Limits of one tenant, or of the holder of one key or token; by default none."""
 
     requests_per_minute: Annotated[int, Field(ge=1)] | None = None
     tokens_per_minute: Annotated[int, Field(ge=64)] | None = None
-    """Of prompts and answers. A request's may be no more than this at once."""
+    """Of prompts and answers. No single request may have more."""
     concurrent_requests: Annotated[int, Field(ge=1)] | None = None
     context: Annotated[int, Field(ge=64)] | None = None
     """Tokens of one request, prompt and answer together; never more than its model's."""
