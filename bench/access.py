@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from serving.access_config import IssuerConfig, QuotasConfig
+from serving.access.config import IssuerConfig, QuotasConfig
+from serving.access.keys import KeyFile
 from serving.config import Role
 from serving.gateway.access import BearerAccess
 from serving.gateway.quotas import Quotas
@@ -28,7 +29,6 @@ from serving.gateway.quotas.ledger import Ledger
 from serving.gateway.quotas.memory import MemoryLedger
 from serving.gateway.quotas.redis import RedisLedger
 from serving.gateway.request import CodeRequest, TextPrompt
-from serving.keys import KeyFile
 
 ROUNDS = 3000
 _PAUSE_S = 0.0005

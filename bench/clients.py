@@ -24,7 +24,7 @@ _numbers = count()
 
 
 @dataclass(frozen=True)
-class Load:
+class Throughput:
     """What a number of clients saw, each sending its next request when it has the answer to the one before.
 
     Attributes:
@@ -94,7 +94,7 @@ async def grpc_client(addresses: Addresses, max_tokens: int) -> AsyncIterator[Se
 CLIENTS = {"HTTP": http_client, "gRPC": grpc_client}
 
 
-async def load(send: Send, clients: int, seconds: float) -> Load:
+async def load(send: Send, clients: int, seconds: float) -> Throughput:
     """Keeps `clients` requests in flight for so long, after a second to warm up."""
     first_token_s: list[float] = []
     started = time.perf_counter() + 1
@@ -109,4 +109,4 @@ async def load(send: Send, clients: int, seconds: float) -> Load:
     async with asyncio.TaskGroup() as group:
         for _ in range(clients):
             group.create_task(client())
-    return Load(len(first_token_s) / seconds, sorted(first_token_s))
+    return Throughput(len(first_token_s) / seconds, sorted(first_token_s))

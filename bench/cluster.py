@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from serving.ray_environment import RAY_ENVIRONMENT
-from serving.reserved_port import reserve_port
+from serving.servers.ray_environment import RAY_ENVIRONMENT
+from serving.servers.reserved_port import reserve_port
 
 os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 
@@ -75,7 +75,7 @@ def ports_beside_another() -> dict[str, str]:
 
 
 def free_port() -> int:
-    """A port of the loopback interface that is kept for what this process starts: nobody else comes upon it."""
+    """A port of the loopback interface that is reserved for what this process starts."""
     reserved = reserve_port(("127.0.0.1", 0))
     port = int(reserved.getsockname()[1])
     reserved.detach()  # it stays open for as long as this process runs

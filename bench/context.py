@@ -80,7 +80,7 @@ def keystrokes(pieces: int, keys: int) -> Iterator[Keystroke]:
 
 
 def _chunks() -> Iterator[dict[str, str]]:
-    """Pieces of files, in an order in which somebody may have opened them: neither by path nor by time."""
+    """Pieces of files, in an order in which a developer may have opened them: neither by path nor by time."""
     files = sorted((ROOT / "serving").rglob("*.py"), key=lambda path: (path.name, path))
     for path in files:
         lines = path.read_text().splitlines(keepends=True)

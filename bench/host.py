@@ -22,9 +22,9 @@ import jax.numpy as jnp
 from bench.table import markdown
 from serving.engine.engine import Engine
 from serving.engine.request import GenerationChunk, GenerationRequest
-from sharding.answer import Answer
 from sharding.batch import Bucket, Layout
 from sharding.config import CODEGEMMA_2B
+from sharding.drawn_tokens import DrawnTokens
 from sharding.gemma import random_parameters
 from sharding.kept import Kept
 from sharding.mesh import make_mesh
@@ -60,11 +60,11 @@ def idle(steps: CompiledSteps) -> CompiledSteps:
 
 def _decode(
     bucket: Bucket, _: object, cache: Cache, kept: Kept[jax.Array], tokens: jax.Array, packed_draws: jax.Array
-) -> tuple[Answer, Kept[jax.Array], Cache]:
+) -> tuple[DrawnTokens, Kept[jax.Array], Cache]:
     rounds = (MAX_DRAWS, bucket.rows)
     token_ids = jnp.zeros((1 + MAX_DRAWS, bucket.rows), jnp.int32).at[0].set(bucket.unpack_draws(packed_draws).counts)
     top_ids = jnp.zeros((*rounds, MAX_LOGPROBS), jnp.int32)
-    return Answer(token_ids, jnp.zeros(rounds), top_ids, jnp.zeros(top_ids.shape)), kept, cache
+    return DrawnTokens(token_ids, jnp.zeros(rounds), top_ids, jnp.zeros(top_ids.shape)), kept, cache
 
 
 def microseconds(runner: ModelRunner, rows: int, context: int, *, loop_s: float) -> float:

@@ -23,7 +23,7 @@ from pathlib import Path
 import ml_dtypes
 
 from bench.load_forms import FORMS
-from serving.checkpoint_path import checkpoint_path
+from serving.models.checkpoint_path import checkpoint_path
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.huggingface.writer import write_huggingface
 

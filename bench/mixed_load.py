@@ -26,7 +26,7 @@ class Ended:
     """How a stream ended.
 
     Attributes:
-      failure: empty if it is complete; otherwise what the client was told.
+      failure: empty if it is complete; otherwise the error that the client got.
       retryable: whether that says that the same request may succeed later. A lost connection does.
     """
 

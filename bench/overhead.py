@@ -6,7 +6,7 @@ python -m bench.overhead
 import asyncio
 import time
 
-from bench.clients import CLIENTS, Load, load
+from bench.clients import CLIENTS, Throughput, load
 from bench.cluster import Addresses
 from bench.plain_ray import deploy_plain_ray
 from bench.simulated import SimulatedRunner
@@ -23,7 +23,7 @@ _PROMPT = (2, 67, 1645, 586, 69, 108, 68)
 _LIMITS = Limits(page_size=32, num_pages=16 * _ROWS, max_rows=_ROWS, max_step_tokens=256, max_context=512)
 
 
-async def _engine_alone(clients: int) -> Load:
+async def _engine_alone(clients: int) -> Throughput:
     """The same engine and model in this process, with nothing around it."""
     engine = Engine(SimulatedRunner(_LIMITS, _STEP_S), max_queue=64)
     thread = EngineThread(engine)
@@ -51,7 +51,7 @@ async def _engine_alone(clients: int) -> Load:
         thread.stop(drain=False, timeout_s=5)
 
 
-async def _served(addresses: Addresses, protocol: str, clients: int) -> Load:
+async def _served(addresses: Addresses, protocol: str, clients: int) -> Throughput:
     async with CLIENTS[protocol](addresses, _TOKENS) as send:
         return await load(send, clients, _SECONDS)
 

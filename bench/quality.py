@@ -23,8 +23,8 @@ from rich.console import Console
 from rich.progress import track
 
 from bench.table import markdown
-from serving.checkpoint_path import checkpoint_path
 from serving.gateway.text.tokenizers import load_tokenizer
+from serving.models.checkpoint_path import checkpoint_path
 from sharding.attention import Ragged, attention_for, over_mesh
 from sharding.cache import abstract_cache, new_cache
 from sharding.checkpoint import open_checkpoint

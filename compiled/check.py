@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from compiled.figures import Figures
 from compiled.steps import Step
-from serving.sizing import V5E_BYTES
+from serving.models.chip_memory import V5E_BYTES
 
 MOST_PROGRAM_BYTES = 30 * 10**6
-"""Of one program: `serving.sizing.RUNTIME_BYTES` has room for eight."""
+"""Of one program: `serving.models.chip_memory.RUNTIME_BYTES` has room for eight."""
 _TOLERANCE = 1.005
 """On traffic: small temporaries come and go with the compiler's mood."""
 
@@ -19,10 +19,10 @@ def problems(step: Step, figures: Figures, committed: Figures | None, reserved: 
       step: its shape.
       figures: what it does.
       committed: what the table allows it; None: the table has no such step.
-      reserved: bytes that `serving.sizing` keeps for a step beside weights, cache, programs and runtime.
+      reserved: bytes that `serving.models.chip_memory` keeps for a step beside weights, cache, programs and runtime.
     """
     if figures.memory > V5E_BYTES:
-        yield f"takes {_mb(figures.memory)} of a chip's {_mb(V5E_BYTES)}: raise serving.sizing's reserve"
+        yield f"takes {_mb(figures.memory)} of a chip's {_mb(V5E_BYTES)}: raise serving.models.chip_memory's reserve"
     if figures.beside > reserved:
         yield f"takes {_mb(figures.beside)} beside weights and cache, sizing keeps {_mb(reserved)}: raise step_bytes"
     if figures.program > MOST_PROGRAM_BYTES:

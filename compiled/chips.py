@@ -7,7 +7,7 @@ from pathlib import Path
 from jax.experimental import topologies
 from jax.sharding import Mesh
 
-from serving.topology import Topology
+from serving.models.topology import Topology
 from sharding.absent_devices import tpu_v5e_devices
 from sharding.mesh import make_mesh
 

@@ -18,7 +18,7 @@ from compiled.chips import mesh_of
 from compiled.shipped import Configuration, shipped
 from compiled.steps import Step, compile_step, smallest_and_largest, steps_of
 from compiled.thunks import dump_thunks, take_thunks
-from serving.sizing import step_bytes
+from serving.models.chip_memory import step_bytes
 
 FEW_LAYERS = 2
 _KERNEL = 'custom_call_target="__gpu$xla.gpu.triton"'

@@ -7,8 +7,8 @@ from pathlib import Path
 import yaml
 
 from serving.config import ModelConfig
-from serving.sizing import V5E_BYTES, check_model, kv_tokens
-from serving.topology import Topology
+from serving.models.chip_memory import V5E_BYTES, check_model, kv_tokens
+from serving.models.topology import Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 
 ROOT = Path(__file__).parents[1]
@@ -35,7 +35,7 @@ class Configuration:
 
     @property
     def num_pages(self) -> int:
-        """P of the KV cache, as `serving.sizing` chooses it.
+        """P of the KV cache, as `serving.models.chip_memory` chooses it.
 
         Raises:
           ValueError: sizing refuses the configuration.

@@ -23,7 +23,7 @@ from compiled.costs import Costs
 from compiled.figures import Figures, figures
 from compiled.shipped import Configuration, shipped
 from compiled.steps import Step, compile_step, steps_of, telling_steps_of
-from serving.sizing import step_bytes
+from serving.models.chip_memory import step_bytes
 from sharding.compiler_options import programs_at_once
 
 FEW_LAYERS = 2

@@ -15,7 +15,7 @@ import yaml
 from helm import ci
 from helm.reference import reference
 from serving.config import GatewayConfig, ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, gateway_environment, haproxy_files
+from serving.servers.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, gateway_environment, haproxy_files
 
 _HERE = Path(__file__).parent
 _CHART = _HERE / "codegemma-serving"

@@ -1,6 +1,7 @@
 """Writes k8s/: the chart as plain manifests, a kustomize base and an overlay for each profile.
 
-What all profiles have alike is in the base; what differs, such as the RayService, is in the overlays.
+What all profiles have alike is in the base. An overlay adds its RayService and what else is its own; a variant of
+another profile patches that one's, so that its file shows what differs and no more.
 """
 
 import argparse
@@ -9,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jsonpatch
 import yaml
 
 _ROOT = Path(__file__).parents[1]
@@ -25,6 +27,7 @@ PROFILES = {
     "tpu-v5e-two-hosts": ("tpu-v5e-two-hosts",),
     "tpu-v5e-ha": ("tpu-v5e", "ha"),
 }
+_VARIANT_OF = {"gpu-ha": "gpu", "tpu-v5e-8t": "tpu-v5e", "tpu-v5e-two-hosts": "tpu-v5e", "tpu-v5e-ha": "tpu-v5e"}
 _EVERY = "auth.existingSecret=codegemma-keys,image.repository=codegemma-serving"
 _CHECKPOINTS = "models.volume.existingClaim=codegemma-models"
 _SET = {name: _EVERY if name == "demo" else f"{_EVERY},{_CHECKPOINTS}" for name in PROFILES}
@@ -62,25 +65,44 @@ def render(profile: str) -> dict[str, Object]:
 
 
 def build() -> dict[str, str]:
-    """The text of every file below k8s/, by path."""
+    """The text of every file below k8s/, by path.
+
+    Raises:
+      ValueError: a variant lacks an object of the profile that it patches.
+    """
     profiles = {name: render(name) for name in PROFILES}
     first, *others = profiles.values()
     base = {name: each for name, each in first.items() if all(other.get(name) == each for other in others)}
-    files = _folder("base", base, [])
+    files = _folder("base", base, {}, [])
     for profile, objects in profiles.items():
-        own = {name: each for name, each in objects.items() if name not in base}
-        files |= _folder(f"overlays/{profile}", own, ["../../base"])
+        parent = _VARIANT_OF.get(profile)
+        inherited = base if parent is None else profiles[parent]
+        if missing := inherited.keys() - objects.keys():
+            raise ValueError(f"{profile} lacks {', '.join(sorted(missing))}: it is no variant of {parent}.")
+        own = {name: each for name, each in objects.items() if name not in inherited}
+        changed = {name: (inherited[name], each) for name, each in objects.items() if name in inherited}
+        files |= _folder(f"overlays/{profile}", own, changed, ["../../base" if parent is None else f"../{parent}"])
     return files
 
 
-def _folder(path: str, objects: dict[str, Object], bases: list[str]) -> dict[str, str]:
-    files = {f"{path}/{name}": _NOTICE + _dump(each) for name, each in objects.items()}
-    kustomization = {
+def _folder(
+    path: str, objects: dict[str, Object], changed: dict[str, tuple[Object, Object]], bases: list[str]
+) -> dict[str, str]:
+    """The files of a kustomization: its own objects, and JSON patches (RFC 6902) of its bases' to what they become."""
+    files: dict[str, Any] = dict(objects)
+    patches = []
+    for name, (before, after) in changed.items():
+        if before != after:
+            files[f"patch-{name}"] = jsonpatch.make_patch(before, after).patch
+            target = {"kind": after["kind"], "name": after["metadata"]["name"]}
+            patches.append({"path": f"patch-{name}", "target": target})
+    files["kustomization.yaml"] = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
         "kind": "Kustomization",
         "resources": [*bases, *sorted(objects)],
+        **({"patches": patches} if patches else {}),
     }
-    return files | {f"{path}/kustomization.yaml": _NOTICE + _dump(kustomization)}
+    return {f"{path}/{name}": _NOTICE + _dump(each) for name, each in files.items()}
 
 
 class _Dumper(yaml.SafeDumper):
@@ -95,7 +117,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
 _Dumper.add_representer(str, _text)
 
 
-def _dump(each: Object) -> str:
+def _dump(each: Object | list[Object]) -> str:
     return yaml.dump(each, Dumper=_Dumper, sort_keys=False, width=120)
 
 

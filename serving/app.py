@@ -7,14 +7,14 @@ from ray.serve.config import RequestRouterConfig
 from ray.serve.deployment import Application
 
 from serving.autoscaling.serve_policy import serve_autoscaling_options
-from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig, ServingConfig
 from serving.gateway.gateway import Gateway
 from serving.gateway.groups.placement import Placement, choose
 from serving.gateway.groups.request_router import GroupDiscovery
 from serving.group.leader import ReplicaGroup
-from serving.ray_environment import gateway_environment
-from serving.sizing import check_model
+from serving.models.checkpoint_path import checkpoint_path
+from serving.models.chip_memory import check_model
+from serving.servers.ray_environment import gateway_environment
 from sharding.checkpoint import open_checkpoint
 
 _GATEWAY_CONCURRENCY = 1000

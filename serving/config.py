@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from serving.access_config import IssuerConfig, QuotasConfig
-from serving.adapted_id import ADAPTER_NAME, split_id
+from serving.access.config import IssuerConfig, QuotasConfig
 from serving.autoscaling.config import AutoscalingConfig
-from serving.topology import Topology
+from serving.models.adapted_id import ADAPTER_NAME, split_id
+from serving.models.topology import Topology
 
 
 class Role(StrEnum):
@@ -74,11 +74,11 @@ class ModelConfig(_Strict):
     tokenizer: Path | None = None
     """A SentencePiece `.model` or a `tokenizer.json`; by default the one that comes with the checkpoint."""
     roles: Annotated[tuple[Role, ...], Field(min_length=1)]
-    """What it is asked to do when a request names no model."""
+    """Which requests it answers that name no model."""
     aliases: tuple[str, ...] = ()
     """Further names that clients may use; they may have colons."""
     version: str = Field(default_factory=lambda data: _checkpoint_name(data["checkpoint"]))
-    """Told to clients with every answer; by default the name of the checkpoint."""
+    """Sent to clients with every answer; by default the name of the checkpoint."""
     dtype: Literal["float32", "bfloat16"] = "bfloat16"
     """Of activations and KV cache, and of weights that are not quantised."""
     quantize: Literal["int8", "int8-weights", "int8-groups", "int4", "none"] | None = None
@@ -94,10 +94,10 @@ class ModelConfig(_Strict):
     fim_format: Literal["psm", "spm"] = "psm"
     """The order of a fill-in-the-middle prompt: prefix-suffix-middle or suffix-prefix-middle."""
     chat_format: ChatFormat = "turns"
-    """How a conversation is given to it: with Gemma's turn tokens, or as a transcript in plain text, for a base model,
-    which has not learnt what turn tokens mean."""
+    """How a conversation is written for it: with Gemma's turn tokens, or as a plain-text transcript, for a base model,
+    which was not trained on turn tokens."""
     default_max_tokens: Annotated[int, Field(ge=1)] = 256
-    """Generated at most when the request does not say; for a conversation the room in the context is the limit."""
+    """The limit of an answer when the request has none; for a conversation it is the room in the context."""
     limits: LimitsConfig = LimitsConfig()
     executables: Path | None = None
     """A file that `codegemma compile` wrote for this model, on every host: groups then start without compiling. A host
@@ -105,10 +105,10 @@ class ModelConfig(_Strict):
     step_timeout_s: Annotated[float, Field(gt=0)] = 60.0
     """A step that takes longer, or a host that is silent for longer, is taken to hang: the group is replaced."""
     drain_timeout_s: Annotated[float, Field(gt=0)] = 120.0
-    """A group that is to go finishes its requests for this long; then they end with a retryable error."""
+    """How long a stopping group may finish its requests; then they end with a retryable error."""
     max_surge_percent: Annotated[int, Field(ge=0, le=100)] = 0
-    """Groups started beside the old ones in a redeployment, which then go; needs accelerators for both. With 0, groups
-    are replaced in place, and requests for a model with a single group wait until that has restarted."""
+    """Groups started beside the old ones in a redeployment, before those stop; needs accelerators for both. With 0,
+    groups are replaced in place, and requests for a model with a single group wait until that has restarted."""
     ray_actor_options: dict[str, object] = {}
     """Passed to Ray for the group's leader, besides what the topology asks for: CPUs, custom resources."""
 
@@ -144,24 +144,23 @@ class GatewayConfig(_Strict):
     request_timeout_s: Annotated[float, Field(gt=0)] = 300.0
     """Every request ends within this time; clients may ask for less."""
     keys_file: Path | None = None
-    """Where the API keys are that requests must come with, on each Gateway's machine; made by `codegemma keys`."""
+    """The file of the API keys that requests need, on each Gateway's machine; made by `codegemma keys`."""
     issuers: tuple[IssuerConfig, ...] = ()
-    """Whose tokens requests may come with instead."""
+    """Issuers of tokens that requests may have instead of an API key."""
     quotas: QuotasConfig | None = None
-    """How much tenants and keys may ask for; by default as much as there is."""
+    """Limits of tenants and keys; by default none."""
     tenants_share_cache: bool | None = None
-    """Let requests use what was computed for those of other tenants: faster where tenants work on the same files, but
-    the time that an answer takes then tells what others have asked. By default only without `keys_file` and `issuers`,
-    where a tenant is what a request says it is."""
+    """Share caches between tenants: faster where tenants work on the same files, but the time of an answer then reveals
+    what others have asked. By default only without `keys_file` and `issuers`, where requests name their own tenant."""
     anyone: bool = False
-    """Answer requests from other machines without a key: for a service behind one that knows its callers."""
+    """Answer requests from other machines without a key: for a service behind one that authenticates its callers."""
     allowed_origins: tuple[Annotated[str, Field(pattern=r"^([a-z][a-z0-9+.-]*://[^/*]+|\*)$")], ...] = ()
     """Origins of web pages that may call the service, as `https://code.example.com`; `*` for all."""
     allowed_hosts: tuple[str, ...] = ()
     """Names, besides those of loopback, by which pages may reach a service that listens on 127.0.0.1 without keys."""
     audit_log: Path | Literal["log"] | None = None
-    """A file on each Gateway's machine, or `log` for Ray Serve's log, that gets a line for each request: who asked,
-    when and how much, and nothing of what."""
+    """A file on each Gateway's machine, or `log` for Ray Serve's log, that gets a line for each request: caller,
+    time and tokens, without prompt and answer."""
 
     @model_validator(mode="after")
     def _keys_or_anyone(self) -> "GatewayConfig":
@@ -206,7 +205,7 @@ class RouteConfig(_Strict):
     models: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=1)]
     """Share by model id, in any unit: `{codegemma-2b: 95, codegemma-2b-canary: 5}`. A session stays with one model."""
     fallback: str | None = None
-    """The model that answers what the chosen one cannot take, being overloaded or out of service."""
+    """The model that answers when the chosen one is overloaded or out of service."""
 
 
 class RoutingConfig(_Strict):

@@ -72,7 +72,7 @@ WIRE_ERRORS: dict[Reason, WireError] = {
 
 
 class ServingError(Exception):
-    """A failure that the client is told about.
+    """A failure that is reported to the client.
 
     Attributes:
       reason: why; decides status and code on each wire.
@@ -131,5 +131,5 @@ class FieldError(ServingError):
 
 
 def unforeseen(request_id: str) -> ServingError:
-    """What the client is told of an error that nobody foresaw; the log says all of it."""
+    """What the client gets for an unexpected error; the log has the details."""
     return ServingError(Reason.INTERNAL, f"The server failed on request {request_id}; its log says more.")

@@ -34,7 +34,7 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
-    """Nobody wants the answer to this request any more."""
+    """The answer to this request is no longer wanted."""
 
     request_id: str
 

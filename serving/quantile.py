@@ -1,4 +1,4 @@
-"""quantile: the one that everything measured request by request is told by, the nearest rank."""
+"""quantile: the nearest rank, for everything that is measured request by request."""
 
 from collections.abc import Sequence
 from math import ceil

@@ -12,7 +12,7 @@ _CHIPS_OF_SEVERAL_HOSTS = (2, 2, 1)
 def tpu_v5e_devices(slice_shape: str, hosts: int) -> Sequence[jax.Device]:
     """The chips of a TPU v5e slice, such as `2x4`, that `hosts` machines have together.
 
-    Call it before anything else loads libtpu, which is told here what it would ask a TPU machine for.
+    Call it before anything else loads libtpu: it sets what libtpu would otherwise ask a TPU machine.
 
     Raises:
       RuntimeError: libtpu is not installed.

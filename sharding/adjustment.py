@@ -36,7 +36,7 @@ def adjusted(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> jax.Array:
     return adjusted
 
 
-@jax.named_scope("biases")  # by this and the next `compiled` finds it, and whoever reads a profile
+@jax.named_scope("biases")  # names, as the next one, for `compiled` and for profiles
 def _biased(logits: jax.Array, draw: Draw, kept: Kept[jax.Array]) -> jax.Array:
     rows, vocab_size = logits.shape
     bias_ids, biases = (array.at[draw.slots].get(mode="clip") for array in (kept.bias_ids, kept.biases))

@@ -1,4 +1,4 @@
-"""Files that nobody but this user can have written, nor anybody else changed: for what is run when it is read."""
+"""Files that only this user can have written or changed: for content that is executed when it is read."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ _ROOT = 0
 
 
 class UntrustedFileError(Exception):
-    """Somebody else could have written a file; names it, what is wrong with it and the remedy."""
+    """Another user could have written a file; names it, what is wrong with it and the remedy."""
 
 
 def private_directory(path: Path) -> None:
@@ -33,10 +33,10 @@ def private_directory(path: Path) -> None:
 
 
 def read_private(path: Path) -> bytes:
-    """What a file holds that nobody but this user or root can have written, or put in its place.
+    """The content of a file that only this user or root can have written or replaced.
 
     Raises:
-      UntrustedFileError: somebody else could, or it is no regular file.
+      UntrustedFileError: another user could, or it is no regular file.
       FileNotFoundError: it is not there.
     """
     directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
@@ -59,7 +59,7 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, *parts: bytes, replace: bool = True) -> None:
-    """Writes a file that nobody else may read, all of it or nothing.
+    """Writes a file that no other user may read, all of it or nothing.
 
     Args:
       path: in a directory that is there.

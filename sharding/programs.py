@@ -12,11 +12,11 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sharding.answer import Answer
 from sharding.attention import Attention
 from sharding.batch import Bucket, Draws
 from sharding.config import GemmaConfig
 from sharding.draw import Draw
+from sharding.drawn_tokens import DrawnTokens
 from sharding.gemma import build
 from sharding.kept import Kept
 from sharding.sampling import Drawn, sample
@@ -40,7 +40,7 @@ class _Round(NamedTuple):
       active: bool [B], rows that draw in it.
       newest: int32 [B], the token that each row drew last.
       history: int32 [slots, max_context], `Kept.token_ids`.
-      answer: what was drawn so far.
+      record: what was drawn so far.
       cache: the KV cache.
     """
 
@@ -50,7 +50,7 @@ class _Round(NamedTuple):
     active: jax.Array
     newest: jax.Array
     history: jax.Array
-    answer: Answer
+    record: DrawnTokens
     cache: Cache
 
 
@@ -63,7 +63,7 @@ def decode(
     kept: Kept[jax.Array],
     packed_tokens: jax.Array,
     packed_draws: jax.Array,
-) -> tuple[Answer, Kept[jax.Array], Cache]:
+) -> tuple[DrawnTokens, Kept[jax.Array], Cache]:
     """Runs a decode step of up to `MAX_DRAWS` rounds.
 
     Args:
@@ -92,8 +92,8 @@ def decode(
         draw = draws.draw._replace(positions=state.kv_lens)
         drawn = sample(model.logits(x), draw, kept._replace(token_ids=state.history), MAX_LOGPROBS)
         newest = jnp.where(state.active, drawn.token_ids, state.newest)
-        answer = _record(state.answer, state.number, drawn, state.active)
-        active = state.active & (answer.token_ids[0] < draws.counts) & ~_ends(newest, draws, config.vocab_size)
+        record = _recorded(state.record, state.number, drawn, state.active)
+        active = state.active & (record.token_ids[0] < draws.counts) & ~_ends(newest, draws, config.vocab_size)
         return _Round(
             number=state.number + 1,
             token_ids=jnp.where(active, newest, state.token_ids),
@@ -101,7 +101,7 @@ def decode(
             active=active,
             newest=newest,
             history=_followed(state.history, draw, drawn.token_ids, state.active),
-            answer=answer,
+            record=record,
             cache=cache,
         )
 
@@ -112,17 +112,17 @@ def decode(
             number=jnp.int32(0),
             token_ids=tokens.token_ids,
             kv_lens=tokens.ragged.kv_lens,
-            # A slot whose newest token ended it is in this step because nobody had read that token yet.
+            # A slot whose newest token ended it is in this step because that token had not been read yet.
             active=(draws.counts > 0) & ~(tokens.drawn & _ends(tokens.token_ids, draws, config.vocab_size)),
             newest=jnp.zeros_like(draws.counts),
             history=kept.token_ids,
-            answer=_no_answer(MAX_DRAWS, bucket.rows),
+            record=_empty_record(MAX_DRAWS, bucket.rows),
             cache=cache,
         ),
     )
-    slots = jnp.where(last.answer.token_ids[0] > 0, draws.draw.slots, kept.newest.size)
+    slots = jnp.where(last.record.token_ids[0] > 0, draws.draw.slots, kept.newest.size)
     newest = kept.newest.at[slots].set(last.newest, mode="drop")
-    return last.answer, kept._replace(newest=newest, token_ids=last.history), last.cache
+    return last.record, kept._replace(newest=newest, token_ids=last.history), last.cache
 
 
 def forward(
@@ -147,14 +147,14 @@ def forward(
 
 def draw(
     bucket: Bucket, logits: jax.Array, kept: Kept[jax.Array], packed_draws: jax.Array
-) -> tuple[Answer, Kept[jax.Array]]:
+) -> tuple[DrawnTokens, Kept[jax.Array]]:
     """Draws a token after each output of a mixed step that asks for one; returns it, and what is kept after it."""
     draws = bucket.unpack_draws(packed_draws)
     drawn = sample(logits, draws.draw, kept, MAX_LOGPROBS, draws.targets)
-    answer = _record(_no_answer(1, bucket.rows), jnp.int32(0), drawn, draws.counts > 0)
+    record = _recorded(_empty_record(1, bucket.rows), jnp.int32(0), drawn, draws.counts > 0)
     newest = kept.newest.at[draws.draw.slots].set(drawn.token_ids, mode="drop")
     history = _followed(kept.token_ids, draws.draw, drawn.token_ids, draws.counts > 0)
-    return answer, kept._replace(newest=newest, token_ids=history)
+    return record, kept._replace(newest=newest, token_ids=history)
 
 
 def open_slot(kept: Kept[jax.Array], opened: Opened[jax.Array]) -> Kept[jax.Array]:
@@ -178,8 +178,8 @@ def _followed(history: jax.Array, draw: Draw, token_ids: jax.Array, active: jax.
     return after
 
 
-def _no_answer(rounds: int, rows: int) -> Answer:
-    return Answer(
+def _empty_record(rounds: int, rows: int) -> DrawnTokens:
+    return DrawnTokens(
         token_ids=jnp.zeros((1 + rounds, rows), jnp.int32),
         logprobs=jnp.zeros((rounds, rows)),
         top_ids=jnp.zeros((rounds, rows, MAX_LOGPROBS), jnp.int32),
@@ -187,13 +187,13 @@ def _no_answer(rounds: int, rows: int) -> Answer:
     )
 
 
-def _record(answer: Answer, number: jax.Array, drawn: Drawn, active: jax.Array) -> Answer:
+def _recorded(record: DrawnTokens, number: jax.Array, drawn: Drawn, active: jax.Array) -> DrawnTokens:
     """Adds a round; rows that are not `active` do not count it."""
-    return Answer(
-        token_ids=answer.token_ids.at[0].add(active).at[1 + number].set(drawn.token_ids),
-        logprobs=answer.logprobs.at[number].set(drawn.logprobs),
-        top_ids=answer.top_ids.at[number].set(drawn.top_ids),
-        top_logprobs=answer.top_logprobs.at[number].set(drawn.top_logprobs),
+    return DrawnTokens(
+        token_ids=record.token_ids.at[0].add(active).at[1 + number].set(drawn.token_ids),
+        logprobs=record.logprobs.at[number].set(drawn.logprobs),
+        top_ids=record.top_ids.at[number].set(drawn.top_ids),
+        top_logprobs=record.top_logprobs.at[number].set(drawn.top_logprobs),
     )
 
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from sharding.adapters import Adapter
 from sharding.adapters.stack import PlacedAdapter, Stack, abstract_adapter, new_stack, place_adapter
-from sharding.answer import Answer
 from sharding.cache import new_cache
+from sharding.drawn_tokens import DrawnTokens
 from sharding.kept import Kept
 from sharding.slots import Slots
 from sharding.step import Limits, Row, Token
@@ -25,14 +25,14 @@ class _Launched:
     """A step on its way.
 
     Attributes:
-      answer: what it draws; None for a step that draws nothing.
+      record: what it draws; None for a step that draws nothing.
       done: is ready when the step is.
       rows: how many it has.
       outputs: the row of each of its outputs.
       logprobs: `SamplingParams.logprobs` of each output.
     """
 
-    answer: Answer | None
+    record: DrawnTokens | None
     done: jax.Array
     rows: int
     outputs: list[int]
@@ -79,22 +79,22 @@ class ModelRunner:
         bucket = self.steps.bucket_for(rows)
         for opened in self._slots.update(rows):
             self._kept = self.steps.opener(self._kept, opened)
-        answer = None
+        record = None
         if bucket.decodes:
             tokens, draws = bucket.pack_tokens(rows, self._slots), bucket.pack_draws(rows, self._slots)
             step = self.steps.by_bucket[bucket]
-            answer, self._kept, self._cache = step(self._parameters, self._cache, self._kept, tokens, draws)
-            done = answer.token_ids
+            record, self._kept, self._cache = step(self._parameters, self._cache, self._kept, tokens, draws)
+            done = record.token_ids
         else:
             done = self._forward(rows)
             if any(row.draws or row.targets for row in rows):
                 draws = bucket.pack_draws(rows, self._slots)
-                answer, self._kept = self.steps.sampler(done, self._kept, draws)
-        if answer is not None:
-            answer.token_ids.copy_to_host_async()
+                record, self._kept = self.steps.sampler(done, self._kept, draws)
+        if record is not None:
+            record.token_ids.copy_to_host_async()
         outputs = [index for index, row in enumerate(rows) for _ in range(row.num_outputs)]
         logprobs = [self._slots.logprobs(rows[index].slot) for index in outputs]
-        self._launched.append(_Launched(answer, done, len(rows), outputs, logprobs))
+        self._launched.append(_Launched(record, done, len(rows), outputs, logprobs))
         self.recompilations += _compilations() - compilations
 
     def place_adapter(self, adapter: Adapter) -> PlacedAdapter:
@@ -122,10 +122,10 @@ class ModelRunner:
         """
         launched = self._launched.popleft()
         tokens: list[list[Token]] = [[] for _ in range(launched.rows)]
-        if launched.answer is None:
+        if launched.record is None:
             launched.done.block_until_ready()
             return tokens
-        drawn = launched.answer.tokens(launched.logprobs, self.steps.vocab_size)
+        drawn = launched.record.tokens(launched.logprobs, self.steps.vocab_size)
         for row, after_output in zip(launched.outputs, drawn, strict=True):
             tokens[row] += after_output
         return tokens

@@ -17,7 +17,7 @@ MAX_BIASES = 300
 SLOTS_PER_ROW = 3
 """See `Limits.slots`."""
 MAX_STOP_IDS = 8
-"""Stop ids of a row that the device knows; what comes after others, whoever asked for the tokens cuts off."""
+"""Stop ids of a row that the device knows; what follows other stop ids is cut off by the engine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -163,7 +163,7 @@ def _compile_all(
                 return compiler.step(bucket)
 
     with ThreadPoolExecutor(programs_at_once()) as pool:
-        # The largest first: they take longest, and nobody likes to wait for the last one alone.
+        # The largest first: they take longest, so that they do not run alone at the end.
         compiling = {pool.submit(compile_one, program): program for program in reversed(programs)}
         executables = {}
         for done, compiled in enumerate(as_completed(compiling), start=1):

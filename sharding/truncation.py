@@ -50,7 +50,7 @@ def lowest_kept(logits: jax.Array, top_k: jax.Array, top_p: jax.Array) -> jax.Ar
         """The probability, times that which makes the largest one 1."""
         return jnp.where(x >= lowest[:, None], jnp.exp(x - maximum), 0)
 
-    @jax.named_scope("top_p")  # by which `compiled` finds it, and whoever reads a profile
+    @jax.named_scope("top_p")  # a name for `compiled` and for profiles
     def by_p() -> jax.Array:
         target = jnp.maximum(top_p * weight(logits).sum(-1), 1)  # the largest is kept, however small p is
         return largest.threshold(logits, weight, jnp.where(top_p < 1, target, jnp.inf))

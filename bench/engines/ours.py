@@ -16,7 +16,7 @@ from serving.config import LimitsConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
 from serving.engine.request import GenerationChunk, GenerationRequest
-from serving.group.model import load_runner
+from serving.group.runner import load_runner
 
 QUANTIZE: dict[str, Literal["int8", "int8-weights"] | None] = {
     "float32": None,

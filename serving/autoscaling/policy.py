@@ -28,7 +28,7 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
+class ModelLoad:
     """What is known when a decision is due.
 
     Attributes:
@@ -66,7 +66,7 @@ class QueueDepthPolicy:
     def __init__(self, *, target_queued_per_replica: float) -> None:
         self._target_queued = target_queued_per_replica
 
-    def decide(self, load: Load) -> Decision:
+    def decide(self, load: ModelLoad) -> Decision:
         """Depends on `load` alone."""
         target, cause, reason = self._unbounded(load)
         bounded = max(load.min_replicas, min(load.max_replicas, target))
@@ -76,7 +76,7 @@ class QueueDepthPolicy:
             reason += f"; {target} is raised to min_replicas={load.min_replicas}"
         return Decision(target=bounded, cause=cause, reason=reason)
 
-    def _unbounded(self, load: Load) -> tuple[int, Cause, str]:
+    def _unbounded(self, load: ModelLoad) -> tuple[int, Cause, str]:
         if not load.reports:
             if load.target == 0 and load.waiting > 0:
                 return 1, Cause.START, f"{load.waiting:.3g} requests wait and no group exists"

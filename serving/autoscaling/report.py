@@ -24,7 +24,7 @@ class ReplicaReport:
       running: requests with a row.
       rows: requests that can run at the same time; at least 1.
       queued_tokens: prompt tokens of the queued requests.
-      waiting: requests that wait in the Gateways, assigned to no group; every group of a model is told the same.
+      waiting: requests that wait in the Gateways, assigned to no group; every group of a model gets the same number.
     """
 
     queued: float

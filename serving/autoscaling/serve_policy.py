@@ -4,7 +4,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from serving.autoscaling.config import AutoscalingConfig
-from serving.autoscaling.policy import Cause, Load, QueueDepthPolicy
+from serving.autoscaling.policy import Cause, ModelLoad, QueueDepthPolicy
 from serving.autoscaling.report import STATS, ReplicaReport
 from serving.telemetry.metrics import AUTOSCALING_DECISIONS, AUTOSCALING_TARGET
 from serving.telemetry.recorder import RayRecorder
@@ -69,12 +69,12 @@ class ServeQueueDepthPolicy:
         return decision.target, {}
 
 
-def load_from_context(ctx: "AutoscalingContext", *, stale_after_s: float) -> Load:
+def load_from_context(ctx: "AutoscalingContext", *, stale_after_s: float) -> ModelLoad:
     """Takes each replica's newest report; Ray Serve's aggregates would blur it."""
     oldest = (ctx.current_time or 0.0) - stale_after_s
     reports = [_newest_report(ctx, replica, oldest) for replica in ctx.running_replicas]
     fresh = tuple(report for report in reports if report is not None)
-    return Load(
+    return ModelLoad(
         target=ctx.target_num_replicas,
         min_replicas=ctx.capacity_adjusted_min_replicas,
         max_replicas=ctx.capacity_adjusted_max_replicas,

@@ -10,7 +10,7 @@ from operator import attrgetter
 
 from serving.autoscaling.config import AutoscalingConfig
 from serving.autoscaling.delays import Delays
-from serving.autoscaling.policy import Load, QueueDepthPolicy
+from serving.autoscaling.policy import ModelLoad, QueueDepthPolicy
 from serving.autoscaling.report import ReplicaReport
 from serving.autoscaling.traffic import DAY_S, Request
 from serving.quantile import quantile
@@ -46,7 +46,7 @@ class Interval:
       start_s: seconds since midnight.
       replicas: that serve, on average.
       queued: requests without a row, at most.
-      p95_s: of the time to the first token of the requests that arrived; None if nobody asked.
+      p95_s: of the time to the first token of the requests that arrived; None without requests.
     """
 
     start_s: float
@@ -207,7 +207,7 @@ class _Autoscaler:
 
     def _decide(self, cluster: _Cluster) -> int:
         reports = tuple(group.report for group in cluster.serving if group.report is not None)
-        load = Load(
+        load = ModelLoad(
             target=self.target,
             min_replicas=self._config.min_replicas,
             max_replicas=self._config.max_replicas,

@@ -18,7 +18,7 @@ from serving.cli.output_file import why_no_directory
 from serving.load.ask import Outcome
 from serving.load.client import grpc_client, http_client
 from serving.load.report import LoadReport
-from serving.load.run import Load, run_load
+from serving.load.run import Workload, run_load
 
 bench = typer.Typer(name="bench", help="Measure a running service.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def _bench() -> None:
 
 @bench.command()
 def serve(
-    load: Annotated[Load, typer.Option(help="What the developers do.")] = Load.TYPING,
+    load: Annotated[Workload, typer.Option(help="What the developers do.")] = Workload.TYPING,
     users: Annotated[int, typer.Option("--users", "-u", min=1, max=10_000, help="Developers at once.")] = 4,
     seconds: Annotated[float, typer.Option("--seconds", "-s", min=5, help="For how long.")] = 60.0,
     protocol: Annotated[Protocol, typer.Option(help="How they reach the service.")] = Protocol.HTTP,

@@ -92,13 +92,13 @@ class Client:
                 "`codegemma serve` starts one, --url names another."
             ) from None
         except msgspec.MsgspecError:
-            raise self._stranger("something else") from None
+            raise self._unexpected("something else") from None
 
     def _check(self, response: httpx.Response, wanted: str) -> None:
         """Refuses every answer but a success of the content type that is wanted."""
         kind = response.headers.get("content-type", "nothing").partition(";")[0]
         if response.is_success and kind != wanted:
-            raise self._stranger(kind)
+            raise self._unexpected(kind)
         if response.is_success:
             return
         message = _error_message(response.read())
@@ -106,9 +106,9 @@ class Client:
             response.status_code == httpx.codes.FORBIDDEN and not message
         ):
             raise ServerError(f"The server at {self._url} refused the API key. Set CODEGEMMA_API_KEY or --api-key.")
-        raise ServerError(message) if message else self._stranger(f"HTTP status {response.status_code}")
+        raise ServerError(message) if message else self._unexpected(f"HTTP status {response.status_code}")
 
-    def _stranger(self, what: str) -> ServerError:
+    def _unexpected(self, what: str) -> ServerError:
         return ServerError(f"{self._url} answered with {what}, not as a server of this kind. Is --url right?")
 
 

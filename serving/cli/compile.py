@@ -37,7 +37,7 @@ def compile(
     GGUF file. One file for each model serves all hosts of all its groups. What a group cannot read it compiles itself,
     and its log says why.
     """
-    from serving.ahead_of_time import compile_ahead
+    from serving.group.ahead_of_time import compile_ahead
     from sharding.checkpoint import CheckpointError
     from sharding.executables import signing_key_path
     from sharding.private_files import UntrustedFileError
@@ -72,7 +72,7 @@ def compile(
                 "Put the files where every host of the groups finds them, and name them in the configuration:",
                 *(f"  models.{model_id}.executables: {path}" for model_id, path in written.items()),
                 f"They are signed. Give each host the key from {signing_key_path()}, at the same place in its user's",
-                "home; whoever has it can make the groups run anything: docs/executables.md.",
+                "home; anyone who has it can make the groups run any code: docs/executables.md.",
             ]
         ),
         highlight=False,

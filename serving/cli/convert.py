@@ -8,9 +8,9 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from serving.checkpoints.partial_directory import in_partial_directory
 from serving.cli.errors import say_error
 from serving.cli.termination import terminated_like_interrupted
-from serving.partial_directory import in_partial_directory
 
 
 class Dtype(StrEnum):
@@ -65,9 +65,9 @@ def convert(
     instead of at each start, and hosts read their parts of the files side by side. Run the same command again to go on
     after an interruption. `sha256sum --check SHA256SUMS` verifies the result.
     """
-    from serving.checkpoint_path import checkpoint_path
-    from serving.convert import convert as convert_checkpoint
-    from serving.convert import convert_to_gguf
+    from serving.checkpoints.conversion import convert as convert_checkpoint
+    from serving.checkpoints.conversion import convert_to_gguf
+    from serving.models.checkpoint_path import checkpoint_path
     from sharding.checkpoint.errors import CheckpointError
 
     console = Console(stderr=True)

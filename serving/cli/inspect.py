@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from serving.adapter_inspection import AdapterInspection, inspect_adapter
+from serving.checkpoints.adapter_inspection import AdapterInspection, inspect_adapter
+from serving.checkpoints.inspection import Fit, Inspection, inspect_checkpoint
 from serving.cli.errors import say_error
 from serving.cli.inspect_adapter import print_adapter
-from serving.inspection import Fit, Inspection, inspect_checkpoint
 
 
 def inspect(
@@ -31,7 +31,7 @@ def inspect(
     Of a LoRA adapter: form, rank, what it adapts, its size and the model that it was made for. Ends with status 1 if
     anything is wrong.
     """
-    from serving.checkpoint_path import checkpoint_path
+    from serving.models.checkpoint_path import checkpoint_path
     from sharding.adapters.forms import is_adapter
 
     try:

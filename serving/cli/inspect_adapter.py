@@ -3,7 +3,7 @@
 from rich.console import Console
 from rich.table import Table
 
-from serving.adapter_inspection import AdapterInspection
+from serving.checkpoints.adapter_inspection import AdapterInspection
 
 
 def print_adapter(found: AdapterInspection) -> None:

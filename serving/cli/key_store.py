@@ -9,8 +9,8 @@ from typing import Protocol
 
 import typer
 
+from serving.access.keys import KeyFile, KeyFileError
 from serving.cli.errors import say_error
-from serving.keys import KeyFile, KeyFileError
 
 
 class KeyStore(Protocol):
@@ -75,7 +75,7 @@ def key_store(
 
 @contextmanager
 def _locked(directory: Path) -> Iterator[None]:
-    """Waits until nobody else holds this lock, and holds it; on the directory, as its files are replaced."""
+    """Waits for the lock and holds it; on the directory, because its files are replaced."""
     descriptor = os.open(directory, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

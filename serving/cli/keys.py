@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from serving.adapted_id import ADAPTED_ID
+from serving.access.keys import ApiKey, KeyFile
 from serving.cli.cluster_connection import ContextOption, NamespaceOption
 from serving.cli.errors import say_error
 from serving.cli.key_store import KeyStore, key_store
 from serving.config import Role
-from serving.keys import ApiKey, KeyFile
+from serving.models.adapted_id import ADAPTED_ID
 
 keys = typer.Typer(help="Make, list and revoke the API keys of a service.", no_args_is_help=True)
 
@@ -57,7 +57,7 @@ def create(
         store.write(changed)
     typer.echo(key)  # before all else that could go wrong
     console = Console(stderr=True, soft_wrap=True)
-    _say(console, f"This is the key of {name!r}, which is now in {store}; nobody can show it again.")
+    _say(console, f"This is the key of {name!r}, which is now in {store}; it cannot be shown again.")
     _say(console, "Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
 
 

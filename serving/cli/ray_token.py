@@ -1,4 +1,4 @@
-"""Ray's token: whoever has it may run code in Ray's processes, and Ray keeps it in a file that everybody may read."""
+"""Ray's token, which lets its holder run code in Ray's processes. Ray itself writes it to a world-readable file."""
 
 from contextlib import suppress
 from pathlib import Path

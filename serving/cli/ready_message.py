@@ -67,5 +67,5 @@ def print_ready(file: ServeFile, metrics_url: str, logs: Path, console: Console)
             metrics_at="" if metrics_url == DEFAULT_METRICS_URL else f" --metrics-url {metrics_url}",
             logs=logs,
         ),
-        flush=True,  # it may be a file that somebody watches
+        flush=True,  # stdout may be a file that another process reads
     )

@@ -21,13 +21,13 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from serving.access.keys import KeyFileError
 from serving.cli.ray_token import close_ray_token
 from serving.cli.ready_message import print_ready
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.cli.serve_ports import reserve_ports
 from serving.gateway.access import access_for
-from serving.keys import KeyFileError
-from serving.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
+from serving.servers.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
 from serving.supervision.memory import wait_for_memory
 from serving.supervision.processes import adopt_orphans, end_processes, lost_foundation
 from serving.supervision.watch import Watch
@@ -37,7 +37,7 @@ _TERMS = (
     "Gemma is provided under and subject to the Gemma Terms of Use found at ai.google.dev/gemma/terms. "
     "By using the model you accept them."
 )
-_HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
+_START_LIMIT_HINT = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
 _RAYS_HOST = "127.0.0.1"
 """Where all of Ray listens, its metrics included: see `ONE_MACHINE`."""
 _POLL_S = 0.2
@@ -128,7 +128,8 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
             )
         except Exception as error:  # Ray has no class for it
             console.print(
-                f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_HASTY} Logs: {_session()}", highlight=False
+                f"[red]error:[/] Ray did not start: {escape(str(error))}\n{_START_LIMIT_HINT} Logs: {_session()}",
+                highlight=False,
             )
             return 1
         signal.signal(signal.SIGTERM, _as_interrupt)  # after ray.init, which has set a handler of its own

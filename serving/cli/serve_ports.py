@@ -7,13 +7,13 @@ from contextlib import ExitStack
 from typing import Any
 
 from serving.cli.serve_file import ServeFile, ServeFileError
-from serving.reserved_port import reserve_port
+from serving.servers.reserved_port import reserve_port
 
 _FAMILIES = (socket.AF_INET, socket.AF_INET6)
 
 
 def reserve_ports(file: ServeFile, rays_metrics: tuple[str, int]) -> ExitStack:
-    """Reserves all of them; nobody else gets one before the stack is closed, also not while the service starts anew.
+    """Reserves all of them; no other program gets one before the stack is closed, even while the service restarts.
 
     Args:
       file: the service.

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from serving.sizing import V5E_BYTES
+from serving.models.chip_memory import V5E_BYTES
 
 PRICES_OF = "2025"
 """When the prices were about right; they are assumptions, not quotes."""
@@ -14,7 +14,7 @@ class Chip:
     """One accelerator, by its data sheet.
 
     Attributes:
-      platform: as `serving.topology` calls it.
+      platform: as `serving.models.topology` calls it.
       memory: bytes.
       bandwidth: of the memory, bytes a second.
       flops: dense bfloat16 operations a second.

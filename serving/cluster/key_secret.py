@@ -2,10 +2,10 @@
 
 import base64
 
+from serving.access.keys import KeyFile
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ClusterError, ConflictError
 from serving.cluster.kinds import SECRETS
-from serving.keys import KeyFile
 
 
 class SecretKeys:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from serving.cluster.connection import Object
 from serving.config import ServingConfig
-from serving.topology import Topology
+from serving.models.topology import Topology
 
 ACCELERATORS = ("google.com/tpu", "nvidia.com/gpu")
 TPU_KIND = "cloud.google.com/gke-tpu-accelerator"

@@ -1,29 +1,22 @@
 """Queues: how much work waits and runs, by model, as the release's pods count it themselves."""
 
-from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ClusterError, SilentError
 from serving.cluster.kinds import PODS
+from serving.telemetry.metrics import QUEUE_DEPTH, READY_GROUPS, RUNNING_REQUESTS, WAITING_REQUESTS
+from serving.telemetry.scrape import Scrape
 
 _METRICS_PORT = 8080
-_COUNTED = {
-    "ray_codegemma_waiting_requests": "waiting",
-    "ray_codegemma_queue_depth": "queued",
-    "ray_codegemma_running_requests": "running",
-    "ray_codegemma_ready_groups": "groups",
-}
 _AT_ONCE = 8
 _ANSWER_S = 2.0
 """Long enough for a pod that answers. Where a network policy drops what the API server sends, nothing ever comes."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Queue:
     """The work of one model.
 
@@ -34,10 +27,10 @@ class Queue:
       groups: replica groups in service, as the Gateway that sees most of them says.
     """
 
-    waiting: int = 0
-    queued: int = 0
-    running: int = 0
-    groups: int = 0
+    waiting: int
+    queued: int
+    running: int
+    groups: int
 
 
 def read_queues(cluster: Cluster, pods: Iterable[Object]) -> tuple[dict[str, Queue], str | None]:
@@ -51,15 +44,28 @@ def read_queues(cluster: Cluster, pods: Iterable[Object]) -> tuple[dict[str, Que
         for pod in pods
         if (pod.get("status") or {}).get("phase") == "Running" and "ray.io/cluster" in pod["metadata"]["labels"]
     ]
-    queues: dict[str, Queue] = defaultdict(Queue)
+    texts: list[str] = []
     failures: dict[str, ClusterError] = {}
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         for name, metrics in zip(names, pool.map(lambda name: _metrics(cluster, name), names), strict=True):
             if isinstance(metrics, ClusterError):
                 failures[name] = metrics
             else:
-                _count(metrics, queues)
-    return dict(sorted(queues.items())), _failure(failures)
+                texts.append(metrics)
+    return _queues(Scrape.parse(texts, at=0.0)), _failure(failures)
+
+
+def _queues(scrape: Scrape) -> dict[str, Queue]:
+    gauges = (WAITING_REQUESTS, QUEUE_DEPTH, RUNNING_REQUESTS, READY_GROUPS)
+    return {
+        model: Queue(
+            waiting=int(scrape.total(WAITING_REQUESTS, model=model)),
+            queued=int(scrape.total(QUEUE_DEPTH, model=model)),
+            running=int(scrape.total(RUNNING_REQUESTS, model=model)),
+            groups=int(scrape.most(READY_GROUPS, model=model)),  # each Gateway counts all of them
+        )
+        for model in sorted(set().union(*(scrape.names(gauge, "model") for gauge in gauges)))
+    }
 
 
 def _metrics(cluster: Cluster, pod: str) -> str | ClusterError:
@@ -80,14 +86,3 @@ def _failure(failures: Mapping[str, ClusterError]) -> str | None:
         return None
     (name, error), *others = failures.items()
     return f"{name}{f' and {len(others)} more' if others else ''}: {error}"
-
-
-def _count(metrics: str, queues: dict[str, Queue]) -> None:
-    for family in text_string_to_metric_families(metrics):
-        field = _COUNTED.get(family.name)
-        if field is None:
-            continue
-        for sample in family.samples:
-            queue, value = queues[sample.labels["model"]], int(sample.value)
-            # Each Gateway sees all groups; everything else is counted where it is.
-            setattr(queue, field, max(queue.groups, value) if field == "groups" else getattr(queue, field) + value)

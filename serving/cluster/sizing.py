@@ -14,8 +14,8 @@ from serving.autoscaling.policy import SHRINK_TO_FILL
 from serving.autoscaling.traffic import DAY_S, active_part
 from serving.cluster.chips import Chip
 from serving.config import LimitsConfig, ModelConfig, Role
-from serving.sizing import as_served, kv_tokens, reserve_bytes
-from serving.topology import Accelerator, Topology
+from serving.models.chip_memory import as_served, kv_tokens, reserve_bytes
+from serving.models.topology import Accelerator, Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
 from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, num_parameters, weight_bytes
 

@@ -41,7 +41,7 @@ class AdapterSource(Protocol):
 
         Raises:
           AdapterUnusable: it cannot be used as it is: it is not read again until its stamp changes.
-          AdapterNotEverywhere: as it is on some host; it is read again when somebody asks for it.
+          AdapterNotEverywhere: as it is on some host; it is read again with the next request for it.
           Exception: anything, for what may be otherwise the next time; clients are not told of it.
         """
         ...
@@ -59,7 +59,7 @@ class NoAdapters:
         return ""
 
     def read(self, name: str) -> ReadAdapter:
-        """Nobody can have found one."""
+        """Never called: `stamp` finds no adapter."""
         raise KeyError(name)
 
 
@@ -74,7 +74,7 @@ class AdapterSlot:
       users: sequences that were given it and have not ended; those that wait until it is loaded are among them.
       last_used: grows with each use.
       loading: reads it; None also while others are read first.
-      failure: why it could not be loaded, for its users; empty if it could, and while nobody knows.
+      failure: why it could not be loaded, for its users; empty if it could be, or while that is not known yet.
     """
 
     number: int
@@ -88,10 +88,10 @@ class AdapterSlot:
 
 
 class AdapterSlots:
-    """Loads adapters as sequences ask for them; the least recently used one makes room.
+    """Loads adapters when sequences need them; the least recently used one makes room.
 
     A sequence keeps what it was given until it ends, also while it has lost its pages, and an adapter that changes is
-    another one. Files are read in a thread of their own: nobody but those who asked waits for that. One is read once
+    another one. Files are read in a thread of their own: only the requests for it wait. One is read once
     the runner has the one before, as there is memory for one on its way. What is damaged is read once. All but `check`
     and `loaded` are of the thread that runs the steps.
 
@@ -122,11 +122,11 @@ class AdapterSlots:
             raise fault
 
     def fault(self, name: str, slot: AdapterSlot | None = None) -> AdapterNotFound | AdapterUnusable | None:
-        """Why there is no use in waiting for an adapter, as far as it is known.
+        """Why waiting for an adapter is useless, as far as known.
 
         Args:
           name: of the adapter.
-          slot: what whoever waits was given.
+          slot: the place that the waiting request was given.
         """
         stamp = self._source.stamp(name)
         if not stamp:

@@ -1,18 +1,19 @@
 """Engine: requests in, chunks of tokens out, one step of the model at a time.
 
-The model never waits for the engine: while a step runs, the next one is planned and launched behind it, before anybody
-knows what the first one draws. When all rows decode and nobody else waits, a step is a loop of several on the device.
+The model never waits for the engine: while a step runs, the next one is planned and launched behind it, before the
+tokens of the first are known. When all rows decode and no other request waits, a step is a loop of several on the
+device.
 """
 
 import logging
 import threading
 import time
 from collections.abc import Callable
-from itertools import count, takewhile
-
-from msgspec.structs import replace
+from itertools import takewhile
 
 from serving.engine.adapters import AdapterSlots, AdapterSource, NoAdapters
+from serving.engine.admission import Admission
+from serving.engine.delivery import Delivery
 from serving.engine.errors import (
     AdapterNotFound,
     AdapterUnusable,
@@ -45,12 +46,12 @@ __all__ = [
 _log = logging.getLogger(__name__)
 
 LOOP_S = 0.02
-"""Most seconds of a loop: what comes meanwhile waits for its end, and the Gateway sends no oftener anyway."""
+"""Most seconds of a loop: new requests wait for its end, and the Gateway does not send more often anyway."""
 LOADING_S = 0.005
-"""How often an engine that has nothing else to do looks whether an adapter has been read."""
+"""How often an idle engine checks whether an adapter has been read."""
 LEAD_S = 0.003
-"""The next step is launched so long before the running one is expected to end: time enough to plan it and to send it to
-the device, and what comes until then is part of it."""
+"""How long before the expected end of the running step the next one is launched: enough to plan it and to send it to
+the device. Requests that arrive until then are part of it."""
 
 
 class Engine:
@@ -88,12 +89,8 @@ class Engine:
         self._loop_s = loop_s
         self._lead_s = lead_s
         self._clock = clock
-        self._wall_clock = wall_clock
-        self._on_traced = on_traced
-        self._max_length = min(limits.max_context, limits.num_pages * limits.page_size)
-        self._arrivals = count()
         self._pace = Pace()
-        # Held to change a sequence or send a chunk; not while the runner works, so that `fail` never waits for that.
+        # Held while a sequence changes or a chunk is sent, not while the runner works: `fail` never waits for that.
         self._boundary = threading.Lock()
         self._adapters = AdapterSlots(limits.adapters, adapters or NoAdapters())
         self._scheduler = Scheduler(limits, self._adapters)
@@ -106,6 +103,13 @@ class Engine:
             pace=self._pace,
             clock=clock,
         )
+        self._admission = Admission(
+            max_length=min(limits.max_context, limits.num_pages * limits.page_size),
+            adapters=self._adapters,
+            clock=clock,
+            wall_clock=wall_clock,
+        )
+        self._delivery = Delivery(self._intake, clock, on_traced)
 
     @property
     def failure(self) -> Exception | None:
@@ -142,31 +146,7 @@ class Engine:
           DeadlineUnreachable: its deadline has passed, or will before the prompts ahead of it are computed.
           EngineUnavailable: the engine failed or is stopping; try another replica.
         """
-        if request.max_tokens < 1:
-            raise ValueError(f"max_tokens is {request.max_tokens}; ask for at least 1")
-        length = len(request.prompt_ids)
-        if not length:
-            raise ValueError("prompt_ids has 0 tokens; send at least BOS")
-        if length >= self._max_length:
-            raise PromptTooLong(
-                f"prompt_ids has {length} tokens and max_tokens is {request.max_tokens}, but a sequence holds at most "
-                f"{self._max_length} tokens, prompt and generation together; send 1 to {self._max_length - 1} tokens"
-            )
-        if request.adapter:
-            self._adapters.check(request.adapter)
-        now = self._wall_clock()
-        sent_at = now if request.sent_at is None else request.sent_at
-        on_the_way_s = max(0.0, now - sent_at)  # two machines' clocks may disagree
-        sequence = Sequence(
-            request=request,
-            on_chunk=on_chunk,
-            max_length=min(length + request.max_tokens, self._max_length),
-            arrival=next(self._arrivals),
-            sent_at=sent_at,
-            deadline=None if request.timeout_s is None else self._clock() + request.timeout_s - on_the_way_s,
-            timeline=Timeline(trace=request.trace, submitted=self._clock()) if request.trace else None,
-        )
-        self._intake.add(sequence)
+        self._intake.add(self._admission.sequence(request, on_chunk))
 
     def abort(self, request_id: str) -> None:
         """Ends a request at the next step boundary; without effect when it is not, or no longer, in flight."""
@@ -191,7 +171,7 @@ class Engine:
             self._scheduler.reset()
             for sequence in sequences:
                 sequence.state = SequenceState.FINISHED
-                self._send_last(
+                self._delivery.send_last(
                     sequence,
                     GenerationChunk(
                         finish_reason=FinishReason.ERROR, error="the model failed during this request; try it again"
@@ -205,8 +185,8 @@ class Engine:
     def step(self) -> bool:
         """Lands one step, with another one launched behind it; returns whether there was anything to do.
 
-        An exception inside a step, from the runner or not, leaves the KV cache in doubt: every request in flight ends
-        with ERROR and the engine is out of service.
+        After an exception inside a step, from the runner or not, the KV cache cannot be trusted: every request in
+        flight ends with ERROR and the engine is out of service.
         """
         if not self.in_flight:
             return False
@@ -215,9 +195,9 @@ class Engine:
                 pass
             if self._pipeline:
                 self._land()
-            elif self._adapters.loading:  # and nobody waits for anything else
+            elif self._adapters.loading:  # and there is nothing else to do
                 self._intake.wait_for_arrival(LOADING_S)
-            while self._pipeline and not self.in_flight:  # nobody waits for it
+            while self._pipeline and not self.in_flight:  # its requests have ended
                 self._land()
         except Exception as error:
             _log.exception("a step failed; the engine is out of service")
@@ -309,7 +289,7 @@ class Engine:
                 sequence.in_flight -= 1
                 sequence.drawing -= row.draws
                 if sequence.state is SequenceState.FINISHED:
-                    continue  # it had ended before this step, and nobody knew when it was launched
+                    continue  # it ended before this step, which was already launched
                 if sequence.timeline is not None:
                     traced = TracedStep(step.started, step.ended, row.end - row.start, sampled=row.draws > 0)
                     sequence.timeline.steps.append(traced)
@@ -331,29 +311,8 @@ class Engine:
         elif len(sequence.token_ids) >= sequence.max_length:
             self._finish(sequence, GenerationChunk(tokens=kept, finish_reason=FinishReason.LENGTH))
         elif kept:
-            self._send(sequence, GenerationChunk(tokens=kept))
+            self._delivery.send(sequence, GenerationChunk(tokens=kept))
 
     def _finish(self, sequence: Sequence, last: GenerationChunk) -> None:
         self._scheduler.remove(sequence)
-        self._send_last(sequence, last)
-
-    def _send_last(self, sequence: Sequence, last: GenerationChunk) -> None:
-        assert last.finish_reason is not None
-        self._intake.forget(sequence, last.finish_reason)
-        self._send(sequence, last)
-        if sequence.timeline is not None:
-            sequence.timeline.ended = self._clock()
-            sequence.timeline.finish_reason = last.finish_reason
-            sequence.timeline.cached_tokens = sequence.cached_tokens or 0
-            self._on_traced(sequence.timeline)
-
-    def _send(self, sequence: Sequence, chunk: GenerationChunk) -> None:
-        if not sequence.given and sequence.cached_tokens:
-            chunk = replace(chunk, cached_tokens=sequence.cached_tokens)
-        sequence.given += len(chunk.tokens)
-        try:
-            sequence.on_chunk(chunk)
-        except Exception:
-            _log.exception("the receiver of request %s failed; the request is aborted", sequence.request.request_id)
-            if chunk.finish_reason is None:
-                self.abort(sequence.request.request_id)
+        self._delivery.send_last(sequence, last)

@@ -1,4 +1,4 @@
-"""Intake: the requests in flight, and all that other threads tell the one that runs the steps."""
+"""Intake: the requests in flight, and the messages of other threads to the engine's thread."""
 
 import threading
 from collections import Counter
@@ -11,7 +11,7 @@ from serving.engine.sequence import Sequence, SequenceState
 
 
 class Intake:
-    """Takes or refuses requests, and notes which are to end. Every method may be called from any thread.
+    """Accepts or refuses requests, and records which are to end. Every method may be called from any thread.
 
     Attributes:
       failure: why the engine is out of service; None while it is healthy.
@@ -136,7 +136,7 @@ class Intake:
         return outdated
 
     def _check_deadline(self, sequence: Sequence) -> None:
-        """Refuses what would be late even if every step were full of the prompts ahead of it and nothing else.
+        """Refuses a request that would be late even if every step were full of the prompts ahead of it alone.
 
         Never on an estimate alone: when no prompt is ahead, only a deadline that has passed is a reason.
         """

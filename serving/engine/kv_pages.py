@@ -47,7 +47,7 @@ class KvPages:
     def offer(self, sequence: Sequence, index: int) -> None:
         """Offers a sequence's page to others; when another holds the same tokens, the sequence goes on with that one.
 
-        So a page in the index never outlives the one before it: whoever uses it uses both, and frees it first.
+        So a page in the index never outlives the one before it: a sequence that uses it uses both, and frees it first.
         """
         size = self.page_size
         page = sequence.pages[index]

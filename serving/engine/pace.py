@@ -12,7 +12,7 @@ _REMEMBERED = 4
 """Steps of a size by which the next one is judged."""
 
 _KEPT = 10_000
-"""Steps that are kept for whoever takes them; more than a minute's."""
+"""Steps that are kept until `take`: more than a minute of them."""
 
 
 class Pace:
@@ -32,7 +32,7 @@ class Pace:
           seconds: of all of them.
           rounds: how many there were, alike, in one loop.
           tokens: computed in each.
-          exact: False if they may have ended sooner, and nobody looked.
+          exact: False if they may have ended before that was noticed.
         """
         each, size = seconds / rounds, tokens.bit_length()
         self._at_most.setdefault(size, deque(maxlen=_REMEMBERED)).append(each)

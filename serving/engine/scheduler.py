@@ -41,9 +41,9 @@ class Scheduler:
       last to arrive first. A waiting one takes those of a lower class only. The preempted wait again, and compute again
       what the prefix cache has lost. Ageing takes no pages from URGENT ones.
     - None starts past one that waits, so pages that are freed go to the first in line; but one that waits for its
-      adapter to be loaded holds up nobody, and one for which there is no place among the adapters only those that have
-      none yet, so that the places are given back. Whoever has waited for a place for `AGEING_STEPS` steps gets one
-      before all that came later, of whatever class, and keeps it while its adapter is read.
+      adapter to be loaded holds up no other, and one for which there is no place among the adapters holds up only
+      those that have none yet, so that the places are given back. A sequence that has waited for a place for
+      `AGEING_STEPS` steps gets one before all that came later, of any class, and keeps it while its adapter is read.
     - A prompt is scored at the outputs of a step, of which there are `max_rows`: its row has one, as every row, and
       those that no row has. So what is scored advances in each step in which it has a row, and takes little of it.
     - Every step makes progress, and everything ends: of the most urgent class present, the oldest running sequence

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EngineStats:
-    """Where the engine stands, and totals since it started.
+    """The state of the engine, and totals since its start.
 
     Attributes:
       queued: requests that wait to start, newly submitted and preempted ones included.

@@ -37,16 +37,16 @@ async def evaluate(
     running: int,
     on_result: Callable[[Result], None],
 ) -> None:
-    """Asks and judges; every result is kept before it is told.
+    """Asks and judges; every result is stored before it is reported.
 
     Args:
       questions: what is asked, in this order.
       service: that answers.
       sandbox: where programs run, never in this process or the service's.
       keep: is given each result, and keeps it.
-      asking: so many requests at once.
-      running: so many programs at once.
-      on_result: is told each result.
+      asking: how many requests at once.
+      running: how many programs at once.
+      on_result: called with each result.
 
     Raises:
       ServiceError: the service does not answer; what was answered until then is judged and kept.

@@ -22,11 +22,11 @@ from serving.evaluation.verdicts import Verdicts
 
 
 class SelfCheckError(Exception):
-    """A set judges wrongly, and nobody has said that it does; the message says how to go on."""
+    """A set judges wrongly and is not listed as known to; the message says how to go on."""
 
 
 class Watcher(Protocol):
-    """Is told how far a run is."""
+    """Receives the progress of a run."""
 
     def phase(self, name: str, total: int, done: Sequence[Result] = ()) -> Callable[[Result | None], None]:
         """A phase begins, of which some is done; returns what is called for each step of it."""
@@ -83,7 +83,7 @@ class Run:
       sandbox: where programs run.
       post_processing: whether the service ends filled-in code with its block, as it does for editors.
       known_bad: names of tasks that may judge wrongly.
-      watcher: is told how far it is.
+      watcher: receives the progress.
     """
 
     sets: LoadedSets

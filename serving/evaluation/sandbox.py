@@ -1,4 +1,4 @@
-"""Sandbox: runs a program that nobody has read, by bubblewrap, in namespaces of its own.
+"""Sandbox: runs an untrusted program, by bubblewrap, in namespaces of its own.
 
 The program sees the system's read-only `/usr`, a `/tmp` in memory and nothing else: no network, no environment, no
 home, no other process. Without bubblewrap nothing is run.
@@ -34,7 +34,7 @@ _LINKS = ("bin", "sbin", "lib", "lib32", "lib64", "libx32")
 _FILES = ("/etc/alternatives", "/etc/ld.so.cache", "/etc/ld.so.conf", "/etc/ld.so.conf.d")
 _ENVIRONMENT = (("PATH", "/usr/bin:/bin"), ("HOME", "/tmp"), ("LANG", "C.UTF-8"))
 _FIRST_UID, _UIDS = 61184, 4096
-"""User ids that are nobody's: those that systemd gives to services for as long as they run."""
+"""User ids without an account: those that systemd assigns to services while they run."""
 _INSTALL = (
     "Generated programs run in a sandbox only. Install bubblewrap 0.8 or newer (apt install bubblewrap), and allow "
     "user namespaces: in a container that takes root with CAP_SYS_ADMIN, or a runtime that permits them."

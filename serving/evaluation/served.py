@@ -30,7 +30,7 @@ def served(config: Path, address: tuple[str, int], say: Callable[[str], None]) -
     Args:
       config: a Ray Serve config file.
       address: on which it listens for HTTP, by that file.
-      say: is told what is waited for.
+      say: called with what is being waited for.
 
     Yields:
       Its URL, once every model is ready.
@@ -67,7 +67,7 @@ def _wait(process: subprocess.Popen[bytes], config: Path, url: str, say: Callabl
     said, said_at = "", started
     while True:
         missing = not_ready(url)
-        if process.poll() is not None:  # whoever answers is somebody else
+        if process.poll() is not None:  # another service answers at this address
             raise ServiceError(f"codegemma serve --config {config} did not start: what it said is above.")
         if not missing:
             return
@@ -87,7 +87,7 @@ def not_ready(url: str) -> str:
         if answer["status"] == "ok":
             return ""
         return f"not ready: {', '.join(answer['unavailable'])}"
-    except (httpx.HTTPError, ValueError, TypeError, KeyError):  # nobody, or Ray Serve's own proxy
+    except (httpx.HTTPError, ValueError, TypeError, KeyError):  # no server, or Ray Serve's own proxy
         return "no model answers yet"
 
 

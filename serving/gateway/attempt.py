@@ -16,7 +16,7 @@ from sharding.step import Token
 
 
 class Attempt:
-    """All choices of a request, side by side on one model; a prompt that is scored is so by the first, for all of them.
+    """All choices of a request, side by side on one model; the first one scores the prompt for all of them.
 
     Tokens become text the moment they come, so that a stop text ends a generation at once, however slowly the pieces
     are taken. What waits to be taken is at most the whole answer.
@@ -102,7 +102,7 @@ class Attempt:
             if len(self._scored) == self._to_score:
                 try:
                     self._start_others()
-                except Exception as error:  # the backend that calls here knows nothing of these
+                except Exception as error:  # the backend that calls here cannot handle these
                     self.fail(error)
 
     def give(self, piece: Piece) -> None:
@@ -153,7 +153,7 @@ class _Generation:
         except Exception as error:  # a bug, if no `ServingError`: it is this request's alone
             self._attempt.fail(error)
             return
-        if self.choice.finished:  # by a stop text, maybe
+        if self.choice.finished:  # for example by a stop text
             self.abort()
         if piece is not None:
             self._attempt.give(piece)

@@ -23,7 +23,7 @@ class Audit(Protocol):
     """Takes note of requests."""
 
     def request(self, request: CodeRequest, model: str, prompt_tokens: int, tokens: int, outcome: str) -> None:
-        """Takes note of a request that has ended.
+        """Records a request that has ended.
 
         Args:
           request: the request.
@@ -37,7 +37,7 @@ class Audit(Protocol):
     def event(
         self, caller: Caller, metadata: CallMetadata, completion_id: str, model: str, event: CompletionEvent
     ) -> None:
-        """Takes note of what somebody reported of a completion of a model."""
+        """Records what a caller reported of a completion of a model."""
         ...
 
 
@@ -57,7 +57,7 @@ class AuditLog:
     """Writes a line of JSON for each request, in a thread: no request waits for a disk."""
 
     def __init__(self, target: Path | Literal["log"]) -> None:
-        """Opens the file; one that a tool moves away is made anew.
+        """Opens the file, and a new one after a tool has moved it away.
 
         Raises:
           ValueError: it cannot be written.
@@ -122,7 +122,7 @@ class AuditLog:
 
 
 def audit_for(target: Path | Literal["log"] | None) -> Audit:
-    """What the configuration asks for.
+    """The audit log of the configuration.
 
     Raises:
       ValueError: the file cannot be written.
@@ -131,7 +131,7 @@ def audit_for(target: Path | Literal["log"] | None) -> Audit:
 
 
 def _status(outcome: str, protocol: str) -> int | str:
-    """What the client was told: HTTP's status, 499 for one that went away, or gRPC's code."""
+    """The status that the client got: HTTP's, 499 for one that went away, or gRPC's code."""
     if outcome in tuple(Reason):
         wire = WIRE_ERRORS[Reason(outcome)]
         return wire.http_status if protocol == "http" else wire.grpc_code.name

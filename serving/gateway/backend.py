@@ -8,7 +8,7 @@ from serving.gateway.status import BackendStatus
 
 
 class Sink(Protocol):
-    """Takes what a generation gives, in the event loop and in order.
+    """Receives the output of a generation, in the event loop and in order.
 
     The last call is a chunk with a finish reason or `fail`; after `Handle.abort` there is none. Neither method raises,
     and either may abort this generation or another one before it returns.

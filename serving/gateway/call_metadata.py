@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 
 from serving.gateway.access import Access, Caller
 from serving.gateway.request import CodeRequest, Protocol
-from serving.ray_headers import ADDRESS_HEADER
 from serving.request_id import REQUEST_ID_HEADER, request_id_of
+from serving.servers.ray_headers import ADDRESS_HEADER
 
 SESSION_ID_HEADER = "x-session-id"
 _TENANT_HEADER = "x-tenant-id"
@@ -68,7 +68,7 @@ class CallMetadata:
         )
 
     async def caller(self, access: Access) -> Caller:
-        """Who calls.
+        """Identifies the caller.
 
         Raises:
           ServingError: as `Access.caller`.

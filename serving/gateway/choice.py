@@ -4,7 +4,7 @@ from serving.config import ModelConfig
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
 from serving.gateway.request import Piece
-from serving.gateway.text.answer import Answer
+from serving.gateway.text.answer_text import AnswerText
 from serving.gateway.text.shown_prompt import ShownPrompt
 from serving.gateway.text.stops import StopTexts
 
@@ -24,7 +24,7 @@ class Choice:
         model: ModelConfig,
         index: int,
         prompt: ShownPrompt,
-        answer: Answer,
+        answer: AnswerText,
         stops: StopTexts,
         timeout_s: float | None,
         *,

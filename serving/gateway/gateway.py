@@ -11,8 +11,6 @@ from ray.serve.context import _get_global_client as get_global_client
 from ray.serve.handle import DeploymentHandle
 from starlette.applications import Starlette
 
-from serving.adapter_directory import adapter_directory
-from serving.checkpoint_path import checkpoint_path
 from serving.config import ServingConfig
 from serving.gateway.access import access_for
 from serving.gateway.audit import audit_for
@@ -29,7 +27,9 @@ from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
-from serving.grpc_server import harden
+from serving.models.adapter_directory import adapter_directory
+from serving.models.checkpoint_path import checkpoint_path
+from serving.servers.grpc_server import harden
 from serving.telemetry.loop_watch import LoopWatch
 from serving.telemetry.recorder import RayRecorder
 from serving.telemetry.tracing import flush_tracing, start_tracing
@@ -73,15 +73,20 @@ class Gateway(GrpcService):
         audit = audit_for(config.gateway.audit_log)
         self._records = RequestRecords(recorder, config.models, audit, CompletionIds(_cluster_secret()))
         self._service = CodeService(
-            models, config.gateway, config.routing, access, self._records, quotas_for(config.gateway, recorder)
+            models,
+            config.gateway,
+            config.routing,
+            access=access,
+            records=self._records,
+            quotas=quotas_for(config.gateway, recorder),
         )
         GrpcService.__init__(self, self._service, config.gateway)
         LoopWatch(recorder).start()
-        gc.freeze()  # all this stays: a full collection of garbage would hold the loop for 0.1 s to find that out
+        gc.freeze()  # all this is permanent; a full garbage collection that scans it holds the loop for 0.1 s
         gc.set_threshold(_GARBAGE)
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second; tells the metrics how the Gateway is.
+        """Called by Ray Serve every second; also reports the state of the Gateway to the metrics.
 
         Raises:
           RuntimeError: one of its ports does not answer. Ray Serve replaces a Gateway of which it hears that often.

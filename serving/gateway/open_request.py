@@ -28,9 +28,9 @@ _ANOTHER_MODEL_MAY = frozenset({Reason.OVERLOADED, Reason.UNAVAILABLE})
 
 
 class OpenRequest:
-    """Has its models tried in turn until one can take it; has its own deadline, record and span.
+    """A request that tries its models in turn until one can take it, with a deadline, a record and a span of its own.
 
-    What goes wrong ends it: `prepare` and `settle` raise the `ServingError` that the client is told.
+    What goes wrong ends it: `prepare` and `settle` raise the `ServingError` for the client.
 
     Attributes:
       model: the model that answers, once it is prepared.
@@ -93,7 +93,7 @@ class OpenRequest:
             self._watch = scope.enter_context(records.request(request, role))
             self._span = scope.enter_context(request_span(role, request.trace, about))
             self._watch.trace = traceparent_of(self._span)
-            scope.enter_context(_told_to_client(request, place))
+            scope.enter_context(_client_errors(request, place))
             self._scope = scope.pop_all()
 
     async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]], admitted: AsyncExitStack) -> None:
@@ -173,11 +173,11 @@ class OpenRequest:
         self._watch.model = model.config.id
         if is_short(self._request):
             generation, choices, self.truncation = self._prepared_for(model)
-        else:  # in a thread: it takes a while, in which other requests go on
+        else:  # in a thread, as it is slow: other requests go on
             generation, choices, self.truncation = await asyncio.to_thread(self._prepared_for, model)
         most = answer_logprobs(self._request, len(generation.prompt_ids), generation.max_tokens)
         self.logprobs = self._logprobs_before + most
-        if self._place:  # the answer to one prompt alone is no longer than it may be
+        if self._place:  # the answer to a single prompt is shortened instead
             check_answer_logprobs(self._request, self.logprobs, self._place)
         assert self._admission is not None
         await self._admission.reserve(len(generation.prompt_ids) + len(choices) * generation.max_tokens)
@@ -222,7 +222,7 @@ class OpenRequest:
     def _count(self, attempt: Attempt) -> None:
         assert self._admission is not None
         usage = attempt.usage
-        if attempt.failure is None or usage.completion_tokens:  # what no model took costs nothing
+        if attempt.failure is None or usage.completion_tokens:  # a request that no model took costs nothing
             self._admission.used = usage.prompt_tokens + usage.completion_tokens
 
     def _be_late(self) -> None:
@@ -242,8 +242,8 @@ class OpenRequest:
 
 
 @contextmanager
-def _told_to_client(request: CodeRequest, place: str) -> Iterator[None]:
-    """Turns what went wrong into what the client is told: `prompt[3]` is too long, `prompt[3][1]` is no token."""
+def _client_errors(request: CodeRequest, place: str) -> Iterator[None]:
+    """Turns a failure into the error for the client: `prompt[3]` is too long, `prompt[3][1]` is no token."""
     try:
         yield
     except FieldError as error:

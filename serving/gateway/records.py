@@ -41,10 +41,10 @@ class Pool(Protocol):
 
 
 class RequestRecords:
-    """Records each request as it ends, and what is open when it is asked to.
+    """Records each request as it ends, and the open ones on demand.
 
     Attributes:
-      completion_ids: writes the ids by which it is told what became of answers.
+      completion_ids: makes the ids by which clients report what became of answers.
     """
 
     def __init__(
@@ -105,14 +105,14 @@ class RequestRecords:
         """Watches a request for as long as the block runs; what leaves the block says how it ended."""
         watch = RequestWatch(request)
         self._open[request.protocol] += 1
-        with _outcome_told(lambda outcome: self._answered(request, role, watch, outcome)):
+        with _reported_outcome(lambda outcome: self._answered(request, role, watch, outcome)):
             yield watch
 
     @contextmanager
     def counting(self, request: CodeRequest) -> Iterator["RequestWatch"]:
         """Watches a request that has nothing generated: the audit log has it, the metrics of answers have not."""
         watch = RequestWatch(request)
-        with _outcome_told(lambda outcome: self._audit.request(request, watch.model, 0, 0, outcome)):
+        with _reported_outcome(lambda outcome: self._audit.request(request, watch.model, 0, 0, outcome)):
             yield watch
 
     def _answered(self, request: CodeRequest, role: Role, watch: "RequestWatch", outcome: str) -> None:
@@ -145,8 +145,8 @@ class RequestRecords:
 
 
 @contextmanager
-def _outcome_told(tell: Callable[[str], None]) -> Iterator[None]:
-    """Tells how the block ended: `ok`, `cancelled`, or an error's reason."""
+def _reported_outcome(report: Callable[[str], None]) -> Iterator[None]:
+    """Reports how the block ended: `ok`, `cancelled`, or an error's reason."""
     outcome = _OK
     try:
         yield
@@ -160,15 +160,15 @@ def _outcome_told(tell: Callable[[str], None]) -> Iterator[None]:
         outcome = str(Reason.INTERNAL)
         raise
     finally:
-        tell(outcome)
+        report(outcome)
 
 
 class RequestWatch:
-    """One request, as its answer goes by.
+    """One request, watched as its answer passes.
 
     Attributes:
       model: the model that answers; empty until one is chosen.
-      trace: names the request's span, as W3C's `traceparent`; empty where nobody follows it.
+      trace: names the request's span, as W3C's `traceparent`; empty if it is not traced.
       prompt_tokens: of the prompt of a complete answer.
       tokens: of a complete answer.
       truncation: what of the prompt was left out, of a complete answer.

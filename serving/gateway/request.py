@@ -1,4 +1,4 @@
-"""The one internal request: what every wire format is turned into, and what every answer is written from."""
+"""The internal request and answer: every wire format is parsed into the one and written from the other."""
 
 import time
 from collections.abc import Sequence
@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from typing import Literal, get_args
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import Role
 from serving.engine.request import FinishReason
+from serving.models.adapted_id import AllowedAdapters
 from sharding.step import SamplingParams
 
 
@@ -20,12 +20,12 @@ class ContextKind(IntEnum):
     OPEN_FILE = 1
     """Open in the editor: changes as files are opened and edited."""
     SNIPPET = 2
-    """Found by what is at the cursor: may change with each key. It is given to the model whole or not at all."""
+    """Found by the text at the cursor: may change with each key. The model gets all of it or none."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContextFile:
-    """Another file of the repository, or a part of one, given to the model before the file under the cursor.
+    """Another file of the repository, or a part of one, which the model sees before the file under the cursor.
 
     Attributes:
       score: how much it may help, from 0 to 1; where not all files have room, the highest are taken.
@@ -60,7 +60,7 @@ TruncatedPart = Literal["prefix", "suffix", "context"]
 
 @dataclass(frozen=True, slots=True)
 class Truncation:
-    """What of a prompt the model was not given, as its context has no room for it; falsy if it was given all.
+    """The parts of a prompt that were left out because the context has no room for them; falsy if there are none.
 
     Attributes:
       prefix_characters: at the prefix's beginning.
@@ -104,7 +104,7 @@ class TokenPrompt:
 
 
 class Speaker(StrEnum):
-    """Who says a message of a conversation."""
+    """The author of a message of a conversation."""
 
     SYSTEM = "system"
     USER = "user"
@@ -159,7 +159,7 @@ class PostProcessing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CodeRequest:
-    """A request as the gateway sees it, whatever protocol brought it.
+    """A request in the Gateway, independent of its protocol.
 
     Attributes:
       request_id: named in logs and answers; the client's own or one made for it. Together with all from `session_id` on
@@ -190,10 +190,10 @@ class CodeRequest:
       owner: whose the session and what is cached of the prompt are, as `access.Caller` says.
       roles: what its caller may ask for.
       adapters: that its caller may use.
-      key: the name of its caller's key, or of the holder of its token; empty where nobody needs one.
+      key: the name of its caller's key, or of the holder of its token; empty where no key is needed.
       protocol: `http` or `grpc`; for metrics and traces alone.
       route: the path or the gRPC method that it came by.
-      trace: names the span that it is part of, as W3C's `traceparent`; empty where nobody follows it.
+      trace: names the span that it is part of, as W3C's `traceparent`; empty if it is not traced.
     """
 
     prompt: Prompt
@@ -294,7 +294,7 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """What follows the last piece of an answer.
+    """The end of an answer, after its last piece.
 
     Attributes:
       model: the id of the model that answered; of several prompts, the last one.

@@ -4,11 +4,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Protocol, Self
 
-from serving.adapted_id import AllowedAdapters, adapted_id, split_id
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
 from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt
 from serving.gateway.shown import shown
+from serving.models.adapted_id import AllowedAdapters, adapted_id, split_id
 
 _MOST_NAMED = 20
 """Models that an error names."""
@@ -125,7 +125,7 @@ def _may_use(adapters: AllowedAdapters, adapted: str) -> bool:
 
 
 def _drawn(route: RouteConfig, request: CodeRequest) -> str:
-    # From what stays the same while somebody types in a file: models share sessions, not single requests.
+    # From what stays the same while a developer types in a file: models share sessions, not single requests.
     drawn = random.Random(request.session or request.request_id)
     [chosen] = drawn.choices(list(route.models), weights=list(route.models.values()))
     return chosen

@@ -9,7 +9,7 @@ import grpc
 
 _TIMEOUT_S = 5.0
 """An event loop that is held for longer counts as dead; Ray Serve asks three times before it replaces a Gateway."""
-# What is asked must not wait for a place among the requests: a Gateway that is full is well.
+# The checks must not wait for a place among the requests: a full Gateway is healthy.
 _HTTP_PATH = "/-/healthz"  # answered by Ray Serve in the Gateway
 _NO_METHOD = "/codegemma.SelfCheck/Check"  # so that the server itself answers
 _NO_ANSWER = frozenset({grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED})

@@ -8,8 +8,6 @@ from secrets import token_hex
 
 from msgspec.structs import replace
 
-from serving.adapted_id import adapted_id
-from serving.adapter_directory import AdapterDirectory
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
 from serving.errors import FieldError, Reason
@@ -18,7 +16,7 @@ from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt, Truncation
 from serving.gateway.sampling import token_biases
-from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.answer_text import AnswerText, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.predict_time import PredictTime
@@ -27,6 +25,8 @@ from serving.gateway.text.shown_prompt import ScoredPrompt, ShownPrompt
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import check_request, fewest_tokens, max_tokens, prompt_field
+from serving.models.adapted_id import adapted_id
+from serving.models.adapter_directory import AdapterDirectory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,7 +53,7 @@ class ServedModel:
         return () if self.adapters is None else tuple(map(self.with_adapter, self.adapters.names))
 
     def with_adapter(self, name: str) -> "ServedModel":
-        """The model with one of its adapters: a model of its own for whoever asks for it, and for metrics and logs.
+        """The model with one of its adapters: a model of its own for callers, metrics and logs.
 
         Raises:
           KeyError: it has none of this name.
@@ -71,7 +71,7 @@ class ServedModel:
         return PromptRenderer(self.tokenizer, self.config.fim_format, self.config.chat_format)
 
     def render(self, request: CodeRequest, limit: ContextLimit) -> tuple[list[int], Truncation]:
-        """The ids of a prompt, which fit the limit, and what is not in them; of a request whose fields are in range.
+        """The ids of a prompt, cut to the limit, and what was left out; for a request whose fields are in range.
 
         Raises:
           ServingError: a bad field; the prompt is longer than the context.
@@ -94,7 +94,7 @@ class ServedModel:
     def generation(
         self, request: CodeRequest, limit: ContextLimit, *, timeout_s: float, cache_domain: str, trace: str
     ) -> tuple[GenerationRequest, Truncation]:
-        """What is to be generated for a request, for all of its choices alike, and what of its prompt is left out.
+        """The generation for a request, the same for all of its choices, and what was left out of its prompt.
 
         Takes a while for a long prompt.
 
@@ -109,13 +109,13 @@ class ServedModel:
             )
         prompt_ids, truncation = self.render(request, limit)
         most = max_tokens(request, self.config.default_max_tokens, len(prompt_ids), limit.tokens - len(prompt_ids))
-        # Nobody waits for what computes or scores a prompt: it goes behind completions, and ends none of its session.
+        # No editor waits for computing or scoring a prompt: it goes behind completions, and supersedes none.
         waited_for = most > 0 and not request.prompt_logprobs
         is_urgent = waited_for and self.renderer.fills_in(request.prompt, prompt_ids)
         generation = GenerationRequest(
             request_id=f"{request.request_id}-{token_hex(4)}",  # clients may repeat their ids
             prompt_ids=tuple(prompt_ids),
-            max_tokens=max(most, 1),  # an engine computes no prompt for nothing
+            max_tokens=max(most, 1),  # an engine needs at least one token to generate
             sampling=replace(request.sampling, logit_bias=token_biases(request.logit_bias, self.tokenizer)),
             stop_ids=self.tokenizer.terminator_ids | self.tokenizer.known(request.stop_ids),
             timeout_s=timeout_s,
@@ -131,14 +131,14 @@ class ServedModel:
         return generation, truncation
 
     def choice(self, request: CodeRequest, generation: GenerationRequest, index: int) -> Choice:
-        """One choice of the answer to a request, before anything of its `generation` has come.
+        """One choice of the answer to a request, before the first token of its `generation`.
 
         Takes a while for long or odd code.
         """
         stops = StopTexts(request.stop)
         prompt = self._shown_prompt(request, generation.prompt_ids)
         time_limit = None if request.predict_s is None else PredictTime(request.predict_s)
-        answer = Answer(self.tokenizer, self._filters(request, stops), time_limit, offset=len(prompt.text))
+        answer = AnswerText(self.tokenizer, self._filters(request, stops), time_limit, offset=len(prompt.text))
         prompt_only = request.max_tokens == 0
         return Choice(self.config, index, prompt, answer, stops, generation.timeout_s, prompt_only=prompt_only)
 

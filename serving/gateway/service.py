@@ -5,9 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import ChatFormat, GatewayConfig, Role, RoutingConfig
-from serving.gateway.access import Access, OpenAccess
+from serving.gateway.access import Access
 from serving.gateway.open_request import OpenRequest
 from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.records import RequestRecords
@@ -17,12 +16,13 @@ from serving.gateway.served_model import ServedModel
 from serving.gateway.status import ModelStatus
 from serving.gateway.text.fim import FimMode
 from serving.gateway.validation import check_sizes
+from serving.models.adapted_id import AllowedAdapters
 from serving.telemetry.recorder import NoRecorder
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelInfo:
-    """What clients are told about a model.
+    """What clients see of a model.
 
     Attributes:
       fim: "native" if it has FIM tokens, "prefix" if it continues the prefix and stops where the suffix
@@ -42,7 +42,7 @@ class ModelInfo:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a service is.
+    """The state of a service.
 
     Attributes:
       ready: whether requests should come.
@@ -54,7 +54,6 @@ class Health:
 
 
 _NO_ROUTING = RoutingConfig()
-_OPEN = OpenAccess()
 
 
 class CodeService:
@@ -65,7 +64,8 @@ class CodeService:
         models: Sequence[ServedModel],
         gateway: GatewayConfig,
         routing: RoutingConfig = _NO_ROUTING,
-        access: Access = _OPEN,
+        *,
+        access: Access,
         records: RequestRecords | None = None,
         quotas: Quotas | None = None,
     ) -> None:
@@ -103,7 +103,7 @@ class CodeService:
         """The models, in the order of the configuration, each followed by those with its adapters.
 
         Args:
-          adapters: that whoever asks may use; the others are left out.
+          adapters: those that the caller may use; the others are left out.
         """
         return tuple(map(_info, self._router.listed(adapters)))
 
@@ -118,8 +118,8 @@ class CodeService:
     async def health(self) -> Health:
         """Whether requests should come here, and which models no group answers for now.
 
-        Not before every model has answered once, so that nobody comes to a service that is starting. From then on one
-        model is enough: that chat is down must not take completions out of service.
+        Not before every model has answered once, so that no request reaches a service that is starting. After that one
+        model is enough: chat that is down must not take completions out of service.
         """
         answers = await asyncio.gather(*(model.backend.ready() for model in self._models))
         unavailable = tuple(
@@ -155,7 +155,7 @@ class CodeService:
         """
         async with self.served(request) as model:
             context = self._quotas.context(request, model.max_context)
-            # In a thread: a long prompt takes a while, in which other requests go on.
+            # In a thread, as a long prompt is slow: other requests go on.
             ids, _ = await asyncio.to_thread(model.render, request, context)
             return len(ids), _info(model)
 

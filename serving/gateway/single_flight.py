@@ -12,11 +12,11 @@ from sharding.step import Token
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 _MOST_AT_ONCE = 512
-"""Tokens that whoever comes later is given at once: 30 ms on the event loop, if each has 20 alternatives."""
+"""Tokens that a later reader gets at once: 30 ms on the event loop, if each has 20 alternatives."""
 
 
 class SingleFlight:
-    """A `ModelBackend` that computes what is asked for several times at once a single time.
+    """A `ModelBackend` that computes identical concurrent requests once.
 
     Some editors send every request three times. The first of them computes, the others get what it was given so far
     and read along, unless that is much, and the computation goes on while anybody reads. When it ends without being
@@ -63,11 +63,11 @@ class _Flight:
     """One computation: a sink with any number of readers behind it."""
 
     def __init__(self, backend: ModelBackend, on_end: Callable[[], object]) -> None:
-        """`on_end` is called once nobody can join any more, before the readers learn of the end."""
+        """`on_end` is called once it can no longer be joined, before the readers learn of the end."""
         self._backend = backend
         self._on_end = on_end
         self._ended = False
-        self._readers: list[_Reader] = []  # whose request it is comes first, unless it has left
+        self._readers: list[_Reader] = []  # the first is the owner of the request, unless it has left
         self._tokens: list[Token] = []  # given so far
         self._cached_tokens = 0
         self._handle: Handle | None = None
@@ -88,7 +88,7 @@ class _Flight:
         return reader
 
     def join(self, request: GenerationRequest, sink: Sink) -> Handle:
-        """One more reader, who gets at once what was given so far."""
+        """Adds a reader, which gets at once what has come so far."""
         reader = _Reader(self, sink, request)
         self._readers.append(reader)
         if self._tokens:
@@ -137,13 +137,13 @@ class _Flight:
 
 
 class _Reader:
-    """A sink behind a flight, and the handle of whoever reads with it. Alone, it is the sink of its own computation."""
+    """A sink behind a flight, and the handle of its reader. Alone, it is the sink of its own computation."""
 
     def __init__(self, flight: _Flight, sink: Sink, request: GenerationRequest) -> None:
         self._flight: _Flight | None = flight
         self._sink = sink
         self._request = request
-        self._known = 0  # tokens that it has, which its own computation gives again
+        self._known = 0  # tokens that it already has, which its own computation repeats
         self._own: Handle | None = None
         self._aborted = False
 

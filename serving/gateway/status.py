@@ -35,7 +35,7 @@ class GroupStatus:
 
 @dataclass(frozen=True, slots=True)
 class BackendStatus:
-    """The groups of a model, and what waits for them.
+    """The groups of a model, and how many requests wait for them.
 
     Attributes:
       waiting: requests that wait in this Gateway for a group with room.

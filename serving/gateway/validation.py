@@ -29,7 +29,7 @@ _FEW = 16
 
 
 def check_sizes(request: CodeRequest) -> None:
-    """Refuses more than anything here looks at: to be called before all else.
+    """Refuses sizes that no later check could handle: call it first.
 
     Raises:
       ServingError: INVALID_ARGUMENT.
@@ -87,7 +87,7 @@ def check_request(request: CodeRequest) -> None:
 
 
 def check_not_empty(prompt: Prompt) -> None:
-    """Refuses a prompt that says nothing.
+    """Refuses an empty prompt.
 
     Raises:
       ServingError: INVALID_ARGUMENT.
@@ -112,7 +112,7 @@ def max_tokens(request: CodeRequest, default: int, prompt_tokens: int, room: int
 
     Raises:
       ServingError: INVALID_ARGUMENT, for the log probabilities of so many. A whole answer is written in one piece, and
-        nobody else is served meanwhile.
+        no other request is served meanwhile.
     """
     tokens = room
     if request.max_tokens is not None:
@@ -192,7 +192,7 @@ def is_short(request: CodeRequest) -> bool:
 
 
 def fewest_tokens(prompt: Prompt, longest_piece: int) -> int:
-    """Tokens that a prompt has at least, told without tokenizing it.
+    """A lower bound of the tokens of a prompt, without tokenizing it.
 
     Args:
       prompt: the prompt.

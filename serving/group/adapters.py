@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.group.reading import unusable
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.adapters.adapter import AdapterError
 from sharding.adapters.reader import read_adapter
 from sharding.config import GemmaConfig

@@ -23,16 +23,16 @@ from typing import Protocol
 
 import msgspec
 
-from serving.group.frames import Frames, frame, receive_some
-from serving.group.messages import (
-    Answer,
+from serving.group.channel_messages import (
     Failure,
+    Landed,
     LoadAdapter,
     Ready,
     decode_from_host,
     decode_from_leader,
     encode,
 )
+from serving.group.frames import Frames, frame, receive_some
 from sharding.step import Row, Token
 
 TOKEN_BYTES = 32
@@ -198,7 +198,7 @@ class _Peer:
                 raise HostFailed(f"{self.name} broke off: {error}") from error
             if isinstance(heard, Failure):
                 raise HostFailed(f"{self.name} failed in a step: {heard.error}")
-            assert isinstance(heard, Answer)
+            assert isinstance(heard, Landed)
             self.owes -= 1
             self.recompilations = heard.recompilations
             if heard.tokens:
@@ -276,7 +276,7 @@ def _land(leader: socket.socket, runner: StepRunner, launched: SimpleQueue[bool]
         with _failures_sent(leader):
             tokens = runner.land()
         with suppress(ConnectionError):  # a leader that has broken off needs no answer
-            _send(leader, Answer(runner.recompilations, tokens if answers_tokens else []))
+            _send(leader, Landed(runner.recompilations, tokens if answers_tokens else []))
 
 
 @contextmanager
@@ -300,5 +300,5 @@ def _shows(connection: socket.socket, token: bytes) -> bool:
     return hmac.compare_digest(shown, token)
 
 
-def _send(leader: socket.socket, message: Ready | Answer | Failure) -> None:
+def _send(leader: socket.socket, message: Ready | Landed | Failure) -> None:
     leader.sendall(frame(encode(message)))

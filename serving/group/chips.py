@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from serving.topology import Topology
+from serving.models.topology import Topology
 
 _VISIBLE, _BOUNDS = "TPU_VISIBLE_CHIPS", "TPU_CHIPS_PER_PROCESS_BOUNDS"
 _BOUNDED_BY_RAY = 2

@@ -11,7 +11,7 @@ from serving.group.channel import Address, HostChannel
 from serving.group.chips import check_chips
 from serving.group.progress import Progress, report
 from serving.group.reading import Reading
-from serving.reserved_port import reserve_port
+from serving.servers.reserved_port import reserve_port
 from sharding.step import Limits
 
 if TYPE_CHECKING:
@@ -64,14 +64,14 @@ class Host:
           ValueError: the configuration does not fit the checkpoint or the devices.
         """
         from serving.group.host_adapters import HostAdapters  # JAX: not where this class is only named
-        from serving.group.loading import load_model
+        from serving.group.loading import load_local_runner
         from sharding.mesh import join_hosts, use_devices
 
         topology = self._model.topology
         check_chips(topology, os.environ)
         use_devices(topology.platform, cpu_devices=topology.chips_per_host)
         join_hosts(coordinator, topology.hosts, self._rank)
-        self._runner = load_model(self._model, self._on_progress)
+        self._runner = load_local_runner(self._model, self._on_progress)
         if self._runner.adapters is not None:
             self._adapters = HostAdapters(self._runner.adapters)
         return Loaded(self._runner.limits, self._runner.step_limit_s, self._channel.address)

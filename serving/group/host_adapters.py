@@ -3,7 +3,7 @@
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterUnusable
 from serving.group.adapters import GroupAdapters
-from serving.group.messages import LoadAdapter
+from serving.group.channel_messages import LoadAdapter
 from serving.group.reading import Reading, unusable
 from sharding.adapters.adapter import AdapterError
 from sharding.adapters.forms import adapter_version

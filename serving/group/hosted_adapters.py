@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from itertools import count
 from typing import Protocol
 
-from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.engine.errors import AdapterNotEverywhere, AdapterUnusable
-from serving.group.messages import LoadAdapter
+from serving.group.channel_messages import LoadAdapter
 from serving.group.reading import Reading, unusable
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.adapters.adapter import AdapterError
 from sharding.adapters.forms import adapter_version
 

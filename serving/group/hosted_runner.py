@@ -14,7 +14,6 @@ from ray.exceptions import GetTimeoutError
 from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from serving.adapter_directory import adapter_directory
 from serving.config import ModelConfig
 from serving.engine.adapters import AdapterSource
 from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
@@ -22,6 +21,7 @@ from serving.group.host import ADAPTERS, Host
 from serving.group.hosted_adapters import HostedAdapters
 from serving.group.reading import Reading
 from serving.group.slice import reserved_slice
+from serving.models.adapter_directory import adapter_directory
 from sharding.step import Limits, Row, Token
 
 _SIGN_OF_LIFE_S = 1.0
@@ -119,7 +119,7 @@ class HostedRunner:
         return self._channel.land()
 
     async def check(self) -> None:
-        """Asks every host for a sign of life; waits for a second at most, and goes on waiting in the next call.
+        """Pings every host; waits for a second at most, and goes on waiting in the next call.
 
         Raises:
           ActorDiedError: a host is dead. Not wrapped: Ray Serve then replaces the group at once.

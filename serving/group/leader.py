@@ -13,12 +13,11 @@ from serving.engine.loop import EngineThread
 from serving.engine.stats import EngineStats
 from serving.group.channel import HostFailed
 from serving.group.metrics import GroupMetrics
-from serving.group.model import load_runner
 from serving.group.progress import OnProgress, Progress, report
-from serving.group.runner import GroupRunner
+from serving.group.runner import GroupRunner, load_runner
 from serving.group.server import GroupServer
 from serving.group.tracing import GroupTracer
-from serving.grpc_server import harden
+from serving.servers.grpc_server import harden
 from serving.telemetry.recorder import RayRecorder
 
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log
@@ -85,7 +84,7 @@ class ReplicaGroup:
         ).to_stats()
 
     async def check_health(self) -> None:
-        """Called by Ray Serve every second; tells the metrics where the group stands, too.
+        """Called by Ray Serve every second; also reports the state of the group to the metrics.
 
         A group that cannot go on, because a step failed or hangs or a host is silent, ends its process. All of Ray sees
         that at once: its requests end with a retryable error, every link to it ends, and Ray Serve starts another.
@@ -106,7 +105,7 @@ class ReplicaGroup:
             os._exit(1)
 
     def __del__(self) -> None:
-        """Called by Ray Serve when no Gateway is told of this group any more: finishes what there is, and ends."""
+        """Called by Ray Serve when Gateways no longer get this group: finishes the requests in flight, and ends."""
         if not hasattr(self, "_address"):
             return  # construction failed
         try:

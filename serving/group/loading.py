@@ -5,14 +5,14 @@ from dataclasses import replace
 
 import jax
 
-from serving.adapter_directory import adapter_directory
-from serving.checkpoint_path import checkpoint_path
 from serving.config import ModelConfig
 from serving.group.adapters import GroupAdapters
 from serving.group.local_runner import LocalRunner
 from serving.group.progress import OnProgress
-from serving.sizing import as_served, check_model, host_bytes, known_chip_bytes, kv_tokens
-from serving.topology import Topology
+from serving.models.adapter_directory import adapter_directory
+from serving.models.checkpoint_path import checkpoint_path
+from serving.models.chip_memory import as_served, check_model, host_bytes, known_chip_bytes, kv_tokens
+from serving.models.topology import Topology
 from sharding.bandwidth import memory_bandwidth
 from sharding.cache_dir import cache_path
 from sharding.checkpoint import open_checkpoint
@@ -29,7 +29,7 @@ _PROBE_BYTES = {"cpu": 1 << 27, "gpu": 1 << 30, "tpu": 1 << 30}
 """What a device goes through to show its bandwidth: on an accelerator so much that starting takes no part of it."""
 
 
-def load_model(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
+def load_local_runner(model: ModelConfig, on_progress: OnProgress) -> LocalRunner:
     """Load the weights over the group's devices and compile every step; each host reads its own part.
 
     Raises:

@@ -21,7 +21,7 @@ class GroupMetrics:
         self._engine = engine
         self._runner = runner
         self._recorder = recorder
-        self._told: dict[metrics.Metric, int] = {}
+        self._reported: dict[metrics.Metric, int] = {}
 
     def report(self) -> None:
         """Records all that happened since the last call."""
@@ -49,12 +49,12 @@ class GroupMetrics:
             metrics.RECOMPILATIONS: self._runner.recompilations,
         }
         for metric, total in totals.items():
-            record(metric, total - self._told.get(metric, 0), model=model)
-        self._told = totals
+            record(metric, total - self._reported.get(metric, 0), model=model)
+        self._reported = totals
 
     @contextmanager
     def reporting(self) -> Iterator[None]:
-        """Reports every second while the block runs, and once more at its end, for when nobody else asks for it."""
+        """Reports every second while the block runs, and once more at its end, if nothing else asks for it."""
         over = threading.Event()
 
         def report() -> None:

@@ -1,4 +1,4 @@
-"""How far a starting replica group is, told to whoever watches the cluster."""
+"""The progress of a starting replica group, for those who watch the cluster."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass

@@ -1,4 +1,4 @@
-"""What came of reading an adapter, for those who have no JAX, too: a leader of several hosts has none."""
+"""The outcome of reading an adapter, without JAX: a leader of several hosts has none."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from sharding.adapters.adapter import AdapterError
 
 
 class Reading(NamedTuple):
-    """What one host of several says of an adapter that it was to read.
+    """The result of reading an adapter on one of several hosts.
 
     Attributes:
       fault: why it cannot be loaded; empty if it can.
@@ -20,5 +20,5 @@ class Reading(NamedTuple):
 
 
 def unusable(path: Path, error: AdapterError) -> AdapterUnusable:
-    """What clients are told: it names no directory of this machine."""
+    """The error for clients: it names no directory of this machine."""
     return AdapterUnusable(str(error).replace(f"{path}/", "").replace(str(path), path.name))

@@ -28,13 +28,13 @@ _RETRY_AFTER_S = 1.0
 _TOGETHER_S = 0.02
 """Tokens of a request that come so soon after the last ones are sent with the next; not its first, and not its last.
 
-Nobody reads faster than fifty updates a second, and a Gateway pays for each.
+No reader follows more than fifty updates a second, and a Gateway pays for each.
 """
 _HEARTBEAT_S = 20.0
 """A Gateway whose machine is gone is noticed within one and a half times this; one whose process is gone, at once."""
 _GOODBYE_S = 1.0
-_STRANGER_S = 5.0
-"""Whoever connects must show the key within this time."""
+_KEY_TIMEOUT_S = 5.0
+"""A new connection must present the key within this time."""
 _MAX_MESSAGE_BYTES = 16 * 1024 * 1024
 """Of the requests in one message: more than the token ids of the longest context for each of them."""
 
@@ -94,8 +94,8 @@ class GroupServer:
             access_log=None,
             handle_signals=False,
             shutdown_timeout=_GOODBYE_S,
-            keepalive_timeout=_STRANGER_S,  # until a request has come whole, too, but not during a link
-            lingering_time=0,  # nobody's body is read
+            keepalive_timeout=_KEY_TIMEOUT_S,  # until a request has come whole, too, but not during a link
+            lingering_time=0,  # no body is read
         )
         await self._runner.setup()
         site = web.TCPSite(self._runner, self._host, 0)
@@ -200,7 +200,7 @@ class _Link:
             self._engine.abort(request_id)
 
     async def _send_once(self) -> None:
-        load = self._engine.in_flight  # read before the chunks: a request that has ended since is told next time
+        load = self._engine.in_flight  # read before the chunks: a request that has ended since is reported next time
         chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
         refusals, self._refusals = self._refusals, []
         adapters = self._engine.loaded_adapters
@@ -209,7 +209,7 @@ class _Link:
         self._open.difference_update(request_id for request_id, chunk in chunks if chunk.finish_reason is not None)
         message = FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals, adapters=news)
         await self._socket.send_bytes(encode(message))
-        if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was told before
+        if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was reported before
             self._changed.set()
 
     def _submit(self, request: GenerationRequest) -> None:
@@ -243,7 +243,7 @@ class _Link:
             self._held[request_id] = chunk
         else:
             self._sent_at[request_id] = time.monotonic()
-            self._chunks.appendleft((request_id, chunk))  # somebody waits for it
+            self._chunks.appendleft((request_id, chunk))  # its receiver still waits for it
 
     def _refuse(
         self,

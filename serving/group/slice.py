@@ -10,7 +10,7 @@ import ray
 from ray.util.placement_group import PlacementGroup
 from ray.util.tpu import slice_placement_group
 
-from serving.topology import Topology
+from serving.models.topology import Topology
 
 RESERVATION_TIMEOUT_S = 60.0
 """A slice that is not free by then is not free: Ray Serve tries again, as it does for every replica."""

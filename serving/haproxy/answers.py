@@ -14,7 +14,7 @@ from serving.gateway.http.mistral import errors as mistral
 from serving.gateway.http.ollama import errors as ollama
 from serving.gateway.http.openai import errors as openai
 from serving.gateway.http.tabby import errors as tabby
-from serving.ray_headers import READ_HEADERS
+from serving.servers.ray_headers import READ_HEADERS
 
 _RETRY_AFTER_S = 1
 MAX_HEADER_BYTES = 16 * 1024

@@ -58,5 +58,5 @@ def _check_owner(directory: Path, allowed: set[int]) -> None:
     if not stat.S_ISDIR(status.st_mode) or status.st_uid not in allowed or is_shared:
         raise HardeningError(
             f"{directory} is not a directory of this user alone, so others can change what HAProxy does. Remove it, "
-            "or name another by the variables of serving/ray_environment.py."
+            "or name another by the variables of serving/servers/ray_environment.py."
         )

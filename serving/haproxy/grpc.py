@@ -4,7 +4,6 @@ import re
 from pathlib import Path
 
 from serving.errors import Reason, ServingError
-from serving.grpc_services import GRPC_SERVICES
 from serving.haproxy.answers import (
     ERROR_STATUSES,
     NO_GATEWAY,
@@ -17,6 +16,7 @@ from serving.haproxy.answers import (
 )
 from serving.haproxy.headers import with_address, without_bad_ids, without_ray_headers
 from serving.haproxy.sections import Section, one
+from serving.servers.grpc_services import GRPC_SERVICES
 
 _HEALTH = "ray.serve.RayServeAPIService/Healthz"
 """Answered by HAProxy itself."""

@@ -1,4 +1,4 @@
-"""Ray Serve's HAProxy configuration, made fit for strangers.
+"""Ray Serve's HAProxy configuration, made fit for untrusted clients.
 
 Every step changes text that it knows and fails where that text is another, so that a new version of Ray Serve cannot
 leave the service unhardened without anybody noticing.
@@ -28,7 +28,7 @@ class TimeLimits:
     Attributes:
       header_s: for the whole of a request's headers, and for the first byte of a connection.
       body_s: for the beginning of a body that has to come before a Gateway is asked: a gRPC call's first message, and
-        what an HTTP client sends when it is told to continue.
+        what an HTTP client sends after `100 Continue`.
     """
 
     header_s: float = 10.0
@@ -36,7 +36,7 @@ class TimeLimits:
 
 
 def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> str:
-    """The configuration with which HAProxy can be shown to strangers.
+    """The configuration with which HAProxy can face untrusted clients.
 
     Args:
       text: what Ray Serve wrote.

@@ -1,7 +1,7 @@
 """Rules on headers for both protocols."""
 
-from serving.ray_headers import ADDRESS_HEADER, RAY_HEADERS
 from serving.request_id import REQUEST_ID_HEADER, REQUEST_ID_PATTERN
+from serving.servers.ray_headers import ADDRESS_HEADER, RAY_HEADERS
 
 
 def without_ray_headers() -> list[str]:
@@ -15,7 +15,7 @@ def with_address() -> str:
 
 
 def without_bad_ids(*names: str) -> list[str]:
-    """The rules that leave out a request's id that nobody may have: the Gateway makes one in its place.
+    """The rules that drop a request id that is not allowed: the Gateway makes another.
 
     Args:
       names: of headers that have it besides `REQUEST_ID_HEADER`.

@@ -11,7 +11,7 @@ from serving.load.measured_client import MeasuredClient
 from serving.load.users import asks, types
 
 
-class Load(StrEnum):
+class Workload(StrEnum):
     """What the developers do."""
 
     TYPING = "typing"
@@ -22,7 +22,7 @@ class Load(StrEnum):
 
 async def run_load(
     client: Client,
-    load: Load,
+    load: Workload,
     *,
     users: int,
     seconds: float,
@@ -50,7 +50,7 @@ async def run_load(
     tasks = []
     for number in range(users):
         rng = random.Random(seed * 1_000_003 + number)
-        is_typing = load is Load.TYPING or (load is Load.MIXED and number % 4 != 1)
+        is_typing = load is Workload.TYPING or (load is Workload.MIXED and number % 4 != 1)
         behaviour, tokens = (types, typing_tokens) if is_typing else (asks, chat_tokens)
         tasks.append(asyncio.create_task(behaviour(measured, f"user-{number}", tokens, rng)))
     while (left_s := seconds - measured.elapsed_s) > 0:

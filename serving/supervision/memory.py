@@ -18,7 +18,7 @@ _ROOM = 2 * _GIB
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that are in use by whoever, of how many."""
+    """Bytes in use, by all programs, and in all."""
 
     used: int
     total: int

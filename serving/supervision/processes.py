@@ -53,7 +53,7 @@ def adopt_orphans() -> None:
 
 
 def reap() -> None:
-    """Let go of the children that have ended. Nobody else waits for those that were adopted."""
+    """Let go of the children that have ended. Nothing else waits for those that were adopted."""
     with suppress(ChildProcessError):
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass

@@ -1,7 +1,7 @@
 """LoopWatch: how long this process's own work keeps an event loop from everything else.
 
-On a busy machine an event loop is also late because its thread waits for a processor. That is nobody's fault here, so
-it does not count: `work_between` takes it out.
+On a busy machine an event loop is also late because its thread waits for a processor. That is no fault of the code
+here and does not count: `work_between` takes it out.
 """
 
 import asyncio

@@ -22,7 +22,7 @@ class Metric:
     Attributes:
       name: as it is recorded; counters without `_total`, which is added on export.
       help: what it counts, in one sentence.
-      labels: names of what it is told apart by.
+      labels: their names.
       buckets: upper bounds of a histogram's buckets.
     """
 

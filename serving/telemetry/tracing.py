@@ -38,7 +38,7 @@ type Attributes = Mapping[str, str | int | float | bool]
 
 
 def start_tracing() -> None:
-    """Opens what spans go to, so that a wrong setting is told when a process starts, not by its requests.
+    """Opens the exporter of spans, so that a wrong setting shows when a process starts, not in its requests.
 
     Raises:
       ValueError: spans cannot go where the environment says.
@@ -99,10 +99,12 @@ def past_span(name: str, parent: str, started_at: float, ended_at: float, attrib
 def traceparent_of(span: Span) -> str:
     """Names a span to those who make parts of it, as W3C says; empty for one that is not followed."""
     context = span.get_span_context()
-    # Without an exporter, OpenTelemetry hands on the client's own span, which nobody here follows.
+    # Without an exporter, OpenTelemetry hands on the client's own span, which is not traced here.
     if _provider() is None or not (context.is_valid and context.trace_flags.sampled):
         return ""
-    return f"00-{context.trace_id:032x}-{context.span_id:016x}-01"
+    carrier: dict[str, str] = {}
+    TraceContextTextMapPropagator().inject(carrier, trace.set_span_in_context(span, Context()))
+    return carrier["traceparent"]
 
 
 def _context(traceparent: str) -> Context:

@@ -92,7 +92,7 @@ def read_config(file: Path) -> PeftConfig:
       AdapterError: it cannot be read, or asks for what would be computed otherwise.
     """
     try:
-        if file.exists() and not file.is_file():  # opening a pipe waits for whoever writes to it
+        if file.exists() and not file.is_file():  # opening a pipe waits for its writer
             raise AdapterError(f"{file}: it is no regular file.")
         with file.open("rb") as opened:
             data = opened.read(_MAX_BYTES + 1)

@@ -60,10 +60,10 @@ def read_adapter(path: Path, config: GemmaConfig, max_rank: int) -> Adapter:
 
 @contextmanager
 def _copied(path: Path, most: int) -> Iterator[tuple[Path, str]]:
-    """A copy of an adapter that nobody changes or cuts while it is mapped, unpacked if it is one of gzip; its version.
+    """A copy of an adapter, which cannot change or shrink while it is mapped, unpacked if it is gzip; and its version.
 
     Raises:
-      AdapterError: it has more than so many bytes; or whatever is raised of the copy, under the name of the original.
+      AdapterError: it has more than `most` bytes; or any error of the copy, under the name of the original.
     """
     try:
         folder = tempfile.TemporaryDirectory(prefix="adapter-")

@@ -14,7 +14,7 @@ def read_small_file(file: Path, at_most: int) -> bytes:
     """
     try:
         found = file.stat()
-        if not S_ISREG(found.st_mode):  # opening a pipe waits for whoever writes to it
+        if not S_ISREG(found.st_mode):  # opening a pipe waits for its writer
             raise CheckpointError(f"{file} cannot be read: it is no regular file.")
         with file.open("rb") as opened:
             content = opened.read(min(found.st_size, at_most) + 1)  # Python takes so much memory before it reads

@@ -1,7 +1,7 @@
 """ExecutableFile: executables and what they depend on, signed.
 
-An executable is native code: whoever could put one in a file could run anything in the process that reads it, whatever
-the file's format. So a file is signed (`signing_key.py`), and nothing of it is looked at before its signature is found
+An executable is native code: anyone who can write such a file can run any code in the process that reads it, whatever
+the format. So a file is signed (`signing_key.py`), and nothing of it is looked at before its signature is found
 to be right: not even what it says of itself, and least of all its pickles, in which JAX serializes executables.
 
     32 bytes   signature of all that follows

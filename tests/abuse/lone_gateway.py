@@ -19,6 +19,7 @@ import psutil
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
 from serving.config import GatewayConfig, Role
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.records import RequestRecords
 from serving.gateway.service import CodeService
@@ -70,7 +71,7 @@ async def _serve(config: GatewayConfig) -> None:
     backend = ScriptedBackend(load_tokenizer(CODEGEMMA_MODEL), "return 1\n" * 4)
     model = served_model(backend, "codegemma-test", Role.FIM, Role.CHAT)
     records = RequestRecords(recorder, [model.config])
-    service = CodeService([model], config, records=records)
+    service = CodeService([model], config, records=records, access=OpenAccess())
     LoopWatch(recorder).start()
     gc.freeze()
     ended = asyncio.create_task(asyncio.to_thread(sys.stdin.read))

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.autoscaling.policy import Cause, Load, QueueDepthPolicy
+from serving.autoscaling.policy import Cause, ModelLoad, QueueDepthPolicy
 from serving.autoscaling.report import TOKENS_OF_A_REQUEST, ReplicaReport
 
 POLICY = QueueDepthPolicy(target_queued_per_replica=4)
@@ -22,9 +22,9 @@ reports = st.builds(
 
 
 @st.composite
-def loads(draw: st.DrawFn) -> Load:
+def loads(draw: st.DrawFn) -> ModelLoad:
     at_least = draw(st.integers(0, 5))
-    return Load(
+    return ModelLoad(
         target=draw(st.integers(0, 12)),
         min_replicas=at_least,
         max_replicas=draw(st.integers(max(1, at_least), 12)),
@@ -34,8 +34,8 @@ def loads(draw: st.DrawFn) -> Load:
     )
 
 
-def load(*reports: ReplicaReport, target: int, silent: int = 0, waiting: float = 0, at_least: int = 1) -> Load:
-    return Load(
+def load(*reports: ReplicaReport, target: int, silent: int = 0, waiting: float = 0, at_least: int = 1) -> ModelLoad:
+    return ModelLoad(
         target=target,
         min_replicas=at_least,
         max_replicas=20,
@@ -51,7 +51,7 @@ def report(queued: float = 0, running: float = 0, queued_tokens: float = 0) -> R
 
 @given(loads())
 @settings(deadline=None)
-def test_it_stays_within_the_bounds_and_gives_a_reason(load: Load) -> None:
+def test_it_stays_within_the_bounds_and_gives_a_reason(load: ModelLoad) -> None:
     decision = POLICY.decide(load)
     assert load.min_replicas <= decision.target <= load.max_replicas
     assert decision.reason
@@ -59,20 +59,20 @@ def test_it_stays_within_the_bounds_and_gives_a_reason(load: Load) -> None:
 
 @given(loads(), st.floats(0, 500))
 @settings(deadline=None)
-def test_more_in_the_queue_never_means_fewer_groups(load: Load, more: float) -> None:
+def test_more_in_the_queue_never_means_fewer_groups(load: ModelLoad, more: float) -> None:
     longer = replace(load, waiting=load.waiting + more)
     assert POLICY.decide(longer).target >= POLICY.decide(load).target
 
 
 @given(loads())
 @settings(deadline=None)
-def test_a_lower_target_never_means_fewer_groups(load: Load) -> None:
+def test_a_lower_target_never_means_fewer_groups(load: ModelLoad) -> None:
     assert QueueDepthPolicy(target_queued_per_replica=1).decide(load).target >= POLICY.decide(load).target
 
 
 @given(loads())
 @settings(deadline=None)
-def test_it_does_not_shrink_while_a_report_is_missing(load: Load) -> None:
+def test_it_does_not_shrink_while_a_report_is_missing(load: ModelLoad) -> None:
     decision = POLICY.decide(replace(load, silent=load.silent + 1))
     assert decision.target >= min(load.target, load.max_replicas)
     assert decision.cause not in (Cause.SHRINK, Cause.IDLE)
@@ -80,7 +80,7 @@ def test_it_does_not_shrink_while_a_report_is_missing(load: Load) -> None:
 
 @given(loads())
 @settings(deadline=None)
-def test_under_a_constant_load_the_number_settles_and_never_turns_back(load: Load) -> None:
+def test_under_a_constant_load_the_number_settles_and_never_turns_back(load: ModelLoad) -> None:
     targets = [load.target]
     for _ in range(13):  # more than from any target to any bound, one at a time
         targets.append(POLICY.decide(replace(load, target=targets[-1])).target)
@@ -90,7 +90,7 @@ def test_under_a_constant_load_the_number_settles_and_never_turns_back(load: Loa
 
 @given(loads())
 @settings(deadline=None)
-def test_it_grows_at_once_and_shrinks_one_at_a_time(load: Load) -> None:
+def test_it_grows_at_once_and_shrinks_one_at_a_time(load: ModelLoad) -> None:
     once = POLICY.decide(load).target
     assert once >= min(load.target - 1, load.max_replicas)
     if once > load.target:
@@ -154,7 +154,7 @@ def test_long_prompts_count_as_several_requests() -> None:
         (load(target=0, at_least=0, waiting=3), 1, Cause.START),
     ],
 )
-def test_zero_only_when_every_group_says_that_it_is_idle(given: Load, target: int, cause: Cause) -> None:
+def test_zero_only_when_every_group_says_that_it_is_idle(given: ModelLoad, target: int, cause: Cause) -> None:
     decision = POLICY.decide(given)
     assert (decision.target, decision.cause) == (target, cause)
 

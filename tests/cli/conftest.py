@@ -8,13 +8,14 @@ from typing import Literal
 import pytest
 import uvicorn
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason
 from serving.errors import FieldError, Reason
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import AnswerPart, ChatPrompt, CodeRequest, End, Piece, Usage
 from serving.gateway.service import CodeService, ModelInfo
+from serving.models.adapted_id import AllowedAdapters
 
 
 class ScriptedService(CodeService):
@@ -28,7 +29,7 @@ class ScriptedService(CodeService):
     """
 
     def __init__(self) -> None:
-        super().__init__([], GatewayConfig())
+        super().__init__([], GatewayConfig(), access=OpenAccess())
         self.pieces: list[str] = ["n < 2:\n", "        return n"]
         self.finish_reason = FinishReason.STOP
         self.stays_open = False

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
+from serving.access.keys import KeyFile
 from serving.cli.key_store import key_store
 from serving.cli.main import app
 from serving.config import Role
-from serving.keys import KeyFile
 
 
 @pytest.fixture

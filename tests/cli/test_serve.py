@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 
 from serving.cli.main import app
 from serving.cli.serve_file import demo_file, read_serve_file
-from serving.reserved_port import reserve_port
+from serving.servers.reserved_port import reserve_port
 
 _HOST = "127.0.0.1"
 _OPTIONS = ("--http-port", "--grpc-port", "--metrics-port")

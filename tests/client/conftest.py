@@ -9,6 +9,7 @@ import pytest
 
 from serving.config import Role
 from serving.errors import ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.request import AnswerPart, CodeRequest
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
@@ -30,7 +31,7 @@ class Service(CodeService):
 
     def __init__(self, backend: ScriptedBackend) -> None:
         fim = served_model(backend, "fim-model", Role.FIM, aliases=("fim",))
-        super().__init__([fim, served_model(backend, "chat-model", Role.CHAT)], CONFIG)
+        super().__init__([fim, served_model(backend, "chat-model", Role.CHAT)], CONFIG, access=OpenAccess())
         self.backend = backend
         self.failures: list[ServingError] = []
         self.asked: list[CodeRequest] = []

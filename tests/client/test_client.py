@@ -32,7 +32,7 @@ from codegemma.v1.model_service_pb2 import ListModelsResponse
 
 from serving.errors import WIRE_ERRORS, Reason, ServingError
 from serving.gateway.request import ChatPrompt, FimPrompt, Message, Speaker, TextPrompt
-from serving.grpc_server import harden
+from serving.servers.grpc_server import harden
 from tests.client.conftest import Server, Service
 
 FIM = FimInput(prefix="def f(x): ", suffix="\n", path="a.py", context_files=[ContextFile(path="b.py", text="b = 1")])

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
+from serving.access.keys import KeyFile
 from serving.cli.main import app
 from serving.cluster.connection import connect
 from serving.cluster.errors import ClusterError
 from serving.cluster.key_secret import SecretKeys
 from serving.config import Role
-from serving.keys import KeyFile
 from tests.cluster.kubernetes_api import KubernetesApi
 from tests.kubernetes_server import serve
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from gguf import GGMLQuantizationType
 from sentencepiece.sentencepiece_model_pb2 import ModelProto, NormalizerSpec, TrainerSpec
 
-from serving.convert import convert
+from serving.checkpoints.conversion import convert
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.gguf.writer import GgufType
 from sharding.checkpoint.gguf.writer import write_gguf as convert_to_gguf

@@ -20,7 +20,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from serving.inspection import inspect_checkpoint
+from serving.checkpoints.inspection import inspect_checkpoint
 from sharding.adapters import AdapterError
 from sharding.checkpoint import CheckpointError
 from tests.damage.case import Damager

@@ -237,7 +237,7 @@ def test_one_that_is_damaged_ends_its_requests_alone_and_is_read_again_once_it_c
     assert again.token_ids == expected(request_of("5"), "b2")
 
 
-def test_what_is_no_fault_of_an_adapter_is_tried_again_and_not_told() -> None:
+def test_what_is_no_fault_of_an_adapter_is_tried_again_and_not_reported() -> None:
     engine, shelf, _ = engine_with(1, a="a1")
     shelf.unreadable = {"a"}
     (bad,) = answers(engine, request_of("1", adapter="a"))
@@ -259,7 +259,7 @@ def test_damaged_ones_take_one_place_from_good_ones_at_most() -> None:
     assert (engine.stats().adapter_loads, engine.stats().adapter_failures) == (2, len(damaged))
 
 
-def test_whoever_waits_for_one_that_fails_and_changes_meanwhile_fails_and_the_next_is_served() -> None:
+def test_a_request_waiting_for_one_that_fails_and_changes_fails_and_the_next_is_served() -> None:
     engine, shelf, _ = engine_with(1, a="a1")
     shelf.damaged = {"a"}
     shelf.gate.clear()

@@ -55,7 +55,7 @@ def test_every_step_of_a_request_is_in_its_timeline_with_its_tokens(traced: Trac
     assert timeline.ended == timeline.steps[-1].ended == traced.clock.now
 
 
-def test_a_request_that_nobody_follows_has_none(traced: Traced) -> None:
+def test_a_request_that_is_not_traced_has_none(traced: Traced) -> None:
     submit(traced.engine, request("a", trace=""))
     run_until_idle(traced.engine)
     assert traced.timelines == []

@@ -110,7 +110,7 @@ def test_the_margin_that_would_decide_is_named_and_does() -> None:
     assert again.verdict == NO_WORSE
 
 
-def test_what_one_run_alone_has_done_is_told() -> None:
+def test_tasks_of_only_one_run_are_reported() -> None:
     first, second = results([True] * 5), results([True] * 3)
     assert left_out(first, second) == ["set: 2 of the 5 tasks of A are left out, as B has not done them"]
     assert left_out(second, first) == ["set: 2 of the 5 tasks of B are left out, as A has not done them"]

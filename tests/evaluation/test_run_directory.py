@@ -59,7 +59,7 @@ def test_what_is_no_run_is_said(tmp_path: Path) -> None:
         RunDirectory(tmp_path).settings()
 
 
-def test_time_counts_in_which_somebody_waited() -> None:
+def test_the_time_of_waiting_counts() -> None:
     spans = [(0.0, 2.0), (1.0, 2.0), (10.0, 1.0)]
     answers = [
         Result(

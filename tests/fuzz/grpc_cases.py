@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from serving.gateway.grpc.reflection import public_descriptors
-from serving.grpc_services import GRPC_SERVICES
+from serving.servers.grpc_services import GRPC_SERVICES
 from tests.abuse.checks import grpc_faults
 from tests.fuzz.drawn import each_drawn
 from tests.fuzz.messages import messages, mutated

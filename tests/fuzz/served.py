@@ -24,13 +24,14 @@ import psutil
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
+from serving.gateway.access import OpenAccess
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.http.app import build_http_app
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
-from serving.group.model import load_runner
+from serving.group.runner import load_runner
 from serving.group.server import GroupServer
 from tests.abuse.target import HOST
 from tests.gateway.conftest import CODEGEMMA_MODEL, serving_on_loopback
@@ -116,7 +117,7 @@ async def _serve(directory: Path) -> None:
     served_model = ServedModel(
         config=model, tokenizer=tokenizer, backend=SingleFlight(pool), max_context=model.limits.max_context
     )
-    service = CodeService([served_model], _CONFIG)
+    service = CodeService([served_model], _CONFIG, access=OpenAccess())
     process = psutil.Process()
 
     def held() -> Held:

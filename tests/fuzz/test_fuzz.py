@@ -6,7 +6,7 @@ import pytest
 from codegemma.v1.code_assist_service_pb2 import ChatRequest, CompleteRequest
 from hypothesis import given, settings
 
-from serving.grpc_services import GRPC_SERVICES
+from serving.servers.grpc_services import GRPC_SERVICES
 from tests.fuzz.grpc_cases import METHODS
 from tests.fuzz.http_cases import OPERATIONS
 from tests.fuzz.messages import messages
@@ -43,7 +43,7 @@ def test_every_operation_and_every_method_is_run(service: Served) -> None:
     assert [part.label for part in parts(service, _CASES, "POST /infill")] == ["POST /infill"]
 
 
-def test_what_is_left_is_told(service: Served) -> None:
+def test_what_is_left_is_reported(service: Served) -> None:
     now = service.held()
     less = Held(now.requests, now.pages, now.tasks - 20, now.files - 20, now.memory - 2**30, now.recompilations)
     told = " ".join(leftovers(service, less, within_s=0))

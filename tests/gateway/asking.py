@@ -8,6 +8,7 @@ import pytest
 
 from serving.config import GatewayConfig, Role
 from serving.errors import ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.request import ChatPrompt, CodeRequest, End, FimPrompt, Message, Piece, Prompt, Speaker, TextPrompt
 from serving.gateway.service import CodeService
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -46,4 +47,4 @@ async def refusal(service: CodeService, *requests: CodeRequest) -> ServingError:
 
 def two_models(fim: ScriptedBackend, chat: ScriptedBackend) -> CodeService:
     models = [served_model(fim, "codegemma-2b", Role.FIM, aliases=("small",)), served_model(chat, "it", Role.CHAT)]
-    return CodeService(models, GatewayConfig())
+    return CodeService(models, GatewayConfig(), access=OpenAccess())

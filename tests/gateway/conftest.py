@@ -12,11 +12,11 @@ import pytest
 import uvicorn
 from starlette.applications import Starlette
 
-from serving.checkpoint_path import checkpoint_path
 from serving.config import GatewayConfig
 from serving.gateway.http.app import build_http_app
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.text.tokenizers import load_tokenizer
+from serving.models.checkpoint_path import checkpoint_path
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 CODEGEMMA_MODEL = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"

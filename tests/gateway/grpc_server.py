@@ -17,7 +17,7 @@ from serving.config import GatewayConfig
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.grpc.servicers import add_services
 from serving.gateway.service import CodeService
-from serving.grpc_server import harden
+from serving.servers.grpc_server import harden
 
 CONFIG = GatewayConfig(max_body_bytes=100_000)
 

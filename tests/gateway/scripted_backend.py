@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from serving.config import GatewayConfig, ModelConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk, GenerationRequest
 from serving.errors import ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.backend import Handle, Sink
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
@@ -136,4 +137,4 @@ def served_model(backend: ScriptedBackend, model_id: str, *roles: Role, **fields
 def one_model_service(backend: ScriptedBackend, **gateway_fields: float) -> CodeService:
     """A service of one model for both roles."""
     model = served_model(backend, "codegemma-test", Role.FIM, Role.CHAT, aliases=("default",))
-    return CodeService([model], GatewayConfig.model_validate(gateway_fields))
+    return CodeService([model], GatewayConfig.model_validate(gateway_fields), access=OpenAccess())

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from serving.adapter_directory import AdapterDirectory
 from serving.config import GatewayConfig, Role, RoutingConfig
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, End, Piece, TextPrompt
 from serving.gateway.service import CodeService
+from serving.models.adapter_directory import AdapterDirectory
 from serving.telemetry import metrics
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 from tests.telemetry.memory_recorder import MemoryRecorder
@@ -42,7 +43,7 @@ def service(backend: ScriptedBackend, directory: AdapterDirectory, recorder: Mem
     config = GatewayConfig()
     routing = {"roles": {"fim": {"models": {"plain": 1}}}}
     records = RequestRecords(recorder, [model.config for model in models])
-    return CodeService(models, config, RoutingConfig.model_validate(routing), records=records)
+    return CodeService(models, config, RoutingConfig.model_validate(routing), records=records, access=OpenAccess())
 
 
 async def ask(service: CodeService, model: str) -> tuple[set[str], End]:

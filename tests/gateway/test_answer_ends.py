@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serving.gateway.text.answer import TextFilter
+from serving.gateway.text.answer_text import TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.predict_time import PredictTime
 

@@ -4,6 +4,7 @@ import pytest
 
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, Priority
+from serving.gateway.access import OpenAccess
 from serving.gateway.request import FimPrompt, TextPrompt
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
@@ -30,7 +31,9 @@ async def test_an_answer_cut_by_its_length_says_so_and_shows_what_was_held_back(
 
 async def test_a_base_models_answer_ends_where_it_would_ask_the_next_question(backend: ScriptedBackend) -> None:
     backend.text = "Paris.\n\nQuestion:\nAnd of Spain?\n\nAnswer:\n"
-    service = CodeService([served_model(backend, "base", Role.CHAT, chat_format="transcript")], GatewayConfig())
+    service = CodeService(
+        [served_model(backend, "base", Role.CHAT, chat_format="transcript")], GatewayConfig(), access=OpenAccess()
+    )
     pieces, _ = await answer(service, code_request(CHAT_PROMPT))
     assert (text_in(pieces), pieces[-1].finish_reason) == ("Paris.", FinishReason.STOP)
     assert backend.tokenizer.decode(backend.requests[0].prompt_ids[1:]) == "Question:\nHi\n\nAnswer:\n"

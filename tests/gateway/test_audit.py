@@ -12,6 +12,7 @@ from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.access import BearerAccess
 from serving.gateway.audit import AuditLog, NoAudit, audit_for
@@ -19,7 +20,6 @@ from serving.gateway.http.app import build_http_app
 from serving.gateway.records import RequestRecords
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile
 from serving.telemetry.recorder import NoRecorder
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model

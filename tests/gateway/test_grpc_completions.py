@@ -18,6 +18,7 @@ from codegemma.v1.prompt_pb2 import ContextFile, FimInput
 from google.protobuf.duration_pb2 import Duration
 
 from serving.config import GatewayConfig, Role
+from serving.gateway.access import OpenAccess
 from serving.gateway.audit import AuditLog
 from serving.gateway.records import RequestRecords
 from serving.gateway.service import CodeService
@@ -41,7 +42,7 @@ class Gateway:
         self._audit_path = audit
         models = [served_model(backend, "2b", Role.FIM)]
         records = RequestRecords(self.recorder, [model.config for model in models], self.audit)
-        self.service = CodeService(models, CONFIG, records=records)
+        self.service = CodeService(models, CONFIG, records=records, access=OpenAccess())
 
     def audited(self) -> list[dict[str, object]]:
         """The lines of the audit log, which is closed."""
@@ -196,7 +197,7 @@ async def test_an_event_that_says_nothing_is_refused_by_its_field(
 
 async def test_events_count_for_no_limit(backend: ScriptedBackend) -> None:
     config = GatewayConfig.model_validate({"quotas": {"per_tenant": {"requests_per_minute": 1}}})
-    service = CodeService([served_model(backend, "2b", Role.FIM)], config)
+    service = CodeService([served_model(backend, "2b", Role.FIM)], config, access=OpenAccess())
     async with grpc_server(service) as address, grpc.aio.insecure_channel(address) as limited:
         answer = await complete(limited)
         for event in (SHOWN, ACCEPTED, SHOWN):

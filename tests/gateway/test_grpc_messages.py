@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from serving.config import Role
 from serving.engine.request import FinishReason
 from serving.errors import Reason, ServingError
-from serving.gateway.grpc import messages
+from serving.gateway.grpc import answers, requests
 from serving.gateway.request import (
     ChatPrompt,
     CodeRequest,
@@ -37,7 +37,7 @@ from serving.gateway.request import (
 from serving.gateway.service import ModelInfo
 from sharding.step import SamplingParams
 
-type GeneratingOrCounting = messages.GenerationMessage | pb.CountTokensRequest
+type GeneratingOrCounting = requests.GenerationMessage | pb.CountTokensRequest
 
 quick = settings(deadline=None, max_examples=100)
 
@@ -123,7 +123,7 @@ def test_every_field_that_the_wire_carries_reaches_the_request(
         model=model, generation_config=generation.GenerationConfig(**config), **input_of(prompt)
     )
 
-    request = messages.generation_request(sent(message))
+    request = requests.generation_request(sent(message))
 
     elsewhere = {"max_tokens", "choices", "stop_sequences", "logit_bias"}
     sampled = {name: value for name, value in config.items() if name not in elsewhere}
@@ -142,13 +142,13 @@ def test_every_field_that_the_wire_carries_reaches_the_request(
 
 
 def test_an_empty_configuration_takes_the_defaults_of_the_request() -> None:
-    request = messages.generation_request(pb.CompleteRequest(prompt="x"))
+    request = requests.generation_request(pb.CompleteRequest(prompt="x"))
     assert request == CodeRequest(prompt=TextPrompt("x"), post_processing=PostProcessing())
 
 
 def test_zero_is_not_the_same_as_not_set() -> None:
     config = generation.GenerationConfig(max_tokens=0, logprobs=0, choices=0, top_p=0)
-    request = messages.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)))
+    request = requests.generation_request(sent(pb.CompleteRequest(prompt="x", generation_config=config)))
     assert (request.max_tokens, request.sampling.logprobs, request.choices, request.sampling.top_p) == (0, 0, 0, 0)
 
 
@@ -158,7 +158,7 @@ def test_counting_takes_every_kind_of_prompt(prompt: Prompt) -> None:
     fields = input_of(prompt)
     if "messages" in fields:
         fields = {"chat": prompt_pb2.ChatInput(messages=fields["messages"])}
-    request = messages.counting_request(sent(pb.CountTokensRequest(model="m", **fields)))
+    request = requests.counting_request(sent(pb.CountTokensRequest(model="m", **fields)))
     assert request == CodeRequest(prompt=prompt, model="m")
 
 
@@ -168,9 +168,9 @@ def test_a_timeout_is_its_seconds(seconds: int, nanos: int) -> None:
     message = pb.ChatRequest(timeout=Duration(seconds=seconds, nanos=nanos))
     if seconds == nanos == 0:
         with pytest.raises(ServingError, match="positive"):
-            messages.generation_request(message)
+            requests.generation_request(message)
     else:
-        timeout_s = messages.generation_request(message).timeout_s
+        timeout_s = requests.generation_request(message).timeout_s
         assert timeout_s is not None and math.isclose(timeout_s, seconds + nanos * 1e-9, rel_tol=1e-12)
 
 
@@ -201,9 +201,9 @@ def test_a_timeout_is_its_seconds(seconds: int, nanos: int) -> None:
 def test_what_only_the_wire_can_get_wrong_is_refused_by_field(message: GeneratingOrCounting, field: str) -> None:
     with pytest.raises(ServingError) as refusal:
         if isinstance(message, pb.CountTokensRequest):
-            messages.counting_request(message)
+            requests.counting_request(message)
         else:
-            messages.generation_request(message)
+            requests.generation_request(message)
     assert refusal.value.reason is Reason.INVALID_ARGUMENT
     assert refusal.value.field == field
 
@@ -234,7 +234,7 @@ def test_errors_name_fields_that_are_in_the_message(message: GeneratingOrCountin
     """Each name is walked down the message's descriptors, from the request's field to the message's."""
     counting = isinstance(message, pb.CountTokensRequest)
     kind = message.WhichOneof("input") if "input" in message.DESCRIPTOR.oneofs_by_name else "messages"
-    words = messages.words(message)
+    words = requests.words(message)
     for field in [*PROMPT_FIELDS[kind], *(["model"] if counting else FIELDS)]:
         fields, path = message.DESCRIPTOR.fields_by_name, words.get(field, field)
         assert path.split(".")[0] in {kind, "generation_config", "timeout", "model"}
@@ -267,7 +267,7 @@ def test_a_choice_carries_all_of_its_piece(
         prompt_logprobs=prompt_logprobs,
         logprobs=tuple(logprobs),
     )
-    choice = sent(messages.choice(piece))
+    choice = sent(answers.choice(piece))
 
     def read(token: generation.TokenLogprob) -> TokenLogprob:
         logprob = token.logprob if token.HasField("logprob") else None
@@ -299,14 +299,14 @@ async def test_pieces_of_choices_in_any_order_join_to_whole_choices(pieces: list
             yield Piece(index=index, finish_reason=FinishReason.STOP)
         yield End(usage=Usage(5, 7, 3))
 
-    choices, end = await messages.whole_choices(parts())
+    choices, end = await answers.whole_choices(parts())
 
     texts_of = {index: [text for i, text in pieces if i == index] for index in indices}
     assert {choice.index: choice.text for choice in choices} == {i: "".join(parts) for i, parts in texts_of.items()}
     assert {c.index: [token.token for token in c.logprobs] for c in choices} == texts_of
     assert {choice.finish_reason for choice in choices} == {generation.FINISH_REASON_STOP}
     assert [choice.index for choice in choices] == indices
-    assert messages.usage(end.usage) == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
+    assert answers.usage(end.usage) == generation.Usage(prompt_tokens=5, completion_tokens=7, cached_tokens=3)
 
 
 @pytest.mark.parametrize(
@@ -333,4 +333,4 @@ def test_a_model_carries_all_of_its_description(
     expected = model_pb2.Model(
         id="m", aliases=["n"], roles=roles, fim_support=support, context_length=8192, version="v3"
     )
-    assert messages.model(info) == expected
+    assert answers.model(info) == expected

@@ -30,13 +30,13 @@ from ray.serve.generated.serve_pb2_grpc import ASGIServiceServicer, add_ASGIServ
 from ray.serve.grpc_util import RayServegRPCContext
 
 from bench.cluster import free_port
-from serving import grpc_server
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig
 from serving.gateway.access import BearerAccess
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
-from serving.keys import KeyFile
+from serving.servers import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 from tests.raw_http2 import (
     CONTINUATION,

@@ -28,6 +28,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk
+from serving.gateway.access import OpenAccess
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.request import CodeRequest, End, FimPrompt, Piece
 from serving.gateway.served_model import ServedModel
@@ -46,7 +47,7 @@ class RecordingService(CodeService):
     """The real service; remembers what it was asked."""
 
     def __init__(self, models: Sequence[ServedModel], config: GatewayConfig) -> None:
-        super().__init__(models, config)
+        super().__init__(models, config, access=OpenAccess())
         self.requests: list[CodeRequest] = []
 
     def generate(self, *requests: CodeRequest) -> AsyncGenerator[Piece | End]:

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, ServerReflectionResponse
 
 from serving.config import GatewayConfig, Role
+from serving.gateway.access import OpenAccess
 from serving.gateway.grpc import standard
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.service import CodeService
@@ -69,7 +70,7 @@ async def test_nothing_serves_while_no_group_answers(codegemma: Tokenizer) -> No
 async def test_all_serve_while_one_model_answers_once_all_have(codegemma: Tokenizer) -> None:
     backends = [ScriptedBackend(codegemma) for _ in range(2)]
     models = [served_model(backends[0], "fim-model", Role.FIM), served_model(backends[1], "chat-model", Role.CHAT)]
-    service = CodeService(models, GatewayConfig())
+    service = CodeService(models, GatewayConfig(), access=OpenAccess())
     async with grpc_server(service) as target, grpc.aio.insecure_channel(target) as channel:
         said = []
         for answering in ((True, False), (True, True), (True, False), (False, False)):

@@ -8,10 +8,10 @@ from typing import Any
 import httpx
 import pytest
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.access import BearerAccess, LocalAccess, OpenAccess
 from serving.gateway.http.app import build_http_app
-from serving.keys import KeyFile
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 FIM = {"prompt": "a", "suffix": "b"}

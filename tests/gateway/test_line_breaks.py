@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from serving.config import GatewayConfig
 from serving.gateway.http.app import build_http_app
-from serving.gateway.text.answer import Answer, TextFilter
+from serving.gateway.text.answer_text import AnswerText, TextFilter
 from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
@@ -31,7 +31,7 @@ FIRST_BYTE_TOKEN = 217
 
 def shown_of(tokenizer: Tokenizer, filters: list[TextFilter], pieces: list[str]) -> str:
     """The answer that is shown of a text generated in pieces, a token for each byte."""
-    answer = Answer(tokenizer, filters)
+    answer = AnswerText(tokenizer, filters)
     shown = ""
     for piece in pieces:
         shown += answer.feed(byte_tokens(piece))[0]
@@ -94,7 +94,7 @@ def test_log_probabilities_are_those_of_the_text_shown(
 ) -> None:
     tokens = byte_tokens(text)
     ends = sorted({cut for cut in cuts if cut < len(tokens)} | {0, len(tokens)})
-    answer = Answer(codegemma, [LineBreakJoin(prefix, suffix)])
+    answer = AnswerText(codegemma, [LineBreakJoin(prefix, suffix)])
     parts = [answer.feed(tokens[start:end]) for start, end in itertools.pairwise(ends)] + [answer.flush()]
     shown = "".join(text for text, _ in parts)
     assert b"".join(logprob.bytes for _, logprobs in parts for logprob in logprobs) == shown.encode()

@@ -14,6 +14,7 @@ from codegemma.v1.prompt_pb2 import FimInput
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.records import RequestRecords
 from serving.gateway.service import CodeService
@@ -33,7 +34,7 @@ class Observed:
         model = served_model(backend, "both", Role.FIM, Role.CHAT)
         self.recorder = MemoryRecorder()
         self.records = RequestRecords(self.recorder, [model.config])
-        self.service = CodeService([model], GatewayConfig(), records=self.records)
+        self.service = CodeService([model], GatewayConfig(), records=self.records, access=OpenAccess())
         app = build_http_app(lambda: self.service, GatewayConfig())
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://gateway"

@@ -9,6 +9,7 @@ from msgspec import structs
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, GenerationRequest, Priority
 from serving.errors import Reason
+from serving.gateway.access import OpenAccess
 from serving.gateway.backend import Handle, Sink
 from serving.gateway.request import AnswerPart, End, FimPrompt, Piece, Prompt, TextPrompt, TokenPrompt, Usage
 from serving.gateway.service import CodeService
@@ -55,9 +56,9 @@ async def test_who_fills_in_is_in_a_hurry(backend: ScriptedBackend, prompt: Prom
 def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer) -> None:
     fim, base, chat = ScriptedBackend(codegemma), ScriptedBackend(gemma3), ScriptedBackend(codegemma)
     assert [info.fim for info in two_models(fim, chat).models(None)] == ["native", None]
-    info = CodeService([served_model(base, "gemma-3-270m", Role.FIM, Role.CHAT)], GatewayConfig()).model(
-        "gemma-3-270m", None
-    )
+    info = CodeService(
+        [served_model(base, "gemma-3-270m", Role.FIM, Role.CHAT)], GatewayConfig(), access=OpenAccess()
+    ).model("gemma-3-270m", None)
     assert (info.fim, info.roles, info.context_length) == ("prefix", (Role.FIM, Role.CHAT), MAX_CONTEXT)
 
 
@@ -139,7 +140,7 @@ async def test_a_choice_that_is_refused_once_the_prompt_is_scored_ends_the_other
 
 async def test_greedy_choices_are_computed_once(backend: ScriptedBackend) -> None:
     model = served_model(backend, "m", Role.FIM, Role.CHAT)
-    service = CodeService([replace(model, backend=SingleFlight(backend))], GatewayConfig())
+    service = CodeService([replace(model, backend=SingleFlight(backend))], GatewayConfig(), access=OpenAccess())
     request = code_request(choices=3, stop=("\n",), sampling=SamplingParams(temperature=0))
     pieces, end = await answer(service, request)
     assert [text_in(piece for piece in pieces if piece.index == index) for index in range(3)] == ["return 1"] * 3

@@ -226,7 +226,7 @@ EVENTS = st.one_of(
 
 @settings(deadline=None, max_examples=300)
 @given(events=st.lists(EVENTS, max_size=30), cuts=st.lists(st.integers(1, 5), min_size=1, max_size=5))
-def test_whoever_joins_leaves_or_ends_early_each_reader_reads_each_token_once(
+def test_whichever_reader_joins_leaves_or_ends_early_each_reads_each_token_once(
     events: list[tuple[str, int]], cuts: list[int]
 ) -> None:
     backend = Computations()

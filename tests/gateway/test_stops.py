@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from serving.gateway.text.answer import TextFilter
+from serving.gateway.text.answer_text import TextFilter
 from serving.gateway.text.stops import StopTexts
 from serving.gateway.text.suffix_stop import SuffixStop
 

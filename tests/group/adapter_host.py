@@ -10,10 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from serving.adapter_directory import AdapterDirectory
 from serving.group.adapters import GroupAdapters
 from serving.group.channel import HostChannel
 from serving.group.host_adapters import HostAdapters
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.batch import Bucket
 from sharding.gemma import abstract_parameters
 from sharding.mesh import join_hosts, make_mesh, use_devices

@@ -12,7 +12,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from serving.group import slice as slice_module
 from serving.group.slice import reserved_slice
-from serving.topology import Topology
+from serving.models.topology import Topology
 
 _TOPOLOGY = Topology(accelerator="tpu-v5litepod", hosts=2, chips_per_host=4)
 

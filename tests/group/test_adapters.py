@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from serving.adapter_directory import AdapterDirectory
 from serving.engine.engine import Engine
 from serving.engine.request import FinishReason, GenerationRequest
 from serving.group.adapters import GroupAdapters
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.batch import Bucket
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner

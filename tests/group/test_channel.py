@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from serving.group.channel import TOKEN_BYTES, HostChannel, HostFailed, LeaderChannel
-from serving.group.messages import Ready, encode
+from serving.group.channel_messages import Ready, encode
 from sharding.step import Opening, Row, SamplingParams, Token
 
 TOKEN = secrets.token_bytes(TOKEN_BYTES)

@@ -3,7 +3,7 @@
 import pytest
 
 from serving.group.chips import check_chips
-from serving.topology import Topology
+from serving.models.topology import Topology
 
 
 def _tpu(chips: int) -> Topology:

@@ -15,16 +15,16 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 
-from serving.adapter_directory import AdapterDirectory
 from serving.engine.adapters import ReadAdapter
 from serving.engine.engine import Engine
 from serving.engine.request import FinishReason, GenerationRequest
 from serving.group.adapters import GroupAdapters
 from serving.group.channel import TOKEN_BYTES, LeaderChannel
+from serving.group.channel_messages import LoadAdapter
 from serving.group.host_adapters import HostAdapters
 from serving.group.hosted_adapters import HostedAdapters
-from serving.group.messages import LoadAdapter
 from serving.group.reading import Reading
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.adapters.forms import adapter_version
 from sharding.step import Limits, Row, Token
 from tests.engine.simulated import Receiver

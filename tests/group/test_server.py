@@ -16,7 +16,7 @@ _WAIT_S = 15
 
 @pytest.fixture
 def address(monkeypatch: pytest.MonkeyPatch) -> Iterator[GroupAddress]:
-    monkeypatch.setattr("serving.group.server._STRANGER_S", 0.2)
+    monkeypatch.setattr("serving.group.server._KEY_TIMEOUT_S", 0.2)
     server = GroupServer(Engine(SimulatedRunner(limits_of()), max_queue=1), "127.0.0.1")
     yield server.start()
     server.stop()
@@ -40,7 +40,9 @@ def answer(address: GroupAddress, *lines: bytes, body: bytes = b"") -> bytes:
 @pytest.mark.parametrize(
     "shown", [b"", b"Bearer wrong", b"Bearer \xff\xfe", b"\xf0\x9f", b"Bearer \xc3\xa9", b"x" * 8000]
 )
-def test_whoever_shows_no_key_is_unauthorized_whatever_bytes_it_shows(address: GroupAddress, shown: bytes) -> None:
+def test_a_connection_without_the_key_is_unauthorized_whatever_bytes_it_sends(
+    address: GroupAddress, shown: bytes
+) -> None:
     received = answer(address, b"GET / HTTP/1.1", b"authorization: " + shown)
     assert received.startswith(b"HTTP/1.1 401 ")
 

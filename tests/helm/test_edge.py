@@ -1,7 +1,7 @@
 import yaml
 
 from serving.config import ServingConfig
-from serving.grpc_services import GRPC_SERVICES
+from serving.servers.grpc_services import GRPC_SERVICES
 from tests.helm.chart import CASE, Case, merged, of_kind, rendered, serve_config, template
 
 

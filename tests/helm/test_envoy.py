@@ -24,7 +24,7 @@ import trustme
 import yaml
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from serving.reserved_port import reserve_port
+from serving.servers.reserved_port import reserve_port
 from tests.helm.chart import CASE, Object, of_kind, rendered
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.access import BearerAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile
 from tests.gateway.conftest import backend, codegemma, serving_on_loopback
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model

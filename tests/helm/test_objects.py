@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from serving.config import ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, haproxy_files
+from serving.servers.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, haproxy_files
 from tests.helm.chart import (
     CASE,
     CASES,

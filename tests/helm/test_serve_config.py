@@ -3,7 +3,7 @@ import yaml
 
 from serving.config import GatewayConfig
 from serving.gateway.quotas.redis import PASSWORD_VARIABLE
-from serving.ray_environment import gateway_environment
+from serving.servers.ray_environment import gateway_environment
 from tests.helm.chart import (
     CASE,
     CASES,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from serving.topology import Topology
+from serving.models.topology import Topology
 from tests.helm.chart import CASE, CLAIM, HELMS, KEYS, Case, merged, template
 
 

@@ -9,13 +9,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
 from serving.gateway.access import BearerAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import FimPrompt, Message, Speaker
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile
 from serving.load.ask import Ask, Outcome
 from serving.load.client import Client, grpc_client, http_client
 from serving.load.measured_client import MeasuredClient

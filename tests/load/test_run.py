@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 import pytest
 
 from serving.load.ask import Ask, Outcome
-from serving.load.run import Load, run_load
+from serving.load.run import Workload, run_load
 
 
 class Prompt:
@@ -31,7 +31,7 @@ async def run(
     seconds: float, client: Prompt | Broken, on_second: OnSecond = lambda elapsed_s, outcomes: None
 ) -> tuple[list[Outcome], float]:
     return await run_load(
-        client, Load.TYPING, users=8, seconds=seconds, typing_tokens=8, chat_tokens=8, seed=0, on_second=on_second
+        client, Workload.TYPING, users=8, seconds=seconds, typing_tokens=8, chat_tokens=8, seed=0, on_second=on_second
     )
 
 

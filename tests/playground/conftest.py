@@ -17,6 +17,7 @@ from playwright.async_api import Browser, ConsoleMessage, Page, Request, async_p
 from starlette.applications import Starlette
 
 from serving.config import GatewayConfig, Role
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
 from tests.gateway.conftest import backend, codegemma, serving_on_loopback
@@ -97,7 +98,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture
 def service(backend: ScriptedBackend) -> CodeService:
     fim = served_model(backend, "codegemma-2b", Role.FIM)
-    return CodeService([fim, served_model(backend, "codegemma-7b-it", Role.CHAT)], GatewayConfig())
+    return CodeService([fim, served_model(backend, "codegemma-7b-it", Role.CHAT)], GatewayConfig(), access=OpenAccess())
 
 
 @pytest.fixture

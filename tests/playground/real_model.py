@@ -3,19 +3,20 @@
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
-from serving.checkpoint_path import checkpoint_path
 from serving.cli.serve_file import demo_file, read_serve_file
 from serving.config import GatewayConfig, ModelConfig
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
+from serving.gateway.access import OpenAccess
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.served_model import ServedModel
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
 from serving.gateway.text.tokenizers import load_tokenizer
-from serving.group.loading import load_model
+from serving.group.loading import load_local_runner
 from serving.group.server import GroupServer
 from serving.link import GroupAddress
+from serving.models.checkpoint_path import checkpoint_path
 
 
 def demo_model(**limits: int) -> ModelConfig:
@@ -27,7 +28,7 @@ def demo_model(**limits: int) -> ModelConfig:
 @contextmanager
 def replica_group(model: ModelConfig) -> Iterator[GroupAddress]:
     """A group of the model for as long as the block runs."""
-    engine = Engine(load_model(model, lambda phase, done, total: None), max_queue=model.limits.max_queue)
+    engine = Engine(load_local_runner(model, lambda phase, done, total: None), max_queue=model.limits.max_queue)
     server = GroupServer(engine, "127.0.0.1")
     thread = EngineThread(engine, after_step=server.after_step)
     thread.start()
@@ -52,6 +53,6 @@ async def service_of(model: ModelConfig, group: GroupAddress) -> AsyncIterator[C
         config=model, tokenizer=tokenizer, backend=SingleFlight(pool), max_context=model.limits.max_context
     )
     try:
-        yield CodeService([served], GatewayConfig())
+        yield CodeService([served], GatewayConfig(), access=OpenAccess())
     finally:
         await pool.close()

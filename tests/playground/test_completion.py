@@ -108,7 +108,7 @@ async def test_the_language_brings_its_file_and_a_sample(page: Page, backend: Sc
     await expect(page.locator(".cm-ghost")).to_have_count(1)
 
 
-async def test_a_language_keeps_what_somebody_wrote(page: Page) -> None:
+async def test_a_language_keeps_what_the_user_wrote(page: Page) -> None:
     await page.get_by_label("Code", exact=True).focus()
     await page.keyboard.type("mine")
     await page.get_by_label("Language").select_option("Java")

@@ -6,11 +6,11 @@ import pytest
 from playwright.async_api import Page, expect
 from starlette.applications import Starlette
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.access.bearer import BearerAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 

@@ -1,6 +1,6 @@
 """The tokenizer, a backend that generates a line, and HAProxy."""
 
 from tests.gateway.conftest import _log_reaches_caplog, backend, codegemma
-from tests.serving.haproxy.conftest import haproxy, hasty, servers
+from tests.haproxy.conftest import haproxy, servers, short_timeouts
 
-__all__ = ["_log_reaches_caplog", "backend", "codegemma", "haproxy", "hasty", "servers"]
+__all__ = ["_log_reaches_caplog", "backend", "codegemma", "haproxy", "servers", "short_timeouts"]

@@ -14,7 +14,8 @@ import httpx
 from google.protobuf import descriptor_pool
 from starlette.routing import Route
 
-from serving.access_config import QuotasConfig
+from serving.access.config import QuotasConfig
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.access import access_for
 from serving.gateway.audit import Audit, NoAudit
@@ -23,8 +24,7 @@ from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.records import RequestRecords
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
-from serving.grpc_services import GRPC_SERVICES
-from serving.keys import KeyFile
+from serving.servers.grpc_services import GRPC_SERVICES
 from serving.telemetry.recorder import NoRecorder
 from tests.gateway.access.issuer import FakeIssuer, issuer_config
 from tests.gateway.grpc_server import grpc_server

@@ -13,9 +13,9 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from serving.haproxy.hardening import TimeLimits, max_connections
 from tests.abuse.lone_gateway import lone_gateway
 from tests.abuse.target import HOST, Door, Target
+from tests.haproxy.front import front
 from tests.raw_http2 import PREFACE, SETTINGS, frame
 from tests.security.idle import allow, idle_connections
-from tests.serving.haproxy.front import front
 
 CONNECTIONS = 10_000
 OPENINGS = {Door.HTTP: b"POST /v1/completions HTTP/1.1\r\nhost: x\r\n", Door.GRPC: PREFACE + frame(SETTINGS, 0, 0)}

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 
-from serving.access_config import QuotasConfig
+from serving.access.config import QuotasConfig
 from serving.config import GatewayConfig
 from tests.abuse.lone_gateway import lone_gateway
 from tests.abuse.target import HOST, Door

@@ -1,7 +1,7 @@
 """Clients that are slow, or stop, keep nobody else waiting, and leave nothing when they are gone.
 
 How long a Gateway and HAProxy wait for them is in `tests/gateway/http/test_slow_bodies.py`, `tests/serving/
-test_http_server.py`, `tests/gateway/test_grpc_server.py` and `tests/serving/haproxy/test_time_limits.py`.
+test_http_server.py`, `tests/gateway/test_grpc_server.py` and `tests/haproxy/test_time_limits.py`.
 """
 
 import asyncio

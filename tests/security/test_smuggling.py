@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from tests.haproxy.front import Answer, Front, received
 from tests.raw_http2 import Header, call
-from tests.serving.haproxy.front import Answer, Front, received
 
 _HIDDEN = b"GET /hidden HTTP/1.1\r\nhost: 127.0.0.1\r\nx: "
 _CHUNKED = b"0\r\n\r\n" + _HIDDEN
@@ -106,26 +106,26 @@ def others_are_answered(haproxy: Front) -> None:
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_could_be_read_in_two_ways_reaches_nobody(hasty: Front, name: str) -> None:
-    answer = said(hasty, REFUSED[name])
+def test_what_could_be_read_in_two_ways_reaches_no_server(short_timeouts: Front, name: str) -> None:
+    answer = said(short_timeouts, REFUSED[name])
     assert b" 200 " not in answer and b"/hidden" not in answer
-    others_are_answered(hasty)
+    others_are_answered(short_timeouts)
 
 
 @pytest.mark.parametrize("name", READ_ONE_WAY)
-def test_what_all_read_in_one_way_is_one_request(hasty: Front, name: str) -> None:
-    answer = said(hasty, READ_ONE_WAY[name])
+def test_what_all_read_in_one_way_is_one_request(short_timeouts: Front, name: str) -> None:
+    answer = said(short_timeouts, READ_ONE_WAY[name])
     assert answer.count(b"HTTP/1.1 ") <= 1 and b'"path": "/hidden"' not in answer
-    others_are_answered(hasty)
+    others_are_answered(short_timeouts)
 
 
 @pytest.mark.parametrize("first", [b"BREW /first HTTP/1.1", b"GET /-/routes HTTP/1.1", b"GET /first HTTP/1.1"])
-def test_what_is_pipelined_behind_an_answer_is_a_request_of_its_own(hasty: Front, first: bytes) -> None:
+def test_what_is_pipelined_behind_an_answer_is_a_request_of_its_own(short_timeouts: Front, first: bytes) -> None:
     second = b"GET /second HTTP/1.1\r\nhost: 127.0.0.1\r\nx-mine: 2\r\nconnection: close\r\n\r\n"
-    answers = hasty.send(post(b"x-mine: 1", body=second, line=first)).split(b"HTTP/1.1 ")[1:]
+    answers = short_timeouts.send(post(b"x-mine: 1", body=second, line=first)).split(b"HTTP/1.1 ")[1:]
     last = Answer.of(b"HTTP/1.1 " + answers[-1])
     assert len(answers) == 2 and arrived(last)["headers"]["x-mine"] == "2"
-    others_are_answered(hasty)
+    others_are_answered(short_timeouts)
 
 
 HTTP2: dict[str, list[Header]] = {
@@ -147,15 +147,15 @@ def over_http2(*headers: Header, path: bytes = b"/first") -> bytes:
 
 
 @pytest.mark.parametrize("name", HTTP2)
-def test_headers_of_http2_do_not_become_others_of_http1(hasty: Front, name: str) -> None:
-    answer = hasty.http2(over_http2(*HTTP2[name]), port=hasty.ports.http)
+def test_headers_of_http2_do_not_become_others_of_http1(short_timeouts: Front, name: str) -> None:
+    answer = short_timeouts.http2(over_http2(*HTTP2[name]), port=short_timeouts.ports.http)
     assert b'"path": "/hidden"' not in answer
     assert b"evil.example" not in answer
-    others_are_answered(hasty)
+    others_are_answered(short_timeouts)
 
 
 @pytest.mark.parametrize("path", [b"/first HTTP/1.1\r\nx: y", b"/first\r\n", b"first", b"", b"*"])
-def test_a_path_of_http2_does_not_become_a_line_of_http1(hasty: Front, path: bytes) -> None:
-    answer = hasty.http2(over_http2(path=path), port=hasty.ports.http)
+def test_a_path_of_http2_does_not_become_a_line_of_http1(short_timeouts: Front, path: bytes) -> None:
+    answer = short_timeouts.http2(over_http2(path=path), port=short_timeouts.ports.http)
     assert b'"path": "/first' not in answer
-    others_are_answered(hasty)
+    others_are_answered(short_timeouts)

@@ -11,7 +11,7 @@ from pathlib import Path
 import psutil
 
 from bench.cluster import free_port, ports_beside_another
-from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD
+from serving.servers.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD
 from tests.service.steered_group import END
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Strangers' bytes at the service's two ports: the details are in tests/serving/haproxy, without Ray."""
+"""Strangers' bytes at the service's two ports: the details are in tests/haproxy, without Ray."""
 
 from pathlib import Path
 
@@ -8,9 +8,9 @@ from codegemma.v1.code_assist_service_pb2 import CompleteRequest
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
+from tests.haproxy.front import Front, Ports
 from tests.raw_http2 import grpc_status
 from tests.service.conftest import FIM, Service
-from tests.serving.haproxy.front import Front, Ports
 
 _BODY = b'{"model": "%b", "prompt": "a", "suffix": "b", "max_tokens": 64}' % FIM.encode()
 

@@ -15,8 +15,8 @@ import pytest
 from codegemma.v1.model_service_pb2 import ListModelsRequest
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 
+from serving.access.keys import KeyFile
 from serving.config import Role
-from serving.keys import KeyFile
 from tests.service.serve_process import COMMAND, Server, listening_elsewhere
 from tests.service.tiny_codegemma import write_service
 

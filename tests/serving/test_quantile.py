@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.clients import Load
+from bench.clients import Throughput
 from serving.quantile import quantile
 
 
@@ -38,14 +38,14 @@ def test_rounding_does_not_move_the_rank(percent: int, count: int) -> None:
 
 
 def test_the_measured_clients_take_the_same() -> None:
-    load = Load(requests_per_s=2.0, first_token_s=[0.001, 0.002])
+    load = Throughput(requests_per_s=2.0, first_token_s=[0.001, 0.002])
     assert load.percentile_ms(0.5) == 1.0
     assert load.percentile_ms(0.95) == 2.0
 
 
 def test_of_clients_that_got_nothing_there_is_no_quantile_but_an_error_that_says_so() -> None:
     with pytest.raises(ValueError, match="No request"):
-        Load(requests_per_s=0.0, first_token_s=[]).percentile_ms(0.5)
+        Throughput(requests_per_s=0.0, first_token_s=[]).percentile_ms(0.5)
 
 
 def test_it_needs_neither_jax_nor_ray() -> None:

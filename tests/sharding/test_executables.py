@@ -103,7 +103,7 @@ class Exploit:
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(32), None], ids=["none", "zeros", "digest"])
-def test_what_somebody_else_put_there_is_not_unpickled(
+def test_what_another_user_put_there_is_not_unpickled(
     get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, signature: bytes | None
 ) -> None:
     monkeypatch.setenv("EXPLOITED", str(tmp_path / "exploited"))

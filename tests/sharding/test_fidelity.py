@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from serving.checkpoint_path import checkpoint_path
+from serving.models.checkpoint_path import checkpoint_path
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters

@@ -89,9 +89,7 @@ def opened(bits: int) -> Callable[[Path], None]:
         (parent(opened(0o030)), "private has the mode 0730"),
     ],
 )
-def test_what_somebody_else_could_have_written_is_not_read(
-    file: Path, spoil: Callable[[Path], None], said: str
-) -> None:
+def test_what_another_user_could_have_written_is_not_read(file: Path, spoil: Callable[[Path], None], said: str) -> None:
     spoil(file)
     with pytest.raises(UntrustedFileError, match=said) as error:
         read_private(file)
@@ -99,7 +97,7 @@ def test_what_somebody_else_could_have_written_is_not_read(
 
 
 @as_root
-def test_a_directory_of_somebody_else_is_not_taken(tmp_path: Path) -> None:
+def test_a_directory_of_another_user_is_not_taken(tmp_path: Path) -> None:
     given_away(tmp_path)
     with pytest.raises(UntrustedFileError, match=r"belongs to user 4321.*Give it to user"):
         private_directory(tmp_path)

@@ -94,7 +94,7 @@ def test_grpc_alone_can_be_out_of_service() -> None:
         assert Probe((_HOST, http), (_HOST, grpc_port)).health() == ServiceHealth(("gRPC: not serving",))
 
 
-def test_nobody_there_is_no_connection() -> None:
+def test_without_a_server_there_is_no_connection() -> None:
     with nothing() as http, nothing() as grpc_port:
         expected = ServiceHealth(("HTTP: no connection", "gRPC: UNAVAILABLE"))
         assert Probe((_HOST, http), (_HOST, grpc_port)).health() == expected

@@ -18,7 +18,7 @@ def process(program: str, **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def test_without_an_exporter_nobody_is_followed_whatever_the_client_says() -> None:
+def test_without_an_exporter_no_request_is_traced_whatever_the_client_says() -> None:
     with request_span("fim", SAMPLED, {}) as span:
         assert traceparent_of(span) == ""
 

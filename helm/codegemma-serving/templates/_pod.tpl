@@ -14,7 +14,7 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{- /* As JSON: serving/ray_environment.py's, with what follows from the values. */}}
+{{- /* As JSON: serving/servers/ray_environment.py's, with what follows from the values. */}}
 {{- define "codegemma.ourEnvironment" -}}
 {{- $ours := .Files.Get "files/environment.json" | fromJson }}
 {{- /* A HAProxy that was replaced lives on for its last requests. */}}

@@ -55,7 +55,7 @@ def raise_if_cut_off() -> None:
     """Tells apart, once `asyncio.CancelledError` was caught, who cancelled: gRPC raises it for any CANCELLED status.
 
     Raises:
-      CancelledError: nobody cancelled this task, so the call was ended from elsewhere.
+      CancelledError: the call was cancelled, but not by this task.
     """
     task = asyncio.current_task()
     if task is None or not task.cancelling():

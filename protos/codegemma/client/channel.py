@@ -20,7 +20,7 @@ _SERVICE_CONFIG = {
             },
         }
     ],
-    # Nobody retries into an outage: each failure costs a token, each success gives a tenth back, below half none retry.
+    # No retries into an outage: each failure costs a token, each success gives a tenth back, below half none retry.
     "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
 }
 """https://github.com/grpc/proposal/blob/master/A6-client-retries.md: gRPC itself retries, before anything has come."""

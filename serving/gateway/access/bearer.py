@@ -1,9 +1,9 @@
-"""BearerAccess: whoever has a key of a file, or a token of an issuer."""
+"""BearerAccess: callers with an API key of a file, or a token of an issuer."""
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from serving.access_config import IssuerConfig
+from serving.access.config import IssuerConfig
 from serving.gateway.access.caller import Caller, tenant_owner
 from serving.gateway.access.failed_attempts import FailedAttempts, UnauthenticatedError
 from serving.gateway.access.followed_keys import FollowedKeys
@@ -14,7 +14,7 @@ _SCHEME = "bearer "
 
 
 class BearerAccess:
-    """Whoever has a key of a file, or a token of an issuer.
+    """Admits callers with an API key of a file, or a token of an issuer.
 
     Attributes:
       keys: those of the file, as it was a moment ago; None without a file.

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from ipaddress import ip_address
 
-from serving.adapted_id import AllowedAdapters
 from serving.config import Role
+from serving.models.adapted_id import AllowedAdapters
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,11 +13,11 @@ class Caller:
     """Who asks.
 
     Attributes:
-      tenant: for whom its requests are; empty if nobody says.
+      tenant: for whom its requests are; empty if unknown.
       owner: whose its sessions and what is cached of its prompts are: its tenant's, or those of its key alone if that
         has no tenant.
       roles: what it may ask for.
-      key: the name of its key, or of its token's holder; empty where nobody needs one.
+      key: the name of its key, or of its token's holder; empty where no key is needed.
       adapters: that it may use.
     """
 

@@ -7,7 +7,7 @@ import time
 import weakref
 from pathlib import Path
 
-from serving.keys import ApiKey, KeyFile, KeyFileError, UnreadKeyFileError
+from serving.access.keys import ApiKey, KeyFile, KeyFileError, UnreadKeyFileError
 
 _log = logging.getLogger("ray.serve.access")  # below Ray Serve's logger, whose handlers write the log
 _LOOK_S = 0.1
@@ -21,7 +21,7 @@ class FollowedKeys:
     """
 
     def __init__(self, path: Path) -> None:
-        """Reads the file, and follows it for as long as somebody has this object.
+        """Reads the file, and follows it for as long as this object exists.
 
         Raises:
           KeyFileError: it cannot be read.

@@ -12,7 +12,7 @@ import httpx
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
-from serving.access_config import IssuerConfig
+from serving.access.config import IssuerConfig
 from serving.errors import Reason, ServingError
 
 _log = logging.getLogger("ray.serve.access")  # below Ray Serve's logger, whose handlers write the log
@@ -28,7 +28,7 @@ _MAX_BYTES = 2**20
 class IssuerKeys:
     """Fetches an issuer's JSON Web Key Set (RFC 7517) by its URL, by OpenID Connect's discovery, or from a file.
 
-    The keys are those of the last fetch that succeeded: an issuer that is down keeps nobody out but holders of tokens
+    The keys are those of the last fetch that succeeded: an issuer that is down keeps out only holders of tokens
     that were signed with a key that is new since.
     """
 

@@ -6,7 +6,7 @@ from typing import Any
 import jwt
 from jwt import exceptions as faults
 
-from serving.access_config import IssuerConfig
+from serving.access.config import IssuerConfig
 from serving.config import Role
 from serving.gateway.access.caller import Caller, tenant_owner
 from serving.gateway.access.failed_attempts import UnauthenticatedError, Why

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from enum import StrEnum
 from itertools import product
 
-from serving.adapted_id import split_id
 from serving.config import ModelConfig, Role
 from serving.errors import FieldError, Reason
 from serving.gateway.feedback.completion_id import CompletionId, CompletionIds
 from serving.gateway.text.postprocessing.languages import LANGUAGES, OTHER_LANGUAGE
+from serving.models.adapted_id import split_id
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
 

@@ -1,1 +1,1 @@
-"""The replica groups of a model, as a Gateway sees them: which there are, the link to each, and who gets a request."""
+"""The replica groups of a model, as a Gateway sees them: which exist, the link to each, which one gets a request."""

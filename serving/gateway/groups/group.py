@@ -86,7 +86,7 @@ class LinkedGroup:
                     messages.append(self._outgoing.get_nowait())
                 await socket.send_bytes(encode(messages))
         except ConnectionError:
-            return  # whoever reads sees it too
+            return  # the reader sees it too
         except Exception:
             _log.exception("the link to group %s broke", self.group_id)
             await socket.close()

@@ -84,7 +84,7 @@ def affinity(session: str, group_id: str) -> int:
 def session_of(request: GenerationRequest) -> str:
     """What keeps an urgent request near what it shares work with: its session, or the head of its file.
 
-    While somebody types, a file changes where the cursor is; its first tokens stay. In another cache domain they are
+    While a developer types, a file changes at the cursor; its first tokens stay. In another cache domain they are
     another file, and with another adapter, so that not every group loads all of them in turn. Of a conversation, one
     group knows as little as any other.
     """

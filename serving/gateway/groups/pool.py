@@ -26,7 +26,7 @@ _HEARTBEAT_S = 20.0
 """A group whose machine is gone is noticed within one and a half times this; one whose process is gone, at once."""
 _RELINK_S = 0.5
 _TELL_S = 0.05
-"""What waits is told the groups at most this often."""
+"""How often, at most, the groups learn how many requests wait."""
 
 
 class GroupPool:
@@ -207,7 +207,7 @@ class GroupPool:
 
 
 class _Submitted:
-    """A request on its way to a group and in it: the handle of whoever submitted it, and the sink of its group.
+    """A request on its way to a group and in it: the handle of its submitter, and the sink of its group.
 
     Attributes:
       request: named anew when it is tried again: the first may still run where it was.

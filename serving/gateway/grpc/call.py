@@ -14,8 +14,8 @@ from serving.errors import FieldError, Reason, ServingError, unforeseen
 from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.grpc.errors import STATUS_KEY, rich_status
 from serving.gateway.grpc.wire_limits import check_fields
-from serving.grpc_server import Received
 from serving.request_id import REQUEST_ID_HEADER, is_request_id
+from serving.servers.grpc_server import Received
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
 
@@ -58,7 +58,7 @@ class Call:
 
         Raises:
           ServingError: why there is no message; MALFORMED_BODY; BODY_TOO_LARGE; INVALID_ARGUMENT for a request id
-            that nobody may have.
+            that is not allowed.
         """
         if isinstance(data, ServingError):
             raise data

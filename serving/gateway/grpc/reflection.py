@@ -1,4 +1,4 @@
-"""Reflection: what clients without the .proto files are told, and the version of it that grpcio does not have.
+"""Reflection: what clients without the .proto files get, and the version of it that grpcio does not have.
 
 `grpc.reflection.v1` is `v1alpha` by another name: each message of one can be read as that of the other.
 """
@@ -9,7 +9,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.rpc import error_details_pb2, status_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 
-from serving.grpc_services import GRPC_SERVICES
+from serving.servers.grpc_services import GRPC_SERVICES
 
 _IN_ERRORS = (error_details_pb2.DESCRIPTOR, status_pb2.DESCRIPTOR)
 """What a status has in its details; no service's file names it."""

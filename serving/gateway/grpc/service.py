@@ -14,12 +14,12 @@ from google.protobuf.message import Message
 from serving.config import GatewayConfig
 from serving.errors import FieldError, Reason
 from serving.gateway.access import Caller
-from serving.gateway.grpc import messages
+from serving.gateway.grpc import answers, requests
 from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.standard import StandardServices
 from serving.gateway.request import AnswerPart, CodeRequest, End, Piece
 from serving.gateway.service import CodeService
-from serving.grpc_server import Received
+from serving.servers.grpc_server import Received
 
 
 class GrpcService(StandardServices):
@@ -65,8 +65,8 @@ class GrpcService(StandardServices):
         with answering(grpc_context) as call:
             caller, message = await self._admit(pb.CountTokensRequest, data, call)
             with self._reading():
-                request = call.metadata.applied(messages.counting_request(message), caller)
-                call.words = messages.words(message)
+                request = call.metadata.applied(requests.counting_request(message), caller)
+                call.words = requests.words(message)
                 tokens, model = await self._service.count_tokens(request)
             return pb.CountTokensResponse(tokens=tokens, model=model.id)
         return pb.CountTokensResponse()
@@ -76,7 +76,7 @@ class GrpcService(StandardServices):
         with answering(grpc_context) as call:
             caller, message = await self._admit(RecordEventRequest, data, call)
             with self._reading():
-                event = messages.completion_event(message)
+                event = requests.completion_event(message)
                 records = self._service.records
                 records.completion_event(
                     caller, call.metadata, message.completion_id, event, message.accepted_characters
@@ -87,7 +87,7 @@ class GrpcService(StandardServices):
         """Lists all models."""
         with answering(grpc_context) as call:
             caller, _ = await self._admit(ListModelsRequest, data, call)
-            return ListModelsResponse(models=[messages.model(info) for info in self._service.models(caller.adapters)])
+            return ListModelsResponse(models=[answers.model(info) for info in self._service.models(caller.adapters)])
         return ListModelsResponse()
 
     async def GetModel(self, data: Received, grpc_context: GrpcContext) -> GetModelResponse:
@@ -97,28 +97,28 @@ class GrpcService(StandardServices):
             with self._reading():
                 if not request.model:
                     raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
-                return GetModelResponse(model=messages.model(self._service.model(request.model, caller.adapters)))
+                return GetModelResponse(model=answers.model(self._service.model(request.model, caller.adapters)))
         return GetModelResponse()
 
     async def _whole[R: (pb.CompleteResponse, pb.ChatResponse)](
-        self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
+        self, kind: type[requests.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> R:
         with answering(context) as call:
             request = await self._generation_request(kind, data, call)
             async with aclosing(self._service.generate(request)) as parts:
-                choices, end = await messages.whole_choices(parts)
+                choices, end = await answers.whole_choices(parts)
             return response(
                 choices=choices,
                 model=end.model,
                 model_version=end.model_version,
-                usage=messages.usage(end.usage),
+                usage=answers.usage(end.usage),
                 request_id=call.metadata.request_id,
-                **messages.completion_end(response, end),
+                **answers.completion_end(response, end),
             )
         return response()
 
     async def _parts[R: (pb.StreamCompleteResponse, pb.StreamChatResponse)](
-        self, kind: type[messages.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
+        self, kind: type[requests.GenerationMessage], data: Received, context: GrpcContext, response: type[R]
     ) -> AsyncGenerator[R, None]:
         with answering(context) as call:
             request = await self._generation_request(kind, data, call)
@@ -128,23 +128,23 @@ class GrpcService(StandardServices):
             ):
                 async for piece, end in pieces:
                     yield response(
-                        choice=messages.choice(piece),
+                        choice=answers.choice(piece),
                         model=piece.model,
                         model_version=piece.model_version,
-                        usage=messages.usage(end.usage) if end else None,
+                        usage=answers.usage(end.usage) if end else None,
                         request_id=call.metadata.request_id,
-                        **(messages.completion_end(response, end) if end else {}),
+                        **(answers.completion_end(response, end) if end else {}),
                     )
             return
         yield response()
 
     async def _generation_request(
-        self, kind: type[messages.GenerationMessage], data: Received, call: Call
+        self, kind: type[requests.GenerationMessage], data: Received, call: Call
     ) -> CodeRequest:
         caller, message = await self._admit(kind, data, call)
         with self._reading():
-            request = call.metadata.applied(messages.generation_request(message), caller)
-        call.words = messages.words(message)
+            request = call.metadata.applied(requests.generation_request(message), caller)
+        call.words = requests.words(message)
         return request
 
     async def _is_ready(self) -> bool:

@@ -22,9 +22,9 @@ from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest, Serv
 from serving.errors import Reason, ServingError
 from serving.gateway.grpc.call import Call, GrpcContext, answering
 from serving.gateway.grpc.reflection import public_descriptors
-from serving.grpc_server import MESSAGE_TIMEOUT_S, Received
-from serving.grpc_services import GRPC_SERVICES
-from serving.places import Places
+from serving.servers.grpc_server import MESSAGE_TIMEOUT_S, Received
+from serving.servers.grpc_services import GRPC_SERVICES
+from serving.servers.places import Places
 
 _HEALTH_NAMES = ("", *GRPC_SERVICES)
 """What can be asked about; the empty name is the server as a whole."""
@@ -80,7 +80,7 @@ class StandardServices:
                     try:
                         async with self._watching.taken():
                             await asyncio.sleep(_WATCH_PERIOD_S)
-                    except TimeoutError:  # these streams have no end: whoever comes must not wait for one
+                    except TimeoutError:  # these streams have no end: a new one must not wait for them
                         raise _too_many_streams() from None
         yield HealthCheckResponse()
 

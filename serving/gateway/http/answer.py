@@ -51,7 +51,7 @@ class StreamedAnswer(ABC):
     """Writes an answer piece by piece. What it returns is framed, and empty where nothing is to be sent.
 
     Attributes:
-      framing: how the parts of the stream are told apart.
+      framing: how the parts of the stream are separated.
     """
 
     framing: Framing

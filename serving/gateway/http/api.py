@@ -89,7 +89,7 @@ class ApiRoute:
 
     Attributes:
       path: as Starlette has it: `/v1/models/{name}`.
-      handler: reads what comes there from somebody who may ask.
+      handler: reads the requests of admitted callers.
       summary: what it is for, in a few words.
       answer: what comes back.
       example: a body that is answered.

@@ -34,8 +34,8 @@ from serving.gateway.http.tabby.routes import TABBY
 from serving.gateway.http.times import TIMES, HttpTimes
 from serving.gateway.http.unread_body import UnreadBody
 from serving.gateway.service import CodeService
-from serving.places import Places
 from serving.request_id import request_id_of
+from serving.servers.places import Places
 
 APIS = (OPENAI, LLAMACPP, TABBY, OLLAMA, MISTRAL, ANTHROPIC, PLAYGROUND)
 """The first is that of paths which are no API's."""

@@ -1,4 +1,4 @@
-"""HttpCall: an HTTP request of somebody who may ask."""
+"""HttpCall: an HTTP request of an admitted caller."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -44,7 +44,7 @@ class HttpCall:
         return await read_json(await self.read_body(), interpret)
 
     def models(self) -> tuple[ModelInfo, ...]:
-        """The models that whoever calls may use, as `CodeService.models`."""
+        """The models that the caller may use, as `CodeService.models`."""
         return self.service.models(self.caller.adapters)
 
     def model(self, name: str) -> ModelInfo:

@@ -49,23 +49,23 @@ class Endpoint:
 
     async def _respond(self, request: Request) -> Response:
         metadata = CallMetadata.read("http", _header(request), route=request.scope["path"])
-        told = partial(_told, metadata.request_id, {})
+        client_error = partial(_client_error, metadata.request_id, {})
         reading = Reading(self._routes)
         try:
             service = self._get_service()
             reply = await self._read(request, service, metadata, reading)
             if isinstance(reply, Response):
                 return reply
-            told = partial(_told, metadata.request_id, {**_WORDS, **reply.words})
+            client_error = partial(_client_error, metadata.request_id, {**_WORDS, **reply.words})
             parts = service.generate(*reply.requests)
             if isinstance(reply.answer, StreamedAnswer):
                 refusal = partial(error_response, reading.api)
-                return StreamResponse(parts, reply.answer, told, refusal, self._times)
+                return StreamResponse(parts, reply.answer, client_error, refusal, self._times)
             return json_response(await while_connected(request.receive, _whole(parts, reply.answer)))
         except (ClientGoneError, ClientDisconnect):
             return gone_response()
         except Exception as error:
-            return error_response(reading.api, told(error))
+            return error_response(reading.api, client_error(error))
 
     async def _read(
         self, request: Request, service: CodeService, metadata: CallMetadata, reading: Reading
@@ -98,6 +98,6 @@ async def _whole(parts: AsyncGenerator[AnswerPart, None], answer: WholeAnswer) -
     return answer.body()
 
 
-def _told(request_id: str, words: Mapping[str, str], error: Exception) -> ServingError:
-    """What a client is told of a failure."""
+def _client_error(request_id: str, words: Mapping[str, str], error: Exception) -> ServingError:
+    """A failure as it is reported to the client."""
     return error.in_words(words) if isinstance(error, ServingError) else unexpected(error, request_id)

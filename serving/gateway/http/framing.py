@@ -1,4 +1,4 @@
-"""How the parts of a stream are told apart: server-sent events, and JSON by lines.
+"""How the parts of a stream are separated: server-sent events, and JSON by lines.
 
 Formats: https://html.spec.whatwg.org/multipage/server-sent-events.html, https://github.com/ndjson/ndjson-spec.
 """

@@ -12,8 +12,8 @@ from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.http.api import api_at
 from serving.gateway.http.app import APIS
 from serving.gateway.http.responses import error_response
-from serving.ray_headers import RAY_HEADERS, READ_HEADERS
 from serving.request_id import REQUEST_ID_HEADER, is_request_id
+from serving.servers.ray_headers import RAY_HEADERS, READ_HEADERS
 
 _RAYS = re.compile("|".join(RAY_HEADERS).encode())
 _READ = frozenset(name.encode() for name in READ_HEADERS)
@@ -55,7 +55,7 @@ def _error_of(scope: Scope) -> ServingError | None:
 
 
 def _is_dropped(name: bytes, value: bytes) -> bool:
-    """Whether Ray Serve would obey a header, or log and repeat a request id that nobody may have."""
+    """Whether Ray Serve would obey a header, or log and repeat a request id that is not allowed."""
     return bool(_RAYS.search(name)) or (
         name == REQUEST_ID_HEADER.encode() and not is_request_id(value.decode("latin-1"))
     )

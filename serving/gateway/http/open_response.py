@@ -6,7 +6,7 @@ from contextlib import suppress
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from serving.places import Places
+from serving.servers.places import Places
 
 PIECE = 32 * 1024
 """Bytes that are sent at a time: a server holds few of them for a client that does not read."""

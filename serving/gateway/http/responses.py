@@ -12,7 +12,7 @@ from serving.gateway.http.json_text import compact_json
 
 _RETRY_AFTER_S = 1.0
 _CLIENT_CLOSED_REQUEST = 499
-"""nginx's status for a client that is gone; nobody reads it but access logs."""
+"""nginx's status for a client that is gone; only access logs show it."""
 
 _log = logging.getLogger("ray.serve.gateway")  # below Ray Serve's logger, whose handlers write the log
 
@@ -24,7 +24,7 @@ def json_response(content: object, status: int = HTTPStatus.OK, headers: dict[st
 
 def error_response(api: Api, error: ServingError) -> Response:
     """The response of a request that failed before anything was sent."""
-    # OpenAI's and Anthropic's clients repeat what failed with 408, 409 or 5xx, unless they are told.
+    # OpenAI's and Anthropic's clients repeat what failed with 408, 409 or 5xx, unless a header says otherwise.
     headers = {"x-should-retry": str(error.wire.retryable).lower()}
     if error.wire.retryable:
         headers["retry-after"] = str(math.ceil(error.retry_after_s or _RETRY_AFTER_S))
@@ -34,11 +34,11 @@ def error_response(api: Api, error: ServingError) -> Response:
 
 
 def gone_response() -> Response:
-    """The response that nobody waits for any more."""
+    """The response for a client that is gone."""
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
 def unexpected(error: Exception, request_id: str) -> ServingError:
-    """What the client is told of an error that nobody foresaw; the log says all of it."""
+    """The response to an unexpected error; the log has the details."""
     _log.error("request %s failed", request_id, exc_info=error)
     return unforeseen(request_id)

@@ -22,7 +22,7 @@ class StreamResponse(Response):
         self,
         parts: AsyncGenerator[AnswerPart, None],
         answer: StreamedAnswer,
-        told: Callable[[Exception], ServingError],
+        client_error: Callable[[Exception], ServingError],
         refusal: Callable[[ServingError], Response],
         times: HttpTimes,
     ) -> None:
@@ -31,7 +31,7 @@ class StreamResponse(Response):
         Args:
           parts: closed at the end, whatever that is.
           answer: writes them.
-          told: what the client is told of a failure.
+          client_error: the failure as it is reported to the client.
           refusal: the response of what failed before the headers were sent.
           times: how long nothing may be said.
         """
@@ -41,7 +41,7 @@ class StreamResponse(Response):
         del self.headers["content-length"]
         self._parts = parts
         self._answer = answer
-        self._told = told
+        self._client_error = client_error
         self._refusal = refusal
         self._times = times
         self._begun = False
@@ -51,7 +51,7 @@ class StreamResponse(Response):
         async with aclosing(self._parts):
             try:
                 refusal = await while_connected(receive, self._send(send))
-            except (ClientGoneError, OSError):  # servers report either way that nobody listens any more
+            except (ClientGoneError, OSError):  # servers report either way that the client is gone
                 refusal = None if self._begun else gone_response()
         if refusal:
             await refusal(scope, receive, send)
@@ -68,12 +68,12 @@ class StreamResponse(Response):
                     await self._write(send, self._answer.piece(part))
             last = self._answer.end()
         except OSError:
-            raise  # nobody listens any more
+            raise  # the client is gone
         except Exception as error:
-            told = self._told(error)
+            client_error = self._client_error(error)
             if not self._begun:
-                return self._refusal(told)
-            last = self._answer.error(told)
+                return self._refusal(client_error)
+            last = self._answer.error(client_error)
         await send({"type": "http.response.body", "body": last})
         return None
 

@@ -5,12 +5,12 @@ from contextlib import suppress
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.places import Places
+from serving.servers.places import Places
 
 _MAX_BYTES = 64 * 2**20
 """Of a longer body too, so that a client that reads while it sends has its answer before its connection is reset."""
 _MAX_AT_ONCE = 64
-"""Few beside the requests that a Gateway has open: nobody may fill it with bodies that nobody asked for."""
+"""Few beside the requests that a Gateway has open: no client may fill it with bodies that were refused."""
 
 
 class UnreadBody:

@@ -11,7 +11,7 @@ from typing import NamedTuple, get_args
 
 from redis.exceptions import RedisError
 
-from serving.access_config import QuotaConfig, QuotasConfig
+from serving.access.config import QuotaConfig, QuotasConfig
 from serving.config import GatewayConfig
 from serving.errors import Reason, ServingError
 from serving.gateway.quotas.ledger import Account, Ledger, Limit, Refusal
@@ -92,7 +92,7 @@ class Quotas:
     ) -> None:
         """Begins every counter at 0, so that Prometheus sees the first increase."""
         self._config = config
-        self._limits_somebody = config != QuotasConfig(redis=config.redis)
+        self._has_limits = config != QuotasConfig(redis=config.redis)
         self._ledger = ledger
         self._recorder = recorder or NoRecorder()
         for limit in get_args(Limit):
@@ -160,7 +160,7 @@ class Quotas:
             await asyncio.wait(self._ending, timeout=_CLOSE_S)
 
     def _shares(self, request: CodeRequest) -> list[_Share]:
-        if not self._limits_somebody:
+        if not self._has_limits:
             return []
         config, shares = self._config, []
         if request.key:

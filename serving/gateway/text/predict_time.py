@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class PredictTime:
-    """The time that a growing text may take; whoever waits at a cursor would rather see the first lines.
+    """The time that a growing text may take; at a cursor, the first lines in time are worth more than all of them.
 
     It begins with the first text: before that, there is nothing to see. (llama.cpp's `t_max_predict_ms`.)
     """

@@ -16,7 +16,7 @@ END_OF_TURN = "<end_of_turn>"
 SENTINELS = (BOS, EOS, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR, START_OF_TURN, END_OF_TURN)
 """What a raw prompt may write as text. Their ids differ between Gemma 1 and 3, so they are looked up by this text."""
 TERMINATORS = (EOS, FIM_PREFIX, FIM_MIDDLE, FIM_SUFFIX, FILE_SEPARATOR, START_OF_TURN, END_OF_TURN)
-"""Tokens with which a model says that it is done, or goes on to something that nobody asked for."""
+"""Tokens by which a model ends its answer, or goes on to something that was not asked for."""
 
 _CHARACTERS_AT_ONCE = 8
 """For each token of a limit. Source code has about four to a token: what fits its limit is encoded once, whole."""

@@ -106,7 +106,7 @@ def _attend(
 ) -> None:
     """One split of one row: the mean of its values for the heads that read one KV head, and how much it weighs.
 
-    The first split also has the row's own token, which it writes to the cache: nobody reads it there in this step.
+    The first split also has the row's own token, which it writes to the cache: no program reads it there in this step.
     """
     index, head, row = (pl.program_id(axis) for axis in range(3))
     group = q_ref.shape[1] // k_ref.shape[1]

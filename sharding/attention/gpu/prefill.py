@@ -162,7 +162,7 @@ def _attend(
 ) -> None:
     """One block of tokens for the query heads of one KV head, and one split of its past.
 
-    The first split also has the tokens of this step, and writes those of the block to the cache: nobody reads them
+    The first split also has the tokens of this step, and writes those of the block to the cache: no program reads them
     there in this step.
     """
     item, head, index = (pl.program_id(axis) for axis in range(3))

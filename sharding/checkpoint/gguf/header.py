@@ -30,7 +30,7 @@ _MAX_DEPTH = 4
 
 @dataclass(frozen=True, slots=True)
 class StringArray:
-    """Strings in the metadata, which are read when somebody wants them: a vocabulary takes a second.
+    """Strings in the metadata, which are read on demand: a vocabulary takes a second.
 
     Attributes:
       file: that has them.

@@ -1,4 +1,4 @@
-"""YAML of strangers: plain mappings, bounded in what they expand to."""
+"""Untrusted YAML: plain mappings, bounded in what they expand to."""
 
 from typing import Any
 

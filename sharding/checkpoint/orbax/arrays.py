@@ -139,7 +139,7 @@ def open_arrays(directory: Path) -> dict[str, OrbaxArray]:
 
 
 def _check_files(directory: Path) -> None:
-    # TensorStore opens whatever has the name of a chunk, and waits for whoever writes to a pipe.
+    # TensorStore opens anything that has the name of a chunk, and waits for the writer of a pipe.
     for folder, _, names in os.walk(directory):
         if odd := next((file for name in names if not (file := Path(folder, name)).is_file()), None):
             raise CheckpointError(f"{odd} cannot be read: it is no regular file.")

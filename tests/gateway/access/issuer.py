@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key as generate_rsa_key
 from jwt.algorithms import Algorithm, ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
-from serving.access_config import IssuerConfig
+from serving.access.config import IssuerConfig
 
 ISSUER = "https://login.example/realms/code"
 AUDIENCE = "codegemma"

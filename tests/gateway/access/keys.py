@@ -4,11 +4,11 @@ from pathlib import Path
 
 import httpx
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role, RouteConfig, RoutingConfig
 from serving.gateway.access import BearerAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 
@@ -24,7 +24,7 @@ class Keys:
             roles=dict.fromkeys(Role, RouteConfig(models={"both": 1})), tenants={"apart": {Role.FIM: "other"}}
         )
         self.access = BearerAccess(path)
-        self.service = CodeService(models, gateway, routing, self.access)
+        self.service = CodeService(models, gateway, routing, access=self.access)
         self.app = build_http_app(lambda: self.service, gateway)
 
     def create(self, tenant: str = "", *roles: Role) -> str:

@@ -13,13 +13,13 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.model_service_pb2 import GetModelRequest, ListModelsRequest
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 
-from serving.adapter_directory import AdapterDirectory
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
 from serving.gateway.access import BearerAccess
 from serving.gateway.http.api import ApiRoute
 from serving.gateway.http.app import APIS, build_http_app
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile
+from serving.models.adapter_directory import AdapterDirectory
 from tests.gateway.access.issuer import token
 from tests.gateway.access.test_tokens import Tried
 from tests.gateway.grpc_server import failure, grpc_server

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
+from serving.access.keys import KeyFile
 from serving.config import Role
 from serving.errors import Reason, ServingError
 from serving.gateway.access import BearerAccess
 from serving.gateway.access.failed_attempts import PER_MINUTE, FailedAttempts
-from serving.keys import KeyFile
 from serving.telemetry import metrics
 from serving.telemetry.metrics import Metric
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from serving.access.keys import KeyFile
 from serving.config import Role
 from serving.errors import ServingError
 from serving.gateway.access import BearerAccess
-from serving.keys import KeyFile
 from tests.gateway.access.keys import Keys
 
 
@@ -62,7 +62,7 @@ async def test_a_request_never_looks_at_the_file(keys: Keys, monkeypatch: pytest
         assert (await keys.access.caller("", key, "")).roles
 
 
-def test_a_file_is_followed_for_as_long_as_somebody_wants_its_keys(tmp_path: Path) -> None:
+def test_a_file_is_followed_for_as_long_as_its_keys_are_in_use(tmp_path: Path) -> None:
     KeyFile().write(tmp_path / "keys.yaml")
     before = set(threading.enumerate())
     access = BearerAccess(tmp_path / "keys.yaml")

@@ -8,12 +8,12 @@ import pytest
 from codegemma.v1.model_service_pb2 import ListModelsRequest
 from codegemma.v1.model_service_pb2_grpc import ModelServiceStub
 
+from serving.access.keys import KeyFile, KeyFileError
 from serving.config import GatewayConfig, Role
 from serving.gateway.access import BearerAccess, LocalAccess, OpenAccess, access_for
 from serving.gateway.grpc.service import GrpcService
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
-from serving.keys import KeyFile, KeyFileError
 from tests.gateway.access.keys import FIM, Keys
 from tests.gateway.call_context import CallContext
 from tests.gateway.grpc_server import grpc_server

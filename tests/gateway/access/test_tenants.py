@@ -11,12 +11,13 @@ from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
+from serving.access.keys import KeyFile
 from serving.config import GatewayConfig, Role
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import CodeRequest, FimPrompt
 from serving.gateway.service import CodeService
 from serving.gateway.single_flight import SingleFlight
-from serving.keys import KeyFile
 from tests.gateway.access.keys import FIM, Keys
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -104,7 +105,9 @@ async def test_equal_requests_of_two_tenants_are_computed_once_only_where_the_op
     KeyFile().write(path)
     backend.pause_at = 1  # the first is still computed when the other comes
     model = replace(served_model(backend, "both", Role.FIM), backend=SingleFlight(backend))
-    service = CodeService([model], GatewayConfig(keys_file=path, tenants_share_cache=tenants_share_cache))
+    service = CodeService(
+        [model], GatewayConfig(keys_file=path, tenants_share_cache=tenants_share_cache), access=OpenAccess()
+    )
     prompt = FimPrompt(prefix="a", suffix="b")
     requests = [CodeRequest(prompt=prompt, tenant=name, owner=f"tenant:{name}") for name in "ab"]
     both = [service.generate(request) for request in requests]
@@ -119,7 +122,7 @@ async def test_without_keys_all_share_what_is_cached_unless_told_otherwise(
     backend: ScriptedBackend, tenants_share_cache: bool | None, domains: int
 ) -> None:
     gateway = GatewayConfig(anyone=True, tenants_share_cache=tenants_share_cache)
-    service = CodeService([served_model(backend, "both", Role.FIM)], gateway)
+    service = CodeService([served_model(backend, "both", Role.FIM)], gateway, access=OpenAccess())
     transport = httpx.ASGITransport(build_http_app(lambda: service, gateway))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         for tenant in ("a", "b"):
@@ -140,7 +143,7 @@ async def test_no_tenant_and_session_are_anothers_however_they_are_written(
 
 
 async def test_the_same_holds_for_tenants_that_requests_name(backend: ScriptedBackend) -> None:
-    service = CodeService([served_model(backend, "both", Role.FIM)], GatewayConfig())
+    service = CodeService([served_model(backend, "both", Role.FIM)], GatewayConfig(), access=OpenAccess())
     app = build_http_app(lambda: service, GatewayConfig())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         for tenant, session in NEIGHBOURS:

@@ -13,6 +13,7 @@ from serving.engine.engine import Engine
 from serving.engine.errors import AdapterUnusable
 from serving.engine.loop import EngineThread
 from serving.errors import Reason
+from serving.gateway.access import OpenAccess
 from serving.gateway.groups.pool import GroupPool
 from serving.gateway.service import CodeService
 from serving.group.server import GroupServer
@@ -90,7 +91,7 @@ async def pool(groups: list[Group]) -> AsyncIterator[GroupPool]:
 def service_with(adapter: str, pool: GroupPool, backend: ScriptedBackend) -> CodeService:
     """A service of one model, which is always computed with an adapter."""
     model = replace(served_model(backend, "m", Role.FIM), backend=pool, adapter=adapter)
-    return CodeService([model], GatewayConfig())
+    return CodeService([model], GatewayConfig(), access=OpenAccess())
 
 
 @pytest.mark.parametrize(

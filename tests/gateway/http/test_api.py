@@ -144,7 +144,7 @@ async def test_a_failure_in_a_stream_is_in_the_apis_form(client: httpx.AsyncClie
 
 async def test_who_has_no_key_reads_so_in_the_apis_form(backend: ScriptedBackend) -> None:
     service = CodeService(
-        [served_model(backend, "m", Role.FIM, Role.CHAT)], GatewayConfig(), RoutingConfig(), NobodyMayAsk()
+        [served_model(backend, "m", Role.FIM, Role.CHAT)], GatewayConfig(), RoutingConfig(), access=NobodyMayAsk()
     )
     transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:

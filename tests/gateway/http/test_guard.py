@@ -15,8 +15,8 @@ from ray.serve._private.http_util import (
 from starlette.types import Receive, Scope, Send
 
 from serving.gateway.http.guard import HttpGuard
-from serving.ray_headers import READ_HEADERS
-from serving.ray_servers import guards
+from serving.servers.guards import guards
+from serving.servers.ray_headers import READ_HEADERS
 
 _TOKEN = st.text("abcdefghijklmnopqrstuvwxyz-_0123456789", min_size=1, max_size=30)
 

@@ -5,7 +5,7 @@ import asyncio
 from starlette.types import Message
 
 from serving.gateway.http.open_response import PIECE, OpenResponse
-from serving.places import Places
+from serving.servers.places import Places
 
 CONTENT = bytes(range(256)) * 1000
 

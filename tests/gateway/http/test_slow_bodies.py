@@ -30,7 +30,7 @@ def app(backend: ScriptedBackend, *, body_s: float = _LONG_S, unread_body_s: flo
 
 def closed_app(backend: ScriptedBackend, unread_body_s: float = _LONG_S) -> Starlette:
     service = CodeService(
-        [served_model(backend, "m", Role.FIM, Role.CHAT)], GatewayConfig(), RoutingConfig(), NobodyMayAsk()
+        [served_model(backend, "m", Role.FIM, Role.CHAT)], GatewayConfig(), RoutingConfig(), access=NobodyMayAsk()
     )
     return build_http_app(lambda: service, GatewayConfig(), HttpTimes(body_s=_LONG_S, unread_body_s=unread_body_s))
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hypothesis import strategies as st
 
-from serving.gateway.text.answer import TextFilter
+from serving.gateway.text.answer_text import TextFilter
 
 
 class Cut(NamedTuple):

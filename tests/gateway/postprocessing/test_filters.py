@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from serving.config import GatewayConfig
 from serving.gateway.http.app import build_http_app
 from serving.gateway.request import FimPrompt, PostProcessing
-from serving.gateway.text.answer import Answer
+from serving.gateway.text.answer_text import AnswerText
 from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.tokenizer import Tokenizer
 from sharding.step import Token
@@ -29,16 +29,18 @@ code = st.builds(str.join, st.sampled_from(["\n", "\r\n"]), st.lists(lines, max_
 settings_of_filters = st.builds(PostProcessing, **dict.fromkeys(PostProcessing.__slots__, st.booleans()))
 
 
-def answer_to(prefix: str, suffix: str, post: PostProcessing, tokenizer: Tokenizer, *, native: bool = True) -> Answer:
+def answer_to(
+    prefix: str, suffix: str, post: PostProcessing, tokenizer: Tokenizer, *, native: bool = True
+) -> AnswerText:
     prompt = FimPrompt(prefix=prefix, suffix=suffix, path="a.py")
-    return Answer(tokenizer, infill_filters(prompt, "", post, sees_suffix=native))
+    return AnswerText(tokenizer, infill_filters(prompt, "", post, sees_suffix=native))
 
 
 def byte_tokens(text: str) -> list[Token]:
     return [Token(FIRST_BYTE_TOKEN + byte, -1.0) for byte in text.encode()]
 
 
-def shown_of(answer: Answer, pieces: list[str], *, cut: bool = False) -> tuple[str, bytes]:
+def shown_of(answer: AnswerText, pieces: list[str], *, cut: bool = False) -> tuple[str, bytes]:
     """The text, and the bytes of the tokens whose log probabilities come with it."""
     parts = []
     for piece in pieces:

@@ -283,7 +283,7 @@ async def test_a_burst_that_waits_for_redis_is_counted_to_the_last(
     await ledger.client.aclose()
 
 
-async def test_when_redis_does_not_answer_whoever_waits_for_a_turn_knows_at_once(
+async def test_when_redis_does_not_answer_requests_in_the_queue_know_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     ledger = RedisLedger("redis://127.0.0.1:1", lease_s=300)

@@ -15,9 +15,10 @@ from codegemma.v1.prompt_pb2 import FimInput
 from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
 from bench.cluster import free_port
-from serving.access_config import QuotasConfig
+from serving.access.config import QuotasConfig
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.quotas import Quotas, quotas_for
 from serving.gateway.quotas import quotas as module
@@ -49,7 +50,7 @@ class Counts:
 def service_with(backend: ScriptedBackend, quotas: Quotas | None = None, **limits: Any) -> CodeService:
     gateway = GatewayConfig(anyone=True, quotas=QuotasConfig.model_validate(limits))
     models = [served_model(backend, "both", Role.FIM, Role.CHAT)]
-    return CodeService(models, gateway, quotas=quotas or quotas_for(gateway))
+    return CodeService(models, gateway, quotas=quotas or quotas_for(gateway), access=OpenAccess())
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from serving.convert import convert
+from serving.checkpoints.conversion import convert
 from sharding.adapters.reader import read_adapter
 from sharding.batch import Bucket
 from sharding.checkpoint import open_checkpoint

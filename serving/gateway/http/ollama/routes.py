@@ -2,7 +2,6 @@
 
 from starlette.responses import Response
 
-from serving.adapted_id import split_id
 from serving.errors import Reason, ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.api import AnswerShape, Api, ApiRoute, BodyHandler, Generation, Reply
@@ -23,6 +22,7 @@ from serving.gateway.http.ollama.models import listed_model, named_model, runnin
 from serving.gateway.http.ollama.requests import WORDS, chat_request, generate_request
 from serving.gateway.http.ollama.schema import AnswerBody, ChatBody, GenerateBody, ModelBody
 from serving.gateway.http.responses import json_response
+from serving.models.adapted_id import split_id
 
 _VERSION = "0.12.0"
 """The version of Ollama whose API this is; clients ask whether it is new enough for them."""

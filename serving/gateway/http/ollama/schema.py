@@ -1,7 +1,7 @@
 """The bodies of Ollama's API that are understood (https://docs.ollama.com/api).
 
 Fields that are not listed are ignored, but for those that would change the answer: they are refused unless they have a
-value that changes nothing. What Ollama is told of memory and processors (`num_ctx`, `num_gpu`, `keep_alive`) is the
+value that changes nothing. What clients set of memory and processors (`num_ctx`, `num_gpu`, `keep_alive`) is the
 operator's business here.
 """
 

@@ -40,7 +40,7 @@ def _items(value: object) -> object:
 
 
 def _is_reasoning(item: object) -> bool:
-    """Whether an item is what another model has thought, which is nobody else's to read."""
+    """Whether an item is the reasoning of another model, which only that model reads."""
     return isinstance(item, dict) and item.get("type") == "reasoning"
 
 

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from serving.gateway.http.open_response import OpenResponse
-from serving.places import Places
+from serving.servers.places import Places
 
 _FILES = Path(str(files(fastapi_offline))) / "static"
 _CACHED = {"cache-control": "max-age=86400"}

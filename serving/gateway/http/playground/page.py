@@ -16,7 +16,7 @@ from starlette.routing import Route
 
 from serving.gateway.http.open_response import OpenResponse
 from serving.gateway.http.playground.page_file import PageFile, read_page_files
-from serving.places import Places
+from serving.servers.places import Places
 
 _HEADERS = {
     "x-content-type-options": "nosniff",

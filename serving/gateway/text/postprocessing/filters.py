@@ -1,7 +1,7 @@
 """infill_filters: what an answer between code goes through on its way to the client."""
 
 from serving.gateway.request import FimPrompt, PostProcessing
-from serving.gateway.text.answer import TextFilter
+from serving.gateway.text.answer_text import TextFilter
 from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.postprocessing.block_end import BlockEnd
 from serving.gateway.text.postprocessing.file_style import FileStyle

@@ -8,6 +8,7 @@ import pytest
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
@@ -104,7 +105,7 @@ async def test_errors_are_mistrals(client: httpx.AsyncClient, backend: ScriptedB
 
 
 async def test_a_model_that_only_chats_is_refused(backend: ScriptedBackend) -> None:
-    service = CodeService([served_model(backend, "chatty", Role.CHAT)], GatewayConfig())
+    service = CodeService([served_model(backend, "chatty", Role.CHAT)], GatewayConfig(), access=OpenAccess())
     app = build_http_app(lambda: service, GatewayConfig())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://gateway") as client:
         response = await client.post(PATH, json={"model": "chatty", "prompt": "a", "suffix": "b"})

@@ -7,13 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 
-from serving.adapter_directory import AdapterDirectory
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.ollama.models import named_model
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
+from serving.models.adapter_directory import AdapterDirectory
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 
@@ -29,7 +30,7 @@ async def test_a_model_that_no_group_answers_for_does_not_run_with_an_adapter_ei
         for name, backend in backends.items()
     ]
     gateway = GatewayConfig()
-    transport = httpx.ASGITransport(build_http_app(lambda: CodeService(models, gateway), gateway))
+    transport = httpx.ASGITransport(build_http_app(lambda: CodeService(models, gateway, access=OpenAccess()), gateway))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         running = (await client.get("/api/ps")).json()["models"]
     assert [each["name"] for each in running] == ["7b", "7b:team-a"]
@@ -56,7 +57,7 @@ def test_a_tag_is_left_out_only_where_nothing_has_the_whole_name(
     adapted = replace(served_model(backend, "it", Role.CHAT), adapters=AdapterDirectory(tmp_path))
     plain = served_model(backend, "2b", Role.FIM, aliases=("gemma:2b",))
     other = served_model(backend, "other", Role.FIM, aliases=("other:latest",))
-    find = partial(CodeService([adapted, plain, other], GatewayConfig()).model, adapters=None)
+    find = partial(CodeService([adapted, plain, other], GatewayConfig(), access=OpenAccess()).model, adapters=None)
     assert named_model(find, name).id == model
     with pytest.raises(ServingError) as raised:
         named_model(find, "unknown:latest")

@@ -9,6 +9,7 @@ import pytest
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.ollama.answers import AnswerObjects, StreamedLines, said
 from serving.gateway.served_model import ServedModel
@@ -26,7 +27,7 @@ def lines(response: httpx.Response) -> list[Any]:
 
 
 def client_of(*models: ServedModel) -> httpx.AsyncClient:
-    service = CodeService(models, GatewayConfig())
+    service = CodeService(models, GatewayConfig(), access=OpenAccess())
     app = build_http_app(lambda: service, GatewayConfig())
     return httpx.AsyncClient(transport=httpx.ASGITransport(app, raise_app_exceptions=False), base_url="http://gateway")
 

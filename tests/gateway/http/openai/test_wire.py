@@ -10,6 +10,7 @@ import pytest
 from serving.config import GatewayConfig, Role
 from serving.engine.request import FinishReason, GenerationChunk
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
@@ -292,7 +293,7 @@ async def test_health_names_the_models_that_no_group_answers_for(
 async def test_health_waits_for_every_model_and_then_needs_one(codegemma: Tokenizer) -> None:
     backends = [ScriptedBackend(codegemma) for _ in range(2)]
     models = [served_model(backends[0], "fim-model", Role.FIM), served_model(backends[1], "chat-model", Role.CHAT)]
-    service = CodeService(models, GatewayConfig())
+    service = CodeService(models, GatewayConfig(), access=OpenAccess())
     transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         backends[1].answers = False

@@ -54,7 +54,7 @@ async def test_a_browser_that_reads_the_page_asks_no_other_server(client: httpx.
 
 async def test_the_pages_need_no_key(backend: ScriptedBackend) -> None:
     models = [served_model(backend, "m", Role.FIM, Role.CHAT)]
-    service = CodeService(models, GatewayConfig(), RoutingConfig(), NobodyMayAsk())
+    service = CodeService(models, GatewayConfig(), RoutingConfig(), access=NobodyMayAsk())
     transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         assert (await client.get("/v1/models")).status_code == 401

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import httpx
 
+from serving.access.keys import KeyFile
 from serving.autoscaling.config import AutoscalingConfig
 from serving.config import GatewayConfig, LimitsConfig, ModelConfig, Role
 from serving.gateway.access.bearer import BearerAccess
@@ -11,7 +12,6 @@ from serving.gateway.http.app import build_http_app
 from serving.gateway.http.playground.status import model_status_object
 from serving.gateway.service import CodeService
 from serving.gateway.status import BackendStatus, GroupState, GroupStatus, ModelStatus
-from serving.keys import KeyFile
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
+from serving.gateway.access import OpenAccess
 from serving.gateway.feedback.feedback import CompletionEvent
 from serving.gateway.http.app import build_http_app
 from serving.gateway.http.tabby.requests import completion_request
@@ -117,7 +118,7 @@ async def test_events_are_counted_for_the_model_that_answered(backend: ScriptedB
     models = [served_model(backend, "2b", Role.FIM), served_model(backend, "7b", Role.CHAT)]
     recorder = MemoryRecorder()
     records = RequestRecords(recorder, [model.config for model in models])
-    service = CodeService(models, GatewayConfig(), records=records)
+    service = CodeService(models, GatewayConfig(), records=records, access=OpenAccess())
     transport = httpx.ASGITransport(build_http_app(lambda: service, GatewayConfig()))
     async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
         ids = [(await complete(client, language="go", segments=SEGMENTS))["id"] for _ in range(3)]
