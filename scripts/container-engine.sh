@@ -17,6 +17,6 @@ for engine in ${ENGINE:-docker podman buildah}; do
         exit 0
     fi
 done
-echo "${ENGINE:-None of docker, podman and buildah} works here: install one (apt install buildah needs no daemon) or" \
-    "start its daemon." >&2
+echo "No container engine works here, of ${ENGINE:-docker, podman and buildah}: install one (apt install buildah, which" \
+    "needs no daemon) or start its daemon." >&2
 exit 1

@@ -101,7 +101,7 @@ SCHEMA = [
 TEMPLATES = [
     Mistake(("workers is empty", "values-demo.yaml"), {"workers": []}),
     Mistake(
-        ("image.repository is empty", "0.1.0-cpu and 0.1.0-gpu", "make image push FLAVOR=cpu,gpu ", "--set image.repository=REGISTRY/"),
+        ("image.repository is empty", "0.1.0-cpu and 0.1.0-gpu", "FLAVOR=cpu,gpu ", "--set image.repository=REGISTRY/"),
         {"image": {"repository": ""}},
     ),
     Mistake(("image.repository is empty", "the tags 2-demo."), {"image": {"repository": "", "tag": "2"}}, base="demo"),
