@@ -14,11 +14,14 @@ ARG FLAVOR=cpu
 
 # Two secrets, of which nothing stays in the image, are there for networks that do not reach the public index as it is:
 # pip.conf, pip's configuration, and ca, certificates that it may name as /run/secrets/ca.
-FROM ${PYTHON_IMAGE} AS wheel
+FROM ${PYTHON_IMAGE} AS installer
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore PYTHONDONTWRITEBYTECODE=1
 WORKDIR /src
+
+FROM installer AS wheel
 COPY docker/requirements-build.lock requirements.lock
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca \
-    python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock
+    python -m pip install --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY config config
 COPY protos protos
@@ -26,14 +29,13 @@ COPY serving serving
 COPY sharding sharding
 RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
 
-FROM ${PYTHON_IMAGE} AS build
+FROM installer AS build
 ARG FLAVOR
-WORKDIR /src
 RUN python -m venv --without-pip /opt/codegemma
 # The packages before the sources: they change seldom, and this layer then comes from the cache.
 COPY docker/requirements-${FLAVOR}.lock requirements.lock
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca \
-    python -m pip --python /opt/codegemma/bin/python install --no-cache-dir --no-compile --require-hashes \
+    python -m pip --python /opt/codegemma/bin/python install --no-compile --require-hashes \
     --requirement requirements.lock
 COPY --from=wheel /wheels /wheels
 # From bytecode a process starts in a third of the time, and the file system is read-only when it runs. What is
@@ -45,7 +47,7 @@ RUN python -m pip --python /opt/codegemma/bin/python install --no-compile --no-d
 FROM build AS inventory
 COPY docker/requirements-sbom.lock requirements.lock
 RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca \
-    python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock
+    python -m pip install --require-hashes --requirement requirements.lock
 # To validate takes twenty times as long as to write.
 RUN cyclonedx-py environment --no-validate --output-reproducible --output-file /sbom.cdx.json /opt/codegemma/bin/python
 
@@ -57,9 +59,9 @@ LABEL org.opencontainers.image.title="codegemma-serving" \
     org.opencontainers.image.description="Code completion and code chat from Gemma models, by HTTP and gRPC" \
     org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/codegemma/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/home/codegemma
-# Nothing is installed when it runs: what could do so goes.
+# Nothing is installed when it runs: what could do so goes. The day that useradd notes for a password is not today's.
 RUN groupadd --gid 1000 codegemma \
-    && useradd --uid 1000 --gid 1000 --create-home codegemma \
+    && SOURCE_DATE_EPOCH=0 useradd --uid 1000 --gid 1000 --create-home codegemma \
     && python -m pip uninstall --yes --root-user-action ignore pip \
     && rm -r /usr/local/lib/python3.*/ensurepip
 COPY --from=build /opt/codegemma /opt/codegemma

@@ -171,7 +171,7 @@ def test_the_demo_image_serves_what_make_serve_does_beyond_loopback() -> None:
 
 def test_the_packages_install_from_the_lock(instructions: list[dict[str, str]], tmp_path: Path) -> None:
     install = command(
-        stage(instructions, "build"), "python -m pip --python /opt/codegemma/bin/python install --no-cache"
+        stage(instructions, "build"), "python -m pip --python /opt/codegemma/bin/python install --no-compile --req"
     )
     arguments = install.replace("/opt/codegemma/bin/python", sys.executable).split()[1:]
     shutil.copy(ROOT / "docker" / "requirements-cpu.lock", tmp_path / "requirements.lock")
