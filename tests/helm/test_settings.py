@@ -78,6 +78,14 @@ def test_an_image_with_a_digest_is_that_one() -> None:
             assert pod["spec"]["containers"][0]["image"] == expected
 
 
+def test_the_demo_takes_the_image_with_its_model() -> None:
+    digest = f"sha256:{'3' * 64}"
+    for image, suffix in ({}, ""), ({"digests": {"demo": digest}}, f"@{digest}"):
+        found = pods(_with("helm4", image=image))
+        images = {container["image"] for _, pod, _ in found for container in pod["spec"]["containers"]}
+        assert images == {f"codegemma-serving:0.1.0-demo{suffix}"}
+
+
 def test_every_pod_pulls_with_the_secrets() -> None:
     for case in (_SET, CASE["registry"]):
         for name, pod in _pods(case).items():
