@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -259,6 +260,7 @@ CASES = (
     *(Case(name, (), merged(KEYS, CLAIM, values)) for name, values in _SLICES.items()),
 )
 CASE = {case.name: case for case in CASES}
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 @functools.cache
