@@ -22,6 +22,7 @@ _OPTIONAL = {
     "PrometheusRule": ("monitoring.coreos.com/v1", "the Prometheus operator"),
     "HTTPRoute": ("gateway.networking.k8s.io/v1", "the Gateway API"),
     "GRPCRoute": ("gateway.networking.k8s.io/v1", "the Gateway API"),
+    "InferencePool": ("inference.networking.k8s.io/v1", "the Gateway API inference extension"),
     "Certificate": ("cert-manager.io/v1", "cert-manager"),
 }
 
@@ -74,7 +75,7 @@ def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
     objects = installation.objects
     kinds = {(one["apiVersion"], one["kind"]) for one in installation.manifests or ()}
     yield _server(cluster)
-    yield from examine_kuberay(cluster)
+    yield from examine_kuberay(cluster, objects)
     if kinds:
         yield from _kinds(cluster, kinds)
     elif installation.service is None:

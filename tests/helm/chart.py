@@ -209,6 +209,8 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "redis": {
         "gcs": {"redis": {"address": "rediss://redis:6379", "username": "ray", "passwordSecret": {"name": "redis"}}}
     },
+    "rocksdb": {"gcs": {"redis": {"address": ""}, "rocksdb": {"size": "2Gi", "storageClassName": "ssd"}}},
+    "mtls": {"ray": {"mtls": True}},
     "no-ray-token": {"ray": {"tokenAuth": False, "upgradeStrategy": "None"}},
     "long-requests": {
         "serving": {"gateway": {"request_timeout_s": 900.5}},

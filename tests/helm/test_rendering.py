@@ -33,7 +33,7 @@ from tests.helm.chart import (
 
 _OWN_SCHEMAS = {"RayService", "HTTPRoute", "GRPCRoute", "PodMonitor", "ServiceMonitor", "PrometheusRule"}
 _NO_SCHEMA = {"Certificate", "Gateway"}  # whose definitions are not at hand
-_TOO_OLD: dict[str, tuple[str, ...]] = {}
+_TOO_OLD = dict.fromkeys(("rocksdb", "mtls"), ("1.5", "1.6"))
 """Versions of KubeRay that a case asks for more than they have."""
 
 
