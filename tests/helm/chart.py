@@ -84,6 +84,8 @@ _GATEWAY = {
     "grpcHostnames": ["grpc.code.example.com"],
     "gateway": {"create": True, "className": "eg", "tlsSecret": "tls", "clusterIssuer": "acme"},
 }
+_CANARY = {"name": "codegemma-canary", "weight": 10}
+_POOL = {"enabled": True, "endpointPicker": {"name": "codegemma-picker"}}
 _INGRESS = {"enabled": True, "host": "code.example.com", "tlsSecret": "tls", "clusterIssuer": "acme"}
 _PEERS = [{"namespaceSelector": {"matchLabels": {"team": "editors"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
 _TO_REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
@@ -193,6 +195,8 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "ingress-nginx": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS | {"className": "nginx"}}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
     "gateway": {"edge": {"controllerNamespace": "envoy-gateway-system", "gatewayApi": _GATEWAY}},
+    "canary": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES | {"canary": _CANARY}}},
+    "inference-pool": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES | {"inferencePool": _POOL}}},
     "certificate": {"edge": {"certificate": _CERTIFICATE}},
     "envoy": {"edge": {"certificate": _CERTIFICATE, "envoy": _ENVOY}, "monitoring": _MONITORING},
     "envoy-without-client-certificates": {"edge": {"envoy": {"enabled": True, "tlsSecret": "tls"}}},

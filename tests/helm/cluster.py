@@ -21,6 +21,8 @@ _KINDS = {
     "apiextensions.k8s.io/v1/customresourcedefinitions": "CustomResourceDefinition",
     "apps/v1/deployments": "Deployment",
     "cert-manager.io/v1/certificates": "Certificate",
+    "gateway.networking.k8s.io/v1/grpcroutes": "GRPCRoute",
+    "gateway.networking.k8s.io/v1/httproutes": "HTTPRoute",
     "monitoring.coreos.com/v1/podmonitors": "PodMonitor",
     "monitoring.coreos.com/v1/prometheusrules": "PrometheusRule",
     "networking.k8s.io/v1/ingresses": "Ingress",

@@ -51,4 +51,5 @@ def _backends(objects: list[Object]) -> Iterator[tuple[str, object]]:
             case "HTTPRoute" | "GRPCRoute":
                 for rule in each["spec"]["rules"]:
                     for backend in rule["backendRefs"]:
-                        yield backend["name"], backend["port"]
+                        if "kind" not in backend and "canary" not in backend["name"]:  # of other kinds and releases
+                            yield backend["name"], backend["port"]

@@ -17,6 +17,8 @@
 {{- include "codegemma.checkServices" . }}
 {{- include "codegemma.checkEgress" . }}
 {{- include "codegemma.checkEdge" . }}
+{{- include "codegemma.checkCanary" . }}
+{{- include "codegemma.checkInferencePool" . }}
 {{- include "codegemma.checkMonitoring" . }}
 {{- end }}
 
