@@ -70,6 +70,10 @@ _CONVERSION = {
     "cpu": 4,
     "memory": "8Gi",
 }
+_SERVED = [
+    {"model": "model", "name": "team-a", "source": "versions/team-a-2"},
+    {"model": "model", "name": "team-b", "source": "versions/b.nemo"},
+]
 _CERTIFICATE = {"enabled": True, "secretName": "tls", "dnsNames": ["code.example.com"], "issuerRef": {"name": "acme"}}
 _ROUTES = {
     "enabled": True,
@@ -189,6 +193,10 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     },
     "executables": {"executables": {"existingSecret": "codegemma-executables"}},
     "adapters": {"models": {"adapters": {"existingClaim": "codegemma-adapters"}}},
+    "adapters-served": {
+        "models": {"adapters": {"existingClaim": "codegemma-adapters", "served": _SERVED}},
+        "serving": {"models": [_model(topology={"accelerator": "gpu"}, adapters={"directory": "/adapters/model"})]},
+    },
     "convert": {"models": {"convert": [_CONVERSION]}},
     "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
     "ingress": {"edge": {"controllerNamespace": "traefik", "ingress": _INGRESS}},

@@ -6,6 +6,7 @@
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkAdapters" . }}
+{{- include "codegemma.checkServedAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
 {{- include "codegemma.checkTopologies" . }}
 {{- include "codegemma.checkGateways" . }}
