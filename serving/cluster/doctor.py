@@ -24,6 +24,9 @@ _OPTIONAL = {
     "GRPCRoute": ("gateway.networking.k8s.io/v1", "the Gateway API"),
     "Certificate": ("cert-manager.io/v1", "cert-manager"),
 }
+_OWNERS = {kind: owner for kind, (_, owner) in _OPTIONAL.items()} | {
+    "InferencePool": "the Gateway API inference extension",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +77,7 @@ def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
     objects = installation.objects
     kinds = {(one["apiVersion"], one["kind"]) for one in installation.manifests or ()}
     yield _server(cluster)
-    yield from examine_kuberay(cluster)
+    yield from examine_kuberay(cluster, objects)
     if kinds:
         yield from _kinds(cluster, kinds)
     elif installation.service is None:
@@ -97,7 +100,7 @@ def _server(cluster: Cluster) -> Finding:
 def _kinds(cluster: Cluster, kinds: set[tuple[str, str]]) -> Iterator[Finding]:
     for api_version, kind in sorted(kinds):
         if kind not in cluster.served(api_version) and kind != "RayService":
-            owner = _OPTIONAL.get(kind, (api_version, f"what brings {api_version}"))[1]
+            owner = _OWNERS.get(kind, f"what brings {api_version}")
             text = f"the manifests have one, but the cluster does not know {kind} in {api_version}"
             yield problem(kind, text, f"Install {owner}, or leave it out of the manifests.")
 

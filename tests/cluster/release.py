@@ -1,5 +1,6 @@
 """A release as a cluster has it: its objects, and the manifests it came from."""
 
+from collections.abc import Sequence
 from typing import Any
 
 RELEASE = "codegemma"
@@ -100,7 +101,10 @@ def tpu_node(name: str, topology: str = "2x4", chips: int = 4) -> dict[str, Any]
 
 
 def operator(
-    image: str = "quay.io/kuberay/operator:v1.6.1", ready: str = "True", name: str = "kuberay-operator"
+    image: str = "quay.io/kuberay/operator:v1.6.1",
+    ready: str = "True",
+    name: str = "kuberay-operator",
+    args: Sequence[str] = (),
 ) -> dict[str, Any]:
     """The operator's pod; KubeRay's kustomization names the application `kuberay`."""
     return {
@@ -112,13 +116,18 @@ def operator(
                 "app.kubernetes.io/component": "kuberay-operator",
             },
         },
-        "spec": {"containers": [{"name": "kuberay-operator", "image": image}]},
+        "spec": {"containers": [{"name": "kuberay-operator", "image": image, "args": list(args)}]},
         "status": {"conditions": [condition("Ready", ready)]},
     }
 
 
 def crd(*fields: str) -> dict[str, Any]:
-    cluster = {"properties": {field: {"type": "object"} for field in fields}}
+    """The definition of RayServices with these fields of rayClusterConfig; a dot is before a field of a field."""
+    cluster: dict[str, Any] = {}
+    for field in fields:
+        node = cluster
+        for name in field.split("."):
+            node = node.setdefault("properties", {}).setdefault(name, {"type": "object"})
     schema = {"properties": {"spec": {"properties": {"rayClusterConfig": cluster}}}}
     return {
         "metadata": {"name": "rayservices.ray.io"},

@@ -205,6 +205,43 @@ def test_a_crd_without_token_authentication_is_too_old(
     assert ("problem", "Update the CRDs") in [(level, remedy[:15]) for level, _, remedy in examine()["RayService"]]
 
 
+_OPTIONS = {
+    "tlsOptions": ({"enabled": True}, "tlsOptions", "RayClusterMTLS"),
+    "gcsFaultToleranceOptions": (
+        {"backend": "rocksdb", "storage": {"size": "1Gi"}},
+        "gcsFaultToleranceOptions.storage",
+        "GCSFaultToleranceEmbeddedStorage",
+    ),
+}
+
+
+@pytest.mark.parametrize("option", _OPTIONS)
+def test_what_came_with_a_newer_kuberay_takes_its_definition_its_operator_and_a_feature_gate(
+    healthy: KubernetesApi, examine: Callable[..., Findings], option: str
+) -> None:
+    setting, field, gate = _OPTIONS[option]
+    service = yaml.safe_load(manifests())
+    service["spec"]["rayClusterConfig"][option] = setting
+
+    def problems() -> list[str]:
+        found = examine("-f", "-", input=manifests(service))
+        return [text for name in ("RayService", "KubeRay operator") for level, text, _ in found[name] if level != "ok"]
+
+    older = release.crd("authOptions", "gcsFaultToleranceOptions.redisAddress")
+    healthy.add("apiextensions.k8s.io/v1/customresourcedefinitions", older)
+    [definition, operator] = problems()
+    assert f"no {field}:" in definition and f"is too old: {field}" in operator and "1.7.0" in operator
+
+    healthy.add("apiextensions.k8s.io/v1/customresourcedefinitions", release.crd("authOptions", field))
+    image, off = "quay.io/kuberay/operator:v1.7.0", f"--feature-gates=RayMultiHostIndexing=true,{gate}=false"
+    healthy.add("v1/pods", release.operator(image, args=["--config", "/etc/config.yaml", off]))
+    [operator] = problems()
+    assert f"its feature gate {gate} is off" in operator
+
+    healthy.add("v1/pods", release.operator(image, args=[off.replace("false", "true")]))
+    assert not problems()
+
+
 def test_kinds_of_the_manifests_that_the_cluster_does_not_know(
     healthy: KubernetesApi, examine: Callable[..., Findings]
 ) -> None:

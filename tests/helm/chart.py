@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
@@ -69,6 +70,10 @@ _CONVERSION = {
     "cpu": 4,
     "memory": "8Gi",
 }
+_SERVED = [
+    {"model": "model", "name": "team-a", "source": "versions/team-a-2"},
+    {"model": "model", "name": "team-b", "source": "versions/b.nemo"},
+]
 _CERTIFICATE = {"enabled": True, "secretName": "tls", "dnsNames": ["code.example.com"], "issuerRef": {"name": "acme"}}
 _ROUTES = {
     "enabled": True,
@@ -83,6 +88,8 @@ _GATEWAY = {
     "grpcHostnames": ["grpc.code.example.com"],
     "gateway": {"create": True, "className": "eg", "tlsSecret": "tls", "clusterIssuer": "acme"},
 }
+_CANARY = {"name": "codegemma-canary", "weight": 10}
+_POOL = {"enabled": True, "endpointPicker": {"name": "codegemma-picker"}}
 _INGRESS = {"enabled": True, "host": "code.example.com", "tlsSecret": "tls", "clusterIssuer": "acme"}
 _PEERS = [{"namespaceSelector": {"matchLabels": {"team": "editors"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
 _TO_REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
@@ -186,12 +193,18 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     },
     "executables": {"executables": {"existingSecret": "codegemma-executables"}},
     "adapters": {"models": {"adapters": {"existingClaim": "codegemma-adapters"}}},
+    "adapters-served": {
+        "models": {"adapters": {"existingClaim": "codegemma-adapters", "served": _SERVED}},
+        "serving": {"models": [_model(topology={"accelerator": "gpu"}, adapters={"directory": "/adapters/model"})]},
+    },
     "convert": {"models": {"convert": [_CONVERSION]}},
     "convert-quantize": {"models": {"convert": [_CONVERSION | {"quantize": "int8"}]}},
     "ingress": {"edge": {"controllerNamespace": "traefik", "ingress": _INGRESS}},
     "ingress-nginx": {"edge": {"controllerNamespace": "ingress-nginx", "ingress": _INGRESS | {"className": "nginx"}}},
     "gateway-api": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES}},
     "gateway": {"edge": {"controllerNamespace": "envoy-gateway-system", "gatewayApi": _GATEWAY}},
+    "canary": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES | {"canary": _CANARY}}},
+    "inference-pool": {"edge": {"controllerNamespace": "edge", "gatewayApi": _ROUTES | {"inferencePool": _POOL}}},
     "certificate": {"edge": {"certificate": _CERTIFICATE}},
     "envoy": {"edge": {"certificate": _CERTIFICATE, "envoy": _ENVOY}, "monitoring": _MONITORING},
     "envoy-without-client-certificates": {"edge": {"envoy": {"enabled": True, "tlsSecret": "tls"}}},
@@ -208,6 +221,8 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "redis": {
         "gcs": {"redis": {"address": "rediss://redis:6379", "username": "ray", "passwordSecret": {"name": "redis"}}}
     },
+    "rocksdb": {"gcs": {"redis": {"address": ""}, "rocksdb": {"size": "2Gi", "storageClassName": "ssd"}}},
+    "mtls": {"ray": {"mtls": True}},
     "no-ray-token": {"ray": {"tokenAuth": False, "upgradeStrategy": "None"}},
     "long-requests": {
         "serving": {"gateway": {"request_timeout_s": 900.5}},
@@ -259,6 +274,7 @@ CASES = (
     *(Case(name, (), merged(KEYS, CLAIM, values)) for name, values in _SLICES.items()),
 )
 CASE = {case.name: case for case in CASES}
+every_case = pytest.mark.parametrize("case", CASES, ids=str)
 
 
 @functools.cache

@@ -18,7 +18,11 @@ _KINDS = {
     "v1/secrets": "Secret",
     "v1/serviceaccounts": "ServiceAccount",
     "v1/services": "Service",
+    "apiextensions.k8s.io/v1/customresourcedefinitions": "CustomResourceDefinition",
     "apps/v1/deployments": "Deployment",
+    "cert-manager.io/v1/certificates": "Certificate",
+    "gateway.networking.k8s.io/v1/grpcroutes": "GRPCRoute",
+    "gateway.networking.k8s.io/v1/httproutes": "HTTPRoute",
     "monitoring.coreos.com/v1/podmonitors": "PodMonitor",
     "monitoring.coreos.com/v1/prometheusrules": "PrometheusRule",
     "networking.k8s.io/v1/ingresses": "Ingress",
@@ -37,7 +41,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
         super().__init__()
         core = []
         for key, kind in _KINDS.items():
-            namespaced = kind != "PriorityClass"
+            namespaced = kind not in ("CustomResourceDefinition", "PriorityClass")
             self.resources[key] = kmock.ResourceInfo(kind=kind, namespaced=namespaced, verbs=_VERBS)
             if key.startswith("v1/"):
                 verbs = sorted(_VERBS)

@@ -7,9 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.chart import CASE, CASES, Case, Object, fingerprint, merged, ray_service, template
-
-every_case = pytest.mark.parametrize("case", CASES, ids=str)
+from tests.helm.chart import CASE, Case, Object, every_case, fingerprint, merged, ray_service, template
 
 _SESSIONS = "/tmp/ray"
 _LABELS = ("app.kubernetes.io/name", "app.kubernetes.io/created-by")

@@ -1,21 +1,12 @@
 """Mistakes in values, each refused by both Helms with the key in the message."""
 
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 
 from serving.models.topology import Topology
 from tests.helm.chart import CASE, CLAIM, HELMS, KEYS, Case, merged, template
-
-
-@dataclass(frozen=True)
-class Mistake:
-    """Values on top of a good case, and what the message must name."""
-
-    names: tuple[str, ...]
-    values: dict[str, Any]
-    base: str = "gpu"
+from tests.helm.mistake import Mistake, assert_named, refusal
 
 
 def _model(**fields: Any) -> dict[str, Any]:
@@ -276,17 +267,10 @@ TEMPLATES = [
 ]
 
 
-def _refusal(helm: str, mistake: Mistake) -> str:
-    base = CASE[mistake.base]
-    result = template(helm, Case("mistake", base.profiles, merged(base.values, mistake.values)), check=False)
-    assert result.returncode, f"{mistake.values} was accepted"
-    return result.stderr
-
-
 @pytest.mark.parametrize("helm", HELMS)
 @pytest.mark.parametrize("mistake", SCHEMA, ids=lambda mistake: ".".join(mistake.names))
 def test_the_schema_names_the_key_that_is_wrong(helm: str, mistake: Mistake) -> None:
-    message = _refusal(helm, mistake)
+    message = refusal(helm, mistake)
     assert "schema" in message
     path = message.replace("/", ".")  # Helm 4 writes JSON pointers
     for name in mistake.names:
@@ -296,10 +280,7 @@ def test_the_schema_names_the_key_that_is_wrong(helm: str, mistake: Mistake) -> 
 @pytest.mark.parametrize("helm", HELMS)
 @pytest.mark.parametrize("mistake", TEMPLATES, ids=lambda mistake: mistake.names[0])
 def test_the_templates_name_key_value_and_remedy(helm: str, mistake: Mistake) -> None:
-    message = _refusal(helm, mistake)
-    assert "nil pointer" not in message
-    for name in mistake.names:
-        assert name in message
+    assert_named(mistake, refusal(helm, mistake))
 
 
 @pytest.mark.parametrize("helm", HELMS)

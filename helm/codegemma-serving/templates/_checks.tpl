@@ -6,16 +6,20 @@
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkAdapters" . }}
+{{- include "codegemma.checkServedAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
 {{- include "codegemma.checkTopologies" . }}
 {{- include "codegemma.checkGateways" . }}
 {{- include "codegemma.checkHighAvailability" . }}
 {{- include "codegemma.checkGrace" . }}
 {{- include "codegemma.checkEnvironment" . }}
+{{- include "codegemma.checkKubeRay" . }}
 {{- include "codegemma.checkSettings" . }}
 {{- include "codegemma.checkServices" . }}
 {{- include "codegemma.checkEgress" . }}
 {{- include "codegemma.checkEdge" . }}
+{{- include "codegemma.checkCanary" . }}
+{{- include "codegemma.checkInferencePool" . }}
 {{- include "codegemma.checkMonitoring" . }}
 {{- end }}
 
@@ -199,8 +203,8 @@
 
 {{- define "codegemma.checkHighAvailability" -}}
 {{- if .Values.highAvailability.enabled }}
-{{- if not .Values.gcs.redis.address }}
-{{- fail "highAvailability.enabled=true, but gcs.redis.address is empty: the machine of Ray's head would take all workers with it. Set it to a Redis that is on more than one machine itself." }}
+{{- if not (include "codegemma.headState" .) }}
+{{- fail "highAvailability.enabled=true, but gcs.redis.address is empty: the machine of Ray's head would take all workers with it. Set it to a Redis that is on more than one machine itself, or gcs.rocksdb.size to the size of a volume that another machine can attach." }}
 {{- end }}
 {{- if lt (int .Values.gateway.minReplicas) 2 }}
 {{- fail (printf "highAvailability.enabled=true, but gateway.minReplicas=%v: the machine of the only Gateway would take the service with it. Raise it, serving.gateway.replicas and gateway.maxReplicas, as values-ha.yaml does." .Values.gateway.minReplicas) }}
@@ -218,7 +222,7 @@
 
 {{- define "codegemma.checkEnvironment" -}}
 {{- $ours := include "codegemma.ourEnvironment" . | fromJson }}
-{{- if .Values.gcs.redis.address }}
+{{- if include "codegemma.headState" . }}
 {{- $ours = merge $ours (.Files.Get "files/without-head-environment.json" | fromJson) }}
 {{- end }}
 {{- range $name, $value := .Values.ray.environment }}
@@ -263,7 +267,7 @@
 {{- if eq (include "codegemma.workerAccount" .) (include "codegemma.headAccount" .) }}
 {{- fail (printf "serviceAccount.name=%s is serviceAccount.headName too: KubeRay lets the head's account change pods, which Gateways and groups must not. Name two accounts." (include "codegemma.workerAccount" .)) }}
 {{- end }}
-{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables-key" "kubernetes-api" }}
+{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables-key" "kubernetes-api" "gcs-storage" "ray-tls" }}
 {{- range .Values.extraVolumes }}
 {{- if has .name $volumes }}
 {{- fail (printf "extraVolumes: the name %s is taken. Give each volume its own." .name) }}

@@ -43,9 +43,9 @@ envFrom:
 {{- end }}
 {{- end }}
 
-{{- /* What a worker pod has besides if the head's state is in Redis: it goes on without the head. */}}
+{{- /* What a worker pod has besides if the head's state outlives it: it goes on without the head. */}}
 {{- define "codegemma.withoutHeadEnvironment" -}}
-{{- if .Values.gcs.redis.address }}
+{{- if include "codegemma.headState" . }}
 {{- range $name, $value := .Files.Get "files/without-head-environment.json" | fromJson }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}

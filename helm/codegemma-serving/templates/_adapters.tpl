@@ -1,0 +1,41 @@
+{{- /* Adapters that the values list: links on the claim, made by a Job. */}}
+
+{{- /* As JSON: sources by name, by the directory of each model's adapters, relative to the claim. */}}
+{{- define "codegemma.servedAdapters" -}}
+{{- $directories := dict }}
+{{- $ofModel := dict }}
+{{- range .Values.serving.models }}
+{{- $directory := (.adapters | default dict).directory | default "" | clean }}
+{{- if hasPrefix "/adapters/" $directory }}
+{{- $directory = trimPrefix "/adapters/" $directory }}
+{{- $_ := set $ofModel .id $directory }}
+{{- $_ := set $directories $directory (get $directories $directory | default dict) }}
+{{- end }}
+{{- end }}
+{{- range .Values.models.adapters.served }}
+{{- $directory := get $ofModel .model }}
+{{- if not $directory }}
+{{- fail (printf "models.adapters.served: %s is for model %s, but serving.models has no such model with adapters.directory below /adapters. Set that directory, or correct the model's id." .name .model) }}
+{{- end }}
+{{- $source := clean .source }}
+{{- if or (eq $source ".") (hasPrefix ".." $source) (hasPrefix (printf "%s/" $directory) (printf "%s/" $source)) }}
+{{- fail (printf "models.adapters.served: %s of %s has source=%s, which must be below the claim, and not in /adapters/%s, all of which is served. Keep it in a directory beside that, as in versions/%s." .name .model .source $directory .name) }}
+{{- end }}
+{{- $adapters := get $directories $directory }}
+{{- if hasKey $adapters .name }}
+{{- fail (printf "models.adapters.served: %s is twice in /adapters/%s. Give each adapter a name of its own." .name $directory) }}
+{{- end }}
+{{- $_ := set $adapters .name $source }}
+{{- end }}
+{{- $directories | toJson }}
+{{- end }}
+
+{{- define "codegemma.checkServedAdapters" -}}
+{{- $adapters := .Values.models.adapters }}
+{{- if not (kindIs "invalid" $adapters.served) }}
+{{- if not $adapters.existingClaim }}
+{{- fail (printf "models.adapters.served has %d entries, but models.adapters.existingClaim is empty: there is no claim to make links on. Set it, or remove models.adapters.served." (len $adapters.served)) }}
+{{- end }}
+{{- $_ := include "codegemma.servedAdapters" . }}
+{{- end }}
+{{- end }}

@@ -1,0 +1,111 @@
+"""Volumes: what is mounted where, and by whom."""
+
+import pytest
+
+from tests.helm.chart import CASE, RELEASE, Case, Object, every_case, of_kind, pods, rendered, worker_groups
+from tests.helm.containers import autoscaler, containers
+
+
+@every_case
+def test_volumes_that_are_mounted_exist_and_none_is_left_over(case: Case) -> None:
+    for name, pod, _ in pods(rendered(case)):
+        mounted = {mount["name"] for each in containers(pod) for mount in each.get("volumeMounts", [])}
+        if name == "head":
+            mounted |= {mount["name"] for mount in autoscaler(case)["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["spec"]["volumes"]}, name
+
+
+@every_case
+def test_config_maps_that_are_mounted_exist(case: Case) -> None:
+    objects = rendered(case)
+    for _, pod, _ in pods(objects):
+        names = {volume["configMap"]["name"] for volume in pod["spec"]["volumes"] if "configMap" in volume}
+        assert names <= of_kind(objects, "ConfigMap").keys()
+
+
+@every_case
+def test_secrets_are_named_and_never_written(case: Case) -> None:
+    assert not of_kind(rendered(case), "Secret")
+
+
+@every_case
+def test_ray_places_that_are_written_are_writable(case: Case) -> None:
+    for name, pod, _ in pods(rendered(case)):
+        if not name.startswith(RELEASE):
+            mounts = {mount["mountPath"] for mount in pod["spec"]["containers"][0]["volumeMounts"]}
+            assert {"/tmp", "/tmp/ray", "/dev/shm", "/home/codegemma/.cache", "/home/codegemma/.local/share"} <= mounts
+
+
+@pytest.mark.parametrize(
+    ("name", "source"),
+    [
+        ("gpu", {"persistentVolumeClaim": {"claimName": "codegemma-models", "readOnly": True}}),
+        ("s3", {"emptyDir": {"sizeLimit": "40Gi"}}),
+        (
+            "gcs-fuse",
+            {
+                "csi": {
+                    "driver": "gcsfuse.csi.storage.gke.io",
+                    "readOnly": True,
+                    "volumeAttributes": {"bucketName": "models", "mountOptions": "implicit-dirs,only-dir=gemma"},
+                }
+            },
+        ),
+    ],
+)
+def test_models_are_where_gateways_and_groups_read_them(name: str, source: Object) -> None:
+    for group in worker_groups(CASE[name]).values():
+        spec = group["template"]["spec"]
+        assert {"name": "models", **source} in spec["volumes"]
+        assert {"name": "models", "mountPath": "/models", "readOnly": True} in spec["containers"][0]["volumeMounts"]
+
+
+def test_gateways_and_groups_read_adapters_from_a_claim_of_their_own_and_nobody_writes_there() -> None:
+    source = {"persistentVolumeClaim": {"claimName": "codegemma-adapters", "readOnly": True}}
+    for group in worker_groups(CASE["adapters"]).values():
+        spec = group["template"]["spec"]
+        assert {"name": "adapters", **source} in spec["volumes"]
+        mounts = [mount for each in containers(group["template"]) for mount in each.get("volumeMounts", [])]
+        own = [mount for mount in mounts if mount["name"] == "adapters"]
+        assert own == [{"name": "adapters", "mountPath": "/adapters", "readOnly": True}]
+
+
+def test_groups_and_nobody_else_get_the_key_of_executables_as_a_file_that_is_no_link() -> None:
+    path = "/home/codegemma/.local/share/codegemma/executables.key"
+    mount = {"name": "executables-key", "mountPath": path, "subPath": "executables.key", "readOnly": True}
+    secret = {"secretName": "codegemma-executables", "defaultMode": 0o440}
+    for name, group in worker_groups(CASE["executables"]).items():
+        spec = group["template"]["spec"]
+        assert (mount in spec["containers"][0]["volumeMounts"]) == (name != "gateway")
+        assert ({"name": "executables-key", "secret": secret} in spec["volumes"]) == (name != "gateway")
+
+
+def test_gateways_fetch_no_weights_from_a_bucket() -> None:
+    groups = worker_groups(CASE["s3"])
+    arguments = {name: group["template"]["spec"]["initContainers"][1]["args"] for name, group in groups.items()}
+    assert "--exclude=*.safetensors" in arguments["gateway"]
+    assert "--exclude=*.safetensors" not in arguments["gpu"]
+    assert all("--endpoint-url=https://minio:9000" in each for each in arguments.values())
+
+
+def test_a_conversion_runs_before_the_service_on_the_claim_that_it_writes() -> None:
+    (job,) = of_kind(rendered(CASE["convert"]), "Job").values()
+    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+    spec = job["spec"]["template"]["spec"]
+    (container,) = spec["containers"]
+    options = ["--if-missing", "--dtype", "bfloat16"]
+    paths = ["/models/raw/codegemma-2b.gguf", "/models/codegemma-2b"]
+    assert container["command"] == ["codegemma", "convert", *options, *paths]
+    (quantising,) = of_kind(rendered(CASE["convert-quantize"]), "Job").values()
+    (container,) = quantising["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["codegemma", "convert", *options, "--quantize", "int8", *paths]
+    (container,) = spec["containers"]
+    assert {"name": "models", "mountPath": "/models"} in container["volumeMounts"]
+    assert {"name": "models", "persistentVolumeClaim": {"claimName": "codegemma-models"}} in spec["volumes"]
+
+
+def test_keys_are_mounted_as_a_directory_so_that_changes_reach_the_pod() -> None:
+    spec = worker_groups(CASE["demo"])["gateway"]["template"]["spec"]
+    (mount,) = (each for each in spec["containers"][0]["volumeMounts"] if each["name"] == "keys")
+    assert mount == {"name": "keys", "mountPath": "/etc/codegemma/keys", "readOnly": True}
+    assert {"name": "keys", "secret": {"secretName": "codegemma-keys"}} in spec["volumes"]
