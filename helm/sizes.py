@@ -1,4 +1,4 @@
-"""Whether each profile keeps what its first lines promise, by the calculator and by the simulator; writes the table of it."""
+"""Whether profiles keep what their first lines promise, by calculator and simulator; writes the table of it."""
 
 import argparse
 import re
@@ -123,7 +123,7 @@ def main() -> int:
         DOCS.write_text(updated)
         return 0
     if updated != text:
-        print(f"{DOCS.name}: the table of profiles is out of date. Run `make chart-schema`.", file=sys.stderr)
+        print(f"{DOCS.name}: the table of profiles is out of date. Run `make manifests`.", file=sys.stderr)
     return updated != text
 
 

@@ -24,9 +24,13 @@ class Pace:
         """A step in which so many rows decode."""
         return self.step_s + rows * self.row_s
 
+    def room(self, rows: float) -> float:
+        """Tokens of prompts that a step has room for, beside so many rows that decode."""
+        return max(1.0, self.step_tokens - rows)
+
     def prompt_steps(self, tokens: float, rows: float) -> int:
         """Steps that a prompt takes beside so many rows."""
-        return max(1, ceil(tokens / max(1.0, self.step_tokens - rows)))
+        return max(1, ceil(tokens / self.room(rows)))
 
     def prompt_s(self, tokens: float, rows: float) -> float:
         """From the first step of a prompt to the end of its last, beside so many rows."""

@@ -9,6 +9,8 @@ from serving.autoscaling.pace import Pace
 from serving.autoscaling.report import ReplicaReport
 from serving.autoscaling.traffic import Request
 
+_LEAST_STEPS = 1e-3
+
 
 class Answer(NamedTuple):
     """What became of a request.
@@ -27,23 +29,23 @@ class _Prompt:
     """A request that is to have its first token.
 
     Attributes:
-      steps: that its prompt takes, and the one that ran when it came; 0 while it has no row.
+      steps: that its prompt takes, or parts of them, and the one that ran when it came; 0 while it has no row.
       left: part of them that is still to come.
     """
 
     __slots__ = ("left", "request", "steps")
 
     def __init__(self, request: Request) -> None:
-        self.request, self.steps, self.left = request, 0, 1.0
+        self.request, self.steps, self.left = request, 0.0, 1.0
 
 
 class SimulatedGroup:
     """Rows that decode together, and prompts one after the other, those that are urgent first.
 
     As in the engine (`serving.engine.scheduler`), a step adds a token to each row that decodes and computes part of a
-    prompt, so both slow each other down; and a prompt that arrives waits for the step that runs. Between two events
-    everything goes on evenly, so time passes from event to event and not from step to step. Unlike there, two prompts
-    never share a step.
+    prompt, so both slow each other down; and a prompt that arrives waits for the step that runs; a prompt that has
+    waited for another one begins in the last step of that. Between two events everything goes on evenly, so time passes
+    from event to event and not from step to step.
 
     Attributes:
       ready_at: when it can begin.
@@ -93,20 +95,21 @@ class SimulatedGroup:
         """Assigns a request to this group."""
         self._pass(now)
         self._prompts[0 if request.is_urgent else 1].append(_Prompt(request))
-        self._plan(waits_for_step=bool(self._decoding))
+        self._plan(1 if self._decoding else 0)
 
     def advance(self) -> Answer | None:
         """Lets time pass up to the next event; returns the answer if one ends there."""
         self._pass(self.next_event)
-        answer = None
+        answer, is_shared = None, False
         if self._prompt_ends and self._computing is not None:
             self._begin_answer(self._computing)
+            is_shared = True
         else:
             _, _, request, first_at = heappop(self._decoding)
             took_s = self._now - first_at
             rate = request.generated / took_s if took_s > 0 else inf
             answer = Answer(request, first_at - request.arrival_s, rate)
-        self._plan(waits_for_step=False)
+        self._plan(0, is_shared=is_shared)
         return answer
 
     def begun(self) -> list[Answer]:
@@ -127,14 +130,21 @@ class SimulatedGroup:
             return len(self._decoding) < self._rows
         return len(self._decoding) < self._rows or not all(one[2].is_urgent for one in self._decoding)
 
-    def _plan(self, *, waits_for_step: bool) -> None:
-        """Starts the prompt that is next, if there is a row for it, and finds the next event."""
+    def _plan(self, steps_before: int, *, is_shared: bool = False) -> None:
+        """Starts the prompt that is next, if there is a row for it, and finds the next event.
+
+        Args:
+          steps_before: that it waits for.
+          is_shared: whether another prompt has just ended, in a step with room for more.
+        """
         urgent, others = self._prompts
         prompt = urgent[0] if urgent else others[0] if others else None
         rows = len(self._decoding)
         step_s = self._pace.step_s + rows * self._pace.row_s
         if prompt is not None and not prompt.steps and self._has_row(prompt):
-            prompt.steps = self._pace.prompt_steps(prompt.request.prompt, rows) + waits_for_step
+            tokens = prompt.request.prompt
+            steps = tokens / self._pace.room(rows) if is_shared else self._pace.prompt_steps(tokens, rows)
+            prompt.steps = max(_LEAST_STEPS, steps + steps_before)
             if not prompt.request.is_urgent:
                 self._paused = prompt
         prompt_end = answer_end = inf

@@ -99,8 +99,8 @@ class Day:
     def slowest_hour(self, *, is_urgent: bool = False) -> tuple[float, float]:
         """Returns the longest first token, p95 of an hour, and the slowest answers, p5 of an hour, in tokens a second.
 
-        Every hour counts by itself, however few ask in it. What still waits at the end counts as never served, and answers
-        of less than 16 tokens have no speed: they appear at a glance.
+        Every hour counts by itself, however few ask in it. What still waits at the end counts as never served, and
+        answers of less than 16 tokens have no speed: they appear at a glance.
 
         Args:
           is_urgent: of which requests.
@@ -257,7 +257,8 @@ def simulate(
       requests: in order of arrival, all between `start_s` and `end_s`.
       autoscaling: the settings under trial.
       model: what each group can do.
-      start_s, end_s: seconds since midnight, multiples of INTERVAL_S.
+      start_s: seconds since midnight, a multiple of INTERVAL_S.
+      end_s: likewise.
       on_progress: called every simulated five minutes with the part of the day that is over.
     """
     answers: list[Answer] = []

@@ -1,6 +1,7 @@
 """`codegemma cluster sizing`: from people who type to machines and money. Needs no cluster."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +21,7 @@ from serving.cluster.habits import Goals, Habits
 from serving.cluster.manifests import read_manifests
 from serving.cluster.rendered import config_of
 from serving.cluster.shapes import shape_of
+from serving.cluster.simulated import HOURS, START_S, Service, simulate_model
 from serving.cluster.sizing import ModelSize, Plan, size_model, size_usual_models
 from serving.config import ModelConfig, Role, ServingConfig
 
@@ -92,7 +94,7 @@ def sizing(
     """Estimate groups, machines and money that meet the goals, with the arithmetic.
 
     An estimate from data sheets, not a measurement: check it with load on one group before you buy. Exit status 1 if a
-    model of --config needs more groups than it may have there.
+    model of --config needs more groups than it may have there, or misses its goals with --simulate.
     """
     if chip is not None and chip not in CHIPS:
         raise typer.BadParameter(f"{chip!r} is not one of {', '.join(CHIPS)}", param_hint="--chip")
@@ -108,28 +110,56 @@ def sizing(
         tokens_per_s={Role.FIM: fim_goal[1], Role.CHAT: chat_goal[1]},
     )
     plan = Plan(users=users, habits=habits, goals=goals, efficiency=efficiency, price=price)
+    if simulate and config is None:
+        raise typer.BadParameter("tries the autoscaling of a file: give --config too", param_hint="--simulate")
+    trials: dict[str, dict[Role, Service]] = {}
     try:
         if config is None:
-            chips = [CHIPS[chip or _USUAL_CHIP]]
-            sizes = size_usual_models(chips[0], plan)
+            sizes = size_usual_models(CHIPS[chip or _USUAL_CHIP], plan)
         else:
             serving, chips = _configured(config)
-            chips = chips if chip is None else [CHIPS[chip]]
-            sizes = _sizes(serving, model_config, chips, plan)
+            sizes = _sizes(serving, model_config, chips if chip is None else [CHIPS[chip]], plan)
+            trials = _trials(serving, sizes, plan) if simulate else {}
     except (ServeFileError, ClusterError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(2) from None
     if as_json:
-        print_json([asdict(size) for size in sizes])
+        print_json(
+            [asdict(size) | {"simulated": {role: asdict(got) for role, got in _of(trials, size)}} for size in sizes]
+        )
     else:
-        _print(sizes, plan)
-    short = [] if config is None else [size for size in sizes if size.groups > size.configured]
-    for size in short:
-        say_error(
+        _print(sizes, trials, plan)
+    faults = [] if config is None else [fault for size in sizes for fault in _faults(size, trials, goals)]
+    for fault in faults:
+        say_error(fault)
+    raise typer.Exit(1 if faults else 0)
+
+
+def _faults(size: ModelSize, trials: Mapping[str, Mapping[Role, Service]], goals: Goals) -> Iterator[str]:
+    """What keeps a configured model from its goals."""
+    if size.groups > size.configured:
+        yield (
             f"models.{size.model} needs {size.groups} groups and has {size.configured} at most. Raise its replicas or "
             "autoscaling.max_replicas, and the workers that they run in."
         )
-    raise typer.Exit(1 if short else 0)
+    for role, got in _of(trials, size):
+        if not got.meets(goals, role):
+            yield (
+                f"models.{size.model}: {role} gets {got} in the simulation. Raise replicas or "
+                "autoscaling.min_replicas, or lower limits.max_rows: groups are started when rows are full."
+            )
+
+
+def _of(trials: Mapping[str, Mapping[Role, Service]], size: ModelSize) -> Sequence[tuple[Role, Service]]:
+    return list(trials.get(size.model, {}).items())
+
+
+def _trials(config: ServingConfig, sizes: Sequence[ModelSize], plan: Plan) -> dict[str, dict[Role, Service]]:
+    with Console(stderr=True).status("Simulating a morning"):
+        return {
+            model.id: simulate_model(model, size, _shares(config, model.id, model.roles), plan)
+            for model, size in zip(config.models, sizes, strict=True)
+        }
 
 
 def _configured(path: Path) -> tuple[ServingConfig, list[Chip]]:
@@ -167,7 +197,10 @@ def _chip_of(model: ModelConfig, chips: Sequence[Chip]) -> Chip:
         return CHIPS[_OF_PLATFORM[platform]]
     if len(fitting) != 1 and (fitting or not chips):
         named = ", ".join(chip.name for chip in CHIPS.values() if chip.platform == platform)
-        raise ValueError(f"models.{model.id} runs on {platform.upper()}s, and the file does not say which: --chip, {named}.")
+        raise ValueError(
+            f"models.{model.id} runs on {platform.upper()}s, and the file does not say which. Name it with "
+            f"--chip: {named}."
+        )
     return fitting[0] if fitting else chips[0]
 
 
@@ -180,7 +213,7 @@ def _shares(config: ServingConfig, model: str, roles: Sequence[Role]) -> dict[Ro
     return shares
 
 
-def _print(sizes: Sequence[ModelSize], plan: Plan) -> None:
+def _print(sizes: Sequence[ModelSize], trials: Mapping[str, Mapping[Role, Service]], plan: Plan) -> None:
     console = Console()
     for size in sizes:
         table = Table(box=None, show_header=False, pad_edge=False, title=size.model, title_justify="left")
@@ -189,9 +222,15 @@ def _print(sizes: Sequence[ModelSize], plan: Plan) -> None:
         table.add_column(justify="right", no_wrap=True)
         for step in size.steps:
             table.add_row(step.what, step.how, step.result)
+        for role, got in _of(trials, size):
+            how = f"the slowest hour from {HOURS[0]} to {HOURS[1]}, a group starts in {START_S:.0f} s"
+            table.add_row(f"{role}: simulated", how, str(got))
         console.print(table, highlight=False)
         console.print()
-    machines = ", ".join(f"{size.machines} {size.machine}" for size in sizes)
+    counts: Counter[str] = Counter()
+    for size in sizes:
+        counts[size.machine] += size.machines
+    machines = ", ".join(f"{count} {machine}" for machine, count in counts.items())
     console.print(f"[bold]{escape(machines)}[/], {_dollars(sizes)}", highlight=False)
     console.print(_caveat(plan), style="yellow", highlight=False)
 
@@ -208,6 +247,7 @@ def _caveat(plan: Plan) -> str:
         else f"${plan.price:g} for a chip and hour is what you gave."
     )
     return (
-        f"An estimate, not a measurement: {plan.efficiency:.0%} of data sheets (--efficiency), typing and token counts as "
-        f"assumed above, the office day of simulate-autoscaling. {price} Head, Gateways, storage and network are not in it."
+        f"An estimate, not a measurement: {plan.efficiency:.0%} of data sheets (--efficiency), typing and token counts "
+        f"as assumed above, the office day of simulate-autoscaling. {price} Head, Gateways, storage and network are "
+        "not in it."
     )

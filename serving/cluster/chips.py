@@ -111,7 +111,7 @@ _ALL = (
         bandwidth=36e9,
         flops=1.07e12,
         price=0.10,
-        machines={1: "2 cores, 8 GiB"},
+        machines={1: "machine with 2 cores"},
         label="",
     ),
 )

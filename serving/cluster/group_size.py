@@ -1,6 +1,6 @@
 """GroupSize: what a chip of a group holds, and how fast the group's steps are."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from serving.autoscaling.pace import Pace
 from serving.cluster.arithmetic import Step, gigabytes, milliseconds
@@ -19,12 +19,18 @@ class GroupSize:
 
     Attributes:
       rows: requests that run at the same time, each with all its tokens in the KV cache.
-      pace: of its steps, at a part of what the data sheet says. On the H100 that was measured (bench/README.md), each
-        step was faster than at one half; so is what TPU v5e's compiler makes of them (docs/performance.md).
+      pace: of its steps, at a part of what the data sheet says. With one half, no step on the H100 of bench/README.md
+        took longer by more than 2%, and what TPU v5e's compiler makes of them (docs/performance.md) takes less.
     """
 
     def __init__(
-        self, model: ModelConfig, shape: GemmaConfig, chip: Chip, roles: Iterable[Role], habits: Habits, efficiency: float
+        self,
+        model: ModelConfig,
+        shape: GemmaConfig,
+        chip: Chip,
+        roles: Sequence[Role],
+        habits: Habits,
+        efficiency: float,
     ) -> None:
         """Sizes a group.
 
@@ -34,8 +40,8 @@ class GroupSize:
         """
         if model.topology.platform != chip.platform:
             raise ValueError(
-                f"models.{model.id}.topology.accelerator is '{model.topology.accelerator}', but the chip {chip.name} is "
-                f"a {chip.platform.upper()}. Choose another --chip, or another file."
+                f"models.{model.id}.topology.accelerator is '{model.topology.accelerator}', but the chip {chip.name} "
+                f"is a {chip.platform.upper()}. Choose another --chip, or another file."
             )
         check_model(model, shape)
         for role in roles:

@@ -1,7 +1,7 @@
 """Sizing: from people who type to groups, machines and money, so that they wait no longer than promised.
 
-Every step of the arithmetic is shown. An estimate: a decode step takes as long as its bytes take through the memory, and
-a prompt as long as its operations take, both at a part of what the data sheet says.
+Every step of the arithmetic is shown. An estimate: a decode step takes as long as its bytes take through the memory,
+and a prompt as long as its operations take, both at a part of what the data sheet says.
 """
 
 import math
@@ -62,7 +62,8 @@ class ModelSize:
       first_token_s: p95 with that many groups, by role.
       answer_tokens_per_s: of an answer, p5, by role.
       dollars: a month with that many groups all the time.
-      dollars_autoscaled: a month with as many groups as each half hour of working days needs, at least one.
+      dollars_autoscaled: a month with as many groups as each half hour of working days needs, at least those that are
+        configured.
       steps: how each number came about.
     """
 
@@ -107,7 +108,8 @@ def size_model(
     machine, chips_of_it = chip.machine(topology.chips_per_host)
     machines, paid = groups * topology.hosts, topology.hosts * chips_of_it
     month = groups * paid * price * _HOURS_A_MONTH
-    daily = demand.group_hours(model.id) * _WORKDAYS + 24 * (1 - _WORKDAYS)
+    least = 1 if model.autoscaling is None else max(1, model.autoscaling.min_replicas)
+    daily = demand.group_hours(model.id, least) * _WORKDAYS + 24 * least * (1 - _WORKDAYS)
     autoscaled = daily * paid * price * _HOURS_A_MONTH / 24
     what = f"{groups} groups x {topology.hosts} of {chips_of_it} {chip.name}"
     hours = f"{daily:.1f} group-hours a day x {paid} x {_HOURS_A_MONTH / 24:.1f} days x ${price:g}"
@@ -201,9 +203,9 @@ class _Demand:
                 )
             if alone.tokens_per_s[role] < plan.goals.tokens_per_s[role]:
                 raise ValueError(
-                    f"models.{model}: answers of {role} get {alone.tokens_per_s[role]:.3g} tokens/s in a group without other "
-                    f"requests, and {plan.goals.tokens_per_s[role]:g} is the goal. Use more or faster chips for a group, "
-                    f"or quantize; or set another --{role}-goal."
+                    f"models.{model}: answers of {role} get {alone.tokens_per_s[role]:.3g} tokens/s in a group without "
+                    f"other requests, and {plan.goals.tokens_per_s[role]:g} is the goal. Use more or faster chips for "
+                    f"a group, or quantize; or set another --{role}-goal."
                 )
         few, enough = 0, 1
         while not self._meets(enough, part):
@@ -213,10 +215,10 @@ class _Demand:
             few, enough = (few, middle) if self._meets(middle, part) else (middle, enough)
         return enough, Waiting.of(self.flows(enough, part), pace, rows)
 
-    def group_hours(self, model: str) -> float:
-        """Group-hours of a working day with just as many groups as each half hour needs, at least one."""
+    def group_hours(self, model: str, least: int) -> float:
+        """Group-hours of a working day with just as many groups as each half hour needs, and at least so many."""
         half_hours = [active_part(DAY_S * (i + 0.5) / 48) for i in range(48)]
-        return sum(self.groups(model, part)[0] for part in half_hours) / 2
+        return sum(max(least, self.groups(model, part)[0]) for part in half_hours) / 2
 
     def _meets(self, groups: int, part: float) -> bool:
         flows, goals = self.flows(groups, part), self._plan.goals

@@ -49,14 +49,15 @@ class Waiting:
         In a second prompts take sum(per_s x prompt x prompt_token_s). In what is left, steps of n rows give
         n / (step_s + n row_s) tokens a second, which is per_s x generated: hence n.
 
-        First token: a prompt's time, in steps beside these n rows, is exponential like its length, so prompts are a queue
-        M/M/1, by role, the first before the others (Kleinrock, Queueing Systems): with load u of those before and U of
-        its own as well, it takes on average T / ((1 - u) (1 - U)) from arrival to end. The step that runs comes before
-        that. Whoever finds all rows taken would wait for an answer to end, so of 100 at most 5 may: rows that are taken
-        are Poisson, like arrivals.
+        First token: a prompt's time, in steps beside these n rows, is exponential like its length, so prompts are a
+        queue M/M/1, by role, the first before the others (Kleinrock, Queueing Systems): with load u of those before and
+        U of its own as well, it takes on average T / ((1 - u) (1 - U)) from arrival to end. The step that runs comes
+        before that. A request that finds all rows taken waits for an answer to end, so of 100 at most 5 may: rows that
+        are taken are Poisson, like arrivals.
 
-        Answer: its tokens take a step each, beside as many rows as 95 of 100 find at most; the prompts that come meanwhile
-        are a sum of a Poisson number of exponential times, whose variance is twice that number times their mean's square.
+        Answer: its tokens take a step each, beside as many rows as 95 of 100 find at most; the prompts that come
+        meanwhile are a sum of a Poisson number of exponential times, whose variance is twice that number times their
+        mean's square.
 
         Args:
           flows: the most urgent role first.
@@ -84,7 +85,8 @@ class Waiting:
             first_s[flow.role] = running_s + _P95 * waits
             before = upto
             answer_s = flow.generated * crowded_s
-            beside_s = answer_s / (1 - prompts_s) * prompts_s + _P95_OF_NORMAL * sqrt(answer_s / (1 - prompts_s) * spread)
+            whole_s = answer_s / (1 - prompts_s)
+            beside_s = whole_s * prompts_s + _P95_OF_NORMAL * sqrt(whole_s * spread)
             tokens_per_s[flow.role] = flow.generated / (answer_s + beside_s)
         return cls(rows=rows, first_token_s=first_s, tokens_per_s=tokens_per_s)
 
