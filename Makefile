@@ -37,10 +37,12 @@ chart-schema: setup ## rebuild what of the chart is derived: schema, Ray's envir
 
 manifests: helm chart-schema ## rebuild k8s/ from the chart
 	$(BIN)/python helm/manifests.py
+	$(BIN)/python helm/sizes.py
 
 manifests-check: helm ## fail if the chart's schema or k8s/ are out of date
 	$(BIN)/python helm/derived.py --check
 	$(BIN)/python helm/manifests.py --check
+	$(BIN)/python helm/sizes.py --check
 
 chaos: setup ## kill parts of a running service under load, 20 times
 	$(BIN)/python -m tests.chaos --rounds 20

@@ -1,9 +1,21 @@
 """Where files that can be made again are kept between runs."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sharding.private_files import UntrustedFileError, private_directory
+
+
+class CacheError(OSError):
+    """What can be made again cannot be kept; the message names the place, the cause and the remedy."""
+
+    def __init__(self, directory: Path, error: OSError) -> None:
+        super().__init__(
+            f"The cache {directory} cannot be written: {error.strerror}. Set XDG_CACHE_HOME to a directory with room "
+            "that this user may write; in a container, mount one there."
+        )
 
 
 def cache_path(name: str) -> Path:
@@ -16,12 +28,22 @@ def cache_dir(name: str) -> Path:
 
     Raises:
       ValueError: it is another user's, or stays open to others.
-      OSError: it cannot be made.
+      CacheError: it cannot be made.
     """
     directory = cache_path(name)
     try:
-        for each in (directory.parent, directory):
-            private_directory(each)
+        with writing_cache(directory):
+            for each in (directory.parent, directory):
+                private_directory(each)
     except UntrustedFileError as error:
         raise ValueError(str(error)) from error
     return directory
+
+
+@contextmanager
+def writing_cache(directory: Path) -> Iterator[None]:
+    """Raises CacheError for what cannot be written there meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        raise CacheError(directory, error) from error

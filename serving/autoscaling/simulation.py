@@ -3,15 +3,16 @@
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from dataclasses import dataclass
 from math import inf
 from operator import attrgetter
 
 from serving.autoscaling.config import AutoscalingConfig
 from serving.autoscaling.delays import Delays
+from serving.autoscaling.pace import Pace
 from serving.autoscaling.policy import ModelLoad, QueueDepthPolicy
 from serving.autoscaling.report import ReplicaReport
+from serving.autoscaling.simulated_group import Answer, SimulatedGroup
 from serving.autoscaling.traffic import DAY_S, Request
 from serving.quantile import quantile
 
@@ -19,6 +20,8 @@ TICK_S = 1.0
 """Between two decisions. Ray Serve decides ten times a second, but on reports that are seconds apart."""
 INTERVAL_S = 300.0
 """Resolution of the result."""
+_HOUR = round(3600 / INTERVAL_S)
+_READ_TOKENS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,13 +32,15 @@ class GroupModel:
       rows: requests that run at the same time.
       max_ongoing: requests that the Gateways assign to a group; those beyond `rows` queue in it and never leave.
       start_s: from the decision to the first request: the machine, the weights, compiling.
-      first_token_s: from getting a row to the first token.
+      pace: of its steps.
+      first_token_s: that the first token takes besides: the way to the group and back.
     """
 
     rows: int
     max_ongoing: int
     start_s: float
-    first_token_s: float
+    pace: Pace
+    first_token_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,13 +51,18 @@ class Interval:
       start_s: seconds since midnight.
       replicas: that serve, on average.
       queued: requests without a row, at most.
-      p95_s: of the time to the first token of the requests that arrived; None without requests.
+      answers: of the requests that arrived, once they have begun.
     """
 
     start_s: float
     replicas: float
     queued: int
-    p95_s: float | None
+    answers: tuple[Answer, ...]
+
+    @property
+    def p95_s(self) -> float | None:
+        """Of the time to the first token; None if nobody asked."""
+        return quantile(sorted(answer.first_token_s for answer in self.answers), 0.95)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,37 +70,56 @@ class Day:
     """What came of it.
 
     Attributes:
-      first_token_s: time to the first token of every request that got one, ascending.
-      waiting: requests that had no row yet at the end.
+      waiting: requests that had no first token yet at the end.
       replica_hours: paid for: those that start, serve or finish what they have.
       most_replicas: serving at the same time.
       changes: of the wanted number of groups.
     """
 
     intervals: tuple[Interval, ...]
-    first_token_s: tuple[float, ...]
     waiting: int
     replica_hours: float
     most_replicas: int
     changes: int
 
     @property
+    def first_token_s(self) -> list[float]:
+        """Time to the first token of every request that got one, ascending."""
+        return sorted(answer.first_token_s for interval in self.intervals for answer in interval.answers)
+
+    @property
     def requests(self) -> int:
-        return len(self.first_token_s) + self.waiting
+        """All of them."""
+        return sum(len(interval.answers) for interval in self.intervals) + self.waiting
 
     def part_within(self, goal_s: float) -> float:
         """Part of all requests, 0 to 1, that had their first token in time."""
         return bisect_right(self.first_token_s, goal_s) / max(1, self.requests)
 
+    def slowest_hour(self, *, is_urgent: bool = False) -> tuple[float, float]:
+        """Returns the longest first token, p95 of an hour, and the slowest answers, p5 of an hour, in tokens a second.
 
-@dataclass(eq=False, slots=True)
-class _Group:
-    ready_at: float
-    ongoing: int = 0
-    running: int = 0
-    queue: deque[Request] = field(default_factory=deque)
-    report: ReplicaReport | None = None
-    stopping: bool = False
+        Every hour counts by itself, however few ask in it. What still waits at the end counts as never served, and
+        answers of less than 16 tokens have no speed: they appear at a glance.
+
+        Args:
+          is_urgent: of which requests.
+        """
+        longest_s, slowest = 0.0, inf
+        for start in range(0, len(self.intervals), _HOUR):
+            hour = self.intervals[start : start + _HOUR]
+            answers = [each for one in hour for each in one.answers if each.request.is_urgent is is_urgent]
+            first_s = sorted(answer.first_token_s for answer in answers)
+            if hour[-1] is self.intervals[-1]:
+                first_s += [inf] * self.waiting
+            rates = sorted(
+                answer.tokens_per_s
+                for answer in answers
+                if answer.tokens_per_s is not None and answer.request.generated >= _READ_TOKENS
+            )
+            longest_s = max(longest_s, quantile(first_s, 0.95) or 0.0)
+            slowest = min(slowest, quantile(rates, 0.05) or inf)
+        return longest_s, slowest
 
 
 _ongoing = attrgetter("ongoing")
@@ -99,49 +128,56 @@ _ongoing = attrgetter("ongoing")
 class _Cluster:
     """Groups and the requests in front of them; time moves forward only."""
 
-    def __init__(self, model: GroupModel, requests: Sequence[Request], on_start: Callable[[Request, float], None]):
-        self.groups: list[_Group] = []
-        self.serving: list[_Group] = []
+    def __init__(
+        self, model: GroupModel, groups: int, start_s: float, requests: Sequence[Request], answers: list[Answer]
+    ) -> None:
+        self.groups = [SimulatedGroup(model.pace, model.rows, start_s) for _ in range(groups)]
+        self.serving: list[SimulatedGroup] = []
         self.waiting: deque[Request] = deque()
         self._model = model
         self._requests = requests
-        self._on_start = on_start
+        self._answers = answers
         self._arrived = 0
-        self._finishing: list[tuple[float, int, _Group]] = []
-        self._started = 0
 
     @property
     def queued(self) -> int:
-        return len(self.waiting) + sum(len(group.queue) for group in self.groups)
+        return len(self.waiting) + sum(group.queued for group in self.groups)
 
     def advance(self, until: float) -> None:
-        """Every arrival and every end before `until`, in order."""
+        """Every arrival and every event of a group before `until`, in order."""
         arrival = self._next_arrival()
         while True:
-            end = self._finishing[0][0] if self._finishing else inf
-            if min(arrival, end) >= until:
+            group, event = None, inf
+            for each in self.groups:  # few, and this is what most of the time goes to
+                if each.next_event < event:
+                    group, event = each, each.next_event
+            if arrival >= until and event >= until:
                 break
-            if end <= arrival:
-                self._finish(end, heappop(self._finishing)[2])
-                self._assign(end)
+            if group is not None and event <= arrival:
+                self._let(group)
+                if self.waiting:
+                    self._assign(event)
             else:
                 self.waiting.append(self._requests[self._arrived])
                 self._assign(arrival)
                 self._arrived += 1
                 arrival = self._next_arrival()
-        self.serving = [group for group in self.groups if group.ready_at <= until and not group.stopping]
+        self.serving = [group for group in self.groups if group.ready_at <= until and not group.is_stopping]
         self._assign(until)
 
     def resize(self, target: int, now: float) -> None:
         """Start groups, or stop those that have least to do; what is assigned to a stopped one it finishes."""
-        staying = [group for group in self.groups if not group.stopping]
-        self.groups += [_Group(ready_at=now + self._model.start_s) for _ in range(target - len(staying))]
+        staying = [group for group in self.groups if not group.is_stopping]
+        ready_at = now + self._model.start_s
+        self.groups += [
+            SimulatedGroup(self._model.pace, self._model.rows, ready_at) for _ in range(target - len(staying))
+        ]
         staying.sort(key=lambda group: (group.ready_at > now, -group.ongoing))
         for group in staying[target:]:
-            group.stopping = True
+            group.is_stopping = True
             if not group.ongoing:
                 self.groups.remove(group)
-        self.serving = [group for group in self.serving if not group.stopping]
+        self.serving = [group for group in self.serving if not group.is_stopping]
 
     def _next_arrival(self) -> float:
         return self._requests[self._arrived].arrival_s if self._arrived < len(self._requests) else inf
@@ -151,26 +187,14 @@ class _Cluster:
             group = min(self.serving, key=_ongoing)
             if group.ongoing >= self._model.max_ongoing:
                 return
-            request = self.waiting.popleft()
-            group.ongoing += 1
-            if group.running < self._model.rows:
-                self._start(request, group, now)
-            else:
-                group.queue.append(request)
+            group.take(self.waiting.popleft(), now)
 
-    def _start(self, request: Request, group: _Group, now: float) -> None:
-        group.running += 1
-        self._started += 1
-        heappush(self._finishing, (now + request.service_s, self._started, group))
-        self._on_start(request, now)
-
-    def _finish(self, now: float, group: _Group) -> None:
-        group.running -= 1
-        group.ongoing -= 1
-        if group.queue:
-            self._start(group.queue.popleft(), group, now)
-        elif group.stopping and not group.ongoing:
-            self.groups.remove(group)
+    def _let(self, group: SimulatedGroup) -> None:
+        answer = group.advance()
+        if answer is not None:
+            self._answers.append(answer)
+            if group.is_stopping and not group.ongoing:
+                self.groups.remove(group)
 
 
 class _Autoscaler:
@@ -191,7 +215,7 @@ class _Autoscaler:
             self._next_report = now + self._config.metrics_interval_s
             for group in cluster.serving:
                 group.report = ReplicaReport(
-                    queued=len(group.queue),
+                    queued=group.queued,
                     running=group.running,
                     rows=self._rows,
                     queued_tokens=0,
@@ -223,34 +247,31 @@ def simulate(
     autoscaling: AutoscalingConfig,
     model: GroupModel,
     *,
+    start_s: float = 0.0,
     end_s: float = DAY_S,
     on_progress: Callable[[float], None] = lambda part: None,
 ) -> Day:
     """Run one day, or a part of it, from `min_replicas` groups that serve. The same arguments give the same day.
 
     Args:
-      requests: in order of arrival, all before `end_s`.
+      requests: in order of arrival, all between `start_s` and `end_s`.
       autoscaling: the settings under trial.
       model: what each group can do.
-      end_s: a multiple of INTERVAL_S.
+      start_s: seconds since midnight, a multiple of INTERVAL_S.
+      end_s: likewise.
       on_progress: called every simulated five minutes with the part of the day that is over.
     """
-    first_tokens: list[list[float]] = [[] for _ in range(round(end_s / INTERVAL_S))]
-
-    def on_start(request: Request, now: float) -> None:
-        waited = now - request.arrival_s
-        first_tokens[int(request.arrival_s // INTERVAL_S)].append(waited + model.first_token_s)
-
-    cluster = _Cluster(model, requests, on_start)
+    answers: list[Answer] = []
+    cluster = _Cluster(model, autoscaling.min_replicas, start_s, requests, answers)
     autoscaler = _Autoscaler(autoscaling, model)
-    cluster.groups = [_Group(ready_at=0.0) for _ in range(autoscaling.min_replicas)]
     ticks = round(INTERVAL_S / TICK_S)
+    count = round((end_s - start_s) / INTERVAL_S)
     serving, queued = [], []
     group_seconds, changes, most = 0.0, 0, 0
-    for interval in range(len(first_tokens)):
+    for interval in range(count):
         counts, depths = [], []
         for tick in range(ticks):
-            now = (interval * ticks + tick) * TICK_S
+            now = start_s + (interval * ticks + tick) * TICK_S
             cluster.advance(now)
             target = autoscaler.target
             if autoscaler.step(cluster, now) != target:
@@ -262,15 +283,24 @@ def simulate(
         serving.append(sum(counts) / ticks)
         queued.append(max(depths))
         most = max(most, *counts)
-        on_progress((interval + 1) / len(first_tokens))
+        on_progress((interval + 1) / count)
     cluster.advance(end_s)
+    begun = [answer for group in cluster.groups for answer in group.begun()]
+    arrived: list[list[Answer]] = [[] for _ in range(count)]
+    for answer in (*answers, *begun):
+        first_s = answer.first_token_s + model.first_token_s
+        arrived[int((answer.request.arrival_s - start_s) // INTERVAL_S)].append(answer._replace(first_token_s=first_s))
     return Day(
         intervals=tuple(
-            Interval(start_s=i * INTERVAL_S, replicas=serving[i], queued=queued[i], p95_s=quantile(sorted(times), 0.95))
-            for i, times in enumerate(first_tokens)
+            Interval(
+                start_s=start_s + i * INTERVAL_S,
+                replicas=serving[i],
+                queued=queued[i],
+                answers=tuple(arrived[i]),
+            )
+            for i in range(count)
         ),
-        first_token_s=tuple(sorted(time for times in first_tokens for time in times)),
-        waiting=cluster.queued,
+        waiting=len(requests) - len(answers) - len(begun),
         replica_hours=group_seconds / 3600,
         most_replicas=most,
         changes=changes,

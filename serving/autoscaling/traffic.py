@@ -25,15 +25,22 @@ _ACTIVE_BY_HOUR = (
     (24.0, 0.01),
 )
 """Part of the developers at work, linear in between: a peak in the morning, a dip at noon. Assumed, not measured."""
-_BURST_REQUESTS = 6.0
 _PAUSE_IN_BURST_S = 2.0
 
 
 class Request(NamedTuple):
-    """One request: seconds since midnight at which it arrives, and seconds that it then needs a row."""
+    """One request: when it arrives, in seconds since midnight, and its tokens.
+
+    Attributes:
+      generated: tokens of its answer.
+      prompt: those of its tokens that are not cached.
+      is_urgent: a completion beside chat: it is computed first.
+    """
 
     arrival_s: float
-    service_s: float
+    generated: float
+    prompt: float = 0.0
+    is_urgent: bool = False
 
 
 def active_part(time_s: float) -> float:
@@ -46,37 +53,49 @@ def active_part(time_s: float) -> float:
 
 @dataclass(frozen=True, kw_only=True)
 class OfficeDay:
-    """A day of requests.
+    """A day of requests, or some hours of it.
 
     Bursts of typing are a Poisson process that follows the number of developers at work. A burst has a geometric number
-    of requests, six on average, with exponential pauses of two seconds on average; requests need a row for an
-    exponential time.
+    of requests, with exponential pauses of two seconds on average; prompts and answers are of exponential length.
 
     Attributes:
       users: developers, all of them at work at the peak.
       requests_per_hour: of one developer at work, on average.
-      seconds_per_request: mean time that a request holds a row.
+      generated: tokens of an answer, on average.
+      prompt: tokens of a prompt that are not cached, on average.
+      is_urgent: of all requests: see `Request`.
+      burst: requests of a burst, on average; 1 for chat, where people read between two requests.
+      start_s, end_s: seconds since midnight between which they arrive.
     """
 
     users: int
     requests_per_hour: float
-    seconds_per_request: float
+    generated: float
+    prompt: float = 0.0
+    is_urgent: bool = False
+    burst: float = 6.0
+    start_s: float = 0.0
+    end_s: float = DAY_S
     seed: int
 
     def requests(self) -> list[Request]:
         """In order of arrival; the same for the same attributes."""
         rng = random.Random(self.seed)
-        bursts_per_s = self.users * self.requests_per_hour / _BURST_REQUESTS / 3600
+        bursts_per_s = self.users * self.requests_per_hour / self.burst / 3600
         requests: list[Request] = []
-        start = rng.expovariate(bursts_per_s)
-        while start < DAY_S:
+        start = self.start_s + rng.expovariate(bursts_per_s)
+        while start < self.end_s:
             if rng.random() < active_part(start):  # thinning: at the peak's rate, then dropped to the hour's
                 arrival = start
-                while arrival < DAY_S:
-                    requests.append(Request(arrival, rng.expovariate(1 / self.seconds_per_request)))
-                    if rng.random() < 1 / _BURST_REQUESTS:
+                while arrival < self.end_s:
+                    requests.append(self._request(arrival, rng))
+                    if rng.random() < 1 / self.burst:
                         break
                     arrival += rng.expovariate(1 / _PAUSE_IN_BURST_S)
             start += rng.expovariate(bursts_per_s)
         requests.sort()
         return requests
+
+    def _request(self, arrival_s: float, rng: random.Random) -> Request:
+        prompt = self.prompt * rng.expovariate(1.0) if self.prompt else 0.0
+        return Request(arrival_s, self.generated * rng.expovariate(1.0), prompt, self.is_urgent)

@@ -1,5 +1,6 @@
 """`codegemma convert`: a checkpoint made ready for serving, once."""
 
+import errno
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -31,6 +32,7 @@ class Quantize(StrEnum):
     NONE = "none"
 
 
+_OF_WRITING = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS}
 _GGUF_TYPES = {Dtype.FLOAT32: "F32", Dtype.BFLOAT16: "BF16", Quantize.Q8_0: "Q8_0"}
 
 
@@ -68,6 +70,7 @@ def convert(
     from serving.checkpoints.conversion import convert as convert_checkpoint
     from serving.checkpoints.conversion import convert_to_gguf
     from serving.models.checkpoint_path import checkpoint_path
+    from sharding.cache_dir import CacheError
     from sharding.checkpoint.errors import CheckpointError
 
     console = Console(stderr=True)
@@ -90,14 +93,11 @@ def convert(
                 convert_to_gguf(path, target, encoding, on_progress, merge or ())
             else:
                 convert_checkpoint(path, target, dtype, quantize, shards, on_progress, merge or ())
-    except (CheckpointError, ValueError, FileNotFoundError) as error:
+    except (CheckpointError, ValueError, CacheError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
     except OSError as error:
-        if error.filename and _is_in(error.filename, checkpoint_path(source)):
-            say_error(f"{source} cannot be read: {_cause(error)}. Make it readable.")
-        else:
-            say_error(f"{target} cannot be written: {_cause(error)}. Choose another target, or make room.")
+        say_error(_failed_side(error, source, target))
         raise typer.Exit(1) from None
     console.out(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)
 
@@ -135,8 +135,23 @@ def _is_checkpoint(target: Path, quantize: Quantize | None) -> bool:
     return True
 
 
-def _is_in(file: str, source: Path) -> bool:
-    return not in_partial_directory(Path(file)) and Path(file).absolute().is_relative_to(source.absolute())
+def _failed_side(error: OSError, source: str, target: Path) -> str:
+    """What could not be read, or not be written: the error names a file when it is opened, and none after that."""
+    if error.strerror is None:
+        return str(error)  # of ours
+    if error.filename:
+        file = Path(error.filename).absolute()
+        beside = target.absolute().parent
+        is_target = in_partial_directory(file) or file == target.absolute() or beside.is_relative_to(file)
+    else:
+        is_target = error.errno in _OF_WRITING
+    if is_target:
+        is_file = error.errno == errno.EEXIST or isinstance(error, NotADirectoryError)
+        cause = f"{error.filename}: Not a directory" if is_file else _cause(error)
+        return f"{target} cannot be written: {cause}. Choose another target, or make room."
+    if error.filename:
+        return f"{source} cannot be read: {_cause(error)}. Make it readable."
+    return f"{source} cannot be read, or {target} cannot be written: {_cause(error)}. Look at the disks of both."
 
 
 def _cause(error: OSError) -> str:

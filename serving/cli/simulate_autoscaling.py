@@ -13,6 +13,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from serving.autoscaling.config import AutoscalingConfig
+from serving.autoscaling.pace import Pace
 from serving.autoscaling.simulation import Day, GroupModel, simulate
 from serving.autoscaling.traffic import OfficeDay
 from serving.cli.errors import say_error
@@ -23,6 +24,8 @@ from serving.quantile import quantile
 
 _DEFAULT_MAX_REPLICAS = 4
 _DEFAULT_ROWS = 8
+_EVEN = Pace(step_s=0.001, row_s=0.0, prompt_token_s=0.0, step_tokens=1)
+"""Rows do not slow each other down: requests take the time that is given. `cluster sizing --simulate` knows better."""
 _SILENT_S = 2.0
 _BLOCKS = " ▁▂▃▄▅▆▇█"
 _COLUMNS = 48
@@ -75,10 +78,11 @@ def simulate_autoscaling(
     configured = _configured(config, model)
     autoscaling = _autoscaling(configured, {name: value for name, value in settings.items() if value is not None})
     rows = rows or (configured.limits.max_rows if configured else _DEFAULT_ROWS)
-    group = GroupModel(rows=rows, max_ongoing=rows, start_s=start_seconds, first_token_s=first_token_seconds)
-    traffic = OfficeDay(
-        users=users, requests_per_hour=requests_per_hour, seconds_per_request=seconds_per_request, seed=seed
+    group = GroupModel(
+        rows=rows, max_ongoing=rows, start_s=start_seconds, pace=_EVEN, first_token_s=first_token_seconds
     )
+    tokens = seconds_per_request / _EVEN.step_s
+    traffic = OfficeDay(users=users, requests_per_hour=requests_per_hour, generated=tokens, seed=seed)
     day = _simulate(traffic, autoscaling, group, started)
     console = Console()
     console.print(_summary(day, goal))

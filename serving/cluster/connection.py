@@ -3,11 +3,13 @@
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.cluster.errors import ClusterError, ConflictError, ForbiddenError, SilentError
 from serving.cluster.kinds import Kind, group_path
+from serving.cluster.login import LoginProgram
 
 if TYPE_CHECKING:
     from kubernetes.client import ApiClient
@@ -226,7 +228,11 @@ def connect(context: str | None, namespace: str | None) -> Cluster:
             return Cluster(client.ApiClient(configuration), context="in-cluster", namespace=namespace or own)
         files = os.environ.get("KUBECONFIG") or "~/.kube/config"
         chosen = _context(context, files)
-        config.load_kube_config(files, context=chosen["name"], client_configuration=configuration)
+        program = _login_program(chosen, files)
+        if program is not None:
+            program.check_installed()
+        with program.reported() if program is not None else nullcontext():
+            config.load_kube_config(files, context=chosen["name"], client_configuration=configuration)
     except config.ConfigException as error:
         raise ClusterError(f"the kubeconfig cannot be used: {error}. Check KUBECONFIG, or log in again.") from None
     namespace = namespace or chosen["context"].get("namespace") or "default"
@@ -257,6 +263,21 @@ def _context(wanted: str | None, files: str) -> Object:
     if wanted not in by_name:
         raise ClusterError(f"--context '{wanted}' is not in {files}. There are: {', '.join(sorted(by_name))}.")
     return dict(by_name[wanted])
+
+
+def _login_program(context: Object, files: str) -> LoginProgram | None:
+    """The program that logs the user of a context in; None for users with a token or a certificate."""
+    import yaml
+
+    user = context["context"].get("user")
+    for file in map(Path, files.split(os.pathsep)):  # of several with one name, the first counts
+        path = file.expanduser()
+        users = (yaml.safe_load(path.read_text()) or {}).get("users") if path.exists() else None
+        for one in users or []:
+            if one.get("name") == user:
+                entry = (one.get("user") or {}).get("exec")
+                return None if entry is None else LoginProgram(str(context["name"]), entry, path.parent)
+    return None
 
 
 def _message(body: bytes) -> str:

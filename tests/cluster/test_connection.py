@@ -2,6 +2,7 @@
 
 import builtins
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from serving.cluster.connection import connect
 from tests.cluster import release
@@ -40,6 +42,49 @@ def test_a_kubeconfig_without_contexts(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "config").write_text("apiVersion: v1\nkind: Config\n")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
     assert "the kubeconfig cannot be used" in said("status")
+
+
+def _with_program(kubeconfig: Callable[[str], Path], **fields: object) -> Path:
+    path = kubeconfig("http://127.0.0.1:1")
+    document = yaml.safe_load(path.read_text())
+    document["users"][0]["user"] = {"exec": {"apiVersion": "client.authentication.k8s.io/v1beta1", **fields}}
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
+def test_a_program_that_logs_in_and_is_not_installed_is_named_with_how_to_get_it(
+    kubeconfig: Callable[[str], Path], tmp_path: Path
+) -> None:
+    nothing = [{"name": "PATH", "value": str(tmp_path)}]
+    _with_program(kubeconfig, command="gke-gcloud-auth-plugin", installHint="as they say", env=nothing)
+    message = said("status")
+    assert "context 'test' logs in by the program gke-gcloud-auth-plugin, and there is none on the PATH" in message
+    assert "Install it: gcloud components install gke-gcloud-auth-plugin" in message
+
+
+def test_a_program_that_nobody_knows_is_named_with_its_own_hint(kubeconfig: Callable[[str], Path]) -> None:
+    path = _with_program(kubeconfig, command="./our-login", installHint="Ask the platform team.")
+    message = said("doctor")
+    assert f"the program ./our-login, and there is none at {path.parent / 'our-login'}" in message
+    assert "Its kubeconfig says: Ask the platform team." in message
+
+
+def test_a_program_that_cannot_log_in_is_named_with_what_it_says(kubeconfig: Callable[[str], Path]) -> None:
+    _with_program(kubeconfig, command="sh", args=["-c", "echo you have no account >&2; exit 3"])
+    message = said("status")
+    assert "context 'test' logs in by the program sh, which failed: exec: process returned 3. you have no" in message
+    assert "ERROR:root" not in message
+
+
+@pytest.mark.usefixtures("cluster")
+def test_a_program_that_gives_a_token_is_used() -> None:
+    path = Path(os.environ["KUBECONFIG"])
+    document = yaml.safe_load(path.read_text())
+    answer = {"apiVersion": "client.authentication.k8s.io/v1beta1", "kind": "ExecCredential", "status": {"token": "t"}}
+    entry = {"apiVersion": answer["apiVersion"], "command": "echo", "args": [json.dumps(answer)]}
+    document["users"][0]["user"] = {"exec": entry}
+    path.write_text(yaml.safe_dump(document))
+    assert connect(None, None).get("/version")
 
 
 def test_a_context_that_does_not_exist_names_those_that_do(kubeconfig: Callable[[str], Path]) -> None:

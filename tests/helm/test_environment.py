@@ -4,7 +4,7 @@ import math
 from pathlib import Path
 
 from serving.config import ServingConfig
-from serving.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, haproxy_files
+from serving.servers.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD, haproxy_files
 from tests.helm.chart import CASE, RELEASE, Case, every_case, pods, ray_service, rendered, serve_config, worker_groups
 from tests.helm.containers import autoscaler
 

@@ -12,7 +12,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.adapter_directory import AdapterDirectory
+from serving.models.adapter_directory import AdapterDirectory
 from tests.helm.chart import CASE, CHART, HELMS, Case, merged, of_kind, rendered, template
 from tests.helm.mistake import Mistake, assert_named, refusal
 

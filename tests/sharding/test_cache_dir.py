@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sharding.cache_dir import cache_dir
+from sharding.cache_dir import CacheError, cache_dir
 
 
 @pytest.fixture
@@ -42,4 +42,14 @@ def test_a_directory_of_another_user_is_refused(tmp_path: Path, monkeypatch: pyt
     (tmp_path / "codegemma" / "things").mkdir(parents=True)
     os.chown(tmp_path / name, 4321, -1)
     with pytest.raises(ValueError, match=rf"{tmp_path / name} belongs to user 4321"):
+        cache_dir("things")
+
+
+@pytest.mark.parametrize("home", ["/proc/none", "file"])
+def test_a_place_that_cannot_be_written_is_named_with_what_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, home: str
+) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
+    with pytest.raises(CacheError, match=r"^The cache .*/codegemma/things cannot be written: .* Set XDG_CACHE_HOME to"):
         cache_dir("things")

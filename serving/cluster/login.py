@@ -1,0 +1,79 @@
+"""The program of a kubeconfig that logs in: which it is, and why it gave no credentials.
+
+Kubernetes' Python client writes its failures to the root logger, and goes on without credentials.
+"""
+
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from serving.cluster.errors import ClusterError
+
+_INSTALL = {
+    "gke-gcloud-auth-plugin": (
+        "gcloud components install gke-gcloud-auth-plugin, or the package google-cloud-cli-gke-gcloud-auth-plugin"
+    ),
+    "aws": "AWS CLI 2, https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
+    "aws-iam-authenticator": "https://github.com/kubernetes-sigs/aws-iam-authenticator",
+    "kubelogin": "az aks install-cli, or https://azure.github.io/kubelogin",
+    "kubectl-oidc_login": "kubectl krew install oidc-login",
+}
+"""How to get those that clouds have their kubeconfigs name."""
+
+
+class LoginProgram:
+    """What `users[].user.exec` of a kubeconfig names (kubernetes.io, "client-go credential plugins")."""
+
+    def __init__(self, context: str, exec_config: Mapping[str, Any], directory: Path) -> None:
+        """Takes the program of a context.
+
+        Args:
+          context: its name.
+          exec_config: the entry.
+          directory: of the kubeconfig; a path in it is relative to that.
+        """
+        self._context = context
+        self._command = str(exec_config.get("command") or "")
+        self._hint = str(exec_config.get("installHint") or "").strip()
+        given = {str(one["name"]): str(one["value"]) for one in exec_config.get("env") or []}
+        self._path = given.get("PATH", os.environ.get("PATH", os.defpath))
+        self._directory = directory
+
+    def check_installed(self) -> None:
+        """Raises ClusterError, with how to get it, where there is no such program."""
+        is_path = os.sep in self._command
+        found = shutil.which(self._directory / self._command if is_path else self._command, path=self._path)
+        if found is None:
+            where = f"at {self._directory / self._command}" if is_path else "on the PATH"
+            raise ClusterError(
+                f"context '{self._context}' logs in by the program {self._command}, and there is none {where}. "
+                f"{self._how_to_get_it()}"
+            )
+
+    @contextmanager
+    def reported(self) -> Iterator[None]:
+        """Raises ClusterError with what it said, if it failed meanwhile, instead of logging that."""
+        said: list[str] = []
+        handler = logging.Handler(logging.ERROR)
+        handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
+        root = logging.getLogger()
+        handlers, root.handlers = root.handlers, [handler]
+        try:
+            yield
+        finally:
+            root.handlers = handlers
+        if said:
+            raise ClusterError(
+                f"context '{self._context}' logs in by the program {self._command}, which failed: "
+                f"{' '.join(said[0].split())} Run it yourself, or log in again."
+            )
+
+    def _how_to_get_it(self) -> str:
+        name = Path(self._command).name
+        if name in _INSTALL:
+            return f"Install it: {_INSTALL[name]}."
+        return f"Its kubeconfig says: {' '.join(self._hint.split())}" if self._hint else "Install it, or log in again."
