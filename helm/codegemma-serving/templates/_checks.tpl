@@ -5,6 +5,8 @@
 {{- include "codegemma.checkImage" . }}
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkModelVolume" . }}
+{{- include "codegemma.checkDownloads" . }}
+{{- include "codegemma.checkExecutables" . }}
 {{- include "codegemma.checkAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
 {{- include "codegemma.checkTopologies" . }}
@@ -80,6 +82,7 @@
 {{- with $volume.existingClaim }}{{ $set = append $set "existingClaim" }}{{ end }}
 {{- with $volume.gcsFuse.bucket }}{{ $set = append $set "gcsFuse.bucket" }}{{ end }}
 {{- with $volume.s3.bucket }}{{ $set = append $set "s3.bucket" }}{{ end }}
+{{- with $volume.images }}{{ $set = append $set "images" }}{{ end }}
 {{- if gt (len $set) 1 }}
 {{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
 {{- end }}
@@ -89,7 +92,7 @@
 {{- if not $set }}
 {{- range .Values.serving.models }}
 {{- if hasPrefix "/models/" .checkpoint }}
-{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket or models.volume.s3.bucket." .id .checkpoint) }}
+{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket, models.volume.s3.bucket or models.volume.images." .id .checkpoint) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -263,7 +266,8 @@
 {{- if eq (include "codegemma.workerAccount" .) (include "codegemma.headAccount" .) }}
 {{- fail (printf "serviceAccount.name=%s is serviceAccount.headName too: KubeRay lets the head's account change pods, which Gateways and groups must not. Name two accounts." (include "codegemma.workerAccount" .)) }}
 {{- end }}
-{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables-key" "kubernetes-api" }}
+{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables" "executables-key" "executables-cache" "kubernetes-api" }}
+{{- range .Values.models.volume.images }}{{ $volumes = append $volumes (printf "model-%s" .path) }}{{ end }}
 {{- range .Values.extraVolumes }}
 {{- if has .name $volumes }}
 {{- fail (printf "extraVolumes: the name %s is taken. Give each volume its own." .name) }}
