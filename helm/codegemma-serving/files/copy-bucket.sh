@@ -6,6 +6,7 @@ source=$1
 target=$2
 partial=$(dirname "$target")/.$(basename "$target").copy
 sums=$partial/SHA256SUMS
+lists=$(mktemp -d)
 
 fail() {
     echo "error: $1" >&2
@@ -29,25 +30,25 @@ if [ -e "$target" ]; then
 fi
 
 mkdir -p "$partial"
-exec 9>"$partial.lock"
-flock -n 9 || fail "Another process is copying to $target. Wait for it."
 remote=$(echo "$source" | sed 's,^gs://,:gcs:,; s,^s3://,:s3:,')
 
 rm -f "$sums"
 copy --include /SHA256SUMS "$remote" "$partial"
 [ -f "$sums" ] || fail "$source has no SHA256SUMS, by which to check what is copied. In the directory that you uploaded: \
 sha256sum * >SHA256SUMS, and upload that."
-grep -v '^#' "$sums" >"$partial.sums" || fail "$source: its SHA256SUMS names no file."
-sed 's/^[0-9a-fA-F]\{64\} [ *]//' "$partial.sums" >"$partial.files"
-! grep -E '^/|(^|/)\.\.(/|$)' "$partial.files" || fail "$source: its SHA256SUMS names a path outside."
+grep -v '^#' "$sums" >"$lists/sums" || fail "$source: its SHA256SUMS names no file."
+sed 's/^[0-9a-fA-F]\{64\} [ *]//' "$lists/sums" >"$lists/files"
+! grep -E '^/|(^|/)\.\.(/|$)' "$lists/files" || fail "$source: its SHA256SUMS names a path outside."
 
-copy --files-from-raw "$partial.files" "$remote" "$partial"
-(cd "$partial" && sha256sum -c "$partial.sums") ||
-    fail "$source: not all files came with the hashes of its SHA256SUMS. Upload it anew if that stays so."
+copy --files-from-raw "$lists/files" "$remote" "$partial"
+if ! (cd "$partial" && sha256sum -c "$lists/sums") >"$lists/checked"; then
+    sed -n 's/: FAILED.*$//p' "$lists/checked" | while read -r name; do rm -f "$partial/$name"; done
+    fail "$source: not all files came with the hashes of its SHA256SUMS: $(grep FAILED "$lists/checked"). Upload it anew if \
+that stays so."
+fi
 {
     echo "# $source"
-    cat "$partial.sums"
+    cat "$lists/sums"
 } >"$sums"
 mv "$partial" "$target"
-rm -f "$partial.sums" "$partial.files" "$partial.lock"
 echo "Wrote $target. In a configuration: checkpoint: $target"
