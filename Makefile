@@ -17,7 +17,7 @@ test: setup helm bubblewrap playground-setup ## set up and run all the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
 	$(BIN)/pytest tests/service # one Ray cluster, which has the machine for itself
 
-helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
+helm: setup ## put Helm 3, Helm 4, kubectl and rclone into .helm, for the chart's tests
 	@sh scripts/helm.sh
 
 bubblewrap: setup ## put bubblewrap into .bubblewrap where the system has none, for the tests of codegemma eval

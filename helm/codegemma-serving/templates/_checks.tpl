@@ -4,8 +4,8 @@
 {{- include "codegemma.checkRelease" . }}
 {{- include "codegemma.checkImage" . }}
 {{- include "codegemma.checkAccess" . }}
-{{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkDownloads" . }}
+{{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkExecutables" . }}
 {{- include "codegemma.checkAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
