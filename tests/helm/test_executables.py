@@ -1,11 +1,13 @@
 """Compiled steps: made ahead of time by a Job or elsewhere, kept for the pods after, and read by groups alone."""
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from serving.cli.serve_file import read_serve_file
 from serving.config import ServingConfig
 from tests.helm.chart import CASE, HELMS, Case, Object, merged, of_kind, rendered, serve_config, template, worker_groups
 
@@ -90,14 +92,17 @@ def test_a_model_that_names_its_steps_keeps_them() -> None:
 
 
 @pytest.mark.parametrize("case", ["compile", "compile-gcs-fuse"])
-def test_the_job_compiles_what_the_release_will_ask_for_where_it_will_look(case: str) -> None:
+def test_the_job_compiles_what_the_release_will_ask_for_where_it_will_look(case: str, tmp_path: Path) -> None:
     objects = rendered(CASE[case])
     job = of_kind(objects, "Job")["codegemma-compile-tpu"]
     spec = job["spec"]["template"]["spec"]
     (container,) = spec["containers"]
     command = ["codegemma", "compile", "/etc/codegemma/serve/serve.yaml", "--for", "tpu-v5e", "--if-missing"]
     assert container["command"] == command
-    assert yaml.safe_load(of_kind(objects, "ConfigMap")["codegemma-jobs"]["data"]["serve.yaml"]) == _config_of(objects)
+    file = tmp_path / "serve.yaml"
+    file.write_text(of_kind(objects, "ConfigMap")["codegemma-jobs"]["data"]["serve.yaml"])
+    asked_for = ServingConfig.model_validate(_config_of(objects)["applications"][0]["args"])
+    assert read_serve_file(file).config == asked_for
     (group,) = (each for name, each in worker_groups(CASE[case]).items() if name == "v5e-1x1")
     reader = group["template"]["spec"]["containers"][0]
     assert container["image"] == reader["image"]  # the same compiler, and the same code
