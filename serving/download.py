@@ -12,7 +12,7 @@ from threading import Lock
 from typing import Any
 
 from serving.partial_directory import partial_directory
-from serving.written_files import SUMS_FILE, sha256
+from serving.written_files import sha256, write_sums
 
 type OnProgress = Callable[[int, int], None]
 
@@ -68,16 +68,6 @@ class _File:
         return sha256(path) == self.digest
 
 
-def origin_of(directory: Path) -> str | None:
-    """What a directory was downloaded from, as text; None if that is not known."""
-    try:
-        with (directory / SUMS_FILE).open() as file:
-            first = file.readline()
-    except (OSError, UnicodeDecodeError):
-        return None
-    return first.removeprefix("# ").strip() if first.startswith("# ") else None
-
-
 def download(
     origin: Origin,
     target: Path,
@@ -107,7 +97,7 @@ def download(
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             sums = list(pool.map(lambda file: _sum(origin, file, partial, progress), files))
         rmtree(partial / ".cache", ignore_errors=True)  # of the client
-        (partial / SUMS_FILE).write_text(f"# {origin}\n{''.join(sums)}")
+        write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), str(origin))
 
 
 class _Progress:
@@ -154,7 +144,7 @@ def _wanted(files: Sequence[_File], patterns: Sequence[str], origin: Origin) -> 
 
 
 def _sum(origin: Origin, file: _File, directory: Path, progress: _Progress) -> str:
-    """A file's line of `SHA256SUMS`, once it is there as it should be."""
+    """A file's SHA-256, once it is there as it should be."""
     path = directory / file.name
     if file.is_at(path):
         progress.add(file.size)
@@ -164,7 +154,7 @@ def _sum(origin: Origin, file: _File, directory: Path, progress: _Progress) -> s
         if not file.is_at(path):
             path.unlink(missing_ok=True)
             raise DownloadError(f"{origin}: {file.name} did not come with the hash that the hub names. Try again.")
-    return f"{sha256(path)}  {file.name}\n"
+    return sha256(path)
 
 
 def _fetch(origin: Origin, file: _File, directory: Path, progress: _Progress) -> None:

@@ -29,8 +29,9 @@ def download(
     HF_TOKEN opens gated and private repositories; HF_ENDPOINT names a mirror of the hub. Run the same command again to
     go on after an interruption. `sha256sum --check SHA256SUMS` verifies the result.
     """
-    from serving.download import DownloadError, Origin, origin_of
+    from serving.download import DownloadError, Origin
     from serving.download import download as download_commit
+    from serving.written_files import origin_of
 
     console = Console(stderr=True)
     columns = TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()

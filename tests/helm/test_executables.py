@@ -9,7 +9,23 @@ import yaml
 
 from serving.cli.serve_file import read_serve_file
 from serving.config import ServingConfig
-from tests.helm.chart import CASE, HELMS, Case, Object, merged, of_kind, rendered, serve_config, template, worker_groups
+from tests.helm.chart import (
+    CASE,
+    CHART,
+    HELMS,
+    NAMESPACE,
+    RELEASE,
+    Case,
+    Object,
+    merged,
+    of_kind,
+    rendered,
+    run,
+    serve_config,
+    template,
+    values,
+    worker_groups,
+)
 
 _KEY = "/home/codegemma/.local/share/codegemma/executables.key"
 _ARTEFACT = f"registry/codegemma-executables@sha256:{'1' * 64}"
@@ -74,6 +90,13 @@ def test_no_model_names_steps_that_nobody_compiled() -> None:
     assert set(_models(serve_config(CASE["executables-cache"])).values()) == {None}  # GPUs' are compiled where they run
 
 
+@pytest.mark.parametrize(("name", "lost"), [("gpu", True), ("executables-cache", False), ("compile", False)])
+def test_notes_say_that_steps_are_lost_with_their_pods_where_they_are(name: str, lost: bool) -> None:
+    arguments = ("install", RELEASE, CHART, "-n", NAMESPACE, "--dry-run=client", *values(CASE[name]))
+    notes = run("helm4", *arguments, case=CASE[name]).stdout.partition("\nNOTES:\n")[2]
+    assert ("Each new pod of a group compiles its steps" in notes) == lost
+
+
 def test_an_artefact_of_steps_is_mounted_by_its_digest() -> None:
     objects = _with("executables-claim", executables={"volume": {"existingClaim": "", "image": _ARTEFACT}})
     (service,) = of_kind(objects, "RayService").values()
@@ -130,15 +153,15 @@ def test_what_steps_depend_on_moves_them_and_nothing_else_does() -> None:
     assert found({"autoscaling": {"min_replicas": 1, "max_replicas": 9}, "default_max_tokens": 9}) == before
     other_limits = found({"limits": {"max_rows": 8}})
     assert other_limits["a"] != before["a"] and other_limits["b"] == before["b"]
-    for values in ({"image": {"tag": "2"}}, {"ray": {"environment": {"XLA_FLAGS": "--xla_a"}}}):
-        others = found({}, **values)
+    for changed in ({"image": {"tag": "2"}}, {"ray": {"environment": {"XLA_FLAGS": "--xla_a"}}}):
+        others = found({}, **changed)
         assert others["a"] != before["a"] and others["b"] != before["b"]
     assert len(set(before.values())) == len(models)
 
 
 @pytest.mark.parametrize("helm", HELMS)
 @pytest.mark.parametrize(
-    ("base", "values", "said"),
+    ("base", "changes", "said"),
     [
         (
             "gpu",
@@ -187,9 +210,9 @@ def test_what_steps_depend_on_moves_them_and_nothing_else_does() -> None:
     ],
 )
 def test_steps_that_no_pod_would_read_are_refused(
-    helm: str, base: str, values: dict[str, Any], said: tuple[str, ...]
+    helm: str, base: str, changes: dict[str, Any], said: tuple[str, ...]
 ) -> None:
-    case = Case("mistake", CASE[base].profiles, merged(CASE[base].values, values))
+    case = Case("mistake", CASE[base].profiles, merged(CASE[base].values, changes))
     result = template(helm, case, "--kube-version", "1.35.0", check=False)
     assert result.returncode and "nil pointer" not in result.stderr
     assert [each for each in said if each not in result.stderr] == [], result.stderr
