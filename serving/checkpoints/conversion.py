@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.checkpoints.partial_directory import in_partial_directory, partial_directory, partial_file
-from serving.checkpoints.written_files import WrittenFiles
+from serving.checkpoints.written_files import WrittenFiles, origin_of
 from sharding.adapters.forms import adapter_version, open_adapter
 from sharding.adapters.merge import merged
 from sharding.checkpoint import Checkpoint, CheckpointError, open_checkpoint
@@ -74,7 +74,7 @@ def convert(
             is_written=written.is_written,
             on_written=written.add,
         )
-        written.finish()
+        written.finish(origin_of(source))
 
 
 def convert_to_gguf(

@@ -15,7 +15,7 @@ _FILE = "file"
 
 
 @contextmanager
-def partial_directory(target: Path) -> Iterator[Path]:
+def partial_directory(target: Path, *, kept_after: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
     """A directory to fill, which becomes `target` when the block ends, and is removed if the block raises an error.
 
     Its name is always the same, `.NAME.partial` beside the target: what a killed or interrupted process left in it, the
@@ -23,12 +23,13 @@ def partial_directory(target: Path) -> Iterator[Path]:
 
     Args:
       target: a directory that is not there yet, or empty, in one that is there.
+      kept_after: errors after which it stays as an interruption leaves it.
 
     Raises:
       ValueError: another process has it.
       OSError: it cannot be written, or the target is not empty.
     """
-    with _files_beside(target) as files:
+    with _files_beside(target, kept_after) as files:
         yield files
         files.rename(target.absolute())  # `.` is no name to rename to
 
@@ -52,7 +53,7 @@ def in_partial_directory(path: Path) -> bool:
 
 
 @contextmanager
-def _files_beside(target: Path) -> Iterator[Path]:
+def _files_beside(target: Path, kept_after: tuple[type[Exception], ...] = ()) -> Iterator[Path]:
     target = target.absolute()  # `.` has no name
     partial = target.with_name(f".{target.name}{_SUFFIX}")
     lock = _lock(partial, target)
@@ -62,6 +63,8 @@ def _files_beside(target: Path) -> Iterator[Path]:
             files.mkdir()
         _check_own(files)
         yield files
+    except kept_after:
+        raise
     except Exception:
         shutil.rmtree(files, ignore_errors=True)  # which follows no link
         raise

@@ -4,7 +4,7 @@ import hashlib
 import json
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from sharding.checkpoint import CheckpointError
@@ -46,11 +46,11 @@ class WrittenFiles:
         partial.write_text(json.dumps(record))
         partial.replace(self._directory / _RECORD_FILE)
 
-    def finish(self) -> None:
-        """Writes `SUMS_FILE` over all files, and removes the record."""
+    def finish(self, origin: str | None) -> None:
+        """Writes `SUMS_FILE` over all files, with what they are from if that is known, and removes the record."""
         files = sorted(file for file in self._directory.iterdir() if file.name not in (_RECORD_FILE, SUMS_FILE))
         sums = {file.name: self._sums.get(file.name) or sha256(file) for file in files}
-        (self._directory / SUMS_FILE).write_text("".join(f"{digest}  {name}\n" for name, digest in sums.items()))
+        write_sums(self._directory, sums, origin)
         (self._directory / _RECORD_FILE).unlink(missing_ok=True)
 
     def _recorded(self) -> dict[str, str]:
@@ -69,6 +69,23 @@ def sha256(file: Path) -> str:
     """The hash of a file's content, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def write_sums(directory: Path, sums: Mapping[str, str], origin: str | None) -> None:
+    """Writes a directory's `SUMS_FILE`: hashes by path, and as a comment what the files are from, if that is known."""
+    lines = [f"# {origin}"] if origin else []
+    lines += [f"{digest}  {name}" for name, digest in sums.items()]
+    (directory / SUMS_FILE).write_text("".join(f"{line}\n" for line in lines))
+
+
+def origin_of(directory: Path) -> str | None:
+    """What a directory's files are from, as its `SUMS_FILE` says; None if that is not known."""
+    try:
+        with (directory / SUMS_FILE).open() as file:
+            first = file.readline(_MOST_BYTES)
+    except (OSError, UnicodeDecodeError):
+        return None
+    return first.removeprefix("# ").strip() if first.startswith("# ") else None
 
 
 def wrong_sums(directory: Path, on_progress: Callable[[int, int], None]) -> list[str]:

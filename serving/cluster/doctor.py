@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from serving.cluster.claims import examine_claims
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ForbiddenError
 from serving.cluster.findings import Finding, ok, problem, warning
@@ -12,7 +13,7 @@ from serving.cluster.needs import NodeNeed, needs_of_config, needs_of_service
 from serving.cluster.nodes import examine_nodes
 from serving.cluster.policies import examine_policies
 from serving.cluster.quotas import examine_quotas
-from serving.cluster.references import examine_claims, examine_secrets
+from serving.cluster.references import examine_secrets
 from serving.cluster.release import find_service, release_of
 from serving.cluster.rights import USUAL_KINDS, examine_rights
 from serving.config import ServingConfig

@@ -1,4 +1,4 @@
-"""What an installation needs of a cluster: nodes with accelerators, secrets and volume claims."""
+"""What an installation needs of a cluster: nodes with accelerators, and secrets."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -114,15 +114,6 @@ def secrets_of(objects: Iterable[Object]) -> set[tuple[str, str | None]]:
             case {"authOptions": {"secretName": str(name)}}:
                 found |= {(name, "auth_token")}
     return found
-
-
-def claims_of(objects: Iterable[Object]) -> set[str]:
-    """The volume claims that objects refer to."""
-    return {
-        holder["persistentVolumeClaim"]["claimName"]
-        for holder in _mappings(list(objects))
-        if isinstance(holder.get("persistentVolumeClaim"), dict)
-    }
 
 
 def _mappings(node: object) -> Iterator[Object]:

@@ -1,6 +1,6 @@
 """Models' steps compiled on a machine without their accelerators, for groups to start without compiling."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import jax
@@ -20,17 +20,17 @@ from sharding.steps import compile_steps
 
 def compile_ahead(
     models: Sequence[ModelConfig],
-    directory: Path,
+    files: Mapping[str, Path],
     on_progress: Callable[[ModelConfig, int, int | None], None] = lambda model, done, total: None,
-) -> dict[str, Path]:
-    """Compiles every step that groups of the models run; returns the file of each model, by its id.
+) -> None:
+    """Compiles every step that groups of the models run.
 
     For CPUs these are steps for this machine's processor; for TPUs, any machine with libtpu will do. Weights are not
     needed. Everything is checked before anything is compiled.
 
     Args:
       models: say their checkpoints, limits and accelerators.
-      directory: for the files, made if need be.
+      files: the file to write for each model, by its id; directories are made if need be.
       on_progress: called as `on_progress(model, done, total)`, in programs; `total` is None when a model begins.
 
     Raises:
@@ -40,26 +40,23 @@ def compile_ahead(
       OSError: a file cannot be written.
     """
     shapes = [_checked(model) for model in models]
-    directory.mkdir(parents=True, exist_ok=True)
+    for path in files.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
     on_cpus = [model.topology.chips_per_host for model in models if model.topology.platform == "cpu"]
     use_devices("cpu", cpu_devices=max(on_cpus, default=1))
-    files = {}
     for model, config in zip(models, shapes, strict=True):
         on_progress(model, 0, None)
-        path = directory / f"{model.id}.executables"
         try:
             compile_steps(
                 config,
                 make_mesh(model.topology.tensor_parallel, _devices(model.topology)),
                 model.dtype,
                 runner_limits(model, config, known_chip_bytes(model.topology) or host_bytes()),
-                store=ExecutableWriter(path),
+                store=ExecutableWriter(files[model.id]),
                 on_progress=lambda done, total, model=model: on_progress(model, done, total),  # type: ignore[misc]
             )
         except jax.errors.JaxRuntimeError as error:  # such as for want of a chip's memory
             raise ValueError(f"models.{model.id} on {model.topology} does not compile: {error}") from error
-        files[model.id] = path
-    return files
 
 
 def _checked(model: ModelConfig) -> GemmaConfig:

@@ -10,6 +10,7 @@ import os
 import random
 import time
 from collections.abc import Callable, Hashable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -155,5 +156,6 @@ def _keep[K: Hashable](path: Path, file: ExecutableFile[K]) -> None:
 
 def _remove_unused(directory: Path) -> None:
     for path in directory.iterdir():
-        if path.is_file() and time.time() - path.stat().st_mtime > _UNUSED_S:
-            path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):  # on a disk that hosts share, another one writes and removes meanwhile
+            if path.is_file() and time.time() - path.stat().st_mtime > _UNUSED_S:
+                path.unlink()

@@ -18,6 +18,7 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from typer.testing import CliRunner, Result
 
+from serving.checkpoints.written_files import origin_of, write_sums
 from serving.cli.main import app
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.models.checkpoint_path import checkpoint_path
@@ -338,6 +339,20 @@ def test_numbers_are_asked_for_and_not_taken_for_there_by_a_quantised_target(sou
     result = convert(source, tmp_path / "target", "--quantize", "none", "--if-missing")
     assert result.exit_code == 1
     assert "is there already, int8" in " ".join(result.stderr.split())
+
+
+def test_what_was_made_of_one_commit_does_not_pass_for_what_another_makes(source: Path, tmp_path: Path) -> None:
+    for commit in ("a" * 40, "b" * 40):
+        shutil.copytree(source, tmp_path / commit[:1])
+        write_sums(tmp_path / commit[:1], {}, f"team/model@{commit}")
+    target = tmp_path / "target"
+    assert convert(tmp_path / "a", target, "--if-missing").exit_code == 0
+    assert origin_of(target) == f"team/model@{'a' * 40}"
+    assert convert(tmp_path / "a", target, "--if-missing").exit_code == 0
+    other = convert(tmp_path / "b", target, "--if-missing")
+    assert other.exit_code == 1
+    assert f"from team/model@{'a' * 40} and not from team/model@{'b' * 40}" in " ".join(other.stderr.split())
+    assert convert(source, target, "--if-missing").exit_code == 0  # of which nothing is known
 
 
 def test_the_hashes_of_all_files_are_beside_them(source: Path, tmp_path: Path) -> None:

@@ -54,11 +54,12 @@ def test_a_group_reads_what_a_machine_without_weights_compiled(
     only_config = tmp_path / "config-only"
     only_config.mkdir()
     (only_config / "config.json").write_bytes((checkpoint / "config.json").read_bytes())
-    file = config(tmp_path / "config.yaml", model(only_config, quantize=quantize))
-    arguments: list[str | Path] = ["compile", file, "--for", "cpu", "--out", tmp_path / "out"]
+    executables = tmp_path / "out" / "tiny.executables"
+    named = {} if quantize else {"executables": str(executables)}
+    file = config(tmp_path / "config.yaml", model(only_config, quantize=quantize, **named))
+    arguments: list[str | Path] = ["compile", file, "--for", "cpu", *(() if named else ("--out", tmp_path / "out"))]
     done = subprocess.run([sys.executable, "-c", _RUN, *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    executables = tmp_path / "out" / "tiny.executables"
     assert f"Wrote {executables}" in done.stderr
     assert f"models.tiny.executables: {executables}" in done.stderr
     assert str(signing_key_path()) in done.stderr
@@ -99,6 +100,22 @@ def test_what_cannot_be_compiled_is_said_in_one_line(
     assert said in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not list(tmp_path.rglob("*.executables"))
+
+
+def test_steps_that_are_where_groups_look_for_them_are_left_alone(checkpoint: Path, tmp_path: Path) -> None:
+    executables = tmp_path / "0123" / "tiny.executables"
+    executables.parent.mkdir()
+    executables.write_bytes(b"compiled before")
+    file = config(tmp_path / "config.yaml", model(checkpoint, executables=str(executables)))
+    result = compile(file, "--for", "cpu", "--if-missing")
+    assert result.exit_code == 0 and f"{executables} is there already." in result.stderr
+    assert executables.read_bytes() == b"compiled before"
+
+
+def test_steps_that_go_nowhere_are_not_compiled(checkpoint: Path, tmp_path: Path) -> None:
+    result = compile(config(tmp_path / "config.yaml", model(checkpoint)), "--for", "cpu")
+    assert result.exit_code == 1
+    assert "models.tiny: no `executables` to write. Set it, or name a directory with --out." in result.stderr
 
 
 def test_a_directory_that_cannot_be_made_is_named(checkpoint: Path, tmp_path: Path) -> None:

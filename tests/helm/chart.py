@@ -74,6 +74,26 @@ _SERVED = [
     {"model": "model", "name": "team-a", "source": "versions/team-a-2"},
     {"model": "model", "name": "team-b", "source": "versions/b.nemo"},
 ]
+COMMIT = "0123456789abcdef0123456789abcdef01234567"
+DOWNLOADS: list[dict[str, Any]] = [
+    {
+        "name": "fim",
+        "target": "/models/raw/codegemma-2b",
+        "huggingFace": {"repository": "google/codegemma-2b", "revision": COMMIT, "files": ["*.safetensors", "*.json"]},
+        "credentialsSecret": "hugging-face",
+        "env": [{"name": "HF_ENDPOINT", "value": "https://hub.example.com"}],
+        "cpu": 2,
+        "memory": "4Gi",
+    },
+    {"name": "chat", "target": "/models/codegemma-7b-it", "bucket": "gs://m/7b", "cpu": 2, "memory": "1Gi"},
+]
+_FROM_DOWNLOAD = {"source": "/models/raw/codegemma-2b"}
+_ALL_EXECUTABLES = {
+    "existingSecret": "codegemma-executables",
+    "volume": {"existingClaim": "codegemma-executables"},
+    "compile": {"enabled": True},
+    "cache": {"existingClaim": "codegemma-cache"},
+}
 _CERTIFICATE = {"enabled": True, "secretName": "tls", "dnsNames": ["code.example.com"], "issuerRef": {"name": "acme"}}
 _ROUTES = {
     "enabled": True,
@@ -92,6 +112,7 @@ _CANARY = {"name": "codegemma-canary", "weight": 10}
 _POOL = {"enabled": True, "endpointPicker": {"name": "codegemma-picker"}}
 _INGRESS = {"enabled": True, "host": "code.example.com", "tlsSecret": "tls", "clusterIssuer": "acme"}
 _PEERS = [{"namespaceSelector": {"matchLabels": {"team": "editors"}}}, {"ipBlock": {"cidr": "10.0.0.0/8"}}]
+_PROXY = {"ipBlock": {"cidr": "203.0.113.8/32"}}
 _TO_REDIS = {"to": [{"podSelector": {"matchLabels": {"app": "redis"}}}], "ports": [{"port": 6379}]}
 
 
@@ -178,6 +199,12 @@ _PLACE = {"nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "pool", "oper
 _ISSUER = {"issuer": "https://login.example/realms/code", "audience": ["codegemma"], "tenant_claim": "team"}
 _QUOTAS = {"redis": "redis://redis:6379/1", "per_tenant": {"requests_per_minute": 600}}
 
+_TPU_TOGGLES: dict[str, dict[str, Any]] = {
+    "compile": {"executables": _ALL_EXECUTABLES},
+    "compile-gcs-fuse": _egress(_bucket("gcsFuse"), {"executables": _ALL_EXECUTABLES}),
+    "executables-claim": {"executables": {"existingSecret": "k", "volume": {"existingClaim": "codegemma-executables"}}},
+}
+
 _TOGGLES: dict[str, dict[str, Any]] = {
     "tokens": {"auth": {"existingSecret": ""}, "serving": {"gateway": {"issuers": [_ISSUER]}}},
     "quotas": {"serving": {"gateway": {"quotas": _QUOTAS}}, "quotas": {"redis": {"passwordSecret": {"name": "redis"}}}},
@@ -192,6 +219,12 @@ _TOGGLES: dict[str, dict[str, Any]] = {
         }
     },
     "executables": {"executables": {"existingSecret": "codegemma-executables"}},
+    "executables-cache": {
+        "executables": {"existingSecret": "codegemma-executables", "cache": {"existingClaim": "codegemma-cache"}}
+    },
+    "download": {"models": {"download": DOWNLOADS, "convert": [_CONVERSION | _FROM_DOWNLOAD]}},
+    "egress-download": _egress({"models": {"download": DOWNLOADS}}),
+    "egress-download-secret": _egress({"models": {"download": DOWNLOADS[:1]}}, download={"peers": [_PROXY]}),
     "adapters": {"models": {"adapters": {"existingClaim": "codegemma-adapters"}}},
     "adapters-served": {
         "models": {"adapters": {"existingClaim": "codegemma-adapters", "served": _SERVED}},
@@ -271,6 +304,7 @@ CASES = (
     *PROFILES,
     *_HA,
     *(Case(name, ("gpu", "ha"), merged(KEYS, CLAIM, values)) for name, values in _TOGGLES.items()),
+    *(Case(name, ("tpu-v5e",), merged(KEYS, CLAIM, values)) for name, values in _TPU_TOGGLES.items()),
     *(Case(name, (), merged(KEYS, CLAIM, values)) for name, values in _SLICES.items()),
 )
 CASE = {case.name: case for case in CASES}

@@ -110,3 +110,26 @@ def test_pods_ask_the_metadata_server_only_for_the_identity_that_opens_a_bucket(
 def test_pods_reach_nothing_else(other: Callee) -> None:
     for name in ("head", "gateway", "gpu"):
         assert not _may_call(CASE["egress-gcs-fuse"], name, other)
+
+
+_HUB = Callee("a hub", 443, address="198.51.100.7")
+_PROXY = Callee("a proxy", 443, address="203.0.113.8")
+
+
+def test_downloads_reach_where_checkpoints_come_from_and_resolvers_and_no_other_pod_does() -> None:
+    for name in ("codegemma-download-fim", "codegemma-download-chat"):
+        assert _may_call(CASE["egress-download"], name, _HUB)
+        assert all(_may_call(CASE["egress-download"], name, resolver, "UDP") for resolver in _RESOLVERS)
+        assert all(_may_call(CASE["egress-download"], name, server) for server in _METADATA_SERVERS)
+    assert not any(_may_call(CASE["egress-download"], name, _HUB) for name in ("gateway", "gpu"))
+
+
+def test_downloads_can_be_narrowed_to_a_proxy_and_ask_for_no_identity_that_they_do_not_need() -> None:
+    case, name = CASE["egress-download-secret"], "codegemma-download-fim"
+    assert _may_call(case, name, _PROXY) and not _may_call(case, name, _HUB)
+    assert not any(_may_call(case, name, server) for server in _METADATA_SERVERS)
+
+
+@pytest.mark.parametrize("server", _METADATA_SERVERS, ids=str)
+def test_what_compiles_from_a_bucket_asks_for_the_identity_that_opens_it(server: Callee) -> None:
+    assert _may_call(CASE["compile-gcs-fuse"], "codegemma-compile-tpu", server)

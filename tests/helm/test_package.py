@@ -64,6 +64,7 @@ def test_annotations_for_artifact_hub_are_true() -> None:
     assert own["license"] == annotations["licenses"] == "Apache-2.0"
     assert own["category"] == "ai-machine-learning"
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    images = {values["edge"]["envoy"]["image"], values["models"]["volume"]["s3"]["image"]}
+    models = values["models"]
+    images = {values["edge"]["envoy"]["image"], models["volume"]["s3"]["image"], models["rcloneImage"]}
     assert {each["image"] for each in own["images"]} == images
     assert all(each["url"].startswith("https://") for each in own["links"] + own["recommendations"])

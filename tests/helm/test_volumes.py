@@ -47,7 +47,10 @@ def test_ray_places_that_are_written_are_writable(case: Case) -> None:
                 "csi": {
                     "driver": "gcsfuse.csi.storage.gke.io",
                     "readOnly": True,
-                    "volumeAttributes": {"bucketName": "models", "mountOptions": "implicit-dirs,only-dir=gemma"},
+                    "volumeAttributes": {
+                        "bucketName": "models",
+                        "mountOptions": "implicit-dirs,uid=1000,gid=1000,read_ahead_kb=1024,only-dir=gemma",
+                    },
                 }
             },
         ),
@@ -60,6 +63,19 @@ def test_models_are_where_gateways_and_groups_read_them(name: str, source: Objec
         assert {"name": "models", "mountPath": "/models", "readOnly": True} in spec["containers"][0]["volumeMounts"]
 
 
+def test_the_sidecar_that_mounts_a_bucket_keeps_up_with_groups_and_takes_little_beside_gateways() -> None:
+    limits = {
+        f"gke-gcsfuse/{each}-limit": amount
+        for each, amount in (("cpu", "2"), ("memory", "1Gi"), ("ephemeral-storage", "1Gi"))
+    }
+    for name, group in worker_groups(CASE["gcs-fuse"]).items():
+        annotations = group["template"]["metadata"]["annotations"]
+        assert annotations["gke-gcsfuse/volumes"] == "true"
+        assert {key: annotations[key] for key in limits.keys() & annotations.keys()} == (
+            {} if name == "gateway" else limits
+        )
+
+
 def test_gateways_and_groups_read_adapters_from_a_claim_of_their_own_and_nobody_writes_there() -> None:
     source = {"persistentVolumeClaim": {"claimName": "codegemma-adapters", "readOnly": True}}
     for group in worker_groups(CASE["adapters"]).values():
@@ -70,38 +86,12 @@ def test_gateways_and_groups_read_adapters_from_a_claim_of_their_own_and_nobody_
         assert own == [{"name": "adapters", "mountPath": "/adapters", "readOnly": True}]
 
 
-def test_groups_and_nobody_else_get_the_key_of_executables_as_a_file_that_is_no_link() -> None:
-    path = "/home/codegemma/.local/share/codegemma/executables.key"
-    mount = {"name": "executables-key", "mountPath": path, "subPath": "executables.key", "readOnly": True}
-    secret = {"secretName": "codegemma-executables", "defaultMode": 0o440}
-    for name, group in worker_groups(CASE["executables"]).items():
-        spec = group["template"]["spec"]
-        assert (mount in spec["containers"][0]["volumeMounts"]) == (name != "gateway")
-        assert ({"name": "executables-key", "secret": secret} in spec["volumes"]) == (name != "gateway")
-
-
 def test_gateways_fetch_no_weights_from_a_bucket() -> None:
     groups = worker_groups(CASE["s3"])
     arguments = {name: group["template"]["spec"]["initContainers"][1]["args"] for name, group in groups.items()}
     assert "--exclude=*.safetensors" in arguments["gateway"]
     assert "--exclude=*.safetensors" not in arguments["gpu"]
     assert all("--endpoint-url=https://minio:9000" in each for each in arguments.values())
-
-
-def test_a_conversion_runs_before_the_service_on_the_claim_that_it_writes() -> None:
-    (job,) = of_kind(rendered(CASE["convert"]), "Job").values()
-    assert job["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
-    spec = job["spec"]["template"]["spec"]
-    (container,) = spec["containers"]
-    options = ["--if-missing", "--dtype", "bfloat16"]
-    paths = ["/models/raw/codegemma-2b.gguf", "/models/codegemma-2b"]
-    assert container["command"] == ["codegemma", "convert", *options, *paths]
-    (quantising,) = of_kind(rendered(CASE["convert-quantize"]), "Job").values()
-    (container,) = quantising["spec"]["template"]["spec"]["containers"]
-    assert container["command"] == ["codegemma", "convert", *options, "--quantize", "int8", *paths]
-    (container,) = spec["containers"]
-    assert {"name": "models", "mountPath": "/models"} in container["volumeMounts"]
-    assert {"name": "models", "persistentVolumeClaim": {"claimName": "codegemma-models"}} in spec["volumes"]
 
 
 def test_keys_are_mounted_as_a_directory_so_that_changes_reach_the_pod() -> None:

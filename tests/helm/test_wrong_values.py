@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from serving.models.topology import Topology
-from tests.helm.chart import CASE, CLAIM, HELMS, KEYS, Case, merged, template
+from tests.helm.chart import CASE, CLAIM, DOWNLOADS, HELMS, KEYS, Case, merged, template
 from tests.helm.mistake import Mistake, assert_named, refusal
 
 
@@ -65,6 +65,12 @@ SCHEMA = [
     Mistake(("auth", "required"), {"auth": {"required": "yes"}}),
     Mistake(("auth", "keys"), {"auth": {"keys": ["cg_12345678_secret"]}}),
     Mistake(("models", "volume", "hostPath"), {"models": {"volume": {"hostPath": "/mnt"}}}),
+    Mistake(("download", "0", "bucket"), {"models": {"download": [DOWNLOADS[1] | {"bucket": "https://m/7b"}]}}),
+    Mistake(("download", "0", "target"), {"models": {"download": [DOWNLOADS[1] | {"target": "/tmp/7b"}]}}),
+    Mistake(
+        ("gcsFuse", "mountOptions", "0"),
+        {"models": {"volume": {"existingClaim": "", "gcsFuse": {"bucket": "m", "mountOptions": ["a,b"]}}}},
+    ),
     Mistake(("convert", "0", "target"), {"models": {"convert": [_CONVERSION | {"target": "/tmp/model"}]}}),
     Mistake(("convert", "0", "dtype"), {"models": {"convert": [_CONVERSION | {"dtype": "int8"}]}}),
     Mistake(("s3", "bucket"), {"models": {"volume": {"s3": {"bucket": "s3://models"}}}}),

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -168,6 +169,23 @@ def test_what_nobody_reads_for_a_month_is_removed_but_not_what_is_read(get: Get,
     get(compiled, "new")
     get(unwanted, "read")
     assert len(list((tmp_path / "kept").iterdir())) == 2
+
+
+def test_what_another_host_removes_meanwhile_keeps_nothing_from_being_kept(
+    get: Get, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pods share a volume: each of them removes what nobody reads, and has files there that last for a moment."""
+    get(compiled, "a")
+    (file,) = (tmp_path / "kept").iterdir()
+
+    def other_host_goes_first() -> float:
+        file.unlink(missing_ok=True)
+        return 0.0
+
+    with monkeypatch.context() as patch:
+        patch.setattr("sharding.executables.store.time", SimpleNamespace(time=other_host_goes_first))
+        get(compiled, "b")
+    assert "times" in get(unwanted, "b")
 
 
 def test_a_disk_that_takes_nothing_does_not_stop_the_start(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@
 {{- include "codegemma.checkRelease" . }}
 {{- include "codegemma.checkImage" . }}
 {{- include "codegemma.checkAccess" . }}
+{{- include "codegemma.checkDownloads" . }}
 {{- include "codegemma.checkModelVolume" . }}
+{{- include "codegemma.checkExecutables" . }}
 {{- include "codegemma.checkAdapters" . }}
 {{- include "codegemma.checkServedAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
@@ -84,6 +86,7 @@
 {{- with $volume.existingClaim }}{{ $set = append $set "existingClaim" }}{{ end }}
 {{- with $volume.gcsFuse.bucket }}{{ $set = append $set "gcsFuse.bucket" }}{{ end }}
 {{- with $volume.s3.bucket }}{{ $set = append $set "s3.bucket" }}{{ end }}
+{{- with $volume.images }}{{ $set = append $set "images" }}{{ end }}
 {{- if gt (len $set) 1 }}
 {{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
 {{- end }}
@@ -93,7 +96,7 @@
 {{- if not $set }}
 {{- range .Values.serving.models }}
 {{- if hasPrefix "/models/" .checkpoint }}
-{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket or models.volume.s3.bucket." .id .checkpoint) }}
+{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket, models.volume.s3.bucket or models.volume.images." .id .checkpoint) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -267,7 +270,8 @@
 {{- if eq (include "codegemma.workerAccount" .) (include "codegemma.headAccount" .) }}
 {{- fail (printf "serviceAccount.name=%s is serviceAccount.headName too: KubeRay lets the head's account change pods, which Gateways and groups must not. Name two accounts." (include "codegemma.workerAccount" .)) }}
 {{- end }}
-{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables-key" "kubernetes-api" "gcs-storage" "ray-tls" }}
+{{- $volumes := list "tmp" "ray-logs" "shared-memory" "cache" "data" "scripts" "models" "adapters" "keys" "executables" "executables-key" "executables-cache" "kubernetes-api" "gcs-storage" "ray-tls" }}
+{{- range .Values.models.volume.images }}{{ $volumes = append $volumes (printf "model-%s" .path) }}{{ end }}
 {{- range .Values.extraVolumes }}
 {{- if has .name $volumes }}
 {{- fail (printf "extraVolumes: the name %s is taken. Give each volume its own." .name) }}

@@ -53,20 +53,6 @@ failureThreshold: 2
 {{- end }}
 {{- end }}
 
-{{- define "codegemma.executablesKeyMount" -}}
-{{- if .Values.executables.existingSecret }}
-# The file itself: a directory of a secret holds links, and a key that is a link is not trusted.
-- {name: executables-key, mountPath: /home/codegemma/.local/share/codegemma/executables.key, subPath: executables.key, readOnly: true}
-{{- end }}
-{{- end }}
-
-{{- define "codegemma.executablesKeyVolume" -}}
-{{- with .Values.executables.existingSecret }}
-- name: executables-key
-  secret: {secretName: {{ . }}, defaultMode: 0440}
-{{- end }}
-{{- end }}
-
 {{- define "codegemma.gatewayPod" -}}
 {{- $pod := dict "root" . "component" "gateway" "accelerator" "cpu" "settings" .Values.gateway }}
 {{- $_ := set $pod "ephemeralStorage" .Values.gateway.ephemeralStorage }}
@@ -93,13 +79,13 @@ failureThreshold: 2
 {{- $_ := set $pod "cpu" $worker.cpu }}
 {{- $_ := set $pod "memory" $worker.memory }}
 {{- $_ := set $pod "extended" (include "codegemma.acceleratorResources" $worker | trim) }}
-{{- $_ := set $pod "env" (include "codegemma.acceleratorEnvironment" . | trim) }}
+{{- $_ := set $pod "env" (list (include "codegemma.acceleratorEnvironment" . | trim) (include "codegemma.executablesEnvironment" .root | trim) | compact | join "\n") }}
 {{- $ready := include "codegemma.probe" (dict "path" "/api/local_raylet_healthz" "port" 52365) }}
 {{- $_ := set $pod "readiness" (printf "%s\nfailureThreshold: 3" $ready) }}
-{{- $_ := set $pod "annotations" (include "codegemma.modelAnnotations" .root | trim) }}
+{{- $_ := set $pod "annotations" (include "codegemma.weightAnnotations" .root | trim) }}
 {{- $_ := set $pod "initContainers" (include "codegemma.modelInitContainers" (dict "root" .root) | trim) }}
-{{- $_ := set $pod "volumeMounts" (list (include "codegemma.modelMounts" .root | trim) (include "codegemma.executablesKeyMount" .root | trim) | compact | join "\n") }}
-{{- $_ := set $pod "volumes" (list (include "codegemma.modelVolumes" .root | trim) (include "codegemma.executablesKeyVolume" .root | trim) | compact | join "\n") }}
+{{- $_ := set $pod "volumeMounts" (list (include "codegemma.modelMounts" .root | trim) (include "codegemma.executablesMounts" .root | trim) | compact | join "\n") }}
+{{- $_ := set $pod "volumes" (list (include "codegemma.modelVolumes" .root | trim) (include "codegemma.executablesVolumes" .root | trim) | compact | join "\n") }}
 {{- if .root.Values.highAvailability.enabled }}{{ $_ := set $pod "affinity" (include "codegemma.ownMachine" .) }}{{ end }}
 {{- $nodes := include "codegemma.acceleratorNodes" $worker | fromYaml }}
 {{- with merge (deepCopy ($worker.nodeSelector | default dict)) $nodes }}{{ $_ := set $pod "nodeSelector" (toYaml .) }}{{ end }}

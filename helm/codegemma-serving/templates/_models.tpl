@@ -1,7 +1,7 @@
-{{- /* Which of models.volume is set: claim, gcsFuse, s3 or nothing. */}}
+{{- /* Which of models.volume is set: claim, gcsFuse, s3, images or nothing. */}}
 {{- define "codegemma.modelSource" -}}
 {{- with .Values.models.volume }}
-{{- if .existingClaim }}claim{{ else if .gcsFuse.bucket }}gcsFuse{{ else if .s3.bucket }}s3{{ end }}
+{{- if .existingClaim }}claim{{ else if .gcsFuse.bucket }}gcsFuse{{ else if .s3.bucket }}s3{{ else if .images }}images{{ end }}
 {{- end }}
 {{- end }}
 
@@ -13,7 +13,10 @@
 {{- end }}
 
 {{- define "codegemma.modelMounts" -}}
-{{- if include "codegemma.modelSource" . }}
+{{- range .Values.models.volume.images }}
+- {name: model-{{ .path }}, mountPath: /models/{{ .path }}, readOnly: true}
+{{- end }}
+{{- if has (include "codegemma.modelSource" .) (list "claim" "gcsFuse" "s3") }}
 - {name: models, mountPath: /models, readOnly: true}
 {{- end }}
 {{- if .Values.models.adapters.existingClaim }}
@@ -34,10 +37,14 @@
     readOnly: true
     volumeAttributes:
       bucketName: {{ $volume.gcsFuse.bucket }}
-      mountOptions: implicit-dirs{{ with $volume.gcsFuse.onlyDir }},only-dir={{ . }}{{ end }}
+      mountOptions: {{ join "," $volume.gcsFuse.mountOptions }}{{ with $volume.gcsFuse.onlyDir }},only-dir={{ . }}{{ end }}
 {{- else if eq $source "s3" }}
 - name: models
   emptyDir: {sizeLimit: {{ $volume.s3.size }}}
+{{- end }}
+{{- range $volume.images }}
+- name: model-{{ .path }}
+  image: {reference: {{ .reference | quote }}, pullPolicy: IfNotPresent}
 {{- end }}
 {{- with .Values.models.adapters.existingClaim }}
 - name: adapters
@@ -48,6 +55,18 @@
 {{- define "codegemma.modelAnnotations" -}}
 {{- if eq (include "codegemma.modelSource" .) "gcsFuse" }}
 gke-gcsfuse/volumes: "true"
+{{- end }}
+{{- end }}
+
+{{- /* Those of a pod that reads weights, by what GKE's sidecar may take to read them. */}}
+{{- define "codegemma.weightAnnotations" -}}
+{{- include "codegemma.modelAnnotations" . }}
+{{- if eq (include "codegemma.modelSource" .) "gcsFuse" }}
+{{- with .Values.models.volume.gcsFuse.sidecar }}
+gke-gcsfuse/cpu-limit: {{ .cpu | quote }}
+gke-gcsfuse/memory-limit: {{ .memory | quote }}
+gke-gcsfuse/ephemeral-storage-limit: {{ .ephemeralStorage | quote }}
+{{- end }}
 {{- end }}
 {{- end }}
 

@@ -28,6 +28,9 @@
 {{- $slice := dict "resources" (dict $resource ($topology.chips_per_host | default 1 | int)) }}
 {{- $_ := set . "ray_actor_options" (merge $slice (.ray_actor_options | default dict)) }}
 {{- end }}
+{{- if and (hasPrefix "tpu" ($topology.accelerator | default "cpu")) (include "codegemma.executablesSource" $) (not .executables) }}
+{{- $_ := set . "executables" (include "codegemma.executablesPath" (dict "root" $ "model" .)) }}
+{{- end }}
 {{- end }}
 {{- $environment := .Files.Get "files/gateway-environment.json" | fromJson }}
 {{- with $serving.gateway.max_body_bytes }}

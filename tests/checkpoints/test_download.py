@@ -1,0 +1,171 @@
+"""`codegemma download`, with the hub's own client and a hub on the loopback."""
+
+import hashlib
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from huggingface_hub import constants
+from typer.testing import CliRunner, Result
+
+from serving.checkpoints.written_files import SUMS_FILE, wrong_sums
+from serving.cli.main import app
+from tests.serving.hub import COMMIT, REPOSITORY, Hub, serve
+
+_RUN = "from serving.cli.main import app; app()"
+_WEIGHTS = "model-00001-of-00001.safetensors"
+_FILES = {
+    "config.json": b"{}",
+    _WEIGHTS: os.urandom(5000),
+    "original/notes.txt": b"how it was made",
+    "model.gguf": b"g" * 200,
+}
+
+_PATH = "/{repo_id}/resolve/{revision}/{filename}"
+
+type Download = Callable[..., Result]
+
+
+@pytest.fixture
+def hub() -> Hub:
+    return Hub(dict(_FILES))
+
+
+@pytest.fixture
+def download(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Download]:
+    """Runs the command against the hub."""
+    with serve(hub) as url:
+
+        def run(
+            *options: str, repository: str = REPOSITORY, revision: str = COMMIT, token: str = "", at: str = url
+        ) -> Result:
+            # Made of HF_ENDPOINT when the client is imported.
+            monkeypatch.setattr(constants, "ENDPOINT", at)
+            monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", f"{at}{_PATH}")
+            monkeypatch.setenv("HF_TOKEN", token)
+            command = ["download", repository, str(tmp_path / "target"), "--revision", revision, *options]
+            return CliRunner().invoke(app, command, env={"COLUMNS": "400"}, catch_exceptions=False)
+
+        yield run
+
+
+def _content(directory: Path) -> dict[str, bytes]:
+    files = (path for path in directory.rglob("*") if path.is_file() and path.name != SUMS_FILE)
+    return {str(path.relative_to(directory)): path.read_bytes() for path in files}
+
+
+def test_a_commit_becomes_a_directory_with_the_hashes_of_its_files(download: Download, tmp_path: Path) -> None:
+    done = download()
+    assert done.exit_code == 0, done.stderr
+    target = tmp_path / "target"
+    assert _content(target) == _FILES
+    assert "downloading team/model@" in done.stderr and f"Wrote {target}" in done.stderr
+    assert wrong_sums(target, lambda *_: None) == []
+    checked = subprocess.run(
+        ["sha256sum", "--check", "--strict", SUMS_FILE], cwd=target, capture_output=True, check=False
+    )
+    assert checked.returncode == 0
+    assert hashlib.sha256(_FILES[_WEIGHTS]).hexdigest() in (target / SUMS_FILE).read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["target"]
+
+
+def test_the_hub_and_the_token_are_those_of_the_environment(hub: Hub, tmp_path: Path) -> None:
+    hub.token = "hf_secret"
+    with serve(hub) as url:
+        environment = os.environ | {"HF_ENDPOINT": url, "HF_TOKEN": "hf_secret", "HF_HOME": str(tmp_path / "home")}
+        command = [sys.executable, "-c", _RUN, "download", REPOSITORY, str(tmp_path / "target"), "--revision", COMMIT]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert _content(tmp_path / "target") == _FILES
+
+
+def test_what_is_there_is_not_downloaded_again(download: Download, hub: Hub) -> None:
+    assert download("--if-missing").exit_code == 0
+    hub.fetched.clear()
+    hub.files = {}
+    again = download("--if-missing")
+    assert again.exit_code == 0 and f"is {REPOSITORY}@{COMMIT} already" in again.stderr
+    assert hub.fetched == []
+
+
+def test_another_commit_does_not_pass_for_what_is_there(download: Download, tmp_path: Path) -> None:
+    assert download("--if-missing").exit_code == 0
+    other = download("--if-missing", revision="f" * 40)
+    assert other.exit_code == 1
+    assert f"is {REPOSITORY}@{COMMIT}, and not {REPOSITORY}@{'f' * 40}. Name another target" in other.stderr
+    assert _content(tmp_path / "target") == _FILES
+
+
+@pytest.mark.parametrize("revision", ["main", "v1.0", COMMIT[:12], COMMIT.upper()])
+def test_a_revision_that_can_move_is_refused_before_anything_is_asked(
+    download: Download, hub: Hub, revision: str
+) -> None:
+    done = download(revision=revision, at="http://127.0.0.1:9")
+    assert done.exit_code == 1
+    assert f"error: revision '{revision}' is no commit." in done.stderr and "git ls-remote" in done.stderr
+
+
+def test_only_files_that_match_are_downloaded(download: Download, hub: Hub, tmp_path: Path) -> None:
+    assert download("--file", "*.safetensors", "--file", "*.json").exit_code == 0
+    assert sorted(hub.fetched) == ["config.json", _WEIGHTS]
+    assert _content(tmp_path / "target").keys() == {"config.json", _WEIGHTS}
+
+
+def test_a_pattern_that_matches_nothing_is_named_with_what_there_is(download: Download, tmp_path: Path) -> None:
+    done = download("--file", "*.bin")
+    assert done.exit_code == 1
+    assert "has no file '*.bin'. Its files: config.json, " in done.stderr
+    assert not (tmp_path / "target").exists()
+
+
+@pytest.mark.parametrize("name", [_WEIGHTS, "config.json"])
+def test_a_file_of_another_hash_is_refused_and_the_others_stay_for_the_next_try(
+    download: Download, hub: Hub, tmp_path: Path, name: str
+) -> None:
+    hub.damaged = {name}
+    done = download()
+    assert done.exit_code == 1
+    assert f"{name} did not come with the hash that the hub names. Try again." in done.stderr
+    assert not (tmp_path / "target").exists()
+    hub.damaged.clear()
+    hub.fetched.clear()
+    assert download().exit_code == 0
+    assert hub.fetched == [name]
+    assert _content(tmp_path / "target") == _FILES
+
+
+def test_a_token_opens_what_is_private_and_its_lack_is_said(download: Download, hub: Hub) -> None:
+    hub.token = "hf_secret"
+    without = download()
+    assert without.exit_code == 1
+    assert "team/model is not there, or this token may not see it" in without.stderr and "HF_TOKEN" in without.stderr
+    done = download(token="hf_secret")
+    assert done.exit_code == 0 and "hf_secret" not in done.output
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"gated": True}, "team/model is gated, and this token may not read it"),
+        ({"resolves_to": "f" * 40}, f"the hub gives commit {'f' * 40} in its place"),
+        ({"files": {"../config.json": b"{}"}}, "describes '../config.json' without a size, a hash or a path inside"),
+    ],
+    ids=["gated", "another commit", "a path outside"],
+)
+def test_what_the_hub_refuses_or_says_wrongly_is_named(
+    download: Download, hub: Hub, tmp_path: Path, change: dict[str, object], reason: str
+) -> None:
+    for name, value in change.items():
+        setattr(hub, name, value)
+    done = download()
+    assert done.exit_code == 1 and reason in done.stderr, done.stderr
+    assert "Traceback" not in done.stderr and not (tmp_path / "target").exists()
+
+
+def test_a_hub_that_cannot_be_reached_is_one_line_with_a_remedy(download: Download) -> None:
+    done = download(at="http://127.0.0.1:9")
+    assert done.exit_code == 1 and "Traceback" not in done.stderr
+    assert "cannot be downloaded: " in done.stderr and "check HF_ENDPOINT and the proxy" in done.stderr
