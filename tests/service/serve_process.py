@@ -11,7 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.cluster import free_port, ports_beside_another
+from bench.cluster import ports_beside_another
+from serving.servers.reserved_port import reserve_port
 
 COMMAND = Path(sys.executable).parent / "codegemma"
 _MARK = "CODEGEMMA_TEST_RUN"
@@ -22,10 +23,12 @@ class Server:
 
     def __init__(self, *options: str) -> None:
         self.mark = uuid.uuid4().hex
-        self.http_port, self.grpc_port = free_port(), free_port()
+        # Bound until it ends: it takes seconds to bind them itself, in which another program could get them.
+        self._ports = [reserve_port(("127.0.0.1", 0)) for _ in range(3)]
+        self.http_port, self.grpc_port, metrics_port = (int(each.getsockname()[1]) for each in self._ports)
         environment = {**os.environ, **ports_beside_another(), _MARK: self.mark, "XLA_FLAGS": ""}
         environment.pop("RAY_ADDRESS", None)
-        ports = {"--http-port": self.http_port, "--grpc-port": self.grpc_port, "--metrics-port": free_port()}
+        ports = {"--http-port": self.http_port, "--grpc-port": self.grpc_port, "--metrics-port": metrics_port}
         command = [str(COMMAND), "serve", *options, *(str(part) for port in ports.items() for part in port)]
         self.process = subprocess.Popen(
             command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -40,6 +43,8 @@ class Server:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
         self.process.communicate()
+        for port in self._ports:
+            port.close()
 
     def output_until(self, text: str) -> str:
         """What it prints up to a line with this text."""
