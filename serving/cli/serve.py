@@ -38,6 +38,7 @@ _TERMS = (
     "By using the model you accept them."
 )
 _HASTY = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
+_NO_TMP = "Ray has sockets and logs there: mount a /tmp that can be written (docker run --tmpfs /tmp, an emptyDir)."
 _RAYS_HOST = "127.0.0.1"
 """Where all of Ray listens, its metrics included: see `ONE_MACHINE`."""
 _POLL_S = 0.2
@@ -107,8 +108,11 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
     close_ray_token()
     try:
         private_directory(FILES)
-    except (UntrustedFileError, OSError) as error:
+    except UntrustedFileError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        return 1
+    except OSError as error:
+        console.print(f"[red]error:[/] {FILES} cannot be made: {error.strerror}. {_NO_TMP}", highlight=False)
         return 1
     with console.status("Starting Ray"):
         import ray
