@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from serving.checkpoint_path import checkpoint_path
 from serving.cli.ray_token import close_ray_token
 from serving.cli.ready_message import print_ready
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
@@ -71,6 +72,7 @@ def serve(
         if grpc_port:
             file = replace(file, grpc_options={**file.grpc_options, "port": grpc_port})
         _check_access(file)
+        _check_checkpoints(file)
         reserved = reserve_ports(file, (_RAYS_HOST, metrics_port))
     except ServeFileError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
@@ -283,6 +285,17 @@ def _check_access(file: ServeFile) -> None:
         access_for(file.config.gateway, file.http_address[0])
     except (KeyFileError, ValueError) as error:
         raise ServeFileError(f"{file.path}: {error}") from None
+
+
+def _check_checkpoints(file: ServeFile) -> None:
+    """Finds out before Ray starts that one cannot be read, or a package's not be kept."""
+    for model in file.config.models:
+        try:
+            checkpoint_path(model.checkpoint)
+        except FileNotFoundError:
+            continue  # whoever opens it says so
+        except (OSError, ValueError) as error:
+            raise ServeFileError(f"{file.path}: models.{model.id}: {error}") from None
 
 
 def _why_serve_did_not_start(text: str) -> str:
