@@ -7,10 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from helm.manifests import OUTPUT, PROFILES
+from helm.manifests import PROFILES, render
 from serving.cluster.chips import CHIPS, Chip
 from serving.cluster.habits import Goals, Habits
-from serving.cluster.manifests import read_manifests
 from serving.cluster.rendered import config_of
 from serving.cluster.shapes import shape_of
 from serving.cluster.simulated import Service, simulate_model
@@ -69,7 +68,7 @@ def profile(name: str) -> Profile:
     promise = _PROMISE.search(file.read_text())
     if promise is None:
         raise ValueError(f"{file.name}: its first lines do not say `For N developers: ...`, as the other profiles do.")
-    config, chips = config_of(read_manifests(str(OUTPUT / "overlays" / name)), name)
+    config, chips = config_of(list(render(name).values()), name)
     of_platform = {chip.platform: chip for chip in (CHIPS["2-cores"], *chips)}
     return Profile(
         name=name,

@@ -19,15 +19,26 @@ class CacheError(OSError):
 
 
 def cache_path(name: str) -> Path:
-    """Where the directory `name` of this user's cache is, or is to be made; `XDG_CACHE_HOME` moves it."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "codegemma" / name
+    """Where the directory `name` of this user's cache is, or is to be made; `XDG_CACHE_HOME` moves it.
+
+    Raises:
+      ValueError: it is not set, and the user has no home.
+    """
+    base = os.environ.get("XDG_CACHE_HOME")
+    try:
+        return (Path(base) if base else Path.home() / ".cache") / "codegemma" / name
+    except RuntimeError:
+        raise ValueError(
+            f"User {os.getuid()} has no home directory for a cache. Set XDG_CACHE_HOME to a directory with room that "
+            "this user may write."
+        ) from None
 
 
 def cache_dir(name: str) -> Path:
     """The same directory, made for this user alone if need be.
 
     Raises:
-      ValueError: it is another user's, or stays open to others.
+      ValueError: it is another user's, or stays open to others; or there is no place for it.
       CacheError: it cannot be made.
     """
     directory = cache_path(name)

@@ -27,6 +27,7 @@ from serving.cli.ready_message import print_ready
 from serving.cli.serve_file import ServeFile, ServeFileError, demo_file, read_serve_file
 from serving.cli.serve_ports import reserve_ports
 from serving.gateway.access import access_for
+from serving.models.checkpoint_path import checkpoint_path
 from serving.servers.ray_environment import FILES, ONE_MACHINE, RAY_ENVIRONMENT
 from serving.supervision.memory import wait_for_memory
 from serving.supervision.processes import adopt_orphans, end_processes, lost_foundation
@@ -38,6 +39,7 @@ _TERMS = (
     "By using the model you accept them."
 )
 _START_LIMIT_HINT = "Ray gives its own processes 15 s to start: if this machine was busy, try again."
+_NO_TMP = "Ray has sockets and logs there: mount a /tmp that can be written (docker run --tmpfs /tmp, an emptyDir)."
 _RAYS_HOST = "127.0.0.1"
 """Where all of Ray listens, its metrics included: see `ONE_MACHINE`."""
 _POLL_S = 0.2
@@ -70,6 +72,7 @@ def serve(
         if grpc_port:
             file = replace(file, grpc_options={**file.grpc_options, "port": grpc_port})
         _check_access(file)
+        _check_checkpoints(file)
         reserved = reserve_ports(file, (_RAYS_HOST, metrics_port))
     except ServeFileError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
@@ -107,8 +110,11 @@ def _run(file: ServeFile, metrics_port: int, console: Console, ready: threading.
     close_ray_token()
     try:
         private_directory(FILES)
-    except (UntrustedFileError, OSError) as error:
+    except UntrustedFileError as error:
         console.print(f"[red]error:[/] {escape(str(error))}", highlight=False)
+        return 1
+    except OSError as error:
+        console.print(f"[red]error:[/] {FILES} cannot be made: {error.strerror}. {_NO_TMP}", highlight=False)
         return 1
     with console.status("Starting Ray"):
         import ray
@@ -280,6 +286,17 @@ def _check_access(file: ServeFile) -> None:
         access_for(file.config.gateway, file.http_address[0])
     except (KeyFileError, ValueError) as error:
         raise ServeFileError(f"{file.path}: {error}") from None
+
+
+def _check_checkpoints(file: ServeFile) -> None:
+    """Finds out before Ray starts that one cannot be read, or a package's not be kept."""
+    for model in file.config.models:
+        try:
+            checkpoint_path(model.checkpoint)
+        except FileNotFoundError:
+            continue  # whoever opens it says so
+        except (OSError, ValueError) as error:
+            raise ServeFileError(f"{file.path}: models.{model.id}: {error}") from None
 
 
 def _why_serve_did_not_start(text: str) -> str:

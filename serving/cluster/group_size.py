@@ -20,7 +20,7 @@ class GroupSize:
     Attributes:
       rows: requests that run at the same time, each with all its tokens in the KV cache.
       pace: of its steps, at a part of what the data sheet says. With one half, no step on the H100 of bench/README.md
-        took longer by more than 2%, and what TPU v5e's compiler makes of them (docs/performance.md) takes less.
+        took longer by more than 8%, and what TPU v5e's compiler makes of them (docs/performance.md) takes less.
     """
 
     def __init__(

@@ -1,5 +1,6 @@
 """`codegemma serve`, up to where Ray would start."""
 
+import os
 import socket
 import subprocess
 import sys
@@ -40,6 +41,48 @@ def test_a_port_that_is_taken_is_named_with_the_way_to_choose_another() -> None:
             assert result.exit_code == 2
             said = result.stderr.replace("\n", " ").replace("  ", " ")
             assert f"cannot listen on {_HOST}:{taken}: Address already in use. Choose another with {option}." in said
+
+
+_WITHOUT_TMP = """
+from pathlib import Path
+import serving.cli.serve
+from serving.cli.main import app
+serving.cli.serve.FILES = Path("/proc/none")
+app()
+"""
+
+
+def _free_ports() -> list[str]:
+    with ExitStack() as held:
+        free = [held.enter_context(reserve_port((_HOST, 0))).getsockname()[1] for _ in _OPTIONS]
+    return [part for option, port in zip(_OPTIONS, free, strict=True) for part in (option, str(port))]
+
+
+def test_without_a_place_for_ray_it_says_what_to_mount(tmp_path: Path) -> None:
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", _WITHOUT_TMP, "serve", "--config", str(_without_package(tmp_path)), *_free_ports()]
+    ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ended.returncode == 1
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert "/proc/none cannot be made: No such file or directory. Ray has sockets and logs there: mount a /tmp" in said
+
+
+def test_with_a_home_that_cannot_be_written_it_says_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("HOME", "/proc/none")
+    result = CliRunner().invoke(app, ["serve", *_free_ports()], catch_exceptions=False)
+    assert result.exit_code == 2
+    said = " ".join(result.stderr.split())
+    assert "models.gemma-3-270m: The cache /proc/none/.cache/codegemma/checkpoints cannot be written" in said
+    assert "Set XDG_CACHE_HOME to a directory with room that this user may write" in said
+
+
+def _without_package(folder: Path) -> Path:
+    document = yaml.safe_load(demo_file().read_text())
+    document["applications"][0]["args"]["models"][0]["checkpoint"] = "/nowhere"
+    path = folder / "serve.yaml"
+    path.write_text(yaml.safe_dump(document))
+    return path
 
 
 def test_every_group_finds_a_cpu_however_many_models_there_are(tmp_path: Path) -> None:

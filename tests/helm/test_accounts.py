@@ -24,8 +24,5 @@ def test_service_accounts_exist_and_have_no_rights(case: Case) -> None:
     objects = rendered(case)
     accounts = of_kind(objects, "ServiceAccount")
     for _, pod, _ in pods(objects):
-        if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "adapters":
-            assert "serviceAccountName" not in pod["spec"]  # it runs before there are any of ours
-            continue
         assert accounts[pod["spec"]["serviceAccountName"]]["automountServiceAccountToken"] is False
     assert not {each["kind"] for each in objects} & {"Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}

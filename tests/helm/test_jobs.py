@@ -39,10 +39,10 @@ def _container(objects: list[Object], name: str) -> Object:
 def test_jobs_run_before_the_service_one_kind_after_the_other(case: Case) -> None:
     jobs = of_kind(rendered(case), "Job")
     for each in jobs.values():
-        assert each["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade"
+        assert each["metadata"]["annotations"]["helm.sh/hook"] == "pre-install,pre-upgrade,pre-rollback"
     order = [name for name, _ in sorted(jobs.items(), key=lambda job: _weight(job[1]))]
     kinds = [name.split("-")[1] for name in order]
-    assert kinds == sorted(kinds, key=["download", "convert", "compile"].index)
+    assert kinds == sorted(kinds, key=["download", "convert", "compile", "adapters"].index)
 
 
 @every_case_with_jobs

@@ -89,7 +89,7 @@ def test_no_step_is_calculated_to_be_faster_than_the_compiler_of_tpus_says() -> 
     assert compared >= 20
 
 
-def test_no_step_is_calculated_to_be_more_than_2_percent_faster_than_measured_on_an_h100() -> None:
+def test_no_step_is_calculated_to_be_more_than_8_percent_faster_than_measured_on_an_h100() -> None:
     """bench/README.md, "GPU": decode with 1000 tokens of context in a loop, and prefill of 1024 tokens, in ms."""
     measured = {
         ("codegemma-2b", None): ({1: 2.17, 8: 2.44, 32: 2.78}, 9.26),
@@ -100,8 +100,8 @@ def test_no_step_is_calculated_to_be_more_than_2_percent_faster_than_measured_on
     for (name, quantize), (decode, prefill) in measured.items():
         pace = _group(name, "h100", "gpu", 1, 1000, quantize).pace
         for rows, milliseconds in decode.items():
-            assert 1e3 * pace.decode_s(rows) >= 0.98 * milliseconds, (name, quantize, rows)
-        assert 1e3 * pace.prompt_s(1024, 0) >= 0.98 * prefill, (name, quantize)
+            assert 1e3 * pace.decode_s(rows) >= 0.92 * milliseconds, (name, quantize, rows)
+        assert 1e3 * pace.prompt_s(1024, 0) >= 0.92 * prefill, (name, quantize)
 
 
 def _group(name: str, chip: str, accelerator: str, chips: int, context: int, quantize: str | None = None) -> GroupSize:

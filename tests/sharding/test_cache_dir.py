@@ -53,3 +53,11 @@ def test_a_place_that_cannot_be_written_is_named_with_what_to_set(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / home))
     with pytest.raises(CacheError, match=r"^The cache .*/codegemma/things cannot be written: .* Set XDG_CACHE_HOME to"):
         cache_dir("things")
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 4_000_000)  # of whom no list of users knows
+    with pytest.raises(ValueError, match=r"User 4000000 has no home directory for a cache. Set XDG_CACHE_HOME"):
+        cache_dir("things")

@@ -1,9 +1,9 @@
-{{- /* Jobs that make ready what groups read, before Helm installs or upgrades anything else: hooks, one after the other by
+{{- /* Jobs that make ready what groups read, before Helm installs, upgrades or rolls back anything else: hooks, one after the other by
 weight. What they need of the release, Helm has not made yet, so it is made for them, and goes when they are done. */}}
 
 {{- /* Annotations of a hook as YAML: takes its weight. */}}
 {{- define "codegemma.jobHook" -}}
-helm.sh/hook: pre-install,pre-upgrade
+helm.sh/hook: pre-install,pre-upgrade,pre-rollback
 helm.sh/hook-weight: {{ . | quote }}
 helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- end }}
@@ -101,5 +101,5 @@ persistentVolumeClaim: {claimName: {{ .Values.models.volume.existingClaim }}}
 
 {{- /* Whether there is any Job. */}}
 {{- define "codegemma.hasJobs" -}}
-{{- if or .Values.models.download .Values.models.convert .Values.executables.compile.enabled }}true{{ end }}
+{{- if or .Values.models.download .Values.models.convert .Values.executables.compile.enabled (not (kindIs "invalid" .Values.models.adapters.served)) }}true{{ end }}
 {{- end }}
