@@ -2,6 +2,9 @@
 
 {{- /* As JSON: sources by name, by the directory of each model's adapters, relative to the claim. */}}
 {{- define "codegemma.servedAdapters" -}}
+{{- if not .Values.models.adapters.existingClaim }}
+{{- fail (printf "models.adapters.served has %d entries, but models.adapters.existingClaim is empty: there is no claim to make links on. Set it, or remove models.adapters.served." (len .Values.models.adapters.served)) }}
+{{- end }}
 {{- $directories := dict }}
 {{- $ofModel := dict }}
 {{- range .Values.serving.models }}
@@ -28,14 +31,4 @@
 {{- $_ := set $adapters .name $source }}
 {{- end }}
 {{- $directories | toJson }}
-{{- end }}
-
-{{- define "codegemma.checkServedAdapters" -}}
-{{- $adapters := .Values.models.adapters }}
-{{- if not (kindIs "invalid" $adapters.served) }}
-{{- if not $adapters.existingClaim }}
-{{- fail (printf "models.adapters.served has %d entries, but models.adapters.existingClaim is empty: there is no claim to make links on. Set it, or remove models.adapters.served." (len $adapters.served)) }}
-{{- end }}
-{{- $_ := include "codegemma.servedAdapters" . }}
-{{- end }}
 {{- end }}

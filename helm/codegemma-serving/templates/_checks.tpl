@@ -8,7 +8,6 @@
 {{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkExecutables" . }}
 {{- include "codegemma.checkAdapters" . }}
-{{- include "codegemma.checkServedAdapters" . }}
 {{- include "codegemma.checkWorkers" . }}
 {{- include "codegemma.checkTopologies" . }}
 {{- include "codegemma.checkGateways" . }}
