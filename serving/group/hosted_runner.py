@@ -16,11 +16,11 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from serving.adapter_directory import adapter_directory
 from serving.config import ModelConfig
-from serving.engine.adapters import AdapterSource
 from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
 from serving.group.host import ADAPTERS, Host
 from serving.group.hosted_adapters import HostedAdapters
 from serving.group.reading import Reading
+from serving.group.runner import GroupAdapterSource
 from serving.group.slice import reserved_slice
 from sharding.step import Limits, Row, Token
 
@@ -37,7 +37,7 @@ class HostedRunner:
       adapters: see `GroupRunner`.
     """
 
-    adapters: AdapterSource | None = None
+    adapters: GroupAdapterSource | None = None
 
     def __init__(
         self,

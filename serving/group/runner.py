@@ -6,11 +6,24 @@ from serving.engine.adapters import AdapterSource
 from serving.engine.runner import Runner
 
 
+class GroupAdapterSource(AdapterSource, Protocol):
+    """An engine's `AdapterSource` over an `AdapterDirectory` of this process."""
+
+    @property
+    def age_s(self) -> float:
+        """As `AdapterDirectory.age_s`."""
+        ...
+
+    async def look(self, name: str) -> str:
+        """As `AdapterDirectory.look`."""
+        ...
+
+
 class GroupRunner(Runner, Protocol):
     """An engine's `Runner` with the life of a group's hosts."""
 
     @property
-    def adapters(self) -> AdapterSource | None:
+    def adapters(self) -> GroupAdapterSource | None:
         """Where the adapters of its model come from; None if it has none."""
         ...
 
