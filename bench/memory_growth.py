@@ -1,7 +1,9 @@
 """How the memory of processes grows over hours: samples, and a slope with the interval that they allow."""
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +18,8 @@ _BLOCK_S = 120.0
 """Memory of one moment says much of the next, and little of that two minutes later."""
 _DRAWS = 2000
 _SHOWN = 6
-_MIB = 2**20
+_ANONYMOUS = re.compile(r"^RssAnon:\s*(\d+) kB$", re.MULTILINE)
+_KIB_PER_MIB = 1024
 
 
 class Slope(NamedTuple):
@@ -37,8 +40,8 @@ class Slope(NamedTuple):
 class MemoryGrowth:
     """Samples of the memory of processes by their names.
 
-    It is PSS, the memory of a process with its share of what several have mapped (proc_pid_smaps(5)): RSS counts a
-    page of a library in every process, and each time in full.
+    It is RssAnon of proc_pid_status(5), the memory that a process has allocated: RSS counts libraries as well, and PSS
+    their share, which changes as other processes that have them mapped come and go.
     """
 
     def __init__(self) -> None:
@@ -48,9 +51,11 @@ class MemoryGrowth:
         """Takes the memory of each process that lives; `at` is in seconds since the start."""
         for name, process in processes:
             try:
-                self._samples[name].append((at, process.memory_full_info().pss / _MIB))
-            except psutil.NoSuchProcess:
+                status = Path(f"/proc/{process.pid}/status").read_text()
+            except FileNotFoundError:
                 continue
+            if found := _ANONYMOUS.search(status):  # not of one that has ended and is not waited for yet
+                self._samples[name].append((at, int(found[1]) / _KIB_PER_MIB))
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """A row for each process: name, MiB at some times after the warm-up, slope, its interval, verdict."""
@@ -65,24 +70,26 @@ class MemoryGrowth:
         return rows
 
 
-HEADER = ["process", "MiB (PSS) from the fifth minute to the end", "MiB/hour", "95% interval", "so it is"]
+HEADER = ["process", "MiB from the fifth minute to the end", "MiB/hour", "95% interval", "so it is"]
 
 
 def slope_of(seconds: npt.NDArray[np.float64], mib: npt.NDArray[np.float64]) -> Slope:
     """Fits a line, and draws what is left of the samples anew in blocks of two minutes (moving block bootstrap).
+
+    Memory that goes up and down more slowly than the samples last looks like growth: hours of them say more.
 
     Args:
       seconds: [N], ascending and evenly spaced.
       mib: [N], at these times.
     """
     hours = seconds / 3600
-    line = np.polynomial.Polynomial.fit(hours, mib, 1).convert()
-    residuals = mib - line(hours)
+    fitted, start = np.polyfit(hours, mib, 1)
+    residuals = mib - (start + fitted * hours)
     block = max(1, round(_BLOCK_S / float(np.median(np.diff(seconds)))))
     draw = np.random.default_rng(0)
     starts = draw.integers(0, max(1, len(mib) - block + 1), (_DRAWS, -(-len(mib) // block)))
     drawn = residuals[(starts[..., None] + np.arange(block)).reshape(_DRAWS, -1)[:, : len(mib)] % len(mib)]
     centred = hours - hours.mean()
-    slopes = line.coef[1] + drawn @ centred / (centred @ centred)
+    slopes = fitted + drawn @ centred / (centred @ centred)
     low, high = np.quantile(slopes, (0.025, 0.975))
-    return Slope(float(line.coef[1]), float(low), float(high))
+    return Slope(float(fitted), float(low), float(high))

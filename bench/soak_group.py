@@ -100,8 +100,15 @@ class _Group:
         leader = self._start("leader", ["leader", configuration, token, *map(json.dumps, hosts)])
         self.address = GroupAddress(**_said(leader))
 
+    @property
+    def ended(self) -> list[str]:
+        """Its processes that have ended, of which none should."""
+        return [name for name, process in self.processes.items() if process.poll() is not None]
+
     def left_over(self) -> list[str]:
         """What should not be there once nothing is asked for."""
+        if ended := self.ended:
+            return [f"{self.model.id}: ended: {', '.join(ended)}"]
         leader = self.processes["leader"]
         assert leader.stdin is not None
         leader.stdin.write("\n")
@@ -140,15 +147,19 @@ async def _soak(groups: Sequence[_Group], seconds: float, clients: int) -> tuple
 
     async def sample() -> None:
         told = -_TOLD_S
-        while (now := time.monotonic() - started) < seconds:
+        while goes_on():
+            now = time.monotonic() - started
             growth.sample(now, watched)
             if now >= told + _TOLD_S:
                 told = now
                 print(f"{now / 60:4.0f} min  {dict(ends)}", file=sys.stderr, flush=True)
             await asyncio.sleep(_SAMPLE_S)
 
+    def goes_on() -> bool:
+        return time.monotonic() - started < seconds and not any(group.ended for group in groups)
+
     async def client(backend: ModelBackend, choose: random.Random) -> None:
-        while time.monotonic() - started < seconds:
+        while goes_on():
             ends[await _request(backend, choose, next(numbers))] += 1
             await asyncio.sleep(choose.expovariate(1 / _THINKS_S))
 
