@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory soak abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -46,6 +46,9 @@ manifests-check: helm ## fail if the chart's schema or k8s/ are out of date
 
 chaos: setup ## kill parts of a running service under load, 20 times
 	$(BIN)/python -m tests.chaos --rounds 20
+
+soak: setup ## hours of load on a group of one host and one of two: whether their memory grows
+	$(BIN)/python -m bench.soak_group --minutes 240
 
 chaos-memory: setup ## take memory until Ray ends parts of a running service (needs a machine that is quiet otherwise)
 	$(BIN)/python -m tests.chaos.memory

@@ -10,17 +10,16 @@ import random
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from itertools import count
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
-import psutil
 import typer
 from ray import serve
 
 from bench.cluster import Addresses, cluster
+from bench.memory_growth import HEADER, MemoryGrowth
 from bench.mixed_load import KINDS, MixedClients, mixed_clients, until
 from bench.table import markdown
 from serving.app import build
@@ -31,11 +30,7 @@ from tests.service.tiny_codegemma import write_tiny_codegemma
 _APP, _MODELS = "soak", ("fim", "chat")
 _CLIENTS, _CANCELLED = 6, 0.3
 _THINKS_S, _TIMEOUT_S = 0.6, 60.0
-_SAMPLE_S, _WARM_S = 10.0, 300.0
-_SHOWN = 6
-
-Samples = dict[str, list[tuple[float, float]]]
-"""MiB of each process at seconds since the start."""
+_SAMPLE_S = 10.0
 
 
 def main(minutes: Annotated[float, typer.Option(min=6, help="How long; the first five warm up.")] = 30) -> None:
@@ -48,21 +43,19 @@ def main(minutes: Annotated[float, typer.Option(min=6, help="How long; the first
             for role in _MODELS
         ]
         serve.run(build({"models": models}), name=_APP)
-        samples, ends = asyncio.run(_soak(addresses, minutes * 60))
+        growth, ends = asyncio.run(_soak(addresses, minutes * 60))
         faults = [f"{end}: {number}" for end, number in ends.items() if end not in ("complete", "cancelled")]
         faults += _left_over()
     print(f"{minutes:g} minutes, {dict(ends)}\n")
-    print(
-        markdown(["process", "MiB from warm-up to the end", "slope, MiB/hour", "of the second half"], _slopes(samples))
-    )
+    print(markdown(HEADER, growth.rows()))
     print(*faults or ["Nothing left over, nothing recompiled."], sep="\n")
     sys.exit(1 if faults else 0)
 
 
-async def _soak(addresses: Addresses, seconds: float) -> tuple[Samples, Counter[str]]:
+async def _soak(addresses: Addresses, seconds: float) -> tuple[MemoryGrowth, Counter[str]]:
     started = time.monotonic()
     ends: Counter[str] = Counter()
-    samples: Samples = defaultdict(list)
+    growth = MemoryGrowth()
     numbers = count()
 
     async def client(clients: MixedClients, choose: random.Random) -> None:
@@ -72,9 +65,8 @@ async def _soak(addresses: Addresses, seconds: float) -> tuple[Samples, Counter[
 
     async def sampler() -> None:
         while (now := time.monotonic() - started) < seconds:
-            for kind, processes in service_processes().items():
-                for process in processes:
-                    samples[f"{kind} {process.pid}"].append((now, _mib(process)))
+            found = service_processes()
+            growth.sample(now, [(f"{kind} {each.pid}", each) for kind in found for each in found[kind]])
             if int(now / _SAMPLE_S) % 6 == 0:
                 print(f"{now / 60:4.0f} min  {dict(ends)}", file=sys.stderr, flush=True)
             await asyncio.sleep(_SAMPLE_S)
@@ -83,7 +75,7 @@ async def _soak(addresses: Addresses, seconds: float) -> tuple[Samples, Counter[
         group.create_task(sampler())
         for number in range(_CLIENTS):
             group.create_task(client(clients, random.Random(number)))
-    return samples, ends
+    return growth, ends
 
 
 async def _request(clients: MixedClients, choose: random.Random, number: int) -> str:
@@ -96,13 +88,6 @@ async def _request(clients: MixedClients, choose: random.Random, number: int) ->
             return "cancelled"
     end = await stream
     return end.failure or "complete"
-
-
-def _mib(process: psutil.Process) -> float:
-    try:
-        return float(process.memory_info().rss) / 2**20
-    except psutil.NoSuchProcess:
-        return float("nan")
 
 
 def _left_over() -> list[str]:
@@ -122,23 +107,6 @@ def _left_over() -> list[str]:
 def _ask(model: str, what: str) -> list[Any]:
     answers: list[Any] = serve.get_deployment_handle(model, _APP).broadcast(what).results(timeout_s=30)
     return answers
-
-
-def _slopes(samples: Samples) -> list[tuple[str, str, str, str]]:
-    rows = []
-    for process, points in samples.items():
-        warm = [(at, mib) for at, mib in points if at >= _WARM_S and mib == mib]
-        if len(warm) < 2:
-            continue
-        seconds, mib = np.array(warm).T
-        seen = " ".join(f"{mib[index]:.0f}" for index in np.linspace(0, len(mib) - 1, _SHOWN).astype(int))
-        half = len(mib) // 2
-        rows.append((process, seen, _slope(seconds, mib), _slope(seconds[half:], mib[half:])))
-    return rows
-
-
-def _slope(seconds: np.ndarray, mib: np.ndarray) -> str:
-    return f"{np.polyfit(seconds, mib, 1)[0] * 3600:+.1f}"
 
 
 if __name__ == "__main__":

@@ -69,7 +69,7 @@ def profile(name: str) -> Profile:
     if promise is None:
         raise ValueError(f"{file.name}: its first lines do not say `For N developers: ...`, as the other profiles do.")
     config, chips = config_of(list(render(name).values()), name)
-    of_platform = {chip.platform: chip for chip in (CHIPS["2-cores"], *chips)}
+    of_platform: dict[str, Chip] = {chip.platform: chip for chip in (CHIPS["2-cores"], *chips)}
     return Profile(
         name=name,
         users=int(promise["users"]),

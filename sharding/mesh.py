@@ -1,6 +1,5 @@
 """The devices of one replica group, on one or several hosts, as a JAX mesh."""
 
-import ctypes
 from collections.abc import Sequence
 
 import jax
@@ -8,10 +7,10 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh
 
+from sharding.freed_memory import keep_freed_memory
+
 TENSOR = "tensor"
 """The one mesh axis: tensor parallelism. More throughput comes from more replica groups, not from a second axis."""
-
-_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD, _M_ARENA_MAX = -1, -3, -8
 
 
 def make_mesh(tensor_parallel: int, devices: Sequence[jax.Device] | None = None) -> Mesh:
@@ -40,21 +39,7 @@ def use_devices(platform: str, cpu_devices: int = 1) -> None:
     jax.config.update("jax_platforms", platforms)
     if platform == "cpu":
         jax.config.update("jax_num_cpu_devices", cpu_devices)
-        _keep_freed_memory()
-
-
-def _keep_freed_memory() -> None:
-    """Makes the C library keep what a step frees for the next one: taken anew, it costs a page fault for each 4 KiB.
-
-    A step's logits and intermediate results are up to 100 MB on the demo's model. All threads share the first arena:
-    others give their memory back in heaps of 64 MB, whatever the threshold. See mallopt(3); other C libraries than
-    glibc have no such function.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        mallopt(_M_TRIM_THRESHOLD, (1 << 31) - 1)
-        mallopt(_M_ARENA_MAX, 1)
+        keep_freed_memory()
 
 
 def join_hosts(coordinator: str, hosts: int, rank: int) -> None:

@@ -5,3 +5,16 @@ import os
 # Read once, when jax is first imported.
 os.environ["JAX_PLATFORMS"] = "cpu"
 os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=8".strip()
+
+from collections.abc import Iterator
+
+import pytest
+
+from sharding.freed_memory import give_back_freed_memory
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _freed_memory_given_back() -> Iterator[None]:
+    """A module compiles hundreds of programs; what the compiler frees would pile up to gigabytes in each process."""
+    yield
+    give_back_freed_memory()

@@ -32,10 +32,6 @@ class AdapterSource(Protocol):
         """Returns at once what changes when the adapter does; empty if there is none of this name."""
         ...
 
-    def look(self, name: str) -> str:
-        """As `stamp`, after a look at the disk for one that is not known yet."""
-        ...
-
     def read(self, name: str) -> ReadAdapter:
         """Reads an adapter, which takes a while.
 
@@ -51,10 +47,6 @@ class NoAdapters:
     """The source of a model without any."""
 
     def stamp(self, name: str) -> str:
-        """There is none."""
-        return ""
-
-    def look(self, name: str) -> str:
         """There is none."""
         return ""
 
@@ -111,13 +103,12 @@ class AdapterSlots:
         self._pool = ThreadPoolExecutor(1, "adapters")  # without a thread until something is to be read
 
     def check(self, name: str) -> None:
-        """Looks for an adapter before somebody waits for it; may be called from any thread.
+        """Whether somebody may wait for an adapter; may be called from any thread.
 
         Raises:
           AdapterNotFound: there is none of this name.
           AdapterUnusable: it could not be loaded, and has not changed since.
         """
-        self._source.look(name)
         if fault := self.fault(name):
             raise fault
 

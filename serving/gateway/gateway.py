@@ -52,6 +52,7 @@ class Gateway(GrpcService):
     ) -> None:
         """Raises ValueError for what the configuration or the environment says wrongly."""
         start_tracing()
+        directories = {model.id: adapter_directory(model) for model in config.models}
         pools = {model.id: GroupPool(model, partial(wake, groups[model.id]), placement) for model in config.models}
         for model_id, pool in pools.items():
             watch(groups[model_id], pool.update)
@@ -59,14 +60,15 @@ class Gateway(GrpcService):
             ServedModel(
                 config=model,
                 tokenizer=load_tokenizer(checkpoint_path(model.checkpoint), model.tokenizer),
-                backend=SingleFlight(pools[model.id]),
+                backend=SingleFlight(pools[model.id], directories[model.id]),
                 max_context=model.limits.max_context,
-                adapters=adapter_directory(model),
+                adapters=directories[model.id],
             )
             for model in config.models
         ]
         self._config = config.gateway
         self._pools = pools
+        self._directories = {model: directory for model, directory in directories.items() if directory is not None}
         self._self_check = SelfCheck()
         recorder = RayRecorder()
         access = access_for(config.gateway, _http_host(), recorder)
@@ -91,7 +93,7 @@ class Gateway(GrpcService):
         Raises:
           RuntimeError: one of its ports does not answer. Ray Serve replaces a Gateway of which it hears that often.
         """
-        self._records.report(self._pools)
+        self._records.report(self._pools, self._directories)
         await self._self_check.check(_ports())
 
     async def __del__(self) -> None:

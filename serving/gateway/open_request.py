@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, ExitStack, contextmanager, suppress
 
 from serving.config import Role
@@ -96,7 +96,9 @@ class OpenRequest:
             scope.enter_context(_client_errors(request, place))
             self._scope = scope.pop_all()
 
-    async def prepare(self, route: Callable[[CodeRequest], tuple[ServedModel, ...]], admitted: AsyncExitStack) -> None:
+    async def prepare(
+        self, route: Callable[[CodeRequest], Awaitable[tuple[ServedModel, ...]]], admitted: AsyncExitStack
+    ) -> None:
         """Admits the request, finds the models that may answer, and renders the prompt for the first.
 
         Args:
@@ -108,7 +110,7 @@ class OpenRequest:
         """
         with self._ending():
             self._admission = await admitted.enter_async_context(self._quotas.admitted(self._request))
-            self._models.extend(route(self._request))
+            self._models.extend(await route(self._request))
             await self._next_attempt()
 
     def start(self) -> None:

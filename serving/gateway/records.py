@@ -19,6 +19,7 @@ from serving.gateway.call_metadata import CallMetadata
 from serving.gateway.feedback.completion_id import CompletionIds
 from serving.gateway.feedback.feedback import CompletionEvent, Feedback
 from serving.gateway.request import CodeRequest, Piece, TruncatedPart, Truncation
+from serving.models.adapter_directory import AdapterDirectory
 from serving.telemetry import metrics
 from serving.telemetry.recorder import Recorder
 
@@ -135,13 +136,20 @@ class RequestRecords:
             | {metric.name.removeprefix("codegemma_"): round(seconds, 4) for metric, seconds in durations.items()},
         )
 
-    def report(self, pools: Mapping[str, Pool]) -> None:
-        """Records what is open now, and how it stands with the groups of each model."""
+    def report(self, pools: Mapping[str, Pool], directories: Mapping[str, AdapterDirectory]) -> None:
+        """Records what is open now, and how it stands with the groups and the adapters of each model.
+
+        Args:
+          pools: the groups by model.
+          directories: the adapters by model, of those that have any.
+        """
         for protocol in _PROTOCOLS:
             self._recorder.record(metrics.OPEN_REQUESTS, self._open[protocol], protocol=protocol)
         for model, pool in pools.items():
             self._recorder.record(metrics.WAITING_REQUESTS, pool.waiting, model=model)
             self._recorder.record(metrics.READY_GROUPS, pool.groups, model=model)
+        for model, directory in directories.items():
+            self._recorder.record(metrics.ADAPTER_DIRECTORY_AGE, directory.age_s, model=model)
 
 
 @contextmanager

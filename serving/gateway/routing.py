@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Protocol, Self
 
 from serving.config import ModelConfig, Role, RouteConfig, RoutingConfig
@@ -24,6 +25,8 @@ class _Configured(Protocol):
 
     def with_adapter(self, name: str) -> Self: ...
 
+    async def look_for(self, adapter: str) -> None: ...
+
 
 class Router[M: _Configured]:
     """The models by id, by alias, by tenant and by role; with an adapter, by either name and that of the adapter."""
@@ -44,6 +47,18 @@ class Router[M: _Configured]:
         for model in self._models:
             listed += [model, *(each for each in model.adapted if _may_use(adapters, each.config.id))]
         return listed
+
+    async def look(self, name: str, adapters: AllowedAdapters) -> None:
+        """Has `named` and `route` know the adapter that a name has, if it has just come.
+
+        Unseen where `adapters` may not be used: whether there is such an adapter is not told by the time that it takes.
+
+        Raises:
+          ServingError: UNAVAILABLE: nobody can tell whether there is one.
+        """
+        if adapted := self._split(name, adapters):
+            model, adapter = adapted
+            await model.look_for(adapter)
 
     def named(self, name: str, adapters: AllowedAdapters) -> M:
         """The model with this id or alias, with the adapter whose name may follow the last colon.
@@ -100,14 +115,19 @@ class Router[M: _Configured]:
     def _find(self, name: str, adapters: AllowedAdapters) -> M | None:
         if model := self._by_name.get(name):
             return model
+        if adapted := self._split(name, adapters):
+            model, adapter = adapted
+            with suppress(KeyError):
+                return model.with_adapter(adapter)
+        return None
+
+    def _split(self, name: str, adapters: AllowedAdapters) -> tuple[M, str] | None:
+        """The model and the adapter that a name means, if it means one that may be used; known or not."""
         model_name, adapter = split_id(name)
-        model = self._by_name.get(model_name)
+        model = None if name in self._by_name else self._by_name.get(model_name)
         if model is None or not _may_use(adapters, adapted_id(model.config.id, adapter)):
-            return None  # unseen: whether there is such an adapter is not told by the time that it takes, either
-        try:
-            return model.with_adapter(adapter)
-        except KeyError:
             return None
+        return model, adapter
 
     def _shared(self, route: RouteConfig, request: CodeRequest) -> tuple[M, ...]:
         chosen = next(iter(route.models)) if len(route.models) == 1 else _drawn(route, request)

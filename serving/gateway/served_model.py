@@ -10,12 +10,13 @@ from msgspec.structs import replace
 
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest, Priority
-from serving.errors import FieldError, Reason
+from serving.errors import FieldError, Reason, ServingError
 from serving.gateway.backend import ModelBackend
 from serving.gateway.choice import Choice
 from serving.gateway.quotas import ContextLimit
 from serving.gateway.request import ChatPrompt, CodeRequest, FimPrompt, Prompt, TextPrompt, TokenPrompt, Truncation
 from serving.gateway.sampling import token_biases
+from serving.gateway.shown import shown
 from serving.gateway.text.answer_text import AnswerText, TextFilter
 from serving.gateway.text.least_indent import LeastIndent
 from serving.gateway.text.postprocessing.filters import infill_filters
@@ -27,6 +28,8 @@ from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.validation import check_request, fewest_tokens, max_tokens, prompt_field
 from serving.models.adapted_id import adapted_id
 from serving.models.adapter_directory import AdapterDirectory
+
+_RETRY_AFTER_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +53,24 @@ class ServedModel:
     @property
     def adapted(self) -> tuple["ServedModel", ...]:
         """The model with each of its adapters."""
-        return () if self.adapters is None else tuple(map(self.with_adapter, self.adapters.names))
+        return () if self.adapters is None else tuple(map(self._with, self.adapters.names))
+
+    async def look_for(self, adapter: str) -> None:
+        """Has `with_adapter` know an adapter that has just come.
+
+        Raises:
+          ServingError: UNAVAILABLE: it is not known, and the disk that may have it does not answer.
+        """
+        try:
+            if self.adapters is not None:
+                await self.adapters.look(adapter)
+        except TimeoutError:
+            raise ServingError(
+                Reason.UNAVAILABLE,
+                f"The disk with the adapters of {self.config.id!r} does not answer, and {shown(adapter)} is not known "
+                "yet. Try again.",
+                retry_after_s=_RETRY_AFTER_S,
+            ) from None
 
     def with_adapter(self, name: str) -> "ServedModel":
         """The model with one of its adapters: a model of its own for callers, metrics and logs.
@@ -58,8 +78,11 @@ class ServedModel:
         Raises:
           KeyError: it has none of this name.
         """
-        if self.adapters is None or not self.adapters.look(name):
+        if self.adapters is None or not self.adapters.stamp(name):
             raise KeyError(name)
+        return self._with(name)
+
+    def _with(self, name: str) -> "ServedModel":
         if name not in self._adapted:
             config = self.config.model_copy(update={"id": adapted_id(self.config.id, name), "aliases": ()})
             self._adapted[name] = replace_fields(self, config=config, adapters=None, adapter=name)

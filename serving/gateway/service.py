@@ -107,12 +107,14 @@ class CodeService:
         """
         return tuple(map(_info, self._router.listed(adapters)))
 
-    def model(self, name: str, adapters: AllowedAdapters) -> ModelInfo:
+    async def model(self, name: str, adapters: AllowedAdapters) -> ModelInfo:
         """One model by id or alias.
 
         Raises:
-          ServingError: MODEL_NOT_FOUND; as if there were no others, for one with an adapter that is none of `adapters`.
+          ServingError: as `Router.look`; MODEL_NOT_FOUND; as if there were no others, for one with an adapter that is
+            none of `adapters`.
         """
+        await self._router.look(name, adapters)
         return _info(self._router.named(name, adapters))
 
     async def health(self) -> Health:
@@ -139,11 +141,11 @@ class CodeService:
         The request counts as one of its caller all the same, without tokens, and is in the audit log.
 
         Raises:
-          ServingError: as `Router.route`; a list in the request is too long; its caller has reached a limit.
+          ServingError: as `Router.look` and `route`; a list in the request is too long; its caller has reached a limit.
         """
         with self.records.counting(request) as watch:
             async with self._quotas.admitted(request):
-                model, *_ = self._route(request)
+                model, *_ = await self._route(request)
                 watch.model = model.config.id
                 yield model
 
@@ -215,8 +217,9 @@ class CodeService:
             on_change=changed.set,
         )
 
-    def _route(self, request: CodeRequest) -> tuple[ServedModel, ...]:
+    async def _route(self, request: CodeRequest) -> tuple[ServedModel, ...]:
         check_sizes(request)
+        await self._router.look(request.model or "", request.adapters)
         return self._router.route(request)
 
 

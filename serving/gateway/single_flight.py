@@ -8,7 +8,11 @@ from serving.engine.request import FinishReason, GenerationChunk, GenerationRequ
 from serving.errors import ServingError
 from serving.gateway.backend import Handle, ModelBackend, Sink
 from serving.gateway.status import BackendStatus
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.step import Token
+
+type _Key = tuple[GenerationRequest, str]
+"""What two requests for the same tokens have in common, and the stamp of their adapter: one that changes is another."""
 
 _COMPLETE = frozenset({FinishReason.STOP, FinishReason.LENGTH})
 _MOST_AT_ONCE = 512
@@ -24,9 +28,16 @@ class SingleFlight:
     goes on with one of its own.
     """
 
-    def __init__(self, backend: ModelBackend) -> None:
+    def __init__(self, backend: ModelBackend, adapters: AdapterDirectory | None = None) -> None:
+        """Joins what one model is asked for.
+
+        Args:
+          backend: computes.
+          adapters: those that the model has; None: none.
+        """
         self._backend = backend
-        self._flights: dict[GenerationRequest, _Flight] = {}
+        self._adapters = adapters
+        self._flights: dict[_Key, _Flight] = {}
 
     async def ready(self) -> bool:
         """Whether some group answers now."""
@@ -38,25 +49,31 @@ class SingleFlight:
 
     def submit(self, request: GenerationRequest, sink: Sink) -> Handle:
         """Has one sequence generated, alone or with others; aborting it ends it for this sink alone."""
-        key = _key(request)
+        key = self._key(request)
         flight = self._flights.get(key)
         if flight is not None and flight.is_open:
             return flight.join(request, sink)
         started = self._flights[key] = _Flight(self._backend, lambda: self._forget(key, started))
         return started.start(request, sink)
 
-    def _forget(self, key: GenerationRequest, flight: "_Flight") -> None:
+    def _forget(self, key: _Key, flight: "_Flight") -> None:
         if self._flights.get(key) is flight:  # and not one that began when nobody could join it any more
             del self._flights[key]
 
-
-def _key(request: GenerationRequest) -> GenerationRequest:
-    """What two requests for the same tokens have in common."""
-    sampling = request.sampling
-    if sampling.temperature == 0:  # greedy: what follows the logits does not decide
-        sampling = replace(sampling, top_k=0, top_p=1.0, min_p=0.0, seed=0)
-    beside = {"request_id": "", "timeout_s": None, "sent_at": None, "session_id": "", "repeated": False, "trace": ""}
-    return replace(request, sampling=sampling, **beside)
+    def _key(self, request: GenerationRequest) -> _Key:
+        sampling = request.sampling
+        if sampling.temperature == 0:  # greedy: what follows the logits does not decide
+            sampling = replace(sampling, top_k=0, top_p=1.0, min_p=0.0, seed=0)
+        beside = {
+            "request_id": "",
+            "timeout_s": None,
+            "sent_at": None,
+            "session_id": "",
+            "repeated": False,
+            "trace": "",
+        }
+        adapter = "" if self._adapters is None else self._adapters.stamp(request.adapter)
+        return replace(request, sampling=sampling, **beside), adapter
 
 
 class _Flight:

@@ -24,9 +24,14 @@ class GroupAdapters:
         """As `AdapterDirectory.stamp`."""
         return self._directory.stamp(name)
 
-    def look(self, name: str) -> str:
+    @property
+    def age_s(self) -> float:
+        """As `AdapterDirectory.age_s`."""
+        return self._directory.age_s
+
+    async def look(self, name: str) -> str:
         """As `AdapterDirectory.look`."""
-        return self._directory.look(name)
+        return await self._directory.look(name)
 
     def read(self, name: str) -> ReadAdapter:
         """As `read_at`, of the adapter that has the name now."""

@@ -10,13 +10,13 @@ from serving.config import ModelConfig
 from serving.group.channel import Address, HostChannel
 from serving.group.chips import check_chips
 from serving.group.progress import Progress, report
-from serving.group.reading import Reading
 from serving.servers.reserved_port import reserve_port
 from sharding.step import Limits
 
 if TYPE_CHECKING:
     from serving.group.host_adapters import HostAdapters
     from serving.group.local_runner import LocalRunner
+    from serving.group.reading import Reading
 
 ADAPTERS = "adapters"
 """The concurrency group of the calls that read adapters: one at a time, in order, whatever else the host does."""
@@ -82,7 +82,7 @@ class Host:
         self._channel.follow(self._runner, answers_tokens=self._rank == 0, load_adapter=load_adapter)
 
     @ray.method(concurrency_group=ADAPTERS)
-    def read_adapter(self, read: int, name: str, version: str) -> Reading:
+    def read_adapter(self, read: int, name: str, version: str) -> "Reading":
         """As `HostAdapters.read`."""
         assert self._adapters is not None
         return self._adapters.read(read, name, version)

@@ -53,9 +53,14 @@ class HostedAdapters:
         """As `AdapterDirectory.stamp`."""
         return self._directory.stamp(name)
 
-    def look(self, name: str) -> str:
+    @property
+    def age_s(self) -> float:
+        """As `AdapterDirectory.age_s`."""
+        return self._directory.age_s
+
+    async def look(self, name: str) -> str:
         """As `AdapterDirectory.look`."""
-        return self._directory.look(name)
+        return await self._directory.look(name)
 
     def read(self, name: str) -> ReadAdapter:
         """Has every host read an adapter and bring it to its devices: steps go on meanwhile.

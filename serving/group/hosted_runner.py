@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import ray
 from ray import ObjectRef
@@ -15,14 +15,14 @@ from ray.util.placement_group import PlacementGroup, get_current_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from serving.config import ModelConfig
-from serving.engine.adapters import AdapterSource
 from serving.group.channel import TOKEN_BYTES, HostFailed, LeaderChannel
 from serving.group.host import ADAPTERS, Host
-from serving.group.hosted_adapters import HostedAdapters
-from serving.group.reading import Reading
+from serving.group.runner import GroupAdapterSource
 from serving.group.slice import reserved_slice
-from serving.models.adapter_directory import adapter_directory
 from sharding.step import Limits, Row, Token
+
+if TYPE_CHECKING:
+    from serving.group.reading import Reading
 
 _SIGN_OF_LIFE_S = 1.0
 """How long one call of `check` waits; what its caller checks next must not wait for a host that hangs."""
@@ -37,7 +37,7 @@ class HostedRunner:
       adapters: see `GroupRunner`.
     """
 
-    adapters: AdapterSource | None = None
+    adapters: GroupAdapterSource | None = None
 
     def __init__(
         self,
@@ -70,7 +70,12 @@ class HostedRunner:
           ValueError: the directory of adapters cannot be read here.
         """
         topology = model.topology
-        directory = adapter_directory(model)
+        directory = None
+        if model.adapters is not None:  # whose forms take 0.3 s to import
+            from serving.group.hosted_adapters import HostedAdapters
+            from serving.models.adapter_directory import adapter_directory
+
+            directory = adapter_directory(model)
         token = secrets.token_bytes(TOKEN_BYTES)
         with ExitStack() as stack:
             if topology.reserves_slice:
@@ -149,7 +154,7 @@ class _Readers:
         self._hosts = hosts
         self._timeout_s = timeout_s
 
-    def read(self, read: int, name: str, version: str) -> list[Reading]:
+    def read(self, read: int, name: str, version: str) -> "list[Reading]":
         answers = [host.read_adapter.remote(read, name, version) for host in self._hosts]
         try:
             return ray.get(answers, timeout=self._timeout_s)

@@ -45,7 +45,7 @@ class ReplicaGroup:
             adapters=self._runner.adapters,
             on_traced=self._tracer,
         )
-        self._server = GroupServer(self._engine, get_node_ip_address())
+        self._server = GroupServer(self._engine, get_node_ip_address(), self._runner.adapters)
         self._thread = EngineThread(self._engine, after_step=self._server.after_step)
         self._thread.start()
         self._metrics = GroupMetrics(model, self._engine, self._runner, RayRecorder())

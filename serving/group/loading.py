@@ -19,6 +19,7 @@ from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
 from sharding.executables import LocalStore
+from sharding.freed_memory import give_back_freed_memory
 from sharding.gemma import abstract_parameters
 from sharding.mesh import make_mesh, smallest_over_hosts
 from sharding.step import Limits
@@ -61,6 +62,7 @@ def load_local_runner(model: ModelConfig, on_progress: OnProgress) -> LocalRunne
             on_progress=lambda done, total: on_progress("compiling steps", done, total),
         )
     parameters = loading.result()
+    give_back_freed_memory()
     on_each_device = sum(array.addressable_shards[0].data.nbytes for array in jax.tree.leaves(parameters))
     runner = LocalRunner(parameters, steps, on_each_device / bandwidth)
     if (directory := adapter_directory(model)) is not None:

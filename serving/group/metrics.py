@@ -34,6 +34,8 @@ class GroupMetrics:
         record(metrics.KV_TOKENS, limits.num_pages * limits.page_size, model=model)
         record(metrics.ADAPTERS_LOADED, len(self._engine.loaded_adapters), model=model)
         record(metrics.STEP_LIMIT_SECONDS, self._runner.step_limit_s, model=model)
+        if self._runner.adapters is not None:
+            record(metrics.ADAPTER_DIRECTORY_AGE, self._runner.adapters.age_s, model=model)
         for seconds in self._engine.take_step_seconds():
             record(metrics.STEP_SECONDS, seconds, model=model)
         totals = {

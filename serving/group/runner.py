@@ -15,11 +15,24 @@ from sharding.step import Opening, Row
 _log = logging.getLogger("ray.serve.replica_group")  # below Ray Serve's logger, whose handlers write the log
 
 
+class GroupAdapterSource(AdapterSource, Protocol):
+    """An engine's `AdapterSource` over an `AdapterDirectory` of this process."""
+
+    @property
+    def age_s(self) -> float:
+        """As `AdapterDirectory.age_s`."""
+        ...
+
+    async def look(self, name: str) -> str:
+        """As `AdapterDirectory.look`."""
+        ...
+
+
 class GroupRunner(Runner, Protocol):
     """An engine's `Runner` with the life of a group's hosts."""
 
     @property
-    def adapters(self) -> AdapterSource | None:
+    def adapters(self) -> GroupAdapterSource | None:
         """Where the adapters of its model come from; None if it has none."""
         ...
 

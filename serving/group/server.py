@@ -22,6 +22,7 @@ from serving.engine.engine import (
 )
 from serving.engine.request import GenerationChunk, GenerationRequest
 from serving.errors import Reason
+from serving.group.runner import GroupAdapterSource
 from serving.link import Abort, FromGroup, GroupAddress, Refusal, Submit, Waiting, decode_to_group, encode
 
 _RETRY_AFTER_S = 1.0
@@ -46,9 +47,16 @@ class GroupServer:
     ends, ends its requests.
     """
 
-    def __init__(self, engine: Engine, host: str) -> None:
-        """`host` is the address to listen at; the port is any that is free."""
+    def __init__(self, engine: Engine, host: str, adapters: GroupAdapterSource | None = None) -> None:
+        """For an engine.
+
+        Args:
+          engine: generates.
+          host: is the address to listen at; the port is any that is free.
+          adapters: those that the engine has; None: none.
+        """
         self._engine = engine
+        self._adapters = adapters
         self._host = host
         self._key = secrets.token_urlsafe()
         self._links: tuple[_Link, ...] = ()  # replaced, never changed: the engine's thread reads it
@@ -117,14 +125,14 @@ class GroupServer:
             timeout=_GOODBYE_S, heartbeat=_HEARTBEAT_S, compress=False, max_msg_size=_MAX_MESSAGE_BYTES
         )
         await socket.prepare(request)
-        link = _Link(self._engine, socket)
+        link = _Link(self._engine, self._adapters, socket)
         self._links = (*self._links, link)
         sender = asyncio.create_task(link.send())
         link.flush(self._engine.in_flight)
         try:
             async for message in socket:
                 if message.type is WSMsgType.BINARY:
-                    link.receive(message.data)
+                    await link.receive(message.data)
                     self._flush()
         finally:
             self._links = tuple(other for other in self._links if other is not link)
@@ -140,9 +148,10 @@ class _Link:
       waiting: what it said last about requests that wait in it.
     """
 
-    def __init__(self, engine: Engine, socket: web.WebSocketResponse) -> None:
+    def __init__(self, engine: Engine, adapters: GroupAdapterSource | None, socket: web.WebSocketResponse) -> None:
         self.waiting = 0
         self._engine = engine
+        self._adapters = adapters
         self._socket = socket
         self._loop = asyncio.get_running_loop()
         self._open: set[str] = set()
@@ -153,15 +162,15 @@ class _Link:
         self._refusals: list[Refusal] = []
         self._taken = 0
         self._load = -1  # as this Gateway knows it
-        self._adapters: list[str] = []  # the same
+        self._loaded: list[str] = []  # adapters, the same
         self._changed = asyncio.Event()
         self._waking = False
 
-    def receive(self, data: bytes) -> None:
+    async def receive(self, data: bytes) -> None:
         for message in decode_to_group(data):
             match message:
                 case Submit(request):
-                    self._submit(request)
+                    await self._submit(request)
                 case Abort(request_id):
                     self._engine.abort(request_id)
                 case Waiting(requests):
@@ -203,23 +212,31 @@ class _Link:
         load = self._engine.in_flight  # read before the chunks: a request that has ended since is reported next time
         chunks = [self._chunks.popleft() for _ in range(len(self._chunks))]
         refusals, self._refusals = self._refusals, []
-        adapters = self._engine.loaded_adapters
-        news = None if adapters == self._adapters else adapters
-        self._load, self._adapters = load, adapters
+        loaded = self._engine.loaded_adapters
+        news = None if loaded == self._loaded else loaded
+        self._load, self._loaded = load, loaded
         self._open.difference_update(request_id for request_id, chunk in chunks if chunk.finish_reason is not None)
         message = FromGroup(load=load, taken=self._taken, chunks=chunks, refusals=refusals, adapters=news)
         await self._socket.send_bytes(encode(message))
         if self._engine.in_flight != load:  # a step that ended meanwhile compared with what was reported before
             self._changed.set()
 
-    def _submit(self, request: GenerationRequest) -> None:
+    async def _submit(self, request: GenerationRequest) -> None:
         self._taken += 1
         self._load += 1  # the Gateway counts what it sends
         try:
+            if request.adapter and self._adapters is not None:
+                # One that is known already keeps nobody waiting. For another, what this Gateway says next waits, too.
+                await self._adapters.look(request.adapter)
             self._engine.submit(request, partial(self._deliver, request.request_id))
             self._open.add(request.request_id)
         except PromptTooLong as error:
             self._refuse(request, Reason.CONTEXT_LENGTH_EXCEEDED, error)
+        except TimeoutError:
+            silent = TimeoutError(f"the disk with the adapter {request.adapter!r} does not answer. Try again.")
+            self._refuse(
+                request, Reason.OVERLOADED, silent, retry_after_s=_RETRY_AFTER_S
+            )  # not UNAVAILABLE: others are served
         except AdapterNotFound as error:
             self._refuse(request, Reason.MODEL_NOT_FOUND, error)
         except AdapterUnusable as error:

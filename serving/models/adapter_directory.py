@@ -2,16 +2,20 @@
 
 import logging
 import threading
+import time
 from pathlib import Path
 
 from serving.config import ModelConfig
 from serving.models.adapted_id import ADAPTER_NAME
+from serving.models.disk_thread import DiskThread
 from sharding.adapters.files import NEMO_SUFFIX, files_of, looks_like_adapter
 
 _log = logging.getLogger("ray.serve.adapters")  # below Ray Serve's logger, whose handlers write the log
 
 SCAN_S = 2.0
 """How often a directory is read anew."""
+LOOK_S = 1.0
+"""How long a request waits for a disk that is asked for one adapter."""
 
 
 class AdapterDirectory:
@@ -20,6 +24,9 @@ class AdapterDirectory:
     A directory or file, or a link to one, is an adapter by its content (`looks_like_adapter`) and has its name, without
     `.nemo`; others are ignored, and so is one that cannot be read, which the log has once. Gateways and replica groups
     each have one of these, over a directory that they share.
+
+    Once it is made, disks are read in threads: one that hangs keeps nobody waiting but those who ask for an adapter
+    that is not known, and these for `LOOK_S`.
     """
 
     def __init__(self, path: Path) -> None:
@@ -32,6 +39,9 @@ class AdapterDirectory:
         self._stamps: dict[str, str] = {}
         self._ignored: set[str] = set()
         self._changing = threading.Lock()  # never held while a disk is read
+        self._disk = DiskThread("adapter-look", LOOK_S)
+        self._silent = False  # and the log has it
+        self._read_at = 0.0
         self.scan()
 
     @property
@@ -43,13 +53,30 @@ class AdapterDirectory:
         """What changes when the files of an adapter do; empty if there is none of this name."""
         return self._stamps.get(name, "")
 
-    def look(self, name: str) -> str:
-        """As `stamp`; for a name that is not known, asks the disk whether it has come since the directory was read."""
+    @property
+    def age_s(self) -> float:
+        """Seconds since the directory was last read; more than a few where its disk does not answer."""
+        return time.monotonic() - self._read_at
+
+    async def look(self, name: str) -> str:
+        """As `stamp`; for a name that is not known, asks the disk whether it has come since the directory was read.
+
+        Raises:
+          TimeoutError: the disk does not answer.
+        """
         is_name = ADAPTER_NAME.fullmatch(name) is not None and not name.endswith(NEMO_SUFFIX)
-        if name not in self._stamps and is_name and (stamp := self._read_named(name)):
+        if is_name and name not in self._stamps:
+            try:
+                await self._disk.run(name, lambda: self._take_in(name))
+            except TimeoutError:
+                self._tell_silence()
+                raise
+        return self.stamp(name)
+
+    def _take_in(self, name: str) -> None:
+        if stamp := self._read_named(name):
             with self._changing:
                 self._stamps = dict(sorted({**self._stamps, name: stamp}.items()))
-        return self.stamp(name)
 
     def path(self, name: str) -> Path:
         """Where an adapter is now: where a link is changed later, the files here stay those of one."""
@@ -66,6 +93,10 @@ class AdapterDirectory:
         with self._changing:
             found = {name: stamp for name, stamp in self._stamps.items() if name not in before}  # meanwhile, by `look`
             self._stamps = dict(sorted((found | stamps).items()))  # replaced, never changed: other threads read it
+        self._read_at = time.monotonic()
+        if self._silent:
+            self._silent = False
+            _log.warning("the adapters in %s are read again", self._path)
 
     def _entry(self, name: str) -> Path:
         """What has a name: a directory before a file."""
@@ -110,6 +141,16 @@ class AdapterDirectory:
                 self.scan()
             except OSError as error:  # a disk that goes
                 _log.warning("the adapters in %s are not read anew: %s", self._path, error)
+
+    def _tell_silence(self) -> None:
+        if not self._silent:
+            self._silent = True
+            _log.warning(
+                "the disk of the adapters in %s does not answer within %g s: those that are known are served, requests "
+                "for others are refused until it does",
+                self._path,
+                LOOK_S,
+            )
 
     def _ignore(self, path: Path, why: str) -> None:
         if path.name not in self._ignored:

@@ -71,6 +71,12 @@ ADAPTER_LOADS = Metric(
 ADAPTER_FAILURES = Metric(
     "counter", "codegemma_adapter_failures", "Adapters that could not be loaded; the group's log says why.", _GROUP
 )
+ADAPTER_DIRECTORY_AGE = Metric(
+    "gauge",
+    "codegemma_adapter_directory_age_seconds",
+    "Since a group or a Gateway last read which adapters there are; more than a few where a disk does not answer.",
+    _GROUP,
+)
 ABORTED = Metric(
     "counter",
     "codegemma_aborted",

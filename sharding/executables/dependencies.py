@@ -3,7 +3,8 @@
 import hashlib
 import os
 from collections.abc import Mapping
-from importlib.metadata import distributions
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, distributions, version
 from pathlib import Path
 
 import jax
@@ -14,11 +15,12 @@ type Dependencies = dict[str, str]
 _CODE = Path(__file__).parent.parent
 _PACKAGES = {
     "cpu": ("jax", "jaxlib", "flax", "tokamax"),
-    "gpu": ("jax", "jaxlib", "flax", "tokamax", "jax-cuda", "nvidia"),
+    "gpu": ("jax", "jaxlib", "flax", "tokamax"),
     "tpu": ("jax", "jaxlib", "flax", "tokamax", "libtpu"),
 }
-"""By platform: the packages that compile for it; `jax-cuda` and `nvidia` are the beginnings of several names."""
-_PREFIXES = ("jax-cuda", "nvidia")
+"""By platform: the packages that compile for it, of which a machine may lack some."""
+_PACKAGES_OF_GPUS = ("jax-cuda", "nvidia")
+"""How the names of those begin that compile for GPUs."""
 _VARIABLES = ("JAX_", "XLA_", "LIBTPU_")
 """How the names of environment variables begin that steer the compiler."""
 _NOT_OF_THE_COMPILER = ("JAX_PLATFORMS", "JAX_COMPILATION_CACHE", "XLA_PYTHON_CLIENT_")
@@ -41,10 +43,7 @@ def dependencies(mesh: Mesh, made_of: Mapping[str, object]) -> Dependencies:
     found["code"] = hashlib.sha256(b"".join(path.read_bytes() for path in sorted(_CODE.rglob("*.py")))).hexdigest()
     # What stands before the last line says how the compiler was loaded.
     found["compiler"] = devices[0].client.platform_version.splitlines()[-1]
-    for each in distributions():
-        name = each.name.lower().replace("_", "-")
-        if name in _PACKAGES[platform] or (platform == "gpu" and name.startswith(_PREFIXES)):
-            found[name] = each.version
+    found |= _versions(platform)
     for variable, value in os.environ.items():
         if variable.startswith(_VARIABLES) and not variable.startswith(_NOT_OF_THE_COMPILER):
             found[variable] = value
@@ -57,6 +56,19 @@ def differences(compiled_with: Dependencies, here: Dependencies) -> str:
     return "; ".join(
         f"{name}: {_short(compiled_with.get(name))} there, {_short(here.get(name))} here" for name in names
     )
+
+
+def _versions(platform: str) -> Dependencies:
+    found = {}
+    for name in _PACKAGES[platform]:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    if platform == "gpu":  # to read what each package is named takes 0.2 s
+        for each in distributions():
+            name = each.name.lower().replace("_", "-")
+            if name.startswith(_PACKAGES_OF_GPUS):
+                found[name] = each.version
+    return found
 
 
 def _device(device: jax.Device) -> str:

@@ -81,7 +81,7 @@ async def _serve(config: GatewayConfig) -> None:
     ):
         print(url.rpartition(":")[2], grpc_target.rpartition(":")[2], recorder.port, flush=True)
         while not ended.done():
-            records.report({})
+            records.report({}, {})
             await asyncio.sleep(_REPORT_S)
 
 

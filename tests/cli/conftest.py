@@ -43,7 +43,10 @@ class ScriptedService(CodeService):
             _model("codegemma-7b-it", (Role.CHAT,), None),
         )
 
-    def model(self, name: str, adapters: AllowedAdapters = None) -> ModelInfo:
+    async def model(self, name: str, adapters: AllowedAdapters = None) -> ModelInfo:
+        return self._named(name)
+
+    def _named(self, name: str) -> ModelInfo:
         for model in self.models():
             if name in (model.id, *model.aliases):
                 return model
@@ -51,7 +54,7 @@ class ScriptedService(CodeService):
 
     def _model_for(self, request: CodeRequest) -> ModelInfo:
         shape = "codegemma-7b-it" if isinstance(request.prompt, ChatPrompt) else "codegemma-2b"
-        return self.model(request.model or shape)
+        return self._named(request.model or shape)
 
     async def generate(self, *requests: CodeRequest) -> AsyncGenerator[AnswerPart, None]:
         model = self._model_for(requests[0]).id

@@ -43,9 +43,6 @@ class Shelf(AdapterSource):
     def stamp(self, name: str) -> str:
         return self.versions.get(name, "")
 
-    def look(self, name: str) -> str:
-        return self.stamp(name)
-
     def read(self, name: str) -> ReadAdapter:
         assert self.gate.wait(TIMEOUT_S)
         self.reads[name] += 1

@@ -72,7 +72,7 @@ async def test_models_are_listed_with_their_adapters_as_these_come_and_go(
     service: CodeService, directory: AdapterDirectory, tmp_path: Path
 ) -> None:
     assert [info.id for info in service.models(None)] == ["7b", "7b:team-a", "7b:team-b", "plain"]
-    assert service.model("big:team-a", None).roles == service.model("7b", None).roles
+    assert (await service.model("big:team-a", None)).roles == (await service.model("7b", None)).roles
     add(tmp_path, "team-c")
     (tmp_path / "team-a" / "adapter_config.json").unlink()
     directory.scan()
@@ -85,3 +85,26 @@ async def test_models_are_listed_with_their_adapters_as_these_come_and_go(
         await ask(service, "7b:team-a")
     assert raised.value.reason is Reason.MODEL_NOT_FOUND
     assert (await ask(service, "7b:team-c"))[1].model == "7b:team-c"
+
+
+async def test_where_the_disk_is_silent_those_that_are_known_are_served_and_others_may_be_asked_for_again(
+    service: CodeService, directory: AdapterDirectory, recorder: MemoryRecorder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def look(known: AdapterDirectory, name: str) -> str:
+        if not known.stamp(name):
+            raise TimeoutError
+        return known.stamp(name)
+
+    monkeypatch.setattr(AdapterDirectory, "look", look)
+    assert (await ask(service, "7b:team-a"))[1].model == "7b:team-a"
+    with pytest.raises(ServingError) as refused:
+        await ask(service, "7b:team-x")
+    assert refused.value.reason is Reason.UNAVAILABLE
+    assert refused.value.retry_after_s
+    assert str(refused.value) == (
+        "The disk with the adapters of '7b' does not answer, and \"team-x\" is not known yet. Try again."
+    )
+    assert recorder.total(metrics.REQUESTS, reason="unavailable") == 1
+    with pytest.raises(ServingError) as unknown:
+        await ask(service, "plain:team-x")  # which has no disk
+    assert unknown.value.reason is Reason.MODEL_NOT_FOUND

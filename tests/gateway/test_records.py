@@ -136,7 +136,7 @@ async def test_each_of_several_prompts_is_recorded(observed: Observed) -> None:
     await observed.http.post("/v1/completions", json={"prompt": ["a", "b"]})
     assert observed.ended(reason="ok") == observed.ended() == 2
     assert len(observed.recorder.observed(metrics.TIME_TO_FIRST_TOKEN)) == 2
-    observed.records.report({})
+    observed.records.report({}, {})
     assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="http") == 0
 
 
@@ -161,12 +161,12 @@ async def test_a_client_that_goes_away_is_counted_as_such(observed: Observed, ba
     async with grpc_server(observed.service) as address, grpc.aio.insecure_channel(address) as channel:
         call = CodeAssistServiceStub(channel).StreamComplete(pb.StreamCompleteRequest(prompt="a"))
         await backend.paused.wait()
-        observed.records.report({})
+        observed.records.report({}, {})
         assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="grpc") == 1
         call.cancel()
         async with asyncio.timeout(30):
             await backend.idle.wait()
-        observed.records.report({})
+        observed.records.report({}, {})
     assert observed.ended(reason="cancelled") == 1
     assert observed.recorder.last(metrics.OPEN_REQUESTS, protocol="grpc") == 0
 
@@ -196,6 +196,6 @@ async def test_waiting_requests_and_groups_are_told_by_model(observed: Observed)
         waiting = 3
         groups = 2
 
-    observed.records.report({"both": Pool()})
+    observed.records.report({"both": Pool()}, {})
     assert observed.recorder.last(metrics.WAITING_REQUESTS, model="both") == 3
     assert observed.recorder.last(metrics.READY_GROUPS, model="both") == 2

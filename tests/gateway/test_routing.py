@@ -38,6 +38,8 @@ class Model:
             raise KeyError(name)
         return Model(self.config.model_copy(update={"id": f"{self.config.id}:{name}"}))
 
+    async def look_for(self, adapter: str) -> None: ...
+
 
 def model(model_id: str, *roles: Role, aliases: tuple[str, ...] = ()) -> Model:
     return Model(ModelConfig(id=model_id, checkpoint="x", roles=roles, aliases=aliases))

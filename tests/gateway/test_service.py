@@ -53,12 +53,13 @@ async def test_who_fills_in_is_in_a_hurry(backend: ScriptedBackend, prompt: Prom
     assert (request.priority, request.session_id) == (priority, "0:/cursor")
 
 
-def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer) -> None:
+async def test_models_say_what_they_do(codegemma: Tokenizer, gemma3: Tokenizer) -> None:
     fim, base, chat = ScriptedBackend(codegemma), ScriptedBackend(gemma3), ScriptedBackend(codegemma)
     assert [info.fim for info in two_models(fim, chat).models(None)] == ["native", None]
-    info = CodeService(
+    service = CodeService(
         [served_model(base, "gemma-3-270m", Role.FIM, Role.CHAT)], GatewayConfig(), access=OpenAccess()
-    ).model("gemma-3-270m", None)
+    )
+    info = await service.model("gemma-3-270m", None)
     assert (info.fim, info.roles, info.context_length) == ("prefix", (Role.FIM, Role.CHAT), MAX_CONTEXT)
 
 

@@ -1,5 +1,7 @@
 """SingleFlight: one computation for many, whoever of them leaves or fails."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from serving.engine.request import FinishReason, GenerationChunk, GenerationRequ
 from serving.errors import Reason, ServingError
 from serving.gateway.backend import Handle
 from serving.gateway.single_flight import SingleFlight
+from serving.models.adapter_directory import AdapterDirectory
 from sharding.step import SamplingParams, Token
 from tests.gateway.collected import Collected
 from tests.gateway.computations import Computation, Computations
@@ -60,6 +63,27 @@ async def test_requests_with_different_adapters_share_nothing(backend: Computati
     for number, adapter in enumerate(["", "team-a", "team-b", "team-a"]):
         flights.submit(replace(named(f"r{number}"), adapter=adapter), Collected())
     assert [each.request.adapter for each in backend.all] == ["", "team-a", "team-b"]
+
+
+async def test_nobody_reads_along_with_what_an_adapter_computes_that_has_been_replaced(
+    backend: Computations, tmp_path: Path
+) -> None:
+    (tmp_path / "team-a").mkdir()
+    config = tmp_path / "team-a" / "adapter_config.json"
+    config.write_text("{}")
+    directory = AdapterDirectory(tmp_path)
+    flights = SingleFlight(backend, directory)
+    before, again, after = (Collected() for _ in range(3))
+    flights.submit(replace(named("before"), adapter="team-a"), before)
+    flights.submit(replace(named("again"), adapter="team-a"), again)
+    backend["before"].give(chunk(1))
+    config.write_text('{"r": 8}')
+    directory.scan()
+    flights.submit(replace(named("after"), adapter="team-a"), after)
+    backend["after"].give(chunk(2), STOP)
+    backend["before"].give(STOP)
+    assert (before.ids, again.ids, after.ids) == ([1], [1], [2])
+    assert backend.ids == ["before", "after"]
 
 
 async def test_identical_requests_share_one_computation_from_its_beginning(

@@ -266,10 +266,13 @@ def test_what_is_written_over_while_a_host_reads_it_is_not_what_the_leader_has(t
         host.load(LoadAdapter(number=1, name="a", version=version, read=1))
 
 
-def test_a_leader_of_several_hosts_imports_no_jax() -> None:
-    program = "import sys, serving.group.hosted_runner; sys.exit('jax' in sys.modules)"
+@pytest.mark.parametrize("module", ["serving.group.leader, serving.group.hosted_runner", "serving.group.host"])
+def test_a_leader_of_several_hosts_and_the_class_of_its_hosts_import_only_what_they_need_to_start(module: str) -> None:
+    needless = {"jax", "sharding.checkpoint", "serving.gateway", "starlette", "fastapi"}
+    program = f"import sys, {module}; print(*sys.modules)"
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
-    subprocess.run([sys.executable, "-c", program], env=environment, check=True)
+    imported = subprocess.run([sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.PIPE)
+    assert needless.isdisjoint(imported.stdout.decode().split())
 
 
 def test_what_some_hosts_have_read_is_forgotten_when_one_does_not_answer(tmp_path: Path) -> None:

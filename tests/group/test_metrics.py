@@ -1,5 +1,6 @@
 """GroupMetrics: what a group tells of itself."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ MODEL = ModelConfig(id="tiny", checkpoint="x", roles=(Role.FIM,))
 
 
 class Runner(SimulatedRunner):
-    adapters = None
+    adapters: Any = None
     """What `GroupMetrics` asks a group's runner, too."""
 
     recompilations = 0
@@ -124,3 +125,11 @@ def test_a_recompilation_is_counted(group: Group) -> None:
     group.runner.recompilations = 1
     group.metrics.report()
     assert group.recorder.total(metrics.RECOMPILATIONS) == 1
+
+
+def test_of_a_model_with_adapters_it_is_told_how_long_ago_they_were_looked_at(group: Group) -> None:
+    group.metrics.report()
+    assert not any(name == metrics.ADAPTER_DIRECTORY_AGE.name for name, _ in group.recorder.values)
+    group.runner.adapters = SimpleNamespace(age_s=7.5)
+    group.metrics.report()
+    assert group.recorder.last(metrics.ADAPTER_DIRECTORY_AGE, model="tiny") == 7.5

@@ -1,16 +1,21 @@
 """AdapterDirectory: what is there, and what changes when an adapter does."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from serving.config import AdaptersConfig, ModelConfig, Role
 from serving.models.adapter_directory import AdapterDirectory, adapter_directory
+from tests.models.silent_disk import SilentDisk
 from tests.sharding.nemo_adapter_files import fused_adapter, write_nemo, write_nemo2
 from tests.sharding.small_models import LOCAL
 
@@ -82,30 +87,33 @@ def test_one_that_cannot_be_read_is_left_out_alone_and_told_once(
     assert len(caplog.records) == 2
 
 
-def test_one_that_has_just_come_is_found_by_who_looks_for_it(tmp_path: Path) -> None:
+async def test_one_that_has_just_come_is_found_by_who_looks_for_it(tmp_path: Path) -> None:
     directory = AdapterDirectory(tmp_path)
     add(tmp_path, "b")
     add(tmp_path, "a")
     assert directory.stamp("a") == ""
-    stamp = directory.look("a")
+    stamp = await directory.look("a")
     assert stamp and directory.stamp("a") == stamp
-    assert directory.look("b") and directory.names == ("a", "b")
+    assert await directory.look("b") and directory.names == ("a", "b")
     directory.scan()
     assert directory.stamp("a") == stamp
 
 
 @pytest.mark.parametrize("name", ["none", "..", "../models/a", "models/../a", "a/", "/", "", "a\0", "x" * 300])
-def test_nobody_finds_what_is_no_adapter_by_looking_for_it(tmp_path: Path, name: str) -> None:
+async def test_nobody_finds_what_is_no_adapter_by_looking_for_it(tmp_path: Path, name: str) -> None:
     for place in (tmp_path, tmp_path / "models"):
         place.mkdir(exist_ok=True)
         (place / "adapter_config.json").write_text("{}")
         add(place, "a")
     directory = AdapterDirectory(tmp_path / "models")
-    assert directory.look(name) == ""
+    assert await directory.look(name) == ""
     assert directory.names == ("a",)
 
 
-def test_one_found_while_the_directory_is_read_stays_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_one_found_while_the_directory_is_read_stays_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
     directory = AdapterDirectory(tmp_path)
     iterdir = Path.iterdir
 
@@ -113,14 +121,14 @@ def test_one_found_while_the_directory_is_read_stays_found(tmp_path: Path, monke
         found = list(iterdir(path))
         if path == tmp_path and not found:
             add(tmp_path, "a")
-            assert directory.look("a")
+            assert asyncio.run_coroutine_threadsafe(directory.look("a"), loop).result(10)
         return iter(found)
 
     monkeypatch.setattr(Path, "iterdir", late)
-    directory.scan()
+    await asyncio.to_thread(directory.scan)
     assert list(directory.names) == ["a"]
     shutil.rmtree(tmp_path / "a")
-    directory.scan()
+    await asyncio.to_thread(directory.scan)
     assert not directory.names
 
 
@@ -148,12 +156,12 @@ def test_a_model_without_adapters_has_no_directory_and_one_that_is_not_there_is_
         adapter_directory(model)
 
 
-def test_an_archive_of_nemo_has_its_name_without_nemo(tmp_path: Path) -> None:
+async def test_an_archive_of_nemo_has_its_name_without_nemo(tmp_path: Path) -> None:
     file = write_nemo(tmp_path / "team-a.nemo", fused_adapter(LOCAL), LOCAL)
     directory = AdapterDirectory(tmp_path)
     assert directory.names == ("team-a",)
     assert directory.path("team-a") == file
-    assert directory.look("team-a.nemo") == ""
+    assert await directory.look("team-a.nemo") == ""
     before = directory.stamp("team-a")
     os.utime(file, ns=(1, 1))
     directory.scan()
@@ -203,14 +211,57 @@ def test_directories_in_each_other_without_end_leave_the_others_as_they_are(tmp_
     assert {"team-a", "team-b"} <= {*directory.names}
 
 
-def test_who_looks_for_one_on_a_disk_that_fails_finds_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_who_looks_for_one_on_a_disk_that_fails_finds_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     directory = AdapterDirectory(tmp_path)
 
     def failing(path: Path, *, follow_symlinks: bool = True) -> bool:
         raise OSError(5, "Input/output error", str(path))
 
     monkeypatch.setattr(Path, "exists", failing)
-    assert directory.look("team-a") == ""
+    assert await directory.look("team-a") == ""
+
+
+async def test_a_disk_that_is_silent_keeps_waiting_who_asks_for_what_is_not_known_and_these_not_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.models.adapter_directory.LOOK_S", 0.1)
+    adapters = tmp_path / "adapters"
+    adapters.mkdir()
+    add(adapters, "known")
+    directory = AdapterDirectory(adapters)
+    add(adapters, "new")
+    disk = SilentDisk(adapters, tmp_path / "pipe", monkeypatch)
+    threads = threading.active_count()
+    asking = [asyncio.create_task(directory.look(name)) for name in ("new", "new", "newer", "known")]
+    told = await asyncio.gather(*asking, return_exceptions=True)  # raised by the event loop, which goes on
+    assert list(map(type, told)) == [TimeoutError, TimeoutError, TimeoutError, str]
+    for _ in range(50):  # no thread more, and nobody waits any more
+        with pytest.raises(TimeoutError):
+            await directory.look("new")
+    assert threading.active_count() == threads + 1
+    disk.answer()
+    stamp = ""
+    while not stamp:
+        with suppress(TimeoutError):
+            stamp = await directory.look("new")
+        await asyncio.sleep(0.01)
+    assert directory.names == ("known", "new")
+    directory.scan()
+    assert [record.getMessage().partition(str(adapters))[2] for record in caplog.records] == [
+        " does not answer within 0.1 s: those that are known are served, requests for others are refused until it does",
+        " are read again",
+    ]
+
+
+def test_the_age_of_a_directory_is_the_time_since_it_was_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = AdapterDirectory(tmp_path)
+    now = time.monotonic() + 100
+    monkeypatch.setattr("serving.models.adapter_directory.time.monotonic", lambda: now)
+    assert directory.age_s >= 100
+    directory.scan()
+    assert directory.age_s == 0
 
 
 def test_links_in_a_circle_end(tmp_path: Path) -> None:

@@ -97,7 +97,8 @@ class GrpcService(StandardServices):
             with self._reading():
                 if not request.model:
                     raise FieldError(Reason.INVALID_ARGUMENT, "model", "is empty. Name a model.")
-                return GetModelResponse(model=answers.model(self._service.model(request.model, caller.adapters)))
+                model = await self._service.model(request.model, caller.adapters)
+                return GetModelResponse(model=answers.model(model))
         return GetModelResponse()
 
     async def _whole[R: (pb.CompleteResponse, pb.ChatResponse)](

@@ -47,9 +47,9 @@ class HttpCall:
         """The models that the caller may use, as `CodeService.models`."""
         return self.service.models(self.caller.adapters)
 
-    def model(self, name: str) -> ModelInfo:
+    async def model(self, name: str) -> ModelInfo:
         """One of them, as `CodeService.model`."""
-        return self.service.model(name, self.caller.adapters)
+        return await self.service.model(name, self.caller.adapters)
 
     def applied(self, request: CodeRequest) -> CodeRequest:
         """The request as this call's. Those of a `Generation` become it anyway."""

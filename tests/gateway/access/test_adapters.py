@@ -127,7 +127,7 @@ async def test_the_disk_is_asked_only_for_adapters_that_a_key_may_use(
 ) -> None:
     looked: list[str] = []
 
-    def look(known: AdapterDirectory, name: str) -> str:
+    async def look(known: AdapterDirectory, name: str) -> str:
         looked.append(name)
         return known.stamp(name)
 

@@ -35,7 +35,13 @@ class Shelf:
     def stamp(self, name: str) -> str:
         return self.stamps.get(name, "")
 
-    def look(self, name: str) -> str:
+    @property
+    def age_s(self) -> float:
+        return 0
+
+    async def look(self, name: str) -> str:
+        if name == "silent":
+            raise TimeoutError
         return self.stamp(name)
 
     def read(self, name: str) -> ReadAdapter:
@@ -55,7 +61,7 @@ class Group:
         self.shelf = Shelf()
         runner = SimulatedRunner(limits_of(adapters=2, max_context=512, num_pages=256))
         self.engine = Engine(runner, max_queue=100, adapters=self.shelf)
-        self.server = GroupServer(self.engine, "127.0.0.1")
+        self.server = GroupServer(self.engine, "127.0.0.1", self.shelf)
         self.thread = EngineThread(self.engine, after_step=self.server.after_step)
         self.thread.start()
         self.address = self.server.start()
@@ -109,6 +115,7 @@ def service_with(adapter: str, pool: GroupPool, backend: ScriptedBackend) -> Cod
         ),
         ("vanishing", Reason.MODEL_NOT_FOUND, "there is no adapter 'vanishing' any more"),
         ("unknown", Reason.MODEL_NOT_FOUND, "there is no adapter 'unknown' any more"),
+        ("silent", Reason.OVERLOADED, "the disk with the adapter 'silent' does not answer. Try again."),
     ],
 )
 async def test_an_adapter_that_cannot_be_used_is_an_error_of_its_request_and_every_group_stays_in_service(

@@ -1,7 +1,7 @@
 """What Ollama's clients learn of a model: by it they decide whether it fills in, and what it is asked."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -34,7 +34,7 @@ _FIM_TEMPLATES = {
 }
 
 
-def named_model(find: Callable[[str], ModelInfo], name: str) -> ModelInfo:
+async def named_model(find: Callable[[str], Awaitable[ModelInfo]], name: str) -> ModelInfo:
     """A model by the name that a client of Ollama has for it: with the tag `latest` where nobody names another.
 
     Args:
@@ -42,15 +42,15 @@ def named_model(find: Callable[[str], ModelInfo], name: str) -> ModelInfo:
       name: what the client says.
 
     Raises:
-      ServingError: MODEL_NOT_FOUND.
+      ServingError: MODEL_NOT_FOUND; as `find`.
     """
     untagged = name.removesuffix(_DEFAULT_TAG)
     try:
-        return find(name)
+        return await find(name)
     except ServingError:
         if untagged == name:
             raise
-    return find(untagged)
+    return await find(untagged)
 
 
 def listed_model(model: ModelInfo) -> Json:

@@ -42,19 +42,19 @@ async def _ps(call: HttpCall) -> Response:
     return json_response({"models": list(map(running_model, running))})
 
 
-def _show(call: HttpCall, body: ModelBody) -> Response:
-    return json_response(shown_model(named_model(call.model, body.model)))
+async def _show(call: HttpCall, body: ModelBody) -> Response:
+    return json_response(shown_model(await named_model(call.model, body.model)))
 
 
-def _generate(call: HttpCall, body: GenerateBody) -> Reply:
-    model = named_model(call.model, body.model)
+async def _generate(call: HttpCall, body: GenerateBody) -> Reply:
+    model = await named_model(call.model, body.model)
     if not (body.prompt or body.suffix):
         return json_response(loaded(body.model, generated))
     return Generation([generate_request(body, model)], _answer(body, generated), {**WORDS, "messages": "prompt"})
 
 
-def _chat(call: HttpCall, body: ChatBody) -> Reply:
-    model = named_model(call.model, body.model)
+async def _chat(call: HttpCall, body: ChatBody) -> Reply:
+    model = await named_model(call.model, body.model)
     if not body.messages:
         return json_response(loaded(body.model, said))
     return Generation([chat_request(body, model)], _answer(body, said), WORDS)

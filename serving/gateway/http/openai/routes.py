@@ -28,7 +28,7 @@ async def _models(call: HttpCall) -> Response:
 
 
 async def _model(call: HttpCall) -> Response:
-    return json_response(model_object(call.model(call.path_params["name"])))
+    return json_response(model_object(await call.model(call.path_params["name"])))
 
 
 def _completions(call: HttpCall, body: CompletionBody) -> Generation:

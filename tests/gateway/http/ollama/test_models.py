@@ -49,7 +49,7 @@ async def test_a_model_that_no_group_answers_for_does_not_run_with_an_adapter_ei
         ("other:latest", "other"),
     ],
 )
-def test_a_tag_is_left_out_only_where_nothing_has_the_whole_name(
+async def test_a_tag_is_left_out_only_where_nothing_has_the_whole_name(
     backend: ScriptedBackend, tmp_path: Path, name: str, model: str
 ) -> None:
     (tmp_path / "latest").mkdir()
@@ -58,7 +58,7 @@ def test_a_tag_is_left_out_only_where_nothing_has_the_whole_name(
     plain = served_model(backend, "2b", Role.FIM, aliases=("gemma:2b",))
     other = served_model(backend, "other", Role.FIM, aliases=("other:latest",))
     find = partial(CodeService([adapted, plain, other], GatewayConfig(), access=OpenAccess()).model, adapters=None)
-    assert named_model(find, name).id == model
+    assert (await named_model(find, name)).id == model
     with pytest.raises(ServingError) as raised:
-        named_model(find, "unknown:latest")
+        await named_model(find, "unknown:latest")
     assert raised.value.reason is Reason.MODEL_NOT_FOUND
