@@ -9,7 +9,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from serving.checkpoints.partial_directory import in_partial_directory, partial_directory, partial_file
+from serving.checkpoints.partial_directory import check_free, in_partial_directory, partial_directory, partial_file
 from serving.checkpoints.written_files import WrittenFiles, origin_of
 from sharding.adapters.forms import adapter_version, open_adapter
 from sharding.adapters.merge import merged
@@ -54,14 +54,14 @@ def convert(
       ValueError: the target is not empty, or is being written by another process.
       OSError: the target cannot be written.
     """
-    _check_free(target)
+    check_free(target)
     checkpoint = _opened(source, adapters).quantised(quantize)
     if checkpoint.tokenizer is None:
         raise CheckpointError(f"{source}: has no tokenizer. Put the model's tokenizer.model beside the weights.")
     tokenizer = checkpoint.tokenizer.read()  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target) as partial:
-        _check_free(target)  # again: another conversion may have ended meanwhile
+        check_free(target)  # again: another conversion may have ended meanwhile
         identity = [_identity(checkpoint), *map(adapter_version, adapters)]
         written = WrittenFiles(partial, [version("codegemma-serving"), identity, dtype, quantize, files])
         _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
@@ -99,11 +99,11 @@ def convert_to_gguf(
       ValueError: the target is there, or is being written by another process.
       OSError: the target cannot be written.
     """
-    _check_free(target)
+    check_free(target)
     checkpoint = _opened(source, adapters)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_file(target) as partial:
-        _check_free(target)
+        check_free(target)
         write_gguf(checkpoint, partial, GgufType(encoding), on_progress)
 
 
@@ -123,11 +123,6 @@ def _identity(checkpoint: Checkpoint) -> list[tuple[str, int, int]]:
         files.add(checkpoint.tokenizer.file)
     found = sorted(file.absolute() for file in files if file.is_file() and not in_partial_directory(file))
     return [(str(file), stat.st_size, stat.st_mtime_ns) for file in found for stat in [file.stat()]]
-
-
-def _check_free(target: Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise ValueError(f"{target} is there already and not empty. Remove it, or name another target.")
 
 
 def _write_tokenizer(tokenizer: StoredTokenizer, content: bytes, target: Path) -> None:

@@ -11,7 +11,7 @@ from shutil import rmtree
 from threading import Lock
 from typing import Any
 
-from serving.checkpoints.partial_directory import partial_directory
+from serving.checkpoints.partial_directory import check_free, partial_directory
 from serving.checkpoints.written_files import sha256, write_sums
 
 type OnProgress = Callable[[int, int], None]
@@ -87,15 +87,22 @@ def download(
 
     Raises:
       DownloadError: the hub does not give it, or a file has not the hash that it should have.
-      ValueError: another process writes the target.
-      OSError: the target cannot be written, or is not empty.
+      ValueError: the target is not empty, or is being written by another process.
+      OSError: the target cannot be written.
     """
+    check_free(target)
     files = _wanted(_files(origin), patterns, origin)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target, kept_after=(DownloadError,)) as partial:
         progress = _Progress(sum(file.size for file in files), on_progress)
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            sums = list(pool.map(lambda file: _sum(origin, file, partial, progress), files))
+            try:
+                sums = list(pool.map(lambda file: _sum(origin, file, partial, progress), files))
+            except BaseException as error:
+                pool.shutdown(wait=False, cancel_futures=True)
+                if not isinstance(error, Exception):  # an interruption waits for no file of some GB
+                    progress.stop()
+                raise
         rmtree(partial / ".cache", ignore_errors=True)  # of the client
         write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), str(origin))
 
@@ -107,10 +114,17 @@ class _Progress:
         self._total = total
         self._on_progress = on_progress
         self._done = 0
+        self._stopped = False
         self._lock = Lock()
+
+    def stop(self) -> None:
+        """Has every thread that adds something end with an error."""
+        self._stopped = True
 
     def add(self, count: float) -> None:
         with self._lock:
+            if self._stopped:
+                raise InterruptedError("stopped")
             self._done += int(count)
             self._on_progress(self._done, self._total)
 

@@ -47,6 +47,16 @@ def partial_file(target: Path) -> Iterator[Path]:
         (files / _FILE).rename(target)
 
 
+def check_free(target: Path) -> None:
+    """Looks that a target can be written, before hours of work.
+
+    Raises:
+      ValueError: something is there.
+    """
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ValueError(f"{target} is there already and not empty. Remove it, or name another target.")
+
+
 def in_partial_directory(path: Path) -> bool:
     """Whether a path is in a directory that is being filled, or was when its process was killed."""
     return any(part.startswith(".") and part.endswith(_SUFFIX) for part in path.parts)

@@ -99,6 +99,36 @@ def test_another_commit_does_not_pass_for_what_is_there(download: Download, tmp_
     assert _content(tmp_path / "target") == _FILES
 
 
+@pytest.mark.parametrize("options", [(), ("--if-missing",)])
+def test_what_is_there_of_unknown_origin_is_refused_before_anything_is_asked(
+    download: Download, hub: Hub, tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "target").mkdir()
+    (tmp_path / "target" / "config.json").write_text("{}")
+    done = download(*options, at="http://127.0.0.1:9")
+    assert done.exit_code == 1 and "is there already and not empty" in done.stderr
+    assert hub.fetched == []
+
+
+def test_an_interruption_leaves_whole_files_for_the_next_try(
+    download: Download, hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = len(_FILES["config.json"])
+
+    def interrupt(done: int, total: int) -> None:
+        if done > whole:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("serving.download._AT_A_TIME", 1)
+        patch.setattr("serving.cli.download.log_progress", lambda *_: interrupt)
+        assert download().exit_code == 130
+    assert not (tmp_path / "target").exists()
+    hub.fetched.clear()
+    assert download().exit_code == 0
+    assert "config.json" not in hub.fetched and _content(tmp_path / "target") == _FILES
+
+
 @pytest.mark.parametrize("revision", ["main", "v1.0", COMMIT[:12], COMMIT.upper()])
 def test_a_revision_that_can_move_is_refused_before_anything_is_asked(
     download: Download, hub: Hub, revision: str
