@@ -46,15 +46,14 @@ for flavor in $flavors; do
     echo "Pushing $target"
     digest=$(push "$(image $flavor)" "$target")
     echo "Pushed $target@$digest"
-    digests="$digests    $flavor: $digest
-"
+    digests="$digests
+    $flavor: $digest"
 done
 mkdir -p dist/image
 cat >dist/image/values.yaml <<VALUES
 image:
   repository: $repository
   tag: $version
-  digests:
-$digests
+  digests:$digests
 VALUES
 echo "For Helm: -f dist/image/values.yaml"
