@@ -159,6 +159,12 @@ def test_nothing_changes_if_a_source_is_missing(program: ModuleType, claim: Path
     assert [path.name for path in (claim / "model").iterdir()] == ["team-a"]
 
 
+def test_a_claim_that_cannot_be_written_is_named_in_one_line(program: ModuleType, claim: Path) -> None:
+    (claim / "model").touch()  # where the directory should be
+    with pytest.raises(SystemExit, match=r"served: .*claim/model.* must be one that user \d+ can write"):
+        program.main(claim, json.dumps({"model": {}}))
+
+
 _WANTED = st.dictionaries(
     st.sampled_from(["model", "teams/other"]),
     st.dictionaries(st.sampled_from(["a", "b", "c"]), st.sampled_from(["versions/a-1", "versions/a-2"])),

@@ -45,5 +45,17 @@ def link(claim: Path, wanted: dict[str, dict[str, str]]) -> None:
                 print(f"{path} is removed", flush=True)
 
 
+def main(claim: Path, wanted: str) -> None:
+    """Links what the values list.
+
+    Raises:
+      SystemExit: as `link`, or the claim cannot be written; says which file.
+    """
+    try:
+        link(claim, json.loads(wanted))
+    except OSError as error:
+        sys.exit(f"models.adapters.served: {error}. The claim must be one that user {os.getuid()} can write.")
+
+
 if __name__ == "__main__":
-    link(_CLAIM, json.loads(sys.argv[1]))
+    main(_CLAIM, sys.argv[1])
