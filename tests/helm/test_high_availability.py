@@ -109,7 +109,8 @@ def test_one_machine_has_never_all_envoys() -> None:
 @every_ha_case
 def test_the_state_of_rays_head_is_not_on_its_machine(case: Case) -> None:
     (service,) = of_kind(rendered(case), "RayService").values()
-    assert service["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"]["redisAddress"]
+    options = service["spec"]["rayClusterConfig"]["gcsFaultToleranceOptions"]
+    assert options.get("redisAddress") or options["storage"]
 
 
 @every_ha_case
