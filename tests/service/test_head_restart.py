@@ -1,4 +1,4 @@
-"""The loss of Ray's head node, its state in Redis: what serves does not notice, and what died meanwhile comes back."""
+"""The loss of Ray's head node, its state elsewhere: what serves does not notice, and what died comes back."""
 
 import asyncio
 import tempfile
@@ -17,18 +17,26 @@ from tests.service.ray_nodes import LONG_S, RayNodes, ServingNode
 
 ENDLESS = 8000  # tokens, of which a test takes as many as it lasts
 
-pytestmark = [pytest.mark.timeout(600), needs_redis]
+pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.fixture
-def head_and_node() -> Iterator[tuple[RayNodes, ServingNode]]:
+def _redis(directory: Path, stack: ExitStack) -> dict[str, str]:
+    return {"RAY_REDIS_ADDRESS": urlsplit(stack.enter_context(running_redis(directory))).netloc}
+
+
+def _rocksdb(directory: Path, stack: ExitStack) -> dict[str, str]:
+    """As KubeRay sets it, with a volume that the next head gets, too."""
+    return {"RAY_gcs_storage": "rocksdb", "RAY_gcs_storage_path": str(directory / "gcs")}
+
+
+@pytest.fixture(params=[pytest.param(_redis, marks=needs_redis, id="redis"), pytest.param(_rocksdb, id="rocksdb")])
+def head_and_node(request: pytest.FixtureRequest) -> Iterator[tuple[RayNodes, ServingNode]]:
     """The head, and a node that serves."""
     with (
         tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as directory,
         ExitStack() as stack,
     ):  # Ray's paths must be short
-        url = stack.enter_context(running_redis(Path(directory)))
-        nodes = RayNodes(directory, stack, on_head={"RAY_REDIS_ADDRESS": urlsplit(url).netloc})
+        nodes = RayNodes(directory, stack, on_head=request.param(Path(directory), stack))
         node = nodes.start()
         nodes.deploy(nodes=1)
         yield nodes, node
