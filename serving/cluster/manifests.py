@@ -95,7 +95,10 @@ def _objects(file: str, text: str) -> Iterator[Object]:
 
 def _checked(file: str, one: object) -> Object:
     if not isinstance(one, dict):
-        raise ClusterError(f"{file}: a document is {type(one).__name__}, not a Kubernetes object.")
+        raise ClusterError(
+            f"{file}: a document is {type(one).__name__}, not a Kubernetes object. Render a kustomization first: "
+            "kubectl kustomize DIRECTORY, and give that on stdin."
+        )
     metadata = one.get("metadata")
     name = metadata.get("name") if isinstance(metadata, dict) else None
     called = f"{one.get('kind') or 'an object'} {name or 'without a name'}"
