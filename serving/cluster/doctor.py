@@ -8,6 +8,8 @@ from serving.cluster.errors import ForbiddenError
 from serving.cluster.findings import Finding, ok, problem, warning
 from serving.cluster.kinds import NAMESPACES
 from serving.cluster.kuberay import examine_kuberay
+from serving.cluster.limit_ranges import examine_limit_ranges
+from serving.cluster.meshes import examine_meshes
 from serving.cluster.needs import NodeNeed, needs_of_config, needs_of_service
 from serving.cluster.nodes import examine_nodes
 from serving.cluster.policies import examine_policies
@@ -84,6 +86,8 @@ def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
     yield from examine_nodes(cluster, installation.needs, installation.release)
     # What is installed is in the quotas' use already.
     yield from examine_quotas(cluster, () if installation.service else installation.needs)
+    yield from examine_limit_ranges(cluster, objects)
+    yield from examine_meshes(cluster, objects)
     yield from examine_policies(cluster, objects)
     yield from examine_secrets(cluster, objects)
     yield from examine_claims(cluster, objects)

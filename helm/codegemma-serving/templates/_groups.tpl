@@ -93,6 +93,7 @@ failureThreshold: 2
 {{- $_ := set $pod "cpu" $worker.cpu }}
 {{- $_ := set $pod "memory" $worker.memory }}
 {{- $_ := set $pod "extended" (include "codegemma.acceleratorResources" $worker | trim) }}
+{{- if eq $worker.accelerator "gpu" }}{{ $_ := set $pod "gpus" .shape.chipsPerHost }}{{ end }}
 {{- $_ := set $pod "env" (include "codegemma.acceleratorEnvironment" . | trim) }}
 {{- $ready := include "codegemma.probe" (dict "path" "/api/local_raylet_healthz" "port" 52365) }}
 {{- $_ := set $pod "readiness" (printf "%s\nfailureThreshold: 3" $ready) }}
