@@ -281,6 +281,32 @@ def test_chips_of_a_release_whose_name_is_only_a_part_of_its_service_s(
     assert examine("--release", "prod")["accelerators of chat"][0][0] == "ok"
 
 
+def test_an_upgrade_needs_room_for_a_second_cluster(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group()))
+    [(level, text, _)] = examine()["upgrade"]
+    assert level == "ok" and "has room" in text  # nothing of the release runs yet
+    for number in range(2):
+        pod = release.pod(f"chat-{number}", "chat", node=f"tpu-{number}", containers=[chips(4)])
+        healthy.add("v1/pods", pod)
+    [(level, text, remedy)] = examine()["upgrade"]
+    assert level == "warning" and "2 x 4 google.com/tpu" in text and text.endswith("there is room for 0")
+    assert "ray.upgradeStrategy: None" in remedy
+    [(level, _, _)] = examine("-f", "-", input=manifests())["upgrade"]
+    assert level == "warning"
+    healthy.add("v1/configmaps", {"metadata": {"name": "cluster-autoscaler-status", "namespace": "kube-system"}})
+    assert "upgrade" not in examine()  # more nodes may come
+
+
+def test_an_upgrade_without_a_second_cluster_needs_no_room(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    assert "upgrade" not in examine("-f", "-", input=manifests())  # the first installation is none
+    service = release.service(release.tpu_group())
+    service["spec"]["upgradeStrategy"] = {"type": "None"}
+    healthy.add("ray.io/v1/rayservices", service)
+    assert "upgrade" not in examine()
+
+
 def test_two_groups_do_not_get_the_same_chips(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
     healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group("a"), release.tpu_group("b")))
     found = examine()
