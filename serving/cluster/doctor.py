@@ -9,8 +9,10 @@ from serving.cluster.errors import ForbiddenError
 from serving.cluster.findings import Finding, ok, problem, warning
 from serving.cluster.kinds import NAMESPACES
 from serving.cluster.kuberay import examine_kuberay
+from serving.cluster.limit_ranges import examine_limit_ranges
+from serving.cluster.meshes import examine_meshes
 from serving.cluster.needs import NodeNeed, needs_of_config, needs_of_service
-from serving.cluster.nodes import examine_nodes
+from serving.cluster.nodes import examine_nodes, examine_upgrade
 from serving.cluster.policies import examine_policies
 from serving.cluster.quotas import examine_quotas
 from serving.cluster.references import examine_secrets
@@ -86,11 +88,23 @@ def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
     yield _namespace(cluster)
     yield from examine_rights(cluster, kinds or USUAL_KINDS)
     yield from examine_nodes(cluster, installation.needs, installation.release)
+    if _starts_second_cluster(cluster, installation):
+        yield from examine_upgrade(cluster, installation.needs)
     # What is installed is in the quotas' use already.
     yield from examine_quotas(cluster, () if installation.service else installation.needs)
+    yield from examine_limit_ranges(cluster, objects)
+    yield from examine_meshes(cluster, objects)
     yield from examine_policies(cluster, objects)
     yield from examine_secrets(cluster, objects)
     yield from examine_claims(cluster, objects)
+
+
+def _starts_second_cluster(cluster: Cluster, installation: Installation) -> bool:
+    """Whether the release runs, and is to be upgraded by a second cluster beside the first."""
+    installed = installation.service or installation_in(cluster, installation.release).service
+    wanted = next((one for one in installation.objects if one["kind"] == "RayService"), None)
+    strategy = ((wanted or {}).get("spec") or {}).get("upgradeStrategy") or {}
+    return bool(installed and wanted and strategy.get("type") != "None")
 
 
 def _server(cluster: Cluster) -> Finding:

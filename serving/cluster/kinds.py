@@ -41,6 +41,7 @@ def group_path(api_version: str) -> str:
 CLAIMS = Kind("v1", "persistentvolumeclaims")
 CONFIG_MAPS = Kind("v1", "configmaps")
 EVENTS = Kind("v1", "events")
+LIMIT_RANGES = Kind("v1", "limitranges")
 NAMESPACES = Kind("v1", "namespaces")
 NODES = Kind("v1", "nodes")
 PODS = Kind("v1", "pods")

@@ -1,7 +1,7 @@
 """Nodes: which accelerators they have, and whether those are enough."""
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from serving.cluster.connection import Cluster, Object
@@ -43,7 +43,8 @@ def examine_nodes(cluster: Cluster, needs: Sequence[NodeNeed], release: str) -> 
     if not needs:
         return
     try:
-        _take(nodes, cluster.items(PODS.path()), cluster.namespace, release)
+        theirs = [pod for pod in cluster.items(PODS.path()) if not _is_ours(pod, cluster.namespace, release)]
+        _take(nodes, theirs)
     except ForbiddenError:
         yield warning(
             "nodes",
@@ -53,6 +54,30 @@ def examine_nodes(cluster: Cluster, needs: Sequence[NodeNeed], release: str) -> 
     grows = _grows(cluster)
     for need in needs:
         yield _examine(need, list(nodes.values()), grows)
+
+
+def examine_upgrade(cluster: Cluster, needs: Sequence[NodeNeed]) -> Iterator[Finding]:
+    """Whether a second cluster has room beside the one that runs, as KubeRay starts it when pods change.
+
+    What the user may not list is a finding of `examine_nodes`.
+    """
+    if not needs or _grows(cluster):
+        return
+    try:
+        nodes = {one["metadata"]["name"]: _node(one) for one in cluster.items(NODES.path()) if _takes_pods(one)}
+        _take(nodes, cluster.items(PODS.path()))
+    except ForbiddenError:
+        return
+    rooms = [(need, _take_room(need, _matching(need, nodes.values()))) for need in needs]
+    short = [f"{need}, and there is room for {room}" for need, room in rooms if room < need.pods]
+    if short:
+        yield warning(
+            "upgrade",
+            f"changed pods start in a second cluster beside this one, which would wait for {'; '.join(short)}",
+            "Free some or add nodes before. Or set ray.upgradeStrategy: None, and delete the RayService first.",
+        )
+    else:
+        yield ok("upgrade", "a second cluster has room beside this one")
 
 
 def _takes_pods(node: Object) -> bool:
@@ -66,14 +91,20 @@ def _node(node: Object) -> _Node:
     return _Node(node["metadata"].get("labels") or {}, free)
 
 
-def _take(nodes: dict[str, _Node], pods: list[Object], namespace: str, release: str) -> None:
+def _is_ours(pod: Object, namespace: str, release: str) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return pod["metadata"]["namespace"] == namespace and labels.get("app.kubernetes.io/instance") == release
+
+
+def _take(nodes: dict[str, _Node], pods: Iterable[Object]) -> None:
     for pod in pods:
-        metadata, where = pod["metadata"], pod["spec"].get("nodeName")
-        labels = metadata.get("labels") or {}
-        ours = metadata["namespace"] == namespace and labels.get("app.kubernetes.io/instance") == release
-        ended = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
-        if where in nodes and not ours and not ended:
+        where = pod["spec"].get("nodeName")
+        if where in nodes and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
             nodes[where].free.subtract(accelerators(pod["spec"]))
+
+
+def _matching(need: NodeNeed, nodes: Iterable[_Node]) -> list[_Node]:
+    return [node for node in nodes if need.selector.items() <= node.labels.items()]
 
 
 def _summary(nodes: Collection[_Node]) -> Finding:
@@ -100,7 +131,7 @@ def _grows(cluster: Cluster) -> bool:
 
 def _examine(need: NodeNeed, nodes: list[_Node], grows: bool) -> Finding:
     subject = f"accelerators of {need.name}"
-    matching = [node for node in nodes if need.selector.items() <= node.labels.items()]
+    matching = _matching(need, nodes)
     room = _take_room(need, matching)
     if room >= need.most_pods:
         return ok(subject, f"{need}: there is room for {room}")

@@ -9,6 +9,13 @@ from serving.cluster.events import newest_about, words_of
 from serving.cluster.needs import ACCELERATORS, TPU_TOPOLOGY
 
 _TAINTED = re.compile(r"untolerated taint(?:\(s\))?(?: \{([^:}]+)[^}]*\})?")
+_LIMIT_RANGE = re.compile(
+    r"(?:maximum|minimum) [\w./-]+ usage per (?:Container|Pod) is .+"
+    r"|must be less than or equal to [\w./-]+ limit of \S+"
+)
+"""What admission says of a limit range's bounds, and of a request above the limit that one adds."""
+_ENOUGH = 200
+"""Characters of a message that lists every constraint and field."""
 _OF_KUBERNETES = ("node-role.kubernetes.io/", "node.kubernetes.io/")
 """Taints of control planes and of nodes that are not well: nodes that no pod is meant for."""
 
@@ -52,7 +59,8 @@ def why_pending(pod: Object, events: Iterable[Object] = ()) -> Pending | None:
 def why_not_created(event: Object) -> Pending:
     """What a warning about a RayCluster or RayService says: without its pods, there is no pod to ask."""
     about = event["involvedObject"]
-    return _translate(f"{about['kind']}/{about['name']}", words_of(event))
+    kind, name = about["kind"], about["name"]
+    return _translate(f"{kind}/{name}", words_of(event), f"See more: kubectl describe {kind.lower()} {name}")
 
 
 def _unschedulable(pod: Object, message: str) -> Pending:
@@ -101,8 +109,8 @@ def _waiting(pod: Object, container: Object, waiting: Object) -> Pending:
     return _translate(name, f"{reason}: {message}")
 
 
-def _translate(name: str, message: str) -> Pending:
-    """The usual messages of scheduler, kubelet and quota admission; others as they are."""
+def _translate(name: str, message: str, more: str | None = None) -> Pending:
+    """The usual messages of scheduler, kubelet and admission; others as they are, with where there is more."""
     if short := _translate_shortage(name, message):
         return short
     if quota := re.search(r"exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+)", message):
@@ -114,7 +122,13 @@ def _translate(name: str, message: str) -> Pending:
         return Pending(name, "a volume claim is not bound", "See why: kubectl get pvc, kubectl describe pvc")
     if missing := re.search(r'(secret|configmap) "([^"]+)" not found', message):
         return Pending(name, f"there is no {missing[1]} {missing[2]}", "Create it, or name another in the values.")
-    return Pending(name, message.rstrip("."), f"See more: kubectl describe pod {name}")
+    if "security context constraint" in message:
+        reason = f"OpenShift's constraints do not admit its user or group: {message[:_ENOUGH]}"
+        return Pending(name, reason, "Let the cluster choose the user: runAsUser: null in the values.")
+    if limit := _LIMIT_RANGE.search(message):
+        remedy = "See kubectl get limitrange -o yaml, and codegemma cluster doctor, which compares it with all pods."
+        return Pending(name, f"a limit range does not admit it: {limit[0]}", remedy)
+    return Pending(name, message.rstrip("."), more or f"See more: kubectl describe pod {name}")
 
 
 def _translate_shortage(name: str, message: str) -> Pending | None:

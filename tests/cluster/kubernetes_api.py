@@ -12,6 +12,7 @@ import kmock
 KINDS = {
     "v1/configmaps": ("ConfigMap", True),
     "v1/events": ("Event", True),
+    "v1/limitranges": ("LimitRange", True),
     "v1/namespaces": ("Namespace", False),
     "v1/nodes": ("Node", False),
     "v1/persistentvolumeclaims": ("PersistentVolumeClaim", True),
@@ -39,7 +40,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
     here they are.
 
     Attributes:
-      namespaces: those that exist.
+      namespaces: those that exist, with their labels and annotations.
       forbidden: methods and beginnings of paths that answer 403, such as `GET /api/v1/nodes`.
       silent: paths that get no answer.
       denied: `verb resource` that access reviews deny.
@@ -50,7 +51,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
 
     def __init__(self) -> None:
         super().__init__()
-        self.namespaces = {"codegemma", "kube-system"}
+        self.namespaces: dict[str, dict[str, Any]] = {"codegemma": {}, "kube-system": {}}
         self.forbidden: set[str] = set()
         self.silent: set[str] = set()
         self.denied: set[str] = set()
@@ -87,7 +88,7 @@ class KubernetesApi(kmock.KubernetesEmulator):
         if path.startswith(_NAMESPACES) and "/" not in (name := path.removeprefix(_NAMESPACES)):
             if name not in self.namespaces:
                 return _failure(404, "NotFound", f'namespaces "{name}" not found')
-            return aiohttp.web.json_response({"kind": "Namespace", "metadata": {"name": name}})
+            return aiohttp.web.json_response({"kind": "Namespace", "metadata": {"name": name} | self.namespaces[name]})
         if request.headers.get("Content-Type") == "application/apply-patch+yaml":
             return self._apply(request, path)
         return await super()._handle(request)

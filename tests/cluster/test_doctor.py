@@ -319,6 +319,32 @@ def test_chips_of_a_release_whose_name_is_only_a_part_of_its_service_s(
     assert examine("--release", "prod")["accelerators of chat"][0][0] == "ok"
 
 
+def test_an_upgrade_needs_room_for_a_second_cluster(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
+    healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group()))
+    [(level, text, _)] = examine()["upgrade"]
+    assert level == "ok" and "has room" in text  # nothing of the release runs yet
+    for number in range(2):
+        pod = release.pod(f"chat-{number}", "chat", node=f"tpu-{number}", containers=[chips(4)])
+        healthy.add("v1/pods", pod)
+    [(level, text, remedy)] = examine()["upgrade"]
+    assert level == "warning" and "2 x 4 google.com/tpu" in text and text.endswith("there is room for 0")
+    assert "ray.upgradeStrategy: None" in remedy
+    [(level, _, _)] = examine("-f", "-", input=manifests())["upgrade"]
+    assert level == "warning"
+    healthy.add("v1/configmaps", {"metadata": {"name": "cluster-autoscaler-status", "namespace": "kube-system"}})
+    assert "upgrade" not in examine()  # more nodes may come
+
+
+def test_an_upgrade_without_a_second_cluster_needs_no_room(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    assert "upgrade" not in examine("-f", "-", input=manifests())  # the first installation is none
+    service = release.service(release.tpu_group())
+    service["spec"]["upgradeStrategy"] = {"type": "None"}
+    healthy.add("ray.io/v1/rayservices", service)
+    assert "upgrade" not in examine()
+
+
 def test_two_groups_do_not_get_the_same_chips(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
     healthy.add("ray.io/v1/rayservices", release.service(release.tpu_group("a"), release.tpu_group("b")))
     found = examine()
@@ -521,6 +547,86 @@ def test_pods_that_autoscaling_may_add_need_the_claim_too(
     assert level == "problem" and "up to 8 pods (chat) would mount it" in text
 
 
+def amounts(**limits: str) -> dict[str, Any]:
+    return {"name": "ray-worker", "resources": {"requests": limits, "limits": limits}}
+
+
+@pytest.mark.parametrize(
+    ("item", "texts"),
+    [
+        ({"type": "Container", "max": {"cpu": "16", "memory": "64Gi"}}, []),
+        ({"type": "Container", "max": {"cpu": "4"}}, ["chat: container ray-worker may take more cpu than 4"]),
+        (
+            {"type": "Container", "min": {"memory": "300Mi"}},
+            ["chat: container wait-gcs-ready asks for less memory than 300Mi"],
+        ),
+        ({"type": "Container", "default": {"ephemeral-storage": "30Gi"}}, []),
+        (
+            {"type": "Container", "default": {"ephemeral-storage": "10Gi"}},
+            ["chat: container ray-worker asks for more ephemeral-storage than the limit that it would get, 10Gi"],
+        ),
+        ({"type": "Pod", "max": {"cpu": "8100m"}}, []),
+        ({"type": "Pod", "max": {"cpu": "8"}}, ["chat: a pod may take more cpu than 8"]),
+        ({"type": "Pod", "max": {"ephemeral-storage": "1Ti"}}, ["chat: a pod has no limit of ephemeral-storage, and"]),
+        ({"type": "PersistentVolumeClaim", "max": {"storage": "1Gi"}}, []),
+    ],
+)
+def test_a_limit_range_that_would_refuse_pods(
+    healthy: KubernetesApi, examine: Callable[..., Findings], item: dict[str, Any], texts: list[str]
+) -> None:
+    container = amounts(cpu="8", memory="32Gi")
+    container["resources"]["requests"] = {**container["resources"]["limits"], "ephemeral-storage": "20Gi"}
+    logs = amounts(cpu="100m", memory="300Mi") | {"name": "logs", "restartPolicy": "Always"}
+    service = release.service(release.worker_group("chat", 1, container=container, initContainers=[logs]))
+    head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
+    head["resources"] = amounts(cpu="2", memory="8Gi", **{"ephemeral-storage": "1Gi"})["resources"]
+    healthy.add("ray.io/v1/rayservices", service)
+    healthy.add("v1/limitranges", {"metadata": {"name": "team"}, "spec": {"limits": [item]}})
+    found = examine()["limit range team"]
+    if texts:
+        assert [level for level, _, _ in found] == ["problem"] * len(texts)
+        assert all(text.startswith(start) for (_, text, _), start in zip(found, texts, strict=True))
+    else:
+        assert found == [("ok", "admits the pods", "")]
+
+
+@pytest.mark.parametrize(
+    ("of_the_namespace", "of_the_pods", "harm"),
+    [
+        ({"labels": {"istio-injection": "enabled"}}, {"labels": {"sidecar.istio.io/inject": "false"}}, "mutual TLS"),
+        ({"labels": {"istio.io/rev": "canary"}}, {"labels": {"sidecar.istio.io/inject": "false"}}, "mutual TLS"),
+        ({"labels": {"istio.io/dataplane-mode": "ambient"}}, {"labels": {"istio.io/dataplane-mode": "none"}}, "15008"),
+        (
+            {"annotations": {"linkerd.io/inject": "enabled"}},
+            {"annotations": {"linkerd.io/inject": "disabled"}},
+            "mutual TLS",
+        ),
+    ],
+)
+def test_a_service_mesh_that_does_not_leave_the_pods_out(
+    healthy: KubernetesApi,
+    examine: Callable[..., Findings],
+    of_the_namespace: dict[str, dict[str, str]],
+    of_the_pods: dict[str, dict[str, str]],
+    harm: str,
+) -> None:
+    healthy.add("ray.io/v1/rayservices", release.service())
+    assert examine()["service mesh"] == [("ok", "namespace codegemma is in none", "")]
+    healthy.namespaces["codegemma"] = of_the_namespace
+    [(level, text, remedy)] = examine()["service mesh"]
+    assert level == "warning" and harm in text
+    (where,) = of_the_pods
+    ((key, value),) = of_the_pods[where].items()
+    assert f'pod{where.capitalize()}: {{{key}: "{value}"}}' in remedy
+    service = release.service()
+    cluster = service["spec"]["rayClusterConfig"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        group["template"]["metadata"] = of_the_pods
+    healthy.add("ray.io/v1/rayservices", service)
+    [(level, text, _)] = examine()["service mesh"]
+    assert level == "ok" and text.endswith("the pods are left out")
+
+
 def test_a_claim_whose_storage_class_does_not_exist(healthy: KubernetesApi, examine: Callable[..., Findings]) -> None:
     healthy.add("storage.k8s.io/v1/storageclasses", {"metadata": {"name": "standard-rwo"}})
     claim = {
@@ -540,10 +646,13 @@ def test_what_may_not_be_examined_is_a_warning(healthy: KubernetesApi, examine: 
         {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
     ]
     healthy.add("ray.io/v1/rayservices", release.service(release.worker_group("gateway", 2, volumes=volumes)))
-    namespaced = {f"GET /api/v1/namespaces/codegemma/{kind}" for kind in ("resourcequotas", "secrets", "persistent")}
+    namespaced = {
+        f"GET /api/v1/namespaces/codegemma/{kind}"
+        for kind in ("limitranges", "resourcequotas", "secrets", "persistent")
+    }
     healthy.forbidden |= {"GET /api/v1/nodes", "GET /api/v1/pods", *namespaced}
     found = examine()
-    for subject in ("nodes", "KubeRay operator", "quota", "secret keys", "volume claim models"):
+    for subject in ("nodes", "KubeRay operator", "quota", "limit range", "secret keys", "volume claim models"):
         assert [(level, text[:12]) for level, text, _ in found[subject]] == [("warning", "not examined")]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serving.cluster.events import time_of
-from serving.cluster.pending import why_pending
+from serving.cluster.pending import why_not_created, why_pending
 from tests.cluster import release
 
 NODES = "0/7 nodes are available: "
@@ -130,3 +130,43 @@ def test_an_event_without_a_time_of_its_own_is_as_old_as_its_object() -> None:
 
 def test_a_running_pod_is_not_pending() -> None:
     assert why_pending(release.pod("chat-0", "chat")) is None
+
+
+_POD = 'Failed to create worker Pod codegemma/, pods "chat-0" is forbidden: '
+
+
+@pytest.mark.parametrize(
+    ("message", "reason", "remedy"),
+    [
+        (
+            f'{_POD}unable to validate against any security context constraint: [provider "restricted-v2": '
+            ".containers[0].runAsUser: Invalid value: 1000: must be in the ranges: [1000650000, 1000659999]]",
+            "OpenShift's constraints do not admit its user or group",
+            "runAsUser: null",
+        ),
+        (
+            f"{_POD}maximum cpu usage per Container is 4, but limit is 8",
+            "a limit range does not admit it: maximum cpu usage per Container is 4, but limit is 8",
+            "kubectl get limitrange",
+        ),
+        (
+            'Pod "chat-0" is invalid: spec.containers[0].resources.requests: Invalid value: "20Gi": must be less than '
+            "or equal to ephemeral-storage limit of 1Gi",
+            "a limit range does not admit it: must be less than or equal to ephemeral-storage limit of 1Gi",
+            "kubectl get limitrange",
+        ),
+        (
+            f"{_POD}exceeded quota: team, requested: limits.cpu=8, used: limits.cpu=12, limited: limits.cpu=16",
+            "quota team is exceeded: limits.cpu=8 wanted, limits.cpu=12 used, limits.cpu=16 allowed",
+            "Ask for more",
+        ),
+        (
+            "a message of a later KubeRay.",
+            "a message of a later KubeRay",
+            "kubectl describe raycluster codegemma-abc12",
+        ),
+    ],
+)
+def test_pods_that_were_not_created(message: str, reason: str, remedy: str) -> None:
+    why = why_not_created(release.warning("RayCluster", "codegemma-abc12", message))
+    assert why.name == "RayCluster/codegemma-abc12" and reason in why.reason and remedy in why.remedy

@@ -5,7 +5,20 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.helm.chart import CASE, HELMS, SETTINGS, Case, Object, is_hook, merged, of_kind, pods, rendered, template
+from tests.helm.chart import (
+    CASE,
+    CHART,
+    HELMS,
+    SETTINGS,
+    Case,
+    Object,
+    is_hook,
+    merged,
+    of_kind,
+    pods,
+    rendered,
+    template,
+)
 
 _SET = CASE["settings"]
 _RAY = ("head", "gateway", "gpu")
@@ -147,3 +160,39 @@ def test_accounts_that_are_made_have_the_names_that_are_set() -> None:
     assert accounts.keys() == {"models", "ray"}
     assert accounts["models"]["metadata"]["annotations"] == {"a": "b"}
     assert "annotations" not in accounts["ray"]["metadata"]
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_pods_run_as_the_user_that_is_set_or_as_whom_the_cluster_chooses(helm: str) -> None:
+    for user in (2000, None):
+        found = [pod["spec"] for _, pod, _ in pods(_with(helm, runAsUser=user, edge=SETTINGS["edge"]))]
+        assert len(found) == 5
+        for spec in found:
+            security = spec["securityContext"]
+            assert [security.get(key) for key in ("runAsUser", "runAsGroup", "fsGroup")] == [user] * 3
+            assert security["runAsNonRoot"] and security["seccompProfile"] == {"type": "RuntimeDefault"}
+
+
+_EVICTION = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+
+
+def test_the_node_autoscaler_moves_a_head_only_if_its_state_outlives_it_or_the_values_say_so() -> None:
+    alone, kept = (_pods(CASE[name])["head"]["metadata"]["annotations"] for name in ("gpu", "gpu-ha"))
+    assert alone[_EVICTION] == "false" and _EVICTION not in kept
+    for values in ({"podAnnotations": {_EVICTION: "true"}}, {"head": {"podAnnotations": {_EVICTION: "true"}}}):
+        found = {name: pod for name, pod, _ in pods(_with("helm4", **values))}
+        assert found["head"]["metadata"]["annotations"][_EVICTION] == "true"
+
+
+@pytest.mark.parametrize(("gpus", "size"), [(1, "512Mi"), (2, "1536Mi"), (8, "4608Mi")])
+def test_gpus_of_one_pod_have_shared_memory_to_exchange_through(gpus: int, size: str) -> None:
+    base = CASE["gpu"]
+    (model, *_) = yaml.safe_load((CHART / "values-gpu.yaml").read_text())["serving"]["models"]
+    model["topology"] = {"accelerator": "gpu", "chips_per_host": gpus}
+    worker = {**SETTINGS["workers"][0], "chipsPerHost": gpus}
+    values = merged(base.values, {"serving": {"models": [model | {"roles": ["fim", "chat"]}]}, "workers": [worker]})
+    text = template("helm4", Case("gpus", base.profiles, values)).stdout
+    found = {name: pod for name, pod, _ in pods([each for each in yaml.load_all(text, yaml.CSafeLoader) if each])}
+    for name, expected in (("gpu", size), ("gateway", "512Mi"), ("head", "512Mi")):
+        (memory,) = [each for each in found[name]["spec"]["volumes"] if each["name"] == "shared-memory"]
+        assert memory["emptyDir"] == {"medium": "Memory", "sizeLimit": expected}

@@ -80,6 +80,7 @@ failureThreshold: 2
 {{- $_ := set $pod "memory" $worker.memory }}
 {{- $_ := set $pod "extended" (include "codegemma.acceleratorResources" $worker | trim) }}
 {{- $_ := set $pod "env" (list (include "codegemma.acceleratorEnvironment" . | trim) (include "codegemma.executablesEnvironment" .root | trim) | compact | join "\n") }}
+{{- if eq $worker.accelerator "gpu" }}{{ $_ := set $pod "gpus" .shape.chipsPerHost }}{{ end }}
 {{- $ready := include "codegemma.probe" (dict "path" "/api/local_raylet_healthz" "port" 52365) }}
 {{- $_ := set $pod "readiness" (printf "%s\nfailureThreshold: 3" $ready) }}
 {{- $_ := set $pod "annotations" (include "codegemma.weightAnnotations" .root | trim) }}

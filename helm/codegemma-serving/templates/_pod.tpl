@@ -5,11 +5,14 @@ readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
+{{- /* Who a pod runs as: runAsUser of the values, or whom the cluster chooses. */}}
 {{- define "codegemma.podSecurity" -}}
 runAsNonRoot: true
-runAsUser: 1000
-runAsGroup: 1000
-fsGroup: 1000
+{{- with .Values.runAsUser }}
+runAsUser: {{ int . }}
+runAsGroup: {{ int . }}
+fsGroup: {{ int . }}
+{{- end }}
 fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
@@ -72,17 +75,19 @@ timeoutSeconds: 5
 {{- end }}
 {{- end }}
 
+{{- /* Takes a dict of root and gpus, those of one pod: several exchange through shared memory what they cannot directly. */}}
 {{- define "codegemma.writableVolumes" -}}
 - {name: tmp, emptyDir: {}} # HAProxy's sockets
 # Ray's sessions. KubeRay mounts a volume of this name there in some containers, but not in those that the chart adds.
 - {name: ray-logs, emptyDir: {}}
-- {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: 512Mi}} # Ray's object store
+{{- $gpus := .gpus | default 1 | int }}
+- {name: shared-memory, emptyDir: {medium: Memory, sizeLimit: {{ gt $gpus 1 | ternary (mul 512 (add1 $gpus)) 512 }}Mi}} # Ray's object store{{ if gt $gpus 1 }}, and NCCL{{ end }}
 - {name: cache, emptyDir: {}} # compiled steps
 - {name: data, emptyDir: {}} # the key that they are signed with
 - name: scripts
   configMap:
-    name: {{ include "codegemma.fullname" . }}-scripts
-{{- with .Values.extraVolumes }}
+    name: {{ include "codegemma.fullname" .root }}-scripts
+{{- with .root.Values.extraVolumes }}
 {{ toYaml . }}
 {{- end }}
 {{- end }}
@@ -145,7 +150,7 @@ checksum/tolerations: {{ . | trim | sha256sum | trunc 16 }}
 {{- end }}
 
 {{- /* A pod of a worker group. Takes a dict of root, component, settings (the part's values), accelerator, cpu, memory,
-ephemeralStorage, extended (resources), env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations,
+ephemeralStorage, extended (resources), gpus, env, ports, readiness (a probe), volumeMounts, volumes, initContainers, annotations,
 affinity, spread, nodeSelector, tolerations. */}}
 {{- define "codegemma.workerPod" -}}
 {{- $root := .root -}}
@@ -230,7 +235,7 @@ spec:
         {{- . | nindent 8 }}
         {{- end }}
   volumes:
-    {{- include "codegemma.writableVolumes" $root | nindent 4 }}
+    {{- include "codegemma.writableVolumes" . | nindent 4 }}
     {{- with .volumes }}
     {{- . | nindent 4 }}
     {{- end }}
