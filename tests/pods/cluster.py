@@ -1,0 +1,107 @@
+"""A RayCluster that runs, as KubeRay's operator keeps it: its head, its workers, and what Ray Serve deploys there."""
+
+from typing import Any
+
+import httpx
+import yaml
+
+from tests.helm.chart import Object
+from tests.pods import kuberay
+from tests.pods.node import Node, suffix
+from tests.pods.pod import Phase, Pod
+
+_TIMEOUT_S = 10.0
+_APPLICATIONS = "/api/serve/applications/"
+
+
+class LostHeadError(Exception):
+    """A head that ended, upon which KubeRay would start all of its cluster anew: nothing that a run is to see."""
+
+
+class Cluster:
+    """A RayCluster and its pods.
+
+    Attributes:
+      resource: the RayCluster, which Ray's autoscaler changes.
+      compared: by what the operator knows it from another.
+    """
+
+    def __init__(self, node: Node, service: Object) -> None:
+        """Creates the head's pod; `reconcile` creates the others."""
+        self.resource = kuberay.ray_cluster(service, suffix())
+        self.compared = kuberay.compared(service)
+        self.name: str = self.resource["metadata"]["name"]
+        self._node = node
+        self._submitted: str | None = None
+        self._state: dict[str, str] = {}
+        name, secret = kuberay.auth_secret(self.resource, suffix() * 8)
+        node.secrets[name] = secret
+        self._headers = {"x-ray-authorization": f"Bearer {secret['auth_token']}"}
+        self.head = node.run(kuberay.head_pod(self.resource, suffix()), {})
+        self._hosts = {kuberay.head_service(self.resource): self.head.ip}
+
+    def pods(self, group: str | None = None) -> list[Pod]:
+        """Its pods, or those of a group, also those that are about to end."""
+        own = [each for each in self._node.pods if _labels(each)["ray.io/cluster"] == self.name]
+        return [each for each in own if group is None or _labels(each)["ray.io/group"] == group]
+
+    def reconcile(self) -> None:
+        """Creates the pods that are missing, and deletes those that have failed or that the autoscaler names.
+
+        Raises:
+          LostHeadError: the head has ended.
+        """
+        if self.head.phase in (Phase.FAILED, Phase.SUCCEEDED) and not self.head.terminating:
+            raise LostHeadError(f"{self.head.name} ended: {self.head.failure}")
+        for group in self.resource["spec"]["workerGroupSpecs"]:
+            surplus = group.get("scaleStrategy", {}).get("workersToDelete", [])
+            there = self.pods(group["groupName"])
+            for pod in there:
+                if pod.name in surplus or pod.phase in (Phase.FAILED, Phase.SUCCEEDED):
+                    self._node.delete(pod)
+            kept = [pod for pod in there if pod.name not in surplus]
+            for _ in range(kuberay.wanted(group) - len(kept)):
+                self._node.run(kuberay.worker_pod(self.resource, group, suffix()), self._hosts)
+
+    async def serve(self, config: str) -> bool:
+        """Has Ray Serve deploy a configuration; returns whether its applications run.
+
+        Raises:
+          httpx.HTTPStatusError: Ray Serve refuses it.
+        """
+        if not self.head.ready:
+            return False
+        async with httpx.AsyncClient(
+            base_url=f"http://{self.head.ip}:8265", headers=self._headers, timeout=_TIMEOUT_S
+        ) as client:
+            if config != self._submitted:
+                answer = await client.put(_APPLICATIONS, json=yaml.safe_load(config))
+                answer.raise_for_status()
+                self._submitted = config
+                return False
+            answer = await client.get(_APPLICATIONS, params={"api_type": "declarative"})
+            answer.raise_for_status()
+        applications: dict[str, dict[str, Any]] = answer.json()["applications"]
+        self._state = {name: f"{each['status']} {each['message']}".strip() for name, each in applications.items()}
+        return bool(applications) and all(each["status"] == "RUNNING" for each in applications.values())
+
+    def delete(self) -> None:
+        """Has all its pods end, as when the RayCluster is deleted."""
+        for pod in self.pods():
+            self._node.delete(pod)
+
+    def describe(self) -> str:
+        """How far it is, in a line."""
+        pods = [f"{_labels(pod)['ray.io/group']} {_state(pod)}" for pod in self.pods()]
+        return f"{self.name}: {', '.join(pods)}; Serve: {self._state or 'nothing yet'}"
+
+
+def _labels(pod: Pod) -> dict[str, str]:
+    labels: dict[str, str] = pod.specification["metadata"]["labels"]
+    return labels
+
+
+def _state(pod: Pod) -> str:
+    if pod.terminating:
+        return "terminating"
+    return "ready" if pod.ready else pod.phase.value.lower()

@@ -1,0 +1,24 @@
+"""Removes all that a run makes: its own, and what one left that was killed."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.pods import container, folder, image, network
+
+
+@contextmanager
+def removed() -> Iterator[None]:
+    """Before and after: then there is nothing."""
+    _remove()
+    try:
+        yield
+    finally:
+        _remove()
+
+
+def _remove() -> None:
+    container.remove_all()
+    folder.unmount_all()
+    network.remove_all()
+    image.remove()
+    folder.empty()
