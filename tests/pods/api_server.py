@@ -73,7 +73,7 @@ class ApiServer:
 
     async def _list_pods(self, request: web.Request) -> web.Response:
         label, _, value = request.query["labelSelector"].partition("=")
-        found = [pod.status() for pod in self._pods() if pod.specification["metadata"]["labels"].get(label) == value]
+        found = [pod.status() for pod in self._pods() if pod.labels.get(label) == value]
         return web.json_response({"kind": "PodList", "metadata": {"resourceVersion": "1"}, "items": found})
 
     async def _get_pod(self, request: web.Request) -> web.Response:

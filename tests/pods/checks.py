@@ -84,9 +84,12 @@ async def check_protocols(http: str, target: str, key: str) -> None:
 async def models(http: str, key: str) -> set[str]:
     """The names of models that the service answers to."""
     async with httpx.AsyncClient(timeout=_TIMEOUT_S) as client:
-        answer = await client.get(f"http://{http}/v1/models", headers={"authorization": f"Bearer {key}"})
-        answer.raise_for_status()
-    return {name for model in answer.json()["data"] for name in (model["id"], *model.get("aliases", ()))}
+        try:
+            answer = await client.get(f"http://{http}/v1/models", headers={"authorization": f"Bearer {key}"})
+            answer.raise_for_status()
+        except httpx.HTTPError as error:
+            raise CheckError(f"/v1/models: {error!r}") from error
+    return {name for model in answer.json()["data"] for name in (model["id"], *model["aliases"])}
 
 
 async def check_metrics(pods: Iterable[Pod]) -> None:
@@ -99,7 +102,7 @@ async def check_metrics(pods: Iterable[Pod]) -> None:
             for family in text_string_to_metric_families(answer.text):
                 for sample in family.samples:
                     values[sample.name] = values.get(sample.name, 0.0) + sample.value
-            if pod.specification["metadata"]["labels"]["ray.io/group"] == "gateway":
+            if pod.labels["ray.io/group"] == "gateway":
                 haproxy = await client.get(f"http://{pod.ip}:{_HAPROXY_METRICS}/metrics")
                 _expect("haproxy_frontend" in haproxy.text, f"{pod.name}: metrics of HAProxy: {haproxy.status_code}")
     for name in ("requests_total", "generated_tokens_total", "ready_groups"):

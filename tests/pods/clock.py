@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 _POLL_S = 0.5
 
@@ -23,14 +23,16 @@ class Clock:
         for line in text.splitlines():
             print(f"{time.monotonic() - self._start:6.1f} s  {line}", flush=True)
 
-    async def until(self, text: str, done: Callable[[], bool], describe: Callable[[], str], limit_s: float) -> None:
+    async def until(
+        self, text: str, done: Callable[[], Awaitable[bool]], describe: Callable[[], str], limit_s: float
+    ) -> None:
         """Waits until something is done, and prints how far it is whenever that changes.
 
         Raises:
           OverdueError: it takes longer than the limit.
         """
         started, last = time.monotonic(), ""
-        while not done():
+        while not await done():
             if time.monotonic() - started > limit_s:
                 raise OverdueError(f"not within {limit_s:.0f} s: {text}\n{describe()}")
             if (now := describe()) != last:

@@ -42,8 +42,8 @@ class Cluster:
 
     def pods(self, group: str | None = None) -> list[Pod]:
         """Its pods, or those of a group, also those that are about to end."""
-        own = [each for each in self._node.pods if _labels(each)["ray.io/cluster"] == self.name]
-        return [each for each in own if group is None or _labels(each)["ray.io/group"] == group]
+        own = [each for each in self._node.pods if each.labels["ray.io/cluster"] == self.name]
+        return [each for each in own if group is None or each.labels["ray.io/group"] == group]
 
     def reconcile(self) -> None:
         """Creates the pods that are missing, and deletes those that have failed or that the autoscaler names.
@@ -92,13 +92,8 @@ class Cluster:
 
     def describe(self) -> str:
         """How far it is, in a line."""
-        pods = [f"{_labels(pod)['ray.io/group']} {_state(pod)}" for pod in self.pods()]
+        pods = [f"{pod.labels['ray.io/group']} {_state(pod)}" for pod in self.pods()]
         return f"{self.name}: {', '.join(pods)}; Serve: {self._state or 'nothing yet'}"
-
-
-def _labels(pod: Pod) -> dict[str, str]:
-    labels: dict[str, str] = pod.specification["metadata"]["labels"]
-    return labels
 
 
 def _state(pod: Pod) -> str:

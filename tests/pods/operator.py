@@ -77,8 +77,7 @@ class Operator:
             if old is not None:
                 self._old.append(old)
                 group.create_task(self._retire(old))
-        if runs:
-            self.settled = True
+        self.settled = runs
 
     async def _retire(self, cluster: Cluster) -> None:
         await asyncio.sleep(self._deletion_delay_s)

@@ -81,7 +81,6 @@ class Pod:
         self._network = PodNetwork(number)
         self.ip = self._network.ip
         self._running: dict[str, Container] = {}
-        self._probes: list[asyncio.Task[None]] = []
         self.folder.mkdir(parents=True)
         self._volumes = Volumes(
             self.folder / "volumes", specification, secrets=secrets, config_maps=config_maps, tokens=tokens
@@ -94,11 +93,14 @@ class Pod:
             await self._initialize()
             main = [await self._start(each) for each in self._spec["containers"]]
             self.phase = Phase.RUNNING
-            self._probes = [
-                asyncio.create_task(self._probe(spec, container))
-                for spec, container in zip(self._spec["containers"], main, strict=True)
-            ]
-            statuses = await asyncio.gather(*(container.ended() for container in main))
+            async with asyncio.TaskGroup() as group:
+                probes = [
+                    group.create_task(self._probe(each, container))
+                    for each, container in zip(self._spec["containers"], main, strict=True)
+                ]
+                statuses = await asyncio.gather(*(container.ended() for container in main))
+                for task in probes:
+                    task.cancel()
             if any(statuses) and not self.terminating:
                 self.failure = self.failure or f"containers ended with {statuses}\n{main[0].tail()}"
             self.phase = Phase.FAILED if any(statuses) else Phase.SUCCEEDED
@@ -106,8 +108,6 @@ class Pod:
             self.failure, self.phase = str(error), Phase.FAILED
         finally:
             self.ready = False
-            for task in self._probes:
-                task.cancel()
 
     async def delete(self) -> None:
         """Ends it as Kubernetes does: preStop, SIGTERM, and SIGKILL when its grace period is over."""
@@ -123,14 +123,18 @@ class Pod:
     def kill(self) -> None:
         """Ends it at once."""
         self.terminating = True
-        for task in self._probes:
-            task.cancel()
         for container in self._running.values():
             container.signal(signal.SIGKILL)
 
     def remove(self) -> None:
         """Removes its network; its files stay, for they have its logs."""
         self._network.remove()
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """By which Services and others select it."""
+        labels: dict[str, str] = self.specification["metadata"]["labels"]
+        return labels
 
     def container(self, name: str) -> Container:
         """One of those that run or ran."""
@@ -214,7 +218,8 @@ class Pod:
             wrong = await probe.why_not(liveness, container, self.ip)
             failures = failures + 1 if wrong else 0
             await asyncio.sleep(liveness["periodSeconds"])
-        self.failure = f"{container.name} is not alive: {wrong}\n{container.tail()}"
+        if not self.terminating:
+            self.failure = f"{container.name} is not alive: {wrong}\n{container.tail()}"
         container.signal(signal.SIGKILL)
 
     def _namespaces(self) -> Mapping[str, str]:

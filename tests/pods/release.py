@@ -39,11 +39,7 @@ class Release:
 
     def gateways(self) -> list[Pod]:
         """The gateway pods that are not about to end."""
-        return [
-            pod
-            for pod in self.node.pods
-            if pod.specification["metadata"]["labels"]["ray.io/group"] == "gateway" and not pod.terminating
-        ]
+        return [pod for pod in self.node.pods if pod.labels["ray.io/group"] == "gateway" and not pod.terminating]
 
 
 @asynccontextmanager

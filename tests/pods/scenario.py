@@ -22,12 +22,11 @@ _ALIAS = "second"
 async def install(clock: Clock, release: Release, manifest: Manifest) -> None:
     """Applies the RayService, and checks what holds of it."""
     release.operator.apply(manifest.ray_service)
-    await clock.until(
-        "installed: both Services have a pod that is ready",
-        lambda: bool(release.operator.settled and release.http.endpoints and release.grpc.endpoints),
-        release.operator.describe,
-        _LIMIT_S,
-    )
+
+    async def ready() -> bool:
+        return bool(release.operator.settled and release.http.endpoints and release.grpc.endpoints)
+
+    await clock.until("ready, behind both Services", ready, release.operator.describe, _LIMIT_S)
     pods = list(release.node.pods)
     await checks.check_isolation(pods)
     clock.say("isolation: user 1000, no capabilities, no new privileges, seccomp, a root file system that is read-only")
@@ -45,9 +44,9 @@ async def change_in_place(clock: Clock, release: Release) -> None:
     """Another Serve config and back: replicas are replaced in the pods that are there."""
     first, second = render(PROFILE, {}), render(PROFILE, _another_model())
     async with _under_load(clock, release, "upgrade in place"):
-        await _apply(clock, release, second, {_ALIAS})
+        await _apply(clock, release, second, alias=True)
     async with _under_load(clock, release, "rollback in place"):
-        await _apply(clock, release, first, set())
+        await _apply(clock, release, first, alias=False)
 
 
 async def change_pods(clock: Clock, release: Release) -> None:
@@ -55,24 +54,23 @@ async def change_pods(clock: Clock, release: Release) -> None:
     first = render(PROFILE, {})
     second = render(PROFILE, _another_model() | {"podAnnotations": {"example.com/revision": "second"}})
     async with _under_load(clock, release, "upgrade by a new cluster"):
-        await _apply(clock, release, second, {_ALIAS})
+        await _apply(clock, release, second, alias=True)
         await _until_alone(clock, release)
     async with _under_load(clock, release, "rollback by a new cluster"):
-        await _apply(clock, release, first, set())
+        await _apply(clock, release, first, alias=False)
         await _until_alone(clock, release)
 
 
 async def leave(clock: Clock, release: Release) -> None:
     """The gateway pod is deleted, as by a node that is drained."""
-    (pod,) = release.gateways()
+    pod = next(pod for pod in release.gateways() if pod.ready)
     async with _under_load(clock, release, "a gateway pod leaves"):
         release.node.delete(pod)
-        await clock.until(
-            f"{pod.name} has left, and another is ready",
-            lambda: pod not in release.node.pods and any(each.ready for each in release.gateways()),
-            release.operator.describe,
-            _LIMIT_S,
-        )
+
+        async def replaced() -> bool:
+            return pod not in release.node.pods and any(each.ready for each in release.gateways())
+
+        await clock.until(f"{pod.name} left", replaced, release.operator.describe, _LIMIT_S)
 
 
 def check_end(release: Release) -> None:
@@ -86,22 +84,22 @@ def check_end(release: Release) -> None:
             raise checks.CheckError(f"{pod.name}: {pod.failure}")
 
 
-async def _apply(clock: Clock, release: Release, manifest: Manifest, aliases: set[str]) -> None:
-    """Applies a manifest, and waits until the service answers to these aliases."""
+async def _apply(clock: Clock, release: Release, manifest: Manifest, *, alias: bool) -> None:
+    """Applies a manifest, and waits until the service answers by it: to the model's other name, or no more."""
     release.operator.apply(manifest.ray_service)
-    await clock.until("Ray Serve runs it", lambda: release.operator.settled, release.operator.describe, _LIMIT_S)
-    names = await checks.models(release.http.address, release.key)
-    if (_ALIAS in names) != (_ALIAS in aliases):
-        raise checks.CheckError(f"the service answers to {sorted(names)}")
+
+    async def applied() -> bool:
+        names = await checks.models(release.http.address, release.key)
+        return release.operator.settled and (_ALIAS in names) == alias
+
+    await clock.until("applied", applied, release.operator.describe, _LIMIT_S)
 
 
 async def _until_alone(clock: Clock, release: Release) -> None:
-    await clock.until(
-        "the old cluster's pods have left",
-        lambda: not any(pod.terminating for pod in release.node.pods) and release.operator.alone,
-        release.operator.describe,
-        _LIMIT_S,
-    )
+    async def alone() -> bool:
+        return release.operator.alone and not any(pod.terminating for pod in release.node.pods)
+
+    await clock.until("the old cluster's pods left", alone, release.operator.describe, _LIMIT_S)
 
 
 @asynccontextmanager

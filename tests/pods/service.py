@@ -6,16 +6,35 @@ to pods that are ready. Where all are about to end, it takes those that still an
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
+from typing import Protocol
 
 from tests.helm.chart import Object
 from tests.pods.network import HOST
-from tests.pods.pod import Pod
 
 _SPREADS_S = 2.0
 """Until every node knows of a change of the endpoints."""
 _BLOCK = 65536
+
+
+class Backend(Protocol):
+    """What a Service sees of a pod."""
+
+    @property
+    def ip(self) -> str: ...
+    @property
+    def labels(self) -> Mapping[str, str]: ...
+    @property
+    def ready(self) -> bool: ...
+    @property
+    def terminating(self) -> bool: ...
+
+
+def endpoints(pods: Iterable[Backend], selector: Mapping[str, str]) -> list[str]:
+    """Where new connections go: to pods that are ready, and to those that are about to end only if there is no other."""
+    ready = [pod for pod in pods if pod.ready and selector.items() <= pod.labels.items()]
+    return [pod.ip for pod in ready if not pod.terminating] or [pod.ip for pod in ready]
 
 
 class Service:
@@ -26,7 +45,7 @@ class Service:
       endpoints: addresses of the pods that new connections go to.
     """
 
-    def __init__(self, resource: Object, pods: Callable[[], Iterable[Pod]]) -> None:
+    def __init__(self, resource: Object, pods: Callable[[], Iterable[Backend]]) -> None:
         """For these pods, as they are at any time."""
         (port,) = resource["spec"]["ports"]
         self._port: int = port["port"]
@@ -52,17 +71,9 @@ class Service:
 
     async def _watch(self) -> None:
         while True:
-            now = self._selected()
+            now = endpoints(self._pods(), self._selector)
             await asyncio.sleep(_SPREADS_S)
             self.endpoints = now
-
-    def _selected(self) -> list[str]:
-        ready = [
-            pod
-            for pod in self._pods()
-            if pod.ready and self._selector.items() <= pod.specification["metadata"]["labels"].items()
-        ]
-        return [pod.ip for pod in ready if not pod.terminating] or [pod.ip for pod in ready]
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
