@@ -32,7 +32,7 @@ class Backend(Protocol):
 
 
 def endpoints(pods: Iterable[Backend], selector: Mapping[str, str]) -> list[str]:
-    """Where new connections go: to pods that are ready, and to those that are about to end only if there is no other."""
+    """Where new connections go: to pods that are ready, and to those that are about to end if there are no others."""
     ready = [pod for pod in pods if pod.ready and selector.items() <= pod.labels.items()]
     return [pod.ip for pod in ready if not pod.terminating] or [pod.ip for pod in ready]
 
