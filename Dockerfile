@@ -1,50 +1,85 @@
 # syntax=docker/dockerfile:1
-# One image for each kind of machine; all run any role (head, Gateway, replica group):
-#   docker build --build-arg ACCELERATOR=cpu -t REGISTRY/codegemma-serving:0.1.0-cpu .      (or gpu, tpu)
-# A list of everything that is in it (CycloneDX), written to sbom/:
-#   docker build --build-arg ACCELERATOR=cpu --target sbom --output sbom .
+# One image for each kind of machine; each runs any role (head, Gateway, replica group):
+#   make image FLAVOR=cpu     (or gpu, tpu; demo is cpu with the demo's model in it: docs/image.md)
+#   docker build --build-arg FLAVOR=cpu -t codegemma-serving:0.1.0-cpu .     does the same without labels
+# A list of the Python packages in it (CycloneDX) is in /opt/codegemma/sbom.cdx.json, and written to a directory by
+#   docker build --build-arg FLAVOR=cpu --target sbom --output DIRECTORY .
 #
-# The base is pinned by digest, so that equal sources give equal images. To take a newer one, put what
-# `docker buildx imagetools inspect python:3.12-slim-bookworm --format '{{.Manifest.Digest}}'` prints behind the @:
-#   --build-arg PYTHON_IMAGE=python:3.12-slim-bookworm@sha256:...
-# The tag alone is only the default because this repository cannot know which digest you have verified.
-ARG PYTHON_IMAGE=python:3.12-slim-bookworm
+# The base is pinned by digest, so that equal sources give equal images. This is the index, for all platforms, of
+# python:3.12.15-slim-bookworm, as other projects' public Dockerfiles pin it; it was not pulled where this was written,
+# so compare it with what Docker Hub says. A newer one, with Debian's newer fixes, is what this prints:
+#   docker buildx imagetools inspect python:3.12-slim-bookworm --format '{{.Manifest.Digest}}'
+ARG PYTHON_IMAGE=docker.io/library/python:3.12-slim-bookworm@sha256:34386ef0cb081344d7ec1c103ba398e6e9f64e9ab3a1509accc92a4e24a07258
+ARG FLAVOR=cpu
 
-FROM ${PYTHON_IMAGE} AS build
-ARG ACCELERATOR=cpu
-ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1 PYTHONDONTWRITEBYTECODE=1
+# Two secrets, of which nothing stays in the image, are there for networks that do not reach the public index as it is:
+# pip.conf, pip's configuration, and ca, certificates that it may name as /run/secrets/ca.
+FROM ${PYTHON_IMAGE} AS wheel
 WORKDIR /src
-RUN python -m venv /opt/codegemma
-ENV PATH=/opt/codegemma/bin:$PATH
-# The packages before the sources: they change seldom, and this layer then comes from the cache.
-COPY docker/requirements-${ACCELERATOR}.lock requirements.lock
-RUN python -m pip install --no-compile --require-hashes --requirement requirements.lock
+COPY docker/requirements-build.lock requirements.lock
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca \
+    python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock
 COPY pyproject.toml README.md LICENSE NOTICE ./
 COPY config config
 COPY protos protos
 COPY serving serving
 COPY sharding sharding
-RUN python -m pip install --no-compile --no-deps --no-build-isolation .
-# From bytecode a process starts in a third of the time, and the file system is read-only when it runs.
-RUN python -m compileall -q -j 0 /opt/codegemma/lib \
-    && python -m pip uninstall --yes hatchling
+RUN python -m pip wheel --no-deps --no-build-isolation --wheel-dir /wheels .
+
+FROM ${PYTHON_IMAGE} AS build
+ARG FLAVOR
+WORKDIR /src
+RUN python -m venv --without-pip /opt/codegemma
+# The packages before the sources: they change seldom, and this layer then comes from the cache.
+COPY docker/requirements-${FLAVOR}.lock requirements.lock
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca \
+    python -m pip --python /opt/codegemma/bin/python install --no-cache-dir --no-compile --require-hashes \
+    --requirement requirements.lock
+COPY --from=wheel /wheels /wheels
+# From bytecode a process starts in a third of the time, and the file system is read-only when it runs. What is
+# compiled names no time of a source, for an image is unpacked with other times than it was built with.
+RUN python -m pip --python /opt/codegemma/bin/python install --no-compile --no-deps --no-index --find-links /wheels \
+    codegemma-serving \
+    && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/codegemma/lib
 
 FROM build AS inventory
-RUN python -m venv /opt/inventory \
-    && /opt/inventory/bin/python -m pip install cyclonedx-bom==7.5.0 \
-    && /opt/inventory/bin/cyclonedx-py environment --output-reproducible --output-file /sbom.json /opt/codegemma/bin/python
+COPY docker/requirements-sbom.lock requirements.lock
+RUN --mount=type=secret,id=pip.conf,target=/etc/pip.conf --mount=type=secret,id=ca \
+    python -m pip install --no-cache-dir --require-hashes --requirement requirements.lock
+# To validate takes twenty times as long as to write.
+RUN cyclonedx-py environment --no-validate --output-reproducible --output-file /sbom.cdx.json /opt/codegemma/bin/python
 
 FROM scratch AS sbom
-COPY --from=inventory /sbom.json /sbom.json
+COPY --from=inventory /sbom.cdx.json /sbom.cdx.json
 
-FROM ${PYTHON_IMAGE} AS runtime
-# NVIDIA's container runtime reads these; without it they mean nothing.
-ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+FROM ${PYTHON_IMAGE} AS base
+LABEL org.opencontainers.image.title="codegemma-serving" \
+    org.opencontainers.image.description="Code completion and code chat from Gemma models, by HTTP and gRPC" \
+    org.opencontainers.image.licenses="Apache-2.0"
 ENV PATH=/opt/codegemma/bin:$PATH PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 HOME=/home/codegemma
+# Nothing is installed when it runs: what could do so goes.
 RUN groupadd --gid 1000 codegemma \
-    && useradd --uid 1000 --gid 1000 --create-home codegemma
+    && useradd --uid 1000 --gid 1000 --create-home codegemma \
+    && python -m pip uninstall --yes --root-user-action ignore pip \
+    && rm -r /usr/local/lib/python3.*/ensurepip
 COPY --from=build /opt/codegemma /opt/codegemma
+COPY --from=inventory /sbom.cdx.json /opt/codegemma/sbom.cdx.json
 USER 1000:1000
 WORKDIR /home/codegemma
 EXPOSE 8000 9000 8080
 CMD ["codegemma", "--help"]
+
+FROM base AS runtime-cpu
+
+FROM base AS runtime-tpu
+
+FROM base AS runtime-gpu
+# NVIDIA's container runtime reads these.
+ENV NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+
+FROM base AS runtime-demo
+COPY docker/demo.yaml /etc/codegemma/demo.yaml
+CMD ["codegemma", "serve", "--config", "/etc/codegemma/demo.yaml"]
+
+# hadolint ignore=DL3006
+FROM runtime-${FLAVOR} AS runtime

@@ -1,6 +1,7 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
 .PHONY: help setup serve test helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory pods abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory pods abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -16,6 +17,15 @@ serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=Y
 test: setup helm bubblewrap playground-setup ## set up and run all the tests
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
 	$(BIN)/pytest tests/service # one Ray cluster, which has the machine for itself
+
+image: ## build the container image (FLAVOR=cpu, gpu, tpu or demo, or several: cpu,gpu); docs/image.md
+	@sh scripts/image.sh
+
+push: ## push the images to REGISTRY=HOST/PATH, and write the chart's values that name them by digest
+	@sh scripts/push.sh
+
+push-chart: helm ## package the chart and push it to REGISTRY=HOST/PATH
+	@sh scripts/push-chart.sh
 
 helm: setup ## put Helm 3, Helm 4 and kubectl into .helm, for the chart's tests
 	@sh scripts/helm.sh
@@ -101,15 +111,19 @@ gpu-check: setup ## compile the shipped configurations for H100, without one (LA
 
 PIN = $(BIN)/uv pip compile --quiet --python-version 3.12 --generate-hashes --no-emit-index-url --no-emit-find-links --no-header
 LOCK = $(PIN) pyproject.toml --universal --extra demo --extra dev
-IMAGE_LOCK = $(PIN) pyproject.toml docker/build.in --python-platform x86_64-manylinux_2_31 --extra tracing
+IMAGE_PIN = $(PIN) --python-platform x86_64-manylinux_2_31
+IMAGE_LOCK = $(IMAGE_PIN) pyproject.toml --extra tracing
 lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UPGRADE=1 takes the newest)
 	$(LOCK) $(if $(UPGRADE),--upgrade) --output-file requirements.lock
 	$(LOCK) --extra gpu --constraint requirements.lock --output-file requirements-gpu.lock
 	$(LOCK) --extra tpu --constraint requirements.lock --output-file requirements-tpu.lock
 	$(PIN) tests/clients/requirements.in --universal --output-file tests/clients/requirements.txt
-	$(IMAGE_LOCK) --extra demo --constraint requirements.lock --output-file docker/requirements-cpu.lock
+	$(IMAGE_LOCK) --constraint requirements.lock --output-file docker/requirements-cpu.lock
+	$(IMAGE_LOCK) --extra demo --constraint requirements.lock --output-file docker/requirements-demo.lock
 	$(IMAGE_LOCK) --extra gpu --constraint requirements-gpu.lock --output-file docker/requirements-gpu.lock
 	$(IMAGE_LOCK) --extra tpu --constraint requirements-tpu.lock --output-file docker/requirements-tpu.lock
+	$(IMAGE_PIN) docker/build.in --constraint requirements.lock --output-file docker/requirements-build.lock
+	$(IMAGE_PIN) docker/sbom.in --output-file docker/requirements-sbom.lock
 
 clean: ## remove what the other targets made
 	rm -rf .bubblewrap .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-forms .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -101,10 +101,10 @@ SCHEMA = [
 TEMPLATES = [
     Mistake(("workers is empty", "values-demo.yaml"), {"workers": []}),
     Mistake(
-        ("image.repository is empty", "0.1.0-cpu and 0.1.0-gpu", "ACCELERATOR=gpu", "--set image.repository=REGISTRY/"),
+        ("image.repository is empty", "0.1.0-cpu and 0.1.0-gpu", "make image push FLAVOR=cpu,gpu ", "--set image.repository=REGISTRY/"),
         {"image": {"repository": ""}},
     ),
-    Mistake(("image.repository is empty", "the tags 2-cpu."), {"image": {"repository": "", "tag": "2"}}, base="demo"),
+    Mistake(("image.repository is empty", "the tags 2-demo."), {"image": {"repository": "", "tag": "2"}}, base="demo"),
     Mistake(("auth.existingSecret", "codegemma keys create", "auth.required=false"), {"auth": {"existingSecret": ""}}),
     Mistake(
         ("serving.gateway.issuers", "auth.required=false"),

@@ -36,16 +36,16 @@
 
 {{- define "codegemma.checkImage" -}}
 {{- if not .Values.image.repository }}
-{{- $kinds := list "cpu" }}
-{{- range .Values.workers }}{{ $kinds = append $kinds (.accelerator | splitList "-" | first) }}{{ end }}
+{{- $flavors := list (include "codegemma.flavor" (dict "root" . "accelerator" "cpu")) }}
+{{- range .Values.workers }}
+{{- $flavors = append $flavors (include "codegemma.flavor" (dict "root" $ "accelerator" .accelerator)) }}
+{{- end }}
 {{- $tag := default .Chart.AppVersion .Values.image.tag }}
 {{- $images := list }}
-{{- $builds := list }}
-{{- range $kinds | uniq }}
+{{- range $flavors | uniq }}
 {{- $images = append $images (printf "%s-%s" $tag .) }}
-{{- $builds = append $builds (printf "  docker build --build-arg ACCELERATOR=%s -t REGISTRY/codegemma-serving:%s-%s . && docker push REGISTRY/codegemma-serving:%s-%s" . $tag . $tag .) }}
 {{- end }}
-{{- fail (printf "image.repository is empty, and no public registry has the images. These values need the tags %s. Make them in the service's sources:\n\n%s\n\nthen add --set image.repository=REGISTRY/codegemma-serving. Where nodes have them already, as by `kind load docker-image`, it is the name that they have there: image.repository=codegemma-serving.\n" (join " and " $images) (join "\n" $builds)) }}
+{{- fail (printf "image.repository is empty, and no public registry has the images. These values need the tags %s. Make them in the service's sources:\n\n  make image push FLAVOR=%s REGISTRY=REGISTRY\n\nthen add -f dist/image/values.yaml, which that writes, or --set image.repository=REGISTRY/codegemma-serving. Where nodes have them already, as by `kind load docker-image`, it is the name that they have there: image.repository=codegemma-serving.\n" (join " and " $images) ($flavors | uniq | join "," )) }}
 {{- end }}
 {{- end }}
 

@@ -42,11 +42,17 @@ labels:
   {{- include "codegemma.labels" . | nindent 2 }}
 {{- end }}
 
+{{- /* Which of the service's images an accelerator needs: takes a dict of root and accelerator. */}}
+{{- define "codegemma.flavor" -}}
+{{- $kind := .accelerator | splitList "-" | first -}}
+{{ and (eq $kind "cpu") .root.Values.image.demo | ternary "demo" $kind }}
+{{- end }}
+
 {{- /* The image for an accelerator: takes a dict of root and accelerator. */}}
 {{- define "codegemma.image" -}}
 {{- $image := .root.Values.image -}}
-{{- $kind := .accelerator | splitList "-" | first -}}
-{{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}-{{ $kind }}{{ with get $image.digests $kind }}@{{ . }}{{ end }}
+{{- $flavor := include "codegemma.flavor" . -}}
+{{ $image.repository }}:{{ default .root.Chart.AppVersion $image.tag }}-{{ $flavor }}{{ with get $image.digests $flavor }}@{{ . }}{{ end }}
 {{- end }}
 
 {{- /* A PriorityClass has no namespace: two releases of one name in two namespaces need two names. */}}
