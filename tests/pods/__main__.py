@@ -3,6 +3,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Iterator
 
 from tests.pods import image, scenario
 from tests.pods.checks import CheckError
@@ -32,9 +33,17 @@ async def _run(clock: Clock, manifest: Manifest, mounted: Image) -> bool:
             scenario.check_end(release)
             held = True
     except* (CheckError, OverdueError, LostHeadError) as group:
-        for error in group.exceptions:
+        for error in _leaves(group):
             clock.say(f"FAILED: {error}")
     return held
+
+
+def _leaves(group: BaseExceptionGroup[Exception]) -> Iterator[Exception]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 def main() -> int:

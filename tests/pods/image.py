@@ -9,6 +9,7 @@ from pathlib import Path
 from tests.pods.command import CommandError, MissingError, run
 
 _CONTAINER = "codegemma-pods"
+_BUILD = "make image FLAVOR=demo ENGINE=buildah (and BASE=debootstrap where no registry can be reached)"
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,9 @@ def mounted(name: str) -> Iterator[Image]:
     try:
         run("buildah", "inspect", "--type", "image", name)
     except CommandError as error:
-        raise MissingError(f"There is no image {name}: {error}. Build it: make image") from error
+        raise MissingError(
+            f"buildah has no image {name} ({error}); docker's images are others. Build it: {_BUILD}"
+        ) from error
     run("buildah", "from", "--pull=never", "--name", _CONTAINER, name)
     try:
         config = json.loads(run("buildah", "inspect", "--type", "image", name))["OCIv1"]["config"]

@@ -16,6 +16,7 @@ from tests.pods.release import Release
 
 PROFILE = "demo"
 _LIMIT_S = 600.0
+_METRICS_S = 60.0
 _ALIAS = "second"
 
 
@@ -34,8 +35,11 @@ async def install(clock: Clock, release: Release, manifest: Manifest) -> None:
     clock.say("keys: nothing is answered without one, by HTTP and by gRPC")
     await checks.check_protocols(release.http.address, release.grpc.address, release.key)
     clock.say("protocols: HTTP and gRPC, whole and streamed; grpc.health.v1")
-    await checks.check_metrics(pods)
-    clock.say("metrics: Ray's, ours and HAProxy's; nothing compiled late")
+
+    async def counted() -> bool:
+        return not await checks.missing_metrics(pods)
+
+    await clock.until("metrics: Ray's, ours and HAProxy's", counted, lambda: "", _METRICS_S)
     checks.check_logs(pods, release.key)
     clock.say("logs: JSON; no prompt and no key in them or in any other file of the pods")
 
