@@ -28,8 +28,8 @@ async def _run(clock: Clock, manifest: Manifest, mounted: Image) -> bool:
         async with running(manifest, mounted, _DELETION_DELAY_S) as release:
             await scenario.install(clock, release, manifest)
             await scenario.change_in_place(clock, release)
-            await scenario.leave(clock, release)
             await scenario.change_pods(clock, release)
+            await scenario.leave(clock, release)
             scenario.check_end(release)
             held = True
     except* (CheckError, OverdueError, LostHeadError) as group:

@@ -1,5 +1,6 @@
 """A RayCluster that runs, as KubeRay's operator keeps it: its head, its workers, and what Ray Serve deploys there."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 import httpx
@@ -64,24 +65,21 @@ class Cluster:
                 self._node.run(kuberay.worker_pod(self.resource, group, suffix()), self._hosts)
 
     async def serve(self, config: str) -> bool:
-        """Has Ray Serve deploy a configuration; returns whether its applications run.
-
-        Raises:
-          httpx.HTTPStatusError: Ray Serve refuses it.
-        """
+        """Has Ray Serve deploy a configuration, now or in another round; returns whether its applications run."""
         if not self.head.ready:
             return False
-        async with httpx.AsyncClient(
-            base_url=f"http://{self.head.ip}:8265", headers=self._headers, timeout=_TIMEOUT_S
-        ) as client:
-            if config != self._submitted:
-                answer = await client.put(_APPLICATIONS, json=yaml.safe_load(config))
-                answer.raise_for_status()
-                self._submitted = config
+        url = f"http://{self.head.ip}:8265"
+        async with httpx.AsyncClient(base_url=url, headers=self._headers, timeout=_TIMEOUT_S) as client:
+            try:
+                if config != self._submitted:
+                    await _checked(client.put(_APPLICATIONS, json=yaml.safe_load(config)))
+                    self._submitted = config
+                    return False
+                details = await _checked(client.get(_APPLICATIONS, params={"api_type": "declarative"}))
+            except httpx.HTTPError as error:
+                self._state = {"no answer": repr(error)}
                 return False
-            answer = await client.get(_APPLICATIONS, params={"api_type": "declarative"})
-            answer.raise_for_status()
-        applications: dict[str, dict[str, Any]] = answer.json()["applications"]
+        applications: dict[str, dict[str, Any]] = details.json()["applications"]
         self._state = {name: f"{each['status']} {each['message']}".strip() for name, each in applications.items()}
         return bool(applications) and all(each["status"] == "RUNNING" for each in applications.values())
 
@@ -94,6 +92,13 @@ class Cluster:
         """How far it is, in a line."""
         pods = [f"{pod.labels['ray.io/group']} {_state(pod)}" for pod in self.pods()]
         return f"{self.name}: {', '.join(pods)}; Serve: {self._state or 'nothing yet'}"
+
+
+async def _checked(call: Awaitable[httpx.Response]) -> httpx.Response:
+    answer = await call
+    if not answer.is_success:
+        raise httpx.HTTPStatusError(answer.text, request=answer.request, response=answer)
+    return answer
 
 
 def _state(pod: Pod) -> str:

@@ -3,8 +3,6 @@
 import asyncio
 from collections.abc import Iterator
 
-import httpx
-
 from tests.helm.chart import Object
 from tests.pods import kuberay
 from tests.pods.cluster import Cluster
@@ -68,10 +66,7 @@ class Operator:
             target = self.pending = Cluster(self._node, service)
         for cluster in self._there():
             cluster.reconcile()
-        try:
-            runs = await target.serve(service["spec"]["serveConfigV2"])
-        except httpx.TransportError:  # as KubeRay, tries again in the next round
-            return
+        runs = await target.serve(service["spec"]["serveConfigV2"])
         if runs and target is self.pending:
             old, self.active, self.pending = self.active, target, None
             if old is not None:

@@ -100,10 +100,11 @@ async def _apply(clock: Clock, release: Release, manifest: Manifest, *, alias: b
 
 
 async def _until_alone(clock: Clock, release: Release) -> None:
-    async def alone() -> bool:
-        return release.operator.alone and not any(pod.terminating for pod in release.node.pods)
+    async def alone() -> bool:  # but for its head, which stays long enough for all others and has no requests
+        leaving = [pod for pod in release.node.pods if pod.terminating and pod.labels["ray.io/node-type"] == "worker"]
+        return release.operator.alone and not leaving
 
-    await clock.until("the old cluster's pods left", alone, release.operator.describe, _LIMIT_S)
+    await clock.until("the old cluster's Gateway and group left", alone, release.operator.describe, _LIMIT_S)
 
 
 @asynccontextmanager
