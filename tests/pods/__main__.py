@@ -2,15 +2,17 @@
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Iterator
 
+from tests.helm.chart import ROOT
 from tests.pods import image, scenario
 from tests.pods.checks import CheckError
 from tests.pods.clock import Clock, OverdueError
 from tests.pods.cluster import LostHeadError
 from tests.pods.command import MissingError, find_programs
-from tests.pods.folder import locked
+from tests.pods.folder import keep_logs, locked
 from tests.pods.image import Image
 from tests.pods.leftovers import removed
 from tests.pods.manifest import Manifest, render
@@ -19,6 +21,7 @@ from tests.pods.release import running
 
 _DELETION_DELAY_S = 20.0
 """Until the old cluster goes; the chart has it wait until the slowest request has ended."""
+_LOGS = ROOT / ".cache" / "pods"
 
 
 async def _run(clock: Clock, manifest: Manifest, mounted: Image) -> bool:
@@ -51,20 +54,26 @@ def main() -> int:
     if os.geteuid() != 0:
         print("`make pods` makes network namespaces and containers: run it as root.", file=sys.stderr)
         return 2
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # to clean up then as well
     clock = Clock()
+    held = False
     try:
         find_programs()
         manifest = render(scenario.PROFILE, {})
         with locked(), removed(), image.mounted(manifest.image) as mounted:
             start_bridge()
-            held = asyncio.run(_run(clock, manifest, mounted))
+            try:
+                held = asyncio.run(_run(clock, manifest, mounted))
+            finally:
+                if not held:
+                    keep_logs(_LOGS)
     except MissingError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         clock.say("interrupted; everything is removed")
         return 130
-    clock.say(f"{'all of it held' if held else 'not all of it held'}; everything is removed")
+    clock.say(f"{'all of it held' if held else f'not all of it held: logs are in {_LOGS}'}; everything else is removed")
     return 0 if held else 1
 
 

@@ -111,7 +111,7 @@ def oci_config(
         "root": {"path": str(image.root), "readonly": own["readOnlyRootFilesystem"]},
         "mounts": [*system, *files, *mounts],
         "linux": {
-            "cgroupsPath": f"/codegemma-pods/{sandbox.name}/{container['name']}",
+            "cgroupsPath": f"/codegemma-pods.{sandbox.name}.{container['name']}",
             "namespaces": [
                 {"type": "pid"},
                 {"type": "mount"},

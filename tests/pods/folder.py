@@ -10,6 +10,8 @@ from tests.pods.command import MissingError, run
 
 FOLDER = Path("/var/lib/codegemma-pods")
 """Root's alone: secrets of the run are there."""
+_LOCK = Path("/run/codegemma-pods.lock")
+_LOGS = (".log", ".out", ".err")
 RUNC = FOLDER / "runc"
 
 
@@ -20,8 +22,7 @@ def locked() -> Iterator[None]:
     Raises:
       MissingError: another run has it.
     """
-    FOLDER.mkdir(mode=0o700, exist_ok=True)
-    with (FOLDER / "lock").open("w") as file:
+    with _LOCK.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -36,8 +37,17 @@ def unmount_all() -> None:
         run("umount", path)
 
 
-def empty() -> None:
-    """Removes all files but the lock."""
-    for each in FOLDER.iterdir():
-        if each.is_dir():
-            shutil.rmtree(each)
+def keep_logs(target: Path) -> None:
+    """Copies what containers and Ray have logged, in the place of what was kept before."""
+    shutil.rmtree(target, ignore_errors=True)
+    for file in (FOLDER / "pods").rglob("*"):
+        if file.suffix in _LOGS and file.is_file() and not file.is_symlink():
+            copy = target / file.relative_to(FOLDER / "pods")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
+def remove() -> None:
+    """Removes the folder; nothing may be mounted there."""
+    if FOLDER.exists():
+        shutil.rmtree(FOLDER)

@@ -10,6 +10,7 @@ from tests.pods import container, folder, image, network
 def removed() -> Iterator[None]:
     """Before and after: then there is nothing."""
     _remove()
+    folder.FOLDER.mkdir(mode=0o700)
     try:
         yield
     finally:
@@ -21,4 +22,4 @@ def _remove() -> None:
     folder.unmount_all()
     network.remove_all()
     image.remove()
-    folder.empty()
+    folder.remove()
