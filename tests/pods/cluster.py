@@ -1,5 +1,6 @@
 """A RayCluster that runs, as KubeRay's operator keeps it: its head, its workers, and what Ray Serve deploys there."""
 
+import secrets
 from collections.abc import Awaitable
 from typing import Any
 
@@ -16,7 +17,7 @@ _APPLICATIONS = "/api/serve/applications/"
 
 
 class LostHeadError(Exception):
-    """A head that ended, upon which KubeRay would start all of its cluster anew: nothing that a run is to see."""
+    """A head that ended while its cluster served."""
 
 
 class Cluster:
@@ -35,11 +36,10 @@ class Cluster:
         self._node = node
         self._submitted: str | None = None
         self._state: dict[str, str] = {}
-        name, secret = kuberay.auth_secret(self.resource, suffix() * 8)
+        name, secret = kuberay.auth_secret(self.resource, secrets.token_urlsafe())
         node.secrets[name] = secret
         self._headers = {"x-ray-authorization": f"Bearer {secret['auth_token']}"}
-        self.head = node.run(kuberay.head_pod(self.resource, suffix()), {})
-        self._hosts = {kuberay.head_service(self.resource): self.head.ip}
+        self.head = self._start_head()
 
     def pods(self, group: str | None = None) -> list[Pod]:
         """Its pods, or those of a group, also those that are about to end."""
@@ -50,17 +50,21 @@ class Cluster:
         """Creates the pods that are missing, and deletes those that have failed or that the autoscaler names.
 
         Raises:
-          LostHeadError: the head has ended.
+          LostHeadError: the head has ended after it was ready.
         """
         if self.head.phase in (Phase.FAILED, Phase.SUCCEEDED) and not self.head.terminating:
-            raise LostHeadError(f"{self.head.name} ended: {self.head.failure}")
+            if self.head.was_ready:
+                raise LostHeadError(f"{self.head.name} ended: {self.head.failure}")
+            for pod in self.pods():  # without a head the workers end as well, a minute later
+                self._node.delete(pod, grace=False)
+            self.head = self._start_head()
         for group in self.resource["spec"]["workerGroupSpecs"]:
             surplus = group.get("scaleStrategy", {}).get("workersToDelete", [])
             there = self.pods(group["groupName"])
             for pod in there:
                 if pod.name in surplus or pod.phase in (Phase.FAILED, Phase.SUCCEEDED):
                     self._node.delete(pod)
-            kept = [pod for pod in there if pod.name not in surplus]
+            kept = [pod for pod in self.pods(group["groupName"]) if pod.name not in surplus]
             for _ in range(kuberay.wanted(group) - len(kept)):
                 self._node.run(kuberay.worker_pod(self.resource, group, suffix()), self._hosts)
 
@@ -87,6 +91,12 @@ class Cluster:
         """Has all its pods end, as when the RayCluster is deleted."""
         for pod in self.pods():
             self._node.delete(pod)
+
+    def _start_head(self) -> Pod:
+        head = self._node.run(kuberay.head_pod(self.resource, suffix()), {})
+        self._hosts = {kuberay.head_service(self.resource): head.ip}
+        self._submitted = None
+        return head
 
     def describe(self) -> str:
         """How far it is, in a line."""

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 import resource
 import signal
 from collections.abc import Mapping, Sequence
@@ -187,8 +186,8 @@ class Container:
         if self.runs:
             try:
                 run(*_RUNC, "kill", self._id, number.name.removeprefix("SIG"))
-            except CommandError:
-                if os.path.exists(f"/proc/{self._process.pid}"):
+            except CommandError as error:
+                if not any(ended in str(error) for ended in ("not running", "does not exist")):
                     raise
 
     def tail(self, lines: int = 30) -> str:

@@ -72,19 +72,19 @@ class Node:
         self._tasks.create_task(pod.live())
         return pod
 
-    def delete(self, pod: Pod) -> None:
-        """Has a pod end, as `kubectl delete pod` does; returns at once."""
+    def delete(self, pod: Pod, *, grace: bool = True) -> None:
+        """Has a pod end, as `kubectl delete pod` does, or without a grace period; returns at once."""
         if not pod.terminating:
             pod.terminating = True
-            self._tasks.create_task(self._end(pod))
+            self._tasks.create_task(self._end(pod, grace))
 
     def kill(self) -> None:
         """Ends all pods at once."""
         for pod in self.pods:
             pod.kill()
 
-    async def _end(self, pod: Pod) -> None:
-        await pod.delete()
+    async def _end(self, pod: Pod, grace: bool) -> None:
+        await (pod.delete() if grace else pod.end())
         pod.remove()
         self.pods.remove(pod)
         self.gone.append(pod)

@@ -39,6 +39,7 @@ class Pod:
       folder: of its files.
       phase: where it is in its life.
       ready: whether its readiness probes passed last.
+      was_ready: whether they ever did.
       why_not_ready: what they said otherwise.
       terminating: whether it was deleted, and has time left to end by itself.
       failure: why it failed.
@@ -72,7 +73,7 @@ class Pod:
         self.name: str = specification["metadata"]["name"]
         self.folder = FOLDER / "pods" / self.name
         self.phase = Phase.PENDING
-        self.ready = self.terminating = False
+        self.ready = self.was_ready = self.terminating = False
         self.why_not_ready: str | None = "it has not started"
         self.failure: str | None = None
         self._spec: Object = specification["spec"]
@@ -88,7 +89,7 @@ class Pod:
         self._sandbox = Sandbox(self.name, self._namespaces(), self._files(hosts))
 
     async def live(self) -> None:
-        """Starts the containers in their order, probes them, and returns when they have ended."""
+        """Starts the containers in their order, probes them, and returns when Ray's has ended."""
         try:
             await self._initialize()
             main = [await self._start(each) for each in self._spec["containers"]]
@@ -98,12 +99,12 @@ class Pod:
                     group.create_task(self._probe(each, container))
                     for each, container in zip(self._spec["containers"], main, strict=True)
                 ]
-                statuses = await asyncio.gather(*(container.ended() for container in main))
+                status = await main[0].ended()  # Ray's: the operator goes by this one, whatever runs beside it
                 for task in probes:
                     task.cancel()
-            if any(statuses) and not self.terminating:
-                self.failure = self.failure or f"containers ended with {statuses}\n{main[0].tail()}"
-            self.phase = Phase.FAILED if any(statuses) else Phase.SUCCEEDED
+            if status and not self.terminating:
+                self.failure = self.failure or f"{main[0].name} ended with {status}\n{main[0].tail()}"
+            self.phase = Phase.FAILED if status else Phase.SUCCEEDED
         except probe.ProbeError as error:
             self.failure, self.phase = str(error), Phase.FAILED
         finally:
@@ -117,11 +118,15 @@ class Pod:
                 await asyncio.gather(*(self._stop(each) for each in self._spec["containers"]))
                 for each in self._spec.get("initContainers", ()):
                     await self._stop(each)
+        await self.end()
+
+    async def end(self) -> None:
+        """Ends it at once; returns when nothing runs in it."""
         self.kill()
         await asyncio.gather(*(container.ended() for container in self._running.values()))
 
     def kill(self) -> None:
-        """Ends it at once."""
+        """Has it end at once."""
         self.terminating = True
         for container in self._running.values():
             container.signal(signal.SIGKILL)
@@ -210,6 +215,7 @@ class Pod:
             self.why_not_ready = await probe.why_not(readiness, container, self.ip)
             failures = failures + 1 if self.why_not_ready else 0
             self.ready = not failures or (self.ready and failures < readiness["failureThreshold"])
+            self.was_ready |= self.ready
             await asyncio.sleep(readiness["periodSeconds"])
 
     async def _ask_liveness(self, liveness: Object, container: Container) -> None:

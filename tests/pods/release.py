@@ -1,6 +1,7 @@
 """A release of the chart on this machine: node, API server, operator and Services."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from tests.pods import api_server
 from tests.pods.api_server import ApiServer
 from tests.pods.image import Image
 from tests.pods.manifest import Manifest
-from tests.pods.node import Node, suffix
+from tests.pods.node import Node
 from tests.pods.operator import Operator
 from tests.pods.pod import Pod
 from tests.pods.service import Service
@@ -55,7 +56,7 @@ async def running(manifest: Manifest, image: Image, deletion_delay_s: float) -> 
     async with asyncio.TaskGroup() as tasks:
         node = Node(tasks, image, manifest.config_maps, api_server.PORT)
         operator = Operator(node, deletion_delay_s)
-        api = ApiServer(suffix() * 8, operator.clusters, lambda: node.pods)
+        api = ApiServer(secrets.token_urlsafe(), operator.clusters, lambda: node.pods)
         node.secrets[_KEYS_SECRET] = {"keys.yaml": file.dump()}
         account = manifest.ray_service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]
         node.tokens[account["serviceAccountName"]] = {
