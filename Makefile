@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory soak abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory soak pods abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -52,6 +52,9 @@ soak: setup ## hours of load on a group of one host and one of two: whether thei
 
 chaos-memory: setup ## take memory until Ray ends parts of a running service (needs a machine that is quiet otherwise)
 	$(BIN)/python -m tests.chaos.memory
+
+pods: setup helm ## run the demo's pods from its image as a cluster would, and change them under load (needs root)
+	$(BIN)/python -m tests.pods
 
 abuse: setup ## send 25,000 hostile inputs to a running service (SEED=N for others, INPUTS=N for fewer)
 	$(BIN)/python -m tests.abuse --seed $(or $(SEED),1) --inputs $(or $(INPUTS),25000)

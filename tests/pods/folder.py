@@ -1,0 +1,53 @@
+"""Where a run keeps its files, and what it removes at its end or at the start of the next one."""
+
+import fcntl
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.pods.command import MissingError, run
+
+FOLDER = Path("/var/lib/codegemma-pods")
+"""Root's alone: secrets of the run are there."""
+_LOCK = Path("/run/codegemma-pods.lock")
+_LOGS = (".log", ".out", ".err")
+RUNC = FOLDER / "runc"
+
+
+@contextmanager
+def locked() -> Iterator[None]:
+    """Holds the folder: bridge and names are for one run at a time.
+
+    Raises:
+      MissingError: another run has it.
+    """
+    with _LOCK.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise MissingError(f"Another `make pods` runs: it holds {file.name}.") from None
+        yield
+
+
+def unmount_all() -> None:
+    """Unmounts what is mounted below the folder."""
+    mounts = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
+    for path in reversed([mount for mount in mounts if mount.startswith(f"{FOLDER}/")]):
+        run("umount", path)
+
+
+def keep_logs(target: Path) -> None:
+    """Copies what containers and Ray have logged, in the place of what was kept before."""
+    shutil.rmtree(target, ignore_errors=True)
+    for file in (FOLDER / "pods").rglob("*"):
+        if file.suffix in _LOGS and file.is_file() and not file.is_symlink():
+            copy = target / file.relative_to(FOLDER / "pods")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, copy)
+
+
+def remove() -> None:
+    """Removes the folder; nothing may be mounted there."""
+    if FOLDER.exists():
+        shutil.rmtree(FOLDER)
