@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from serving.access.keys import KeyFile
 from serving.config import Role
-from serving.keys import KeyFile
 from tests.pods import api_server
 from tests.pods.api_server import ApiServer
 from tests.pods.image import Image
