@@ -26,7 +26,7 @@ push() { # push IMAGE TARGET: prints the digest that the registry has it by
         docker)
             docker tag "$1" "$2" && docker push "$2" >&2
             docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$2" |
-                sed -n "s|^$repository@||p"
+                sed -n "s|^${repository#docker.io/}@||p" # docker leaves out Docker Hub's name
             ;;
         *)
             "$engine" push --tls-verify="$is_tls" --digestfile "$digest_file" "$1" "docker://$2" >&2
@@ -45,6 +45,12 @@ for flavor in $flavors; do
     target=$repository:$version-$flavor
     echo "Pushing $target"
     digest=$(push "$(image $flavor)" "$target")
+    case ${digest#sha256:} in
+        "" | *[!0-9a-f]*) # such as several, of pushes before
+            echo "$engine knows no digest of $target, or several: '$digest'. Push by ENGINE=buildah or podman." >&2
+            exit 1
+            ;;
+    esac
     echo "Pushed $target@$digest"
     digests="$digests
     $flavor: $digest"
