@@ -12,7 +12,6 @@ HOST = str(_NETWORK[1])
 """This machine on the bridge: the API server and the Services listen there."""
 NUMBERS = range(2, 255)
 """Of pods: the last byte of their addresses."""
-_PREFIX = "cg-"
 
 
 def start_bridge() -> None:
@@ -31,6 +30,10 @@ def address(number: int) -> str:
     return str(_NETWORK[number])
 
 
+def _name(number: int) -> str:
+    return f"cg-{number}"  # short: names of network devices have 15 letters at most
+
+
 class PodNetwork:
     """The network namespace of a pod.
 
@@ -42,7 +45,7 @@ class PodNetwork:
 
     def __init__(self, number: int) -> None:
         """Makes it: `number` is the pod's, one of `NUMBERS`."""
-        self.name = f"{_PREFIX}{number}"
+        self.name = _name(number)
         self.ip = address(number)
         self.path = f"/run/netns/{self.name}"
         inside, outside = f"{self.name}-in", self.name
@@ -62,8 +65,8 @@ class PodNetwork:
 
 def remove_all() -> None:
     """Removes the bridge and all namespaces of pods, also those that an earlier run left."""
-    for line in run("ip", "netns", "list").splitlines():
-        if line.startswith(_PREFIX):
-            run("ip", "netns", "delete", line.split()[0])
+    there = {line.split()[0] for line in run("ip", "netns", "list").splitlines()}
+    for name in there & {_name(number) for number in NUMBERS}:
+        run("ip", "netns", "delete", name)
     with suppress(CommandError):  # there is none
         run("ip", "link", "delete", BRIDGE)
