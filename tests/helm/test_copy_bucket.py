@@ -127,6 +127,24 @@ def test_sums_that_name_a_path_outside_are_refused(copy: Copy, bucket: Path, tmp
     assert not (tmp_path / "target").exists()
 
 
+def test_sums_with_lines_of_another_form_are_refused(copy: Copy, bucket: Path, tmp_path: Path) -> None:
+    """sha256sum checks the other lines and is content: a file of the checkpoint would be missing."""
+    digest = hashlib.sha256(b"more").hexdigest()
+    (bucket / "more.safetensors").write_bytes(b"more")
+    (bucket / "SHA256SUMS").write_text(f"{_sums()}SHA256 (more.safetensors) = {digest}\n")
+    done = copy()
+    assert done.returncode == 1 and "more.safetensors" in done.stderr and "does not write, above" in done.stderr
+    assert not (tmp_path / "target").exists()
+
+
+def test_sums_that_name_themselves_are_taken(copy: Copy, bucket: Path, tmp_path: Path) -> None:
+    """As `sha256sum * >SHA256SUMS` writes them the second time: the shell has emptied the file by then."""
+    (bucket / "SHA256SUMS").write_text(f"{hashlib.sha256().hexdigest()}  SHA256SUMS\n{_sums()}")
+    done = copy()
+    assert done.returncode == 0, done.stderr
+    assert _content(tmp_path / "target") == _FILES
+
+
 def test_the_client_is_that_of_the_charts_image() -> None:
     version = subprocess.run([_RCLONE, "version"], capture_output=True, text=True, check=True).stdout.split()[1]
     image: str = yaml.safe_load((CHART / "values.yaml").read_text())["models"]["rcloneImage"]

@@ -36,7 +36,11 @@ rm -f "$sums"
 copy --include /SHA256SUMS "$remote" "$partial"
 [ -f "$sums" ] || fail "$source has no SHA256SUMS, by which to check what is copied. In the directory that you uploaded: \
 sha256sum * >SHA256SUMS, and upload that."
-grep -v '^#' "$sums" >"$lists/sums" || fail "$source: its SHA256SUMS names no file."
+# Not itself: made a second time by the command above, it has the hash of an empty file for that.
+grep -v -e '^#' -e '^[0-9a-fA-F]* [ *]SHA256SUMS$' "$sums" >"$lists/sums" || fail "$source: its SHA256SUMS names no file."
+# sha256sum passes over other lines, and their files would be missing.
+! grep -v -E '^[0-9a-fA-F]{64} [ *].' "$lists/sums" >&2 || fail "$source: its SHA256SUMS has lines that sha256sum does not \
+write, above. Make it by that."
 sed 's/^[0-9a-fA-F]\{64\} [ *]//' "$lists/sums" >"$lists/files"
 ! grep -E '^/|(^|/)\.\.(/|$)' "$lists/files" || fail "$source: its SHA256SUMS names a path outside."
 
