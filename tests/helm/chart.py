@@ -202,6 +202,11 @@ _QUOTAS = {"redis": "redis://redis:6379/1", "per_tenant": {"requests_per_minute"
 _TPU_TOGGLES: dict[str, dict[str, Any]] = {
     "compile": {"executables": _ALL_EXECUTABLES},
     "compile-gcs-fuse": _egress(_bucket("gcsFuse"), {"executables": _ALL_EXECUTABLES}),
+    "compile-s3": merged(
+        _bucket("s3", credentialsSecret="s3", caBundle="/etc/company-ca/ca.crt"),
+        {"executables": _ALL_EXECUTABLES, "extraVolumeMounts": [_CA]},
+        {"extraVolumes": [{"name": "ca", "secret": {"secretName": "company-ca"}}]},
+    ),
     "executables-claim": {"executables": {"existingSecret": "k", "volume": {"existingClaim": "codegemma-executables"}}},
 }
 
