@@ -6,8 +6,8 @@
 #   docker build --build-arg FLAVOR=cpu --target sbom --output DIRECTORY .
 #
 # The base is pinned by digest, so that equal sources give equal images. This is the index, for all platforms, of
-# python:3.12.15-slim-bookworm, as other projects' public Dockerfiles pin it; it was not pulled where this was written,
-# so compare it with what Docker Hub says. A newer one, with Debian's newer fixes, is what this prints:
+# python:3.12.15-slim-bookworm, as other projects' public Dockerfiles pin it; it has not been pulled yet, so compare it
+# with what Docker Hub says. A newer one, with Debian's newer fixes, is what this prints:
 #   docker buildx imagetools inspect python:3.12-slim-bookworm --format '{{.Manifest.Digest}}'
 ARG PYTHON_IMAGE=docker.io/library/python:3.12-slim-bookworm@sha256:34386ef0cb081344d7ec1c103ba398e6e9f64e9ab3a1509accc92a4e24a07258
 ARG FLAVOR=cpu

@@ -130,4 +130,4 @@ lock: setup ## resolve the dependencies of pyproject.toml again and pin them (UP
 	$(IMAGE_PIN) docker/sbom.in --output-file docker/requirements-sbom.lock
 
 clean: ## remove what the other targets made
-	rm -rf .bubblewrap .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-forms .venv-tpu .venv-gpu .venv-peers-llama .helm playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .bubblewrap .venv .venv-clients tests/clients/javascript/node_modules .venv-oracle .venv-forms .venv-tpu .venv-gpu .venv-peers-llama .helm dist playground/node_modules playground/.browser .cache .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
