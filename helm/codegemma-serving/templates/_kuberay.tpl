@@ -72,8 +72,8 @@ gate, and what KubeRay sets itself then: variables, the directory that it mounts
 {{- end }}
 {{- end }}
 
-{{- /* An older CRD drops a field that it does not know without a word. Helm knows a cluster's kinds, and its CRDs where it
-is connected and may read them; `helm template` knows neither and refuses nothing. */}}
+{{- /* An older CRD drops a field that it does not know without a word. Helm knows a cluster's kinds and, where it is
+connected, its CRDs, and fails if it may not read them; `helm template` knows neither and refuses nothing. */}}
 {{- define "codegemma.checkKubeRayVersion" -}}
 {{- $versions := .root.Capabilities.APIVersions }}
 {{- $old := and ($versions.Has "ray.io/v1/RayService") (not ($versions.Has "ray.io/v1/RayCronJob")) }}{{- /* of 1.6 */}}
