@@ -22,6 +22,7 @@ fi
 root=$(mktemp -d)
 # What debootstrap mounts there (/proc) stays when it is killed: that is never removed with the rest.
 trap 'rm -rf --one-file-system "$root" "$root.log"' EXIT
+trap 'exit 130' INT TERM
 echo "Making $name: Debian's packages, a minute or two"
 packages=ca-certificates,libbz2-1.0,libexpat1,libffi8,liblzma5,libncursesw6,libreadline8,libsqlite3-0,libssl3,libuuid1,zlib1g
 debootstrap --variant=minbase --include=$packages bookworm "$root" >"$root.log" || {
