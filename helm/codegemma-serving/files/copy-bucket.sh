@@ -7,6 +7,7 @@ target=$2
 partial=$(dirname "$target")/.$(basename "$target").copy
 sums=$partial/SHA256SUMS
 lists=$(mktemp -d)
+trap 'rm -rf "$lists"' EXIT
 
 fail() {
     echo "error: $1" >&2
