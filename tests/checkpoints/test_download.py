@@ -120,7 +120,7 @@ def test_an_interruption_leaves_whole_files_for_the_next_try(
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("serving.download._AT_A_TIME", 1)
+        patch.setattr("serving.checkpoints.download._AT_A_TIME", 1)
         patch.setattr("serving.cli.download.log_progress", lambda *_: interrupt)
         assert download().exit_code == 130
     assert not (tmp_path / "target").exists()
