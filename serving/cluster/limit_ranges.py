@@ -39,7 +39,7 @@ def examine_limit_ranges(cluster: Cluster, objects: Sequence[Object]) -> Iterato
 def _wrong(item: Object, pod: RayPod) -> Iterator[str]:
     """What an entry of a limit range refuses of a pod."""
     if item["type"] == "Container":
-        defaults = _amounts(item.get("default"))
+        defaults, default_requests = _amounts(item.get("default")), _amounts(item.get("defaultRequest"))
         for container in (*pod.init_containers, *pod.containers):
             who = f"{pod.group}: container {container['name']}"
             requests, limits = _of(container, "requests"), _of(container, "limits")
@@ -47,7 +47,8 @@ def _wrong(item: Object, pod: RayPod) -> Iterator[str]:
                 if requests.get(resource, 0) > defaults[resource]:
                     given = item["default"][resource]
                     yield f"{who} asks for more {resource} than the limit that it would get, {given}"
-            yield from _outside(item, who, requests, defaults | limits)
+            # A request is that of the container, or its limit, or the default, in this order.
+            yield from _outside(item, who, default_requests | limits | requests, defaults | limits)
     elif item["type"] == "Pod":
         yield from _outside(item, f"{pod.group}: a pod", _total(pod, "requests"), _total(pod, "limits"))
 

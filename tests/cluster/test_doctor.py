@@ -560,6 +560,15 @@ def amounts(**limits: str) -> dict[str, Any]:
             {"type": "Container", "min": {"memory": "300Mi"}},
             ["chat: container wait-gcs-ready asks for less memory than 300Mi"],
         ),
+        # The API server adds a `defaultRequest` to a `min`.
+        (
+            {
+                "type": "Container",
+                "min": {"ephemeral-storage": "1Gi", "cpu": "150m"},
+                "defaultRequest": {"ephemeral-storage": "1Gi", "cpu": "150m"},
+            },
+            ["chat: container logs asks for less cpu than 150m"],
+        ),
         ({"type": "Container", "default": {"ephemeral-storage": "30Gi"}}, []),
         (
             {"type": "Container", "default": {"ephemeral-storage": "10Gi"}},
