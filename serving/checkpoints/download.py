@@ -12,11 +12,13 @@ from threading import Lock
 from typing import Any
 
 from serving.checkpoints.partial_directory import check_free, partial_directory
-from serving.checkpoints.written_files import sha256, write_sums
+from serving.checkpoints.written_files import SUMS_FILE, sha256, write_sums
 
 type OnProgress = Callable[[int, int], None]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_ADDRESS = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?'\"<>]+)(?:\?[^\s'\"<>]*)?")
+"""Without its user and its query, which may have a password or a signature."""
 _AT_A_TIME = 4
 """Files; the client reads one in several parts itself where the hub offers that."""
 
@@ -76,6 +78,8 @@ def download(
 ) -> None:
     """Downloads a commit to a directory, which appears complete or not at all, with the hashes of all in `SHA256SUMS`.
 
+    A file of that name in the repository is left out.
+
     Whole files that a killed or interrupted download left beside the target are not downloaded again. The client reads
     `HF_TOKEN`, `HF_ENDPOINT` and the variables of proxies.
 
@@ -94,6 +98,7 @@ def download(
     files = _wanted(_files(origin), patterns, origin)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target, kept_after=(DownloadError,)) as partial:
+        check_free(target)  # again: another download may have ended meanwhile
         progress = _Progress(sum(file.size for file in files), on_progress)
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             try:
@@ -145,7 +150,8 @@ def _files(origin: Origin) -> list[_File]:
             raise DownloadError(
                 f"{origin}: the hub describes {each.rfilename[:100]!r} without a size, a hash or a path inside."
             )
-        files.append(_File(each.rfilename, each.size, digest, is_git_blob=each.lfs is None))
+        if each.rfilename != SUMS_FILE:
+            files.append(_File(each.rfilename, each.size, digest, is_git_blob=each.lfs is None))
     return files
 
 
@@ -168,7 +174,7 @@ def _sum(origin: Origin, file: _File, directory: Path, progress: _Progress) -> s
         if not file.is_at(path):
             path.unlink(missing_ok=True)
             raise DownloadError(f"{origin}: {file.name} did not come with the hash that the hub names. Try again.")
-    return sha256(path)
+    return sha256(path) if file.is_git_blob else file.digest  # gigabytes are read once
 
 
 def _fetch(origin: Origin, file: _File, directory: Path, progress: _Progress) -> None:
@@ -219,4 +225,4 @@ def _errors_of_the_hub(origin: Origin) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return f"{text}."
+    return f"{_ADDRESS.sub(r'\1\2', text)}."

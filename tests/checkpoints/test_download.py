@@ -11,7 +11,8 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner, Result
 
-from serving.checkpoints.written_files import SUMS_FILE, wrong_sums
+from serving.checkpoints.download import DownloadError, Origin, _errors_of_the_hub
+from serving.checkpoints.written_files import SUMS_FILE, origin_of, wrong_sums
 from serving.cli.main import app
 from tests.serving.hub import COMMIT, REPOSITORY, Hub, serve
 
@@ -136,6 +137,22 @@ def test_a_revision_that_can_move_is_refused_before_anything_is_asked(
     done = download(revision=revision, at="http://127.0.0.1:9")
     assert done.exit_code == 1
     assert f"error: revision '{revision}' is no commit." in done.stderr and "git ls-remote" in done.stderr
+
+
+def test_hashes_that_the_repository_has_itself_make_way_for_ours(download: Download, hub: Hub, tmp_path: Path) -> None:
+    hub.files = {**_FILES, SUMS_FILE: b"# another/model@0\n" + b"0" * 64 + b"  config.json\n"}
+    assert download().exit_code == 0
+    assert SUMS_FILE not in hub.fetched
+    assert origin_of(tmp_path / "target") == f"{REPOSITORY}@{COMMIT}"
+    assert wrong_sums(tmp_path / "target", lambda *_: None) == []
+
+
+def test_an_error_shows_neither_a_password_nor_a_signature_of_an_address() -> None:
+    error = OSError("403 Forbidden for url 'https://me:secret@hub.example/a/b?X-Sig=secret&e=1': try 1")
+    with pytest.raises(DownloadError) as raised, _errors_of_the_hub(Origin(REPOSITORY, COMMIT)):
+        raise error
+    assert "secret" not in str(raised.value)
+    assert "403 Forbidden for url 'https://hub.example/a/b': try 1" in str(raised.value)
 
 
 def test_only_files_that_match_are_downloaded(download: Download, hub: Hub, tmp_path: Path) -> None:
