@@ -50,6 +50,11 @@ class Origin:
         return f"{self.repository}@{self.commit}"
 
 
+def described(origin: Origin, patterns: Sequence[str] = ()) -> str:
+    """What a directory is that has a commit's files, or those that match patterns: as `origin_of` says of it."""
+    return f"{origin}, only {', '.join(sorted(set(patterns)))}" if patterns else str(origin)
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     """A file of a commit: its path, its size, and the hash that the hub has of it."""
@@ -109,7 +114,7 @@ def download(
                     progress.stop()
                 raise
         rmtree(partial / ".cache", ignore_errors=True)  # of the client
-        write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), str(origin))
+        write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), described(origin, patterns))
 
 
 class _Progress:

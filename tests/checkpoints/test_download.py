@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,6 +91,19 @@ def test_what_is_there_is_not_downloaded_again(download: Download, hub: Hub) -> 
     again = download("--if-missing")
     assert again.exit_code == 0 and f"is {REPOSITORY}@{COMMIT} already" in again.stderr
     assert hub.fetched == []
+
+
+def test_some_files_do_not_pass_for_others_and_all_of_them_do(download: Download, tmp_path: Path) -> None:
+    some = ("--if-missing", "--file", "*.json", "--file", "*.gguf")
+    assert download(*some).exit_code == 0
+    assert " already" in download("--if-missing", "--file", "*.gguf", "--file", "*.json").stderr
+    for options in (("--if-missing",), ("--if-missing", "--file", "*.safetensors")):
+        other = download(*options)
+        assert other.exit_code == 1
+        assert f"is {REPOSITORY}@{COMMIT}, only *.gguf, *.json, and not {REPOSITORY}@{COMMIT}" in other.stderr
+    shutil.rmtree(tmp_path / "target")
+    assert download("--if-missing").exit_code == 0
+    assert " already" in download(*some).stderr
 
 
 def test_another_commit_does_not_pass_for_what_is_there(download: Download, tmp_path: Path) -> None:
