@@ -211,6 +211,13 @@ def test_manifests_without_the_service_are_refused() -> None:
     assert "one RayService is sized, and here is: none. Give the rendered chart." in " ".join(result.stderr.split())
 
 
+def test_a_service_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "service.yaml"
+    file.write_text("{apiVersion: ray.io/v1, kind: RayService, metadata: {name: other}}")
+    result = run("sizing", "--users", "100", "--config", str(file))
+    assert result.exit_code == 2 and "RayService/other is not of this service" in " ".join(result.stderr.split())
+
+
 def test_a_morning_is_simulated_with_the_autoscaling_of_the_file(tmp_path: Path) -> None:
     model = {"id": "m", "roles": ["chat"], "checkpoint": "/m/codegemma-7b-it", "limits": {"max_step_tokens": 1024}}
     model["topology"] = {"accelerator": "tpu-v5litepod", "chips_per_host": 4}
