@@ -4,6 +4,7 @@ import logging
 import os
 import pickle
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -98,8 +99,8 @@ def test_for_another_version_of_a_package_all_is_compiled_anew(
 ) -> None:
     import sharding.executables.dependencies as module
 
-    other = [SimpleNamespace(name="jax", version="0.0.1"), SimpleNamespace(name="numpy", version="0.0.1")]
-    monkeypatch.setattr(module, "distributions", lambda: other)
+    others = {"jax": "0.0.1", "numpy": "0.0.1"}
+    monkeypatch.setattr(module, "version", lambda name: others.get(name) or version(name))
     with caplog.at_level(logging.WARNING):
         assert read(kept, shipped, lambda: compiled(3)) == 3
     assert f"jax: {jax.__version__} there, 0.0.1 here" in caplog.text
