@@ -19,6 +19,8 @@ type OnProgress = Callable[[int, int], None]
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _ADDRESS = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?'\"<>]+)(?:\?[^\s'\"<>]*)?")
 """Without its user and its query, which may have a password or a signature."""
+_ANSWER_S = 30.0
+"""Until the hub says what a commit has; the client has limits of its own for files, and none for this."""
 _AT_A_TIME = 4
 """Files; the client reads one in several parts itself where the hub offers that."""
 
@@ -144,7 +146,7 @@ def _files(origin: Origin) -> list[_File]:
     from huggingface_hub import HfApi
 
     with _errors_of_the_hub(origin):
-        info = HfApi().model_info(origin.repository, revision=origin.commit, files_metadata=True)
+        info = HfApi().model_info(origin.repository, revision=origin.commit, files_metadata=True, timeout=_ANSWER_S)
     if info.sha != origin.commit:
         raise DownloadError(f"{origin}: the hub gives commit {info.sha} in its place. Check HF_ENDPOINT.")
     files = []

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -231,3 +232,11 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_a_remedy(download: Downlo
     done = download(at="http://127.0.0.1:9")
     assert done.exit_code == 1 and "Traceback" not in done.stderr
     assert "cannot be downloaded: " in done.stderr and "check HF_ENDPOINT and the proxy" in done.stderr
+
+
+def test_a_hub_that_never_answers_is_given_up(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.checkpoints.download._ANSWER_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = download(at=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert done.exit_code == 1 and "Traceback" not in done.stderr
+    assert "cannot be downloaded: " in done.stderr and "timed out" in done.stderr
