@@ -1,1 +1,1 @@
-"""What the commands do with checkpoints and adapters: convert, inspect and verify them."""
+"""What the commands do with checkpoints and adapters: download, convert, inspect and verify them."""

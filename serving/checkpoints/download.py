@@ -12,11 +12,15 @@ from threading import Lock
 from typing import Any
 
 from serving.checkpoints.partial_directory import check_free, partial_directory
-from serving.checkpoints.written_files import sha256, write_sums
+from serving.checkpoints.written_files import SUMS_FILE, sha256, write_sums
 
 type OnProgress = Callable[[int, int], None]
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_ADDRESS = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?'\"<>]+)(?:\?[^\s'\"<>]*)?")
+"""Without its user and its query, which may have a password or a signature."""
+_ANSWER_S = 30.0
+"""Until the hub says what a commit has; the client has limits of its own for files, and none for this."""
 _AT_A_TIME = 4
 """Files; the client reads one in several parts itself where the hub offers that."""
 
@@ -48,6 +52,11 @@ class Origin:
         return f"{self.repository}@{self.commit}"
 
 
+def described(origin: Origin, patterns: Sequence[str] = ()) -> str:
+    """What a directory is that has a commit's files, or those that match patterns: as `origin_of` says of it."""
+    return f"{origin}, only {', '.join(sorted(set(patterns)))}" if patterns else str(origin)
+
+
 @dataclass(frozen=True, slots=True)
 class _File:
     """A file of a commit: its path, its size, and the hash that the hub has of it."""
@@ -76,6 +85,8 @@ def download(
 ) -> None:
     """Downloads a commit to a directory, which appears complete or not at all, with the hashes of all in `SHA256SUMS`.
 
+    A file of that name in the repository is left out.
+
     Whole files that a killed or interrupted download left beside the target are not downloaded again. The client reads
     `HF_TOKEN`, `HF_ENDPOINT` and the variables of proxies.
 
@@ -94,6 +105,7 @@ def download(
     files = _wanted(_files(origin), patterns, origin)
     target.parent.mkdir(parents=True, exist_ok=True)
     with partial_directory(target, kept_after=(DownloadError,)) as partial:
+        check_free(target)  # again: another download may have ended meanwhile
         progress = _Progress(sum(file.size for file in files), on_progress)
         with ThreadPoolExecutor(_AT_A_TIME) as pool:
             try:
@@ -104,7 +116,7 @@ def download(
                     progress.stop()
                 raise
         rmtree(partial / ".cache", ignore_errors=True)  # of the client
-        write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), str(origin))
+        write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), described(origin, patterns))
 
 
 class _Progress:
@@ -134,7 +146,7 @@ def _files(origin: Origin) -> list[_File]:
     from huggingface_hub import HfApi
 
     with _errors_of_the_hub(origin):
-        info = HfApi().model_info(origin.repository, revision=origin.commit, files_metadata=True)
+        info = HfApi().model_info(origin.repository, revision=origin.commit, files_metadata=True, timeout=_ANSWER_S)
     if info.sha != origin.commit:
         raise DownloadError(f"{origin}: the hub gives commit {info.sha} in its place. Check HF_ENDPOINT.")
     files = []
@@ -145,7 +157,8 @@ def _files(origin: Origin) -> list[_File]:
             raise DownloadError(
                 f"{origin}: the hub describes {each.rfilename[:100]!r} without a size, a hash or a path inside."
             )
-        files.append(_File(each.rfilename, each.size, digest, is_git_blob=each.lfs is None))
+        if each.rfilename != SUMS_FILE:
+            files.append(_File(each.rfilename, each.size, digest, is_git_blob=each.lfs is None))
     return files
 
 
@@ -168,7 +181,7 @@ def _sum(origin: Origin, file: _File, directory: Path, progress: _Progress) -> s
         if not file.is_at(path):
             path.unlink(missing_ok=True)
             raise DownloadError(f"{origin}: {file.name} did not come with the hash that the hub names. Try again.")
-    return sha256(path)
+    return sha256(path) if file.is_git_blob else file.digest  # gigabytes are read once
 
 
 def _fetch(origin: Origin, file: _File, directory: Path, progress: _Progress) -> None:
@@ -219,4 +232,4 @@ def _errors_of_the_hub(origin: Origin) -> Iterator[None]:
 
 def _first_line(error: Exception) -> str:
     text = (str(error).strip() or type(error).__name__).splitlines()[0].rstrip(".")
-    return f"{text}."
+    return f"{_ADDRESS.sub(r'\1\2', text)}."

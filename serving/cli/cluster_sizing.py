@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
+from math import isfinite
 from pathlib import Path
 from typing import Annotated
 
@@ -125,7 +126,7 @@ def sizing(
         raise typer.Exit(2) from None
     if as_json:
         print_json(
-            [asdict(size) | {"simulated": {role: asdict(got) for role, got in _of(trials, size)}} for size in sizes]
+            [asdict(size) | {"simulated": {role: _finite(got) for role, got in _of(trials, size)}} for size in sizes]
         )
     else:
         _print(sizes, trials, plan)
@@ -152,6 +153,11 @@ def _faults(size: ModelSize, trials: Mapping[str, Mapping[Role, Service]], goals
 
 def _of(trials: Mapping[str, Mapping[Role, Service]], size: ModelSize) -> Sequence[tuple[Role, Service]]:
     return list(trials.get(size.model, {}).items())
+
+
+def _finite(got: Service) -> dict[str, float | None]:
+    """JSON has no infinity."""
+    return {name: value if isfinite(value) else None for name, value in asdict(got).items()}
 
 
 def _trials(config: ServingConfig, sizes: Sequence[ModelSize], plan: Plan) -> dict[str, dict[Role, Service]]:

@@ -44,6 +44,7 @@ def compile(
     and its log says why.
     """
     from serving.group.ahead_of_time import compile_ahead
+    from sharding.cache_dir import CacheError
     from sharding.checkpoint import CheckpointError
     from sharding.executables import signing_key_path
     from sharding.private_files import UntrustedFileError
@@ -72,11 +73,12 @@ def compile(
                 progress.update(tasks[model.id], completed=done, total=total)
 
             compile_ahead(models, files, show)
-    except (CheckpointError, FileNotFoundError, UntrustedFileError, ValueError) as error:
+    except (CacheError, CheckpointError, FileNotFoundError, UntrustedFileError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
     except OSError as error:
-        say_error(f"{error.filename}: {error.strerror}. Choose another directory with --out, or make room.")
+        where = error.filename or ", ".join(map(str, files.values()))  # named when it is opened, not when it is written
+        say_error(f"{where}: {error.strerror}. Choose another directory with --out, or make room.")
         raise typer.Exit(1) from None
     written = {model.id: files[model.id] for model in models}
     console.out(

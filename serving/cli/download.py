@@ -21,7 +21,8 @@ def download(
         typer.Option("--file", metavar="PATTERN", help="Only what matches, such as '*.safetensors'; once for each."),
     ] = None,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Do nothing if the target is this commit already.")
+        bool,
+        typer.Option("--if-missing", help="Do nothing if the target is this commit, or these files of it, already."),
     ] = False,
 ) -> None:
     """Download one commit of a repository, with every file checked by the hash that the hub has of it.
@@ -29,7 +30,7 @@ def download(
     HF_TOKEN opens gated and private repositories; HF_ENDPOINT names a mirror of the hub. Run the same command again to
     go on after an interruption. `sha256sum --check SHA256SUMS` verifies the result.
     """
-    from serving.checkpoints.download import DownloadError, Origin
+    from serving.checkpoints.download import DownloadError, Origin, described
     from serving.checkpoints.download import download as download_commit
     from serving.checkpoints.written_files import origin_of
 
@@ -38,10 +39,11 @@ def download(
     try:
         origin = Origin(repository, revision)
         if if_missing and (there := origin_of(target)) is not None:
-            if there == str(origin):
-                console.out(f"{target} is {origin} already.", highlight=False)
+            wanted = described(origin, files or ())
+            if there in (wanted, described(origin)):
+                console.out(f"{target} is {there} already.", highlight=False)
                 return
-            say_error(f"{target} is {there}, and not {origin}. Name another target; groups may be reading this one.")
+            say_error(f"{target} is {there}, and not {wanted}. Name another target; groups may be reading this one.")
             raise typer.Exit(1)
         with (
             terminated_like_interrupted(),

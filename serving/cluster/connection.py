@@ -248,7 +248,7 @@ def _context(wanted: str | None, files: str) -> Object:
     import yaml
     from kubernetes import config
 
-    if not any(Path(file).expanduser().exists() for file in files.split(os.pathsep)):
+    if not _paths(files):
         raise ClusterError(
             f"there is no kubeconfig at {files}. Set KUBECONFIG, or let your cloud write one "
             "(on GKE: gcloud container clusters get-credentials)."
@@ -270,14 +270,18 @@ def _login_program(context: Object, files: str) -> LoginProgram | None:
     import yaml
 
     user = context["context"].get("user")
-    for file in map(Path, files.split(os.pathsep)):  # of several with one name, the first counts
-        path = file.expanduser()
-        users = (yaml.safe_load(path.read_text()) or {}).get("users") if path.exists() else None
-        for one in users or []:
+    for path in _paths(files):  # of several with one name, the first counts
+        for one in (yaml.safe_load(path.read_text()) or {}).get("users") or []:
             if one.get("name") == user:
                 entry = (one.get("user") or {}).get("exec")
                 return None if entry is None else LoginProgram(str(context["name"]), entry, path.parent)
     return None
+
+
+def _paths(files: str) -> list[Path]:
+    """The kubeconfigs of a value of KUBECONFIG that are there; between two colons there may be nothing."""
+    paths = [Path(file).expanduser() for file in files.split(os.pathsep) if file]
+    return [path for path in paths if path.exists()]
 
 
 def _message(body: bytes) -> str:

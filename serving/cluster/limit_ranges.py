@@ -39,7 +39,7 @@ def examine_limit_ranges(cluster: Cluster, objects: Sequence[Object]) -> Iterato
 def _wrong(item: Object, pod: RayPod) -> Iterator[str]:
     """What an entry of a limit range refuses of a pod."""
     if item["type"] == "Container":
-        defaults = _amounts(item.get("default"))
+        defaults, default_requests = _amounts(item.get("default")), _amounts(item.get("defaultRequest"))
         for container in (*pod.init_containers, *pod.containers):
             who = f"{pod.group}: container {container['name']}"
             requests, limits = _of(container, "requests"), _of(container, "limits")
@@ -47,21 +47,26 @@ def _wrong(item: Object, pod: RayPod) -> Iterator[str]:
                 if requests.get(resource, 0) > defaults[resource]:
                     given = item["default"][resource]
                     yield f"{who} asks for more {resource} than the limit that it would get, {given}"
-            yield from _outside(item, who, requests, defaults | limits)
+            yield from _outside(item, who, default_requests | requests, defaults | limits)
     elif item["type"] == "Pod":
         yield from _outside(item, f"{pod.group}: a pod", _total(pod, "requests"), _total(pod, "limits"))
 
 
 def _outside(item: Object, who: str, requests: _Amounts, limits: _Amounts) -> Iterator[str]:
-    """What is below the least or above the most."""
+    """What is below the least, above the most, or too far above what is asked for."""
     for resource, least in _amounts(item.get("min")).items():
-        if requests.get(resource, limits.get(resource, 0)) < least:
+        if requests.get(resource, 0) < least:
             yield f"{who} asks for less {resource} than {item['min'][resource]}"
     for resource, most in _amounts(item.get("max")).items():
         if resource not in limits:
             yield f"{who} has no limit of {resource}, and must have one"
         elif limits[resource] > most:
             yield f"{who} may take more {resource} than {item['max'][resource]}"
+    for resource, ratio in _amounts(item.get("maxLimitRequestRatio")).items():
+        requested, limit = requests.get(resource), limits.get(resource)
+        if requested and limit and limit > ratio * requested:
+            times = f"{limit / requested:.3g} times the {resource} that it asks for"
+            yield f"{who} may take {times}, and {ratio:f} is the most"
 
 
 def _total(pod: RayPod, what: Literal["requests", "limits"]) -> dict[str, Decimal]:
@@ -78,7 +83,10 @@ def _total(pod: RayPod, what: Literal["requests", "limits"]) -> dict[str, Decima
 
 
 def _of(container: Object, what: Literal["requests", "limits"]) -> dict[str, Decimal]:
-    return _amounts((container.get("resources") or {}).get(what))
+    """As written, but that the API server takes a limit for a request that is not given."""
+    resources = container.get("resources") or {}
+    limits = _amounts(resources.get("limits"))
+    return limits if what == "limits" else limits | _amounts(resources.get("requests"))
 
 
 def _amounts(written: Object | None) -> dict[str, Decimal]:

@@ -24,8 +24,8 @@ def config_of(objects: Sequence[Object], source: str) -> tuple[ServingConfig, li
     if len(services) != 1:
         found = ", ".join(map(name_of, services)) or "none"
         raise ClusterError(f"{source}: one RayService is sized, and here is: {found}. Give the rendered chart.")
-    spec = services[0]["spec"]
     try:
+        spec = services[0]["spec"]
         applications = yaml.safe_load(spec["serveConfigV2"])["applications"]
         config = ServingConfig.model_validate(applications[0]["args"])
         groups = spec["rayClusterConfig"].get("workerGroupSpecs") or []

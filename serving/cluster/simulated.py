@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
+from math import isfinite
 
 from serving.autoscaling.config import AutoscalingConfig
 from serving.autoscaling.pace import Pace
@@ -23,7 +24,12 @@ _TYPING_BURST = 6.0
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What 95 of 100 requests get at least in every hour: the first token, and tokens a second from then on."""
+    """What 95 of 100 requests get at least in every hour.
+
+    Attributes:
+      first_token_s: to the first token; infinite if some are never served.
+      tokens_per_s: from then on; infinite if there are no answers of some length.
+    """
 
     first_token_s: float
     tokens_per_s: float
@@ -33,7 +39,8 @@ class Service:
         return self.first_token_s <= goals.first_token_s[role] and self.tokens_per_s >= goals.tokens_per_s[role]
 
     def __str__(self) -> str:
-        return f"{self.first_token_s:.3g} s, {self.tokens_per_s:.0f} tokens/s"
+        first = f"{self.first_token_s:.3g} s" if isfinite(self.first_token_s) else "no first token"
+        return f"{first}, {self.tokens_per_s:.0f} tokens/s" if isfinite(self.tokens_per_s) else first
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -26,18 +25,17 @@ class DiskThread:
         self._timeout_s = timeout_s
         self._calls: SimpleQueue[tuple[str, Callable[[], None]]] = SimpleQueue()
         self._asked: dict[str, Future[None]] = {}  # of the calls that have not ended
-        self._busy_since: float | None = None
+        self._late: Future[None] | None = None  # the newest that somebody has waited for in vain
         self._thread: threading.Thread | None = None
 
     async def run(self, key: str, call: Callable[[], None]) -> None:
         """Waits until a call has ended, or another one with the same key that had been asked for.
 
         Raises:
-          TimeoutError: it has not in time, or one before it hangs.
+          TimeoutError: it has not in time; or at once, while another that took too long has not ended.
           Exception: what the call raised.
         """
-        busy_since = self._busy_since
-        if busy_since is not None and time.monotonic() - busy_since > self._timeout_s:
+        if self._late is not None and not self._late.done():
             raise TimeoutError
         asked = self._asked.get(key)
         if asked is None:
@@ -47,19 +45,21 @@ class DiskThread:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
             self._thread.start()
-        async with asyncio.timeout(self._timeout_s):
-            await asyncio.wrap_future(asked)
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.wrap_future(asked)
+        except TimeoutError:
+            self._late = asked
+            raise
 
     def _run(self) -> None:
         while True:
             key, call = self._calls.get()
-            self._busy_since = time.monotonic()
             error: BaseException | None = None
             try:
                 call()
             except Exception as raised:
                 error = raised
-            self._busy_since = None
             asked = self._asked.pop(key)
             if error is None:
                 asked.set_result(None)

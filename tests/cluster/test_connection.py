@@ -87,6 +87,20 @@ def test_a_program_that_gives_a_token_is_used() -> None:
     assert connect(None, None).get("/version")
 
 
+@pytest.mark.usefixtures("cluster")
+@pytest.mark.parametrize("paths", ["{0}:", ":{0}", "{1}:{0}"])
+def test_paths_of_kubeconfigs_that_are_empty_or_not_there_are_passed_over(
+    paths: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", paths.format(os.environ["KUBECONFIG"], tmp_path / "absent"))
+    assert connect(None, None).get("/version")
+
+
+def test_an_empty_list_of_kubeconfigs_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KUBECONFIG", ":")
+    assert "there is no kubeconfig at :. Set KUBECONFIG" in said("status")
+
+
 def test_a_context_that_does_not_exist_names_those_that_do(kubeconfig: Callable[[str], Path]) -> None:
     kubeconfig("http://127.0.0.1:1")
     assert "--context 'prod' is not in" in (message := said("status", "--context", "prod"))

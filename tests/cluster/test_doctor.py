@@ -560,10 +560,23 @@ def amounts(**limits: str) -> dict[str, Any]:
             {"type": "Container", "min": {"memory": "300Mi"}},
             ["chat: container wait-gcs-ready asks for less memory than 300Mi"],
         ),
+        # The API server adds a `defaultRequest` to a `min`.
+        (
+            {
+                "type": "Container",
+                "min": {"ephemeral-storage": "1Gi", "cpu": "150m"},
+                "defaultRequest": {"ephemeral-storage": "1Gi", "cpu": "150m"},
+            },
+            ["chat: container logs asks for less cpu than 150m"],
+        ),
         ({"type": "Container", "default": {"ephemeral-storage": "30Gi"}}, []),
         (
             {"type": "Container", "default": {"ephemeral-storage": "10Gi"}},
             ["chat: container ray-worker asks for more ephemeral-storage than the limit that it would get, 10Gi"],
+        ),
+        (
+            {"type": "Container", "maxLimitRequestRatio": {"cpu": "4"}},
+            ["chat: container burst may take 8 times the cpu"],
         ),
         ({"type": "Pod", "max": {"cpu": "8100m"}}, []),
         ({"type": "Pod", "max": {"cpu": "8"}}, ["chat: a pod may take more cpu than 8"]),
@@ -577,7 +590,8 @@ def test_a_limit_range_that_would_refuse_pods(
     container = amounts(cpu="8", memory="32Gi")
     container["resources"]["requests"] = {**container["resources"]["limits"], "ephemeral-storage": "20Gi"}
     logs = amounts(cpu="100m", memory="300Mi") | {"name": "logs", "restartPolicy": "Always"}
-    service = release.service(release.worker_group("chat", 1, container=container, initContainers=[logs]))
+    burst = {"name": "burst", "resources": {"requests": {"cpu": "250m"}, "limits": {"cpu": "2", "memory": "300Mi"}}}
+    service = release.service(release.worker_group("chat", 1, container=container, initContainers=[logs, burst]))
     head = service["spec"]["rayClusterConfig"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     head["resources"] = amounts(cpu="2", memory="8Gi", **{"ephemeral-storage": "1Gi"})["resources"]
     healthy.add("ray.io/v1/rayservices", service)

@@ -211,6 +211,13 @@ def test_manifests_without_the_service_are_refused() -> None:
     assert "one RayService is sized, and here is: none. Give the rendered chart." in " ".join(result.stderr.split())
 
 
+def test_a_service_that_is_none_of_ours_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "service.yaml"
+    file.write_text("{apiVersion: ray.io/v1, kind: RayService, metadata: {name: other}}")
+    result = run("sizing", "--users", "100", "--config", str(file))
+    assert result.exit_code == 2 and "RayService/other is not of this service" in " ".join(result.stderr.split())
+
+
 def test_a_morning_is_simulated_with_the_autoscaling_of_the_file(tmp_path: Path) -> None:
     model = {"id": "m", "roles": ["chat"], "checkpoint": "/m/codegemma-7b-it", "limits": {"max_step_tokens": 1024}}
     model["topology"] = {"accelerator": "tpu-v5litepod", "chips_per_host": 4}
@@ -219,6 +226,18 @@ def test_a_morning_is_simulated_with_the_autoscaling_of_the_file(tmp_path: Path)
     assert enough["first_token_s"] < 1 and enough["tokens_per_s"] > 40
     result = run("sizing", "--users", "1500", *args)
     assert result.exit_code == 1 and "chat gets" in result.stderr and "in the simulation" in result.stderr
+
+
+def test_what_nobody_asks_for_in_a_morning_has_no_speed(tmp_path: Path) -> None:
+    model = {"id": "m", "roles": ["fim", "chat"], "checkpoint": "/m/codegemma-2b", "limits": {"max_step_tokens": 1024}}
+    model["topology"] = {"accelerator": "tpu-v5litepod", "chips_per_host": 1}
+    args = ("--users", "5", "--chats-per-hour", "0", "--config", write(tmp_path / "serve.yaml", model), "--simulate")
+    result = run("sizing", *args, "--json")
+    assert "Infinity" not in result.stdout
+    assert json.loads(result.stdout)[0]["simulated"]["chat"] == {"first_token_s": 0.0, "tokens_per_s": None}
+    assert (
+        "chat: simulated" in (shown := run("sizing", *args).stdout) and "inf" not in shown.split("chat: simulated")[1]
+    )
 
 
 def test_a_morning_without_a_file_is_refused() -> None:
