@@ -9,12 +9,12 @@ from codegemma.v1 import code_assist_service_pb2 as pb
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.telemetry.metrics import EXPORTED, FAILED_ATTEMPTS
+from serving.telemetry.metrics import ADAPTER_DIRECTORY_AGE, EXPORTED, FAILED_ATTEMPTS
 from tests.service.conftest import CHAT, FIM, Service
 
 Samples = dict[str, list[tuple[dict[str, str], float]]]
-WITHOUT_KEYS = EXPORTED.difference(FAILED_ATTEMPTS.exported)
-"""What a service has that asks for no keys."""
+PLAIN = EXPORTED.difference(FAILED_ATTEMPTS.exported, ADAPTER_DIRECTORY_AGE.exported)
+"""What a service has that asks for no keys and serves no adapters."""
 
 
 async def scraped(service: Service, enough: Callable[[Samples], bool]) -> Samples:
@@ -50,7 +50,7 @@ async def test_every_metric_is_there_once_the_service_has_answered(service: Serv
     def both_counted(samples: Samples) -> bool:
         return all(total(samples, ended, **labels) > total(before, ended, **labels) for labels in (http, grpc_chat))
 
-    samples = await scraped(service, lambda samples: both_counted(samples) and samples.keys() >= WITHOUT_KEYS)
+    samples = await scraped(service, lambda samples: both_counted(samples) and samples.keys() >= PLAIN)
     assert total(samples, "ray_codegemma_ready_groups", model=FIM) == 1
     assert total(samples, "ray_codegemma_kv_tokens", model=FIM) == service.model(FIM).limits.kv_tokens
     assert 0 < total(samples, "ray_codegemma_step_limit_seconds", model=FIM) < 1
