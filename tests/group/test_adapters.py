@@ -86,8 +86,9 @@ def test_adapters_come_change_and_go_under_load_and_no_request_fails_and_nothing
     assert runner.recompilations == 0
 
 
-def test_one_that_the_gateway_has_seen_and_the_group_has_not_is_served(service: Service) -> None:
+async def test_one_that_the_gateway_has_seen_and_the_group_has_not_is_served(service: Service) -> None:
     write_peft(service.path / "new", peft_tensors(ADAPTERS["a"], factor=2))
+    await service.directory.look("new")  # as the group's server does before it submits
     service.ask("new", "a")
     while service.engine.step():
         pass

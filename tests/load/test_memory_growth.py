@@ -1,6 +1,7 @@
 """The slope of a process's memory: its interval says whether it is flat."""
 
 import subprocess
+from mmap import MAP_ANONYMOUS, MAP_PRIVATE, mmap
 
 import numpy as np
 import psutil
@@ -33,7 +34,8 @@ def test_memory_that_a_process_allocates_is_sampled_and_what_has_ended_is_not() 
         ended_process = psutil.Process(ended.pid)
     held = []
     for at in range(0, 1200, 10):
-        held.append(np.ones(1 << 17))  # 1 MiB every ten seconds
+        held.append(mmap(-1, 1 << 20, MAP_PRIVATE | MAP_ANONYMOUS))  # every ten seconds, and none that was free already
+        held[-1].write(b"1" * (1 << 20))
         growth.sample(at, [("own", own), ("ended", ended_process)])
     [(name, _, slope, _, verdict)] = growth.rows()
     assert (name, verdict) == ("own", "grows")
