@@ -73,13 +73,9 @@ def compare_logits(device: jax.Device) -> str:
     cpu = jax.devices("cpu")[0]
 
     def compare(name: str, weights: str) -> tuple[object, ...]:
-        plain = small(SHAPES[name])
-        dtype = jnp.float32 if weights == "float32" else jnp.bfloat16
-        config = plain.quantised(FORMATS.get(weights))
-        parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
-        expected = logits({path: _exact(weight) for path, weight in parameters.items()}, plain, cpu)
+        plain, config, parameters, exact, tolerance = _random_model(name, weights, cpu)
+        expected = logits(exact, plain, cpu)
         error = float(np.abs(logits(parameters, config, device) - expected).max() / np.abs(expected).max())
-        tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
         return name, weights, f"{error:.1e}", f"{tolerance:.0e}", _verdict(error < tolerance)
 
     with ThreadPoolExecutor() as pool:  # most of the time goes into compiling
@@ -92,17 +88,12 @@ def compare_adapters(device: jax.Device) -> str:
     cpu = jax.devices("cpu")[0]
 
     def compare(name: str, weights: str) -> tuple[object, ...]:
-        plain = small(SHAPES[name])
-        dtype = jnp.float32 if weights == "float32" else jnp.bfloat16
-        config = plain.quantised(FORMATS.get(weights))
+        plain, config, parameters, exact, tolerance = _random_model(name, weights, cpu)
         adapter = random_adapter(plain, RANK, seed=1)
-        parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
-        exact = {path: _exact(weight) for path, weight in parameters.items()}
         without, expected = logits(exact, plain, cpu), logits(exact, plain, cpu, adapter)
         largest = np.abs(expected).max()
         error = float(np.abs(logits(parameters, config, device, adapter) - expected).max() / largest)
         changed = float(np.abs(without - expected).max() / largest)
-        tolerance = LOGITS_TOLERANCE[jnp.dtype(dtype).name]
         holds = error < min(tolerance, changed / 3)
         return name, weights, f"{error:.1e}", f"{tolerance:.0e}", f"{changed:.1e}", _verdict(holds)
 
@@ -110,6 +101,18 @@ def compare_adapters(device: jax.Device) -> str:
         rows = list(pool.map(lambda case: compare(*case), product(SHAPES, ("float32", "bfloat16", "int8-weights"))))
     header = ["heads of", "weights", "largest error of logits", "tolerance", "what the adapter changes", ""]
     return markdown(header, rows)
+
+
+def _random_model(
+    name: str, weights: str, cpu: jax.Device
+) -> tuple[GemmaConfig, GemmaConfig, Mapping[str, Weight], Mapping[str, Weight], float]:
+    """Its shape without and with its quantisation, its weights as they are and in float32, and the tolerance."""
+    plain = small(SHAPES[name])
+    dtype = jnp.float32 if weights == "float32" else jnp.bfloat16
+    config = plain.quantised(FORMATS.get(weights))
+    parameters = random_parameters(config, make_mesh(1, [cpu]), dtype)
+    exact = {path: _exact(weight) for path, weight in parameters.items()}
+    return plain, config, parameters, exact, LOGITS_TOLERANCE[jnp.dtype(dtype).name]
 
 
 def _exact(weight: Weight) -> jax.Array:
