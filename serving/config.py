@@ -108,7 +108,8 @@ class ModelConfig(_Strict):
     """How long a stopping group may finish its requests; then they end with a retryable error."""
     max_surge_percent: Annotated[int, Field(ge=0, le=100)] = 0
     """Groups started beside the old ones in a redeployment, before those stop; needs accelerators for both. With 0,
-    groups are replaced in place, and requests for a model with a single group wait until that has restarted."""
+    groups are replaced in place, and requests for a model with a single group wait until that has restarted. On
+    Kubernetes, where no model answers, Gateways become not ready and connections are refused until then."""
     ray_actor_options: dict[str, object] = {}
     """Passed to Ray for the group's leader, besides what the topology asks for: CPUs, custom resources."""
 

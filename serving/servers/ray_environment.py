@@ -43,6 +43,9 @@ RAY_ENVIRONMENT = {
     "RAY_raylet_start_wait_time_s": "120",  # the same of Ray itself, and of its agents
     "RAY_agent_register_timeout_ms": "120000",
     "RAY_worker_niceness": "0",  # Ray takes 15: a completion would wait for whatever else the machine does
+    # A proxy whose Gateway is gone, or about to go, stays until load balancers have found out (28 s) and, where it was
+    # the only one, another is there; Ray Serve takes 30.
+    "RAY_SERVE_PROXY_MIN_DRAINING_PERIOD_S": "120",
     "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",  # until every HAProxy has noticed; Ray Serve takes 30
     # A Gateway that is lost before it answered is not the client's business, if there is another.
     "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",

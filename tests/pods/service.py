@@ -59,15 +59,15 @@ class Service:
     @asynccontextmanager
     async def serves(self) -> AsyncIterator[None]:
         """Listens for as long as this lasts."""
-        server = await asyncio.start_server(self._connected, HOST, self._port)
+        server = await asyncio.start_server(self._accept, HOST, self._port)
         watch = asyncio.create_task(self._watch())
         try:
             yield
         finally:
-            watch.cancel()
             server.close()
-            for task in self._tasks:
+            for task in (watch, *self._tasks):
                 task.cancel()
+            await asyncio.gather(watch, *self._tasks, return_exceptions=True)
 
     async def _watch(self) -> None:
         while True:
@@ -75,11 +75,12 @@ class Service:
             await asyncio.sleep(_SPREADS_S)
             self.endpoints = now
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._connect(reader, writer))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             if not self.endpoints:
                 writer.transport.abort()  # as the rule that refuses connections to a Service without endpoints

@@ -1,23 +1,37 @@
 """Whether the service answers in this pod, on both its ports: the readiness probe of Gateway pods.
 
 Usage: ready.py HTTP_PORT GRPC_PORT. Ends with 0 if so; otherwise says what is wrong and ends with 1.
+
+A pod whose Gateway has gone, as in a rolling update, answers by another pod's for a while, and then no more: it is not
+ready as soon as Ray Serve drains its HAProxy. A pod that is to end is different: it gets new connections only where no
+other pod is ready, so it takes them for as long as it can.
 """
 
 import sys
+import tempfile
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import grpc
 
-_TIMEOUT_S = 3
+_LEAVING = Path(tempfile.gettempdir()) / "leaving"
+"""leave.py makes it."""
+_TIMEOUT_S = 2
+"""Of each of three questions: less than the probe's together."""
 _SERVING = b"\x08\x01"
 """A HealthCheckResponse that says SERVING. In bytes, for loading Protocol Buffers takes longer than to ask."""
 
 
-def why_not_http(port: int) -> str | None:
+def why_not_haproxy(port: int) -> str | None:
+    """What HAProxy says of itself if it drains, or None."""
+    return None if _LEAVING.exists() else why_not_http(port, "/-/healthz")
+
+
+def why_not_http(port: int, path: str = "/health") -> str | None:
     """What is wrong with HTTP, or None."""
     try:
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=_TIMEOUT_S).close()
+        urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
         return f"HTTP {error.code}: {error.read(500).decode(errors='replace')}"
     except OSError as error:
@@ -38,4 +52,4 @@ def why_not_grpc(port: int) -> str | None:
 
 if __name__ == "__main__":
     http_port, grpc_port = map(int, sys.argv[1:])
-    sys.exit(why_not_http(http_port) or why_not_grpc(grpc_port))
+    sys.exit(why_not_haproxy(http_port) or why_not_http(http_port) or why_not_grpc(grpc_port))
