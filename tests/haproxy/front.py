@@ -52,6 +52,7 @@ def rendered(
     http_server: int | None = None,
     grpc_server: int | None = None,
     client_s: int = 60,
+    drains: bool = False,
 ) -> Path:
     """The configuration of Ray Serve for these servers of an application, as a file."""
     config = HAProxyConfig(
@@ -67,6 +68,7 @@ def rendered(
             port=ports.grpc, grpc_servicer_functions=["serving.gateway.grpc.servicers.add_services"]
         ),
         is_head=True,
+        pass_health_checks=not drains,
     )
     api = HAProxyApi(config, config_file_path=str(directory / "haproxy.cfg"))
     backends = {}
@@ -175,10 +177,13 @@ def front(
     grpc_server: int | None = None,
     limits: TimeLimits | None = None,
     client_s: int = 60,
+    drains: bool = False,
 ) -> Iterator[Front]:
     """HAProxy with the hardened configuration."""
     listening = ports()
-    config = rendered(directory, listening, http_server=http_server, grpc_server=grpc_server, client_s=client_s)
+    config = rendered(
+        directory, listening, http_server=http_server, grpc_server=grpc_server, client_s=client_s, drains=drains
+    )
     for name, content in ERROR_FILES.items():
         (directory / name).write_bytes(content)
     config.write_text(hardened(config.read_text(), directory, limits))

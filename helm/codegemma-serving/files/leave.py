@@ -3,17 +3,16 @@
 Usage: leave.py SECONDS. Tells Ray that this node is to go, upon which Ray Serve starts what runs here elsewhere and
 lets the requests here end. Ends when nothing here answers requests any more, or after SECONDS. Ray Serve knows of a
 group's leader only: a pod with another host of the group waits until the leader has ended it. HAProxy is the last to
-go: it hands on what comes by connections that clients keep, to Gateways elsewhere, and has to tell them to connect anew.
+go: it hands requests on to Gateways elsewhere, too.
 """
 
-import os
-import signal
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 _LEAVING = Path(tempfile.gettempdir()) / "leaving"
@@ -24,21 +23,22 @@ _POLL_S = 1.0
 _SERVING = (b"ray::ServeReplica:", b"ray::Host")
 """Processes that answer requests: replicas, and the hosts of a group of several."""
 _HAPROXY = b"/bin/haproxy"
+_HAPROXY_METRICS = "http://127.0.0.1:9101/metrics?scope=backend"
 _NODE_ID = b"--node_id="
 
 
-def command_lines(proc: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """The pod's processes: their ids and command lines."""
+def command_lines(proc: Path) -> Iterator[list[bytes]]:
+    """The command lines of the pod's processes."""
     for file in proc.glob("[0-9]*/cmdline"):
         try:
-            yield int(file.parent.name), file.read_bytes().split(b"\0")
+            yield file.read_bytes().split(b"\0")
         except OSError:  # it ended meanwhile
             continue
 
 
 def node_id(proc: Path) -> str | None:
     """This node's name for Ray, as its raylet was told; None if there is none."""
-    for _, arguments in command_lines(proc):
+    for arguments in command_lines(proc):
         for argument in arguments if arguments[0].endswith(b"raylet") else ():
             if argument.startswith(_NODE_ID):
                 return argument.removeprefix(_NODE_ID).decode()
@@ -47,16 +47,25 @@ def node_id(proc: Path) -> str | None:
 
 def serves(proc: Path) -> bool:
     """Whether something in this pod still answers requests."""
-    return any(arguments[0].startswith(_SERVING) for _, arguments in command_lines(proc))
+    return any(arguments[0].startswith(_SERVING) for arguments in command_lines(proc))
 
 
-def stop_haproxy(proc: Path) -> bool:
-    """Has each HAProxy end after its last request; returns whether there was one."""
-    found = [process for process, arguments in command_lines(proc) if arguments[0].endswith(_HAPROXY)]
-    for process in found:
-        with suppress(ProcessLookupError):  # it ended meanwhile
-            os.kill(process, signal.SIGUSR1)  # if it was told already, that changes nothing
-    return bool(found)
+def hands_on(proc: Path) -> bool:
+    """Whether HAProxy has a request open: the one that runs, or one that it took the place of."""
+    processes = [arguments for arguments in command_lines(proc) if arguments[0].endswith(_HAPROXY)]
+    return len(processes) > 1 or (bool(processes) and open_requests() > 0)
+
+
+def open_requests() -> int:
+    """How many requests HAProxy waits for, by its own count."""
+    try:
+        with urllib.request.urlopen(_HAPROXY_METRICS, timeout=_POLL_S) as answer:
+            text = answer.read().decode()
+    except OSError:  # it has ended
+        return 0
+    return sum(
+        int(count) for count in re.findall(r"^haproxy_backend_current_sessions\{.*\} (\d+)$", text, re.MULTILINE)
+    )
 
 
 def drain(node: str, seconds: int) -> None:
@@ -76,7 +85,7 @@ def leave(seconds: int, proc: Path = Path("/proc")) -> None:
     time.sleep(_ENDPOINTS_S)
     if node := node_id(proc):
         drain(node, int(deadline - time.monotonic()))
-    while (serves(proc) or stop_haproxy(proc)) and time.monotonic() < deadline:
+    while (serves(proc) or hands_on(proc)) and time.monotonic() < deadline:
         time.sleep(_POLL_S)
 
 

@@ -25,7 +25,8 @@ _SERVING = b"\x08\x01"
 
 def why_not_haproxy(port: int) -> str | None:
     """What HAProxy says of itself if it drains, or None."""
-    return None if _LEAVING.exists() else why_not_http(port, "/-/healthz")
+    said = why_not_http(port, "/-/healthz")
+    return said if said and said.startswith("HTTP 503") and not _LEAVING.exists() else None
 
 
 def why_not_http(port: int, path: str = "/health") -> str | None:
