@@ -14,6 +14,12 @@ from codegemma.client import ApiError, AsyncClient, FimInput, GenerationConfig
 _PAUSE_S = 0.5
 _TIMEOUT_S = 120.0
 _TOKENS = {"whole": 8, "streamed": 48}
+_NUMBERS = {
+    "whole": "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,",
+    "streamed": "41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,",
+}
+"""The model goes on counting, with three nats at least between the likeliest token and the next. Where there is only a
+thousandth, the requests that share a step can tip it: sums are rounded in another order."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +42,7 @@ class Load:
     def faults(self) -> list[str]:
         """What should not have been."""
         faults = [f"{each.kind}: {each.failure} after {each.seconds:.1f} s" for each in self.ended if each.failure]
-        faults += [f"{kind}: {len(texts)} different texts" for kind, texts in self.texts.items() if len(texts) > 1]
+        faults += [f"{kind}: {sorted(texts)} for one prompt" for kind, texts in self.texts.items() if len(texts) > 1]
         return faults
 
     def __str__(self) -> str:
@@ -102,8 +108,12 @@ async def _client(kind: str, ask: Callable[[], Awaitable[str]], seen: Load, over
 
 
 def _body(kind: str) -> dict[str, object]:
-    prompt = f"def sum_of_{kind}(numbers):\n    "
-    return {"prompt": prompt, "max_tokens": _TOKENS[kind], "temperature": 0, "stream": kind == "streamed"}
+    return {
+        "prompt": f"numbers = [{_NUMBERS[kind]}",
+        "max_tokens": _TOKENS[kind],
+        "temperature": 0,
+        "stream": kind == "streamed",
+    }
 
 
 async def _http_whole(client: httpx.AsyncClient) -> str:
@@ -131,13 +141,13 @@ async def _http_streamed(client: httpx.AsyncClient) -> str:
 
 
 async def _grpc_whole(client: AsyncClient) -> str:
-    place = FimInput(prefix="def product_of_all(numbers):\n    ", suffix="\n")
+    place = FimInput(prefix=f"values = [{_NUMBERS['whole']}", suffix="\n")
     answer = await client.complete(place, generation_config=_config("whole"))
     return answer.choices[0].text
 
 
 async def _grpc_streamed(client: AsyncClient) -> str:
-    place = FimInput(prefix="def product_of_each(numbers):\n    ", suffix="\n")
+    place = FimInput(prefix=f"values = [{_NUMBERS['streamed']}", suffix="\n")
     parts = [part.choice.text async for part in client.stream_complete(place, generation_config=_config("streamed"))]
     return "".join(parts)
 
