@@ -54,6 +54,8 @@ def main() -> int:
     if os.geteuid() != 0:
         print("`make pods` makes network namespaces and containers: run it as root.", file=sys.stderr)
         return 2
+    # A shell has what it starts in the background ignore SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # to clean up then as well
     clock = Clock()
     held = False

@@ -114,4 +114,6 @@ async def _checked(call: Awaitable[httpx.Response]) -> httpx.Response:
 def _state(pod: Pod) -> str:
     if pod.terminating:
         return "terminating"
-    return "ready" if pod.ready else pod.phase.value.lower()
+    if pod.ready:
+        return "ready"
+    return f"no longer ready ({pod.why_not_ready})" if pod.was_ready else pod.phase.value.lower()
