@@ -91,7 +91,7 @@ def accelerators(pod_spec: Object) -> dict[str, int]:
         resources = container.get("resources") or {}
         asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         for resource in ACCELERATORS:
-            if resource in asked:
+            if asked.get(resource) is not None:
                 totals[resource] = totals.get(resource, 0) + int(asked[resource])
     return totals
 
