@@ -103,6 +103,11 @@ def secrets_of(objects: Iterable[Object]) -> set[tuple[str, str | None]]:
         match holder:
             case {"secretKeyRef": {"name": str(name), "key": str(key), **rest}}:
                 found |= set() if rest.get("optional") else {(name, key)}
+            case {
+                "secret": {"secretName": str(name), "items": [*items], **rest}
+                | {"name": str(name), "items": [*items], **rest}
+            }:
+                found |= set() if rest.get("optional") else {(name, str(item["key"])) for item in items}
             case (
                 {"secretRef": {"name": str(name), **rest}}
                 | {"secret": {"secretName": str(name), **rest}}

@@ -442,6 +442,10 @@ def test_secrets_and_claims_of_the_installed_release(healthy: KubernetesApi, exa
                 {"name": "keys", "secret": {"secretName": "keys"}},
                 {"name": "maybe", "secret": {"secretName": "maybe", "optional": True}},
                 {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+                {
+                    "name": "steps",
+                    "secret": {"secretName": "steps", "items": [{"key": "executables.key", "path": "k"}]},
+                },
             ],
             imagePullSecrets=[{"name": "registry"}],
         )
@@ -451,11 +455,13 @@ def test_secrets_and_claims_of_the_installed_release(healthy: KubernetesApi, exa
     healthy.add("ray.io/v1/rayservices", service)
     healthy.add("v1/secrets", {"metadata": {"name": "keys"}, "data": {"keys.yaml": ""}})
     healthy.add("v1/secrets", {"metadata": {"name": "redis"}, "data": {"pass": ""}})
+    healthy.add("v1/secrets", {"metadata": {"name": "steps"}, "data": {"other.key": ""}})
     healthy.add("v1/persistentvolumeclaims", {"metadata": {"name": "models"}, "spec": {}, "status": {"phase": "Bound"}})
     found = examine()
     assert found["secret keys"] == [("ok", "is there", "")]
     assert found["secret redis"][0][:2] == ("problem", "has no key 'password'; its keys: pass")
     assert found["secret registry"][0][:2] == ("problem", "does not exist in namespace codegemma")
+    assert found["secret steps"][0][:2] == ("problem", "has no key 'executables.key'; its keys: other.key")
     assert "secret maybe" not in found
     assert found["volume claim models"] == [("ok", "is bound", "")]
 
@@ -567,6 +573,18 @@ def test_jobs_that_may_have_a_claim_beside_others_on_another_node(
         assert "Use a claim of ReadWriteMany" in remedy
     else:
         assert (level, text) == ("ok", "is bound")
+
+
+def test_what_jobs_of_the_chart_need_is_examined_though_helm_makes_them_before_all_else(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    job = writing_job("m", hook=True)
+    job["spec"]["template"]["spec"]["containers"] = [
+        {"name": "a", "envFrom": [{"secretRef": {"name": "hugging-face"}}]}
+    ]
+    found = examine("-f", "-", input=manifests(job))
+    assert found["secret hugging-face"][0][:2] == ("problem", "does not exist in namespace codegemma")
+    assert found["volume claim m"][0][:2] == ("problem", "does not exist in namespace codegemma")
 
 
 def test_pods_that_autoscaling_may_add_need_the_claim_too(
