@@ -60,7 +60,10 @@ def main(
     with tempfile.TemporaryDirectory() as directory, ExitStack() as stack:
         checkpoint = str(write_tiny_codegemma(Path(directory)))
         print("Starting a group of one host and a group of two...", file=sys.stderr, flush=True)
-        groups = [_Group(_model(checkpoint, hosts), stack) for hosts in (1, 2)]
+        try:
+            groups = [_Group(_model(checkpoint, hosts), stack) for hosts in (1, 2)]
+        except EndedError as error:
+            sys.exit(str(error))
         growth, ends = asyncio.run(_soak(groups, minutes * 60, clients))
         faults = [f"{end}: {number}" for end, number in ends.items() if end not in ("complete", "cancelled")]
         faults += [fault for group in groups for fault in group.left_over()]
@@ -74,6 +77,10 @@ def main(
 def _model(checkpoint: str, hosts: int) -> ModelConfig:
     model = {"checkpoint": checkpoint, "roles": ["fim", "chat"], "dtype": "float32", "limits": _LIMITS}
     return ModelConfig.model_validate(model | {"id": f"on-{hosts}", "topology": {"hosts": hosts}})
+
+
+class EndedError(Exception):
+    """A process of a group has ended before its time."""
 
 
 class _Group:
@@ -96,9 +103,9 @@ class _Group:
             ip, port = coordinator.getsockname()
             for rank in range(model.topology.hosts):
                 self._start(f"host {rank}", ["host", configuration, str(rank), f"{ip}:{port}", token])
-            hosts = [_said(host) for host in list(self.processes.values())]
-        leader = self._start("leader", ["leader", configuration, token, *map(json.dumps, hosts)])
-        self.address = GroupAddress(**_said(leader))
+            hosts = [self._said(name) for name in list(self.processes)]
+        self._start("leader", ["leader", configuration, token, *map(json.dumps, hosts)])
+        self.address = GroupAddress(**self._said("leader"))
 
     @property
     def ended(self) -> list[str]:
@@ -111,9 +118,12 @@ class _Group:
             return [f"{self.model.id}: ended: {', '.join(ended)}"]
         leader = self.processes["leader"]
         assert leader.stdin is not None
-        leader.stdin.write("\n")
-        leader.stdin.flush()
-        stats = _said(leader)
+        try:
+            leader.stdin.write("\n")
+            leader.stdin.flush()
+            stats = self._said("leader")
+        except (EndedError, BrokenPipeError):
+            return [f"{self.model.id}: ended: leader"]
         faults = []
         if stats["free_pages"] != stats["total_pages"] or stats["running"] or stats["queued"]:
             faults.append(f"{self.model.id}: left over: {stats}")
@@ -121,19 +131,26 @@ class _Group:
             faults.append(f"{self.model.id}: recompiled {stats['recompilations']} times")
         return faults
 
-    def _start(self, name: str, arguments: Sequence[str]) -> subprocess.Popen[str]:
+    def _start(self, name: str, arguments: Sequence[str]) -> None:
         command = [sys.executable, "-m", "bench.group_process", *arguments]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         self._stack.enter_context(process)
         self._stack.callback(process.kill)
         self.processes[name] = process
-        return process
 
+    def _said(self, name: str) -> dict[str, Any]:
+        """The next line of a process.
 
-def _said(process: subprocess.Popen[str]) -> dict[str, Any]:
-    assert process.stdout is not None
-    said: dict[str, Any] = json.loads(process.stdout.readline() or "a process of the group ended")
-    return said
+        Raises:
+          EndedError: it has ended instead.
+        """
+        process = self.processes[name]
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line.endswith("\n"):
+            raise EndedError(f"{self.model.id}: {name} ended with status {process.wait()}; what it wrote is above.")
+        said: dict[str, Any] = json.loads(line)
+        return said
 
 
 async def _soak(groups: Sequence[_Group], seconds: float, clients: int) -> tuple[MemoryGrowth, Counter[str]]:

@@ -14,7 +14,7 @@ from serving.gateway.groups.request_router import GroupDiscovery
 from serving.group.leader import ReplicaGroup
 from serving.models.checkpoint_path import checkpoint_path
 from serving.models.chip_memory import check_model
-from serving.servers.ray_environment import gateway_environment
+from serving.servers.ray_environment import check_version, gateway_environment
 from sharding.checkpoint import open_checkpoint
 
 _GATEWAY_CONCURRENCY = 1000
@@ -32,9 +32,10 @@ def build(args: dict[str, object]) -> Application:
 
     Raises:
       pydantic.ValidationError: `args` is not a valid ServingConfig; names each wrong field.
-      ValueError: a model does not fit its topology; says why in numbers.
+      ValueError: a model does not fit its topology; says why in numbers. Or the environment is of another version.
       CheckpointError: a checkpoint that is here cannot be read.
     """
+    check_version()
     config = ServingConfig.model_validate(args)
     for model in config.models:
         _check_fits(model)

@@ -1,9 +1,10 @@
 """CompiledSteps: one executable for each bucket of tokens and rows, made without any weights."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Literal
 
 import jax
@@ -16,7 +17,7 @@ from sharding.batch import Bucket, make_buckets
 from sharding.buckets import bucket_sizes
 from sharding.compiler_options import programs_at_once
 from sharding.config import GemmaConfig
-from sharding.executables import ExecutableStore
+from sharding.executables import ExecutableStore, why_not_taken
 from sharding.kept import Kept
 from sharding.sizes import check_tensor_parallel
 from sharding.step import Limits, Row
@@ -104,18 +105,10 @@ def compile_steps(
       ValueError: the mesh does not divide the model.
     """
     check_tensor_parallel(config, mesh.size)
-    platform = mesh.devices.flat[0].platform
-    attention = attention or attention_for(platform)
+    attention = attention or attention_for(mesh.devices.flat[0].platform)
     compiler = StepCompiler.of(config, mesh, dtype, limits, attention)
     if buckets is None:
-        sizes = bucket_sizes(
-            platform,
-            jnp.dtype(dtype).name,
-            limits.max_rows,
-            limits.max_step_tokens,
-            quantised=config.quantization is not None,
-        )
-        buckets = make_buckets(sizes, limits.max_rows, limits.pages_per_sequence, limits.adapters)
+        buckets = _buckets(config, mesh, dtype, limits)
     programs: list[Program] = [*buckets, "sampler", "opener"]
     if limits.adapters:
         programs.append("adapter loader")
@@ -123,14 +116,7 @@ def compile_steps(
     if store is None:
         executables = compile_all()
     else:
-        made_of = {
-            "model": config,
-            "dtype": jnp.dtype(dtype).name,
-            "limits": limits,
-            "buckets": buckets,
-            "attention": type(attention).__name__,
-        }
-        executables = store.get(mesh, made_of, compile_all)
+        executables = store.get(mesh, _made_of(config, dtype, limits, buckets, attention), compile_all)
         on_progress(len(programs), len(programs))  # when all were read, nothing has been said yet
     return CompiledSteps(
         limits=limits,
@@ -144,6 +130,43 @@ def compile_steps(
         opener=executables["opener"],
         adapter_loader=executables.get("adapter loader"),
     )
+
+
+def why_unfit(path: Path, config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, limits: Limits) -> str | None:
+    """Why groups would not take the executables of a file for the steps that `compile_steps` compiles of the same.
+
+    None if they would; whether the devices load them is not tried.
+
+    Raises:
+      OSError: the file cannot be read.
+      UntrustedFileError: others could have written the key that it should be signed with.
+    """
+    attention = attention_for(mesh.devices.flat[0].platform)
+    made_of = _made_of(config, dtype, limits, _buckets(config, mesh, dtype, limits), attention)
+    return why_not_taken(path, mesh, made_of)
+
+
+def _buckets(config: GemmaConfig, mesh: Mesh, dtype: DTypeLike, limits: Limits) -> Sequence[Bucket]:
+    sizes = bucket_sizes(
+        mesh.devices.flat[0].platform,
+        jnp.dtype(dtype).name,
+        limits.max_rows,
+        limits.max_step_tokens,
+        quantised=config.quantization is not None,
+    )
+    return make_buckets(sizes, limits.max_rows, limits.pages_per_sequence, limits.adapters)
+
+
+def _made_of(
+    config: GemmaConfig, dtype: DTypeLike, limits: Limits, buckets: Sequence[Bucket], attention: AttentionImplementation
+) -> Mapping[str, object]:
+    return {
+        "model": config,
+        "dtype": jnp.dtype(dtype).name,
+        "limits": limits,
+        "buckets": buckets,
+        "attention": type(attention).__name__,
+    }
 
 
 def _compile_all(

@@ -1,13 +1,14 @@
 """A repository of Hugging Face's hub as a directory: one commit of it, with every file checked by its hash."""
 
+import errno
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path, PurePosixPath
-from shutil import rmtree
+from shutil import disk_usage, rmtree
 from threading import Lock
 from typing import Any
 
@@ -21,6 +22,10 @@ _ADDRESS = re.compile(r"(https?://)(?:[^\s/@]*@)?([^\s?'\"<>]+)(?:\?[^\s'\"<>]*)
 """Without its user and its query, which may have a password or a signature."""
 _ANSWER_S = 30.0
 """Until the hub says what a commit has; the client has limits of its own for files, and none for this."""
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+"""What a disk answers that takes no more."""
+_OF_THE_CLIENT = ".cache"
+"""Where it has files that are not complete."""
 _AT_A_TIME = 4
 """Files; the client reads one in several parts itself where the hub offers that."""
 
@@ -87,8 +92,8 @@ def download(
 
     A file of that name in the repository is left out.
 
-    Whole files that a killed or interrupted download left beside the target are not downloaded again. The client reads
-    `HF_TOKEN`, `HF_ENDPOINT` and the variables of proxies.
+    Whole files that a killed, interrupted or failed download left beside the target are not downloaded again. The
+    client reads `HF_TOKEN`, `HF_ENDPOINT` and the variables of proxies.
 
     Args:
       origin: what to download.
@@ -97,26 +102,59 @@ def download(
       on_progress: called as `on_progress(done, total)`, in bytes.
 
     Raises:
-      DownloadError: the hub does not give it, or a file has not the hash that it should have.
+      DownloadError: the hub does not give it, a file has not the hash that it should have, or the disk is full.
       ValueError: the target is not empty, or is being written by another process.
       OSError: the target cannot be written.
     """
     check_free(target)
     files = _wanted(_files(origin), patterns, origin)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with partial_directory(target, kept_after=(DownloadError,)) as partial:
+    with partial_directory(target, kept_after=(DownloadError, OSError)) as partial:
         check_free(target)  # again: another download may have ended meanwhile
+        sums: dict[str, str] = {}
         progress = _Progress(sum(file.size for file in files), on_progress)
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            try:
-                sums = list(pool.map(lambda file: _sum(origin, file, partial, progress), files))
-            except BaseException as error:
-                pool.shutdown(wait=False, cancel_futures=True)
-                if not isinstance(error, Exception):  # an interruption waits for no file of some GB
-                    progress.stop()
+        try:
+            _fill(origin, files, partial, sums, progress)
+            rmtree(partial / _OF_THE_CLIENT, ignore_errors=True)
+            write_sums(partial, {file.name: sums[file.name] for file in files}, described(origin, patterns))
+        except OSError as error:
+            if error.errno not in _FULL:
                 raise
-        rmtree(partial / ".cache", ignore_errors=True)  # of the client
-        write_sums(partial, dict(zip((file.name for file in files), sums, strict=True)), described(origin, patterns))
+            rmtree(partial / _OF_THE_CLIENT, ignore_errors=True)
+            missing = [file for file in files if file.name not in sums]
+            raise DownloadError(_without_room(error, target, partial, missing, len(files))) from error
+
+
+def _fill(
+    origin: Origin, files: Collection[_File], directory: Path, sums: dict[str, str], progress: "_Progress"
+) -> None:
+    """Brings the files to a directory; `sums` gets the hash of each that is complete."""
+
+    def bring(file: _File) -> None:
+        sums[file.name] = _sum(origin, file, directory, progress)
+
+    with ThreadPoolExecutor(_AT_A_TIME) as pool:
+        try:
+            list(pool.map(bring, files))
+        except BaseException as error:
+            pool.shutdown(wait=False, cancel_futures=True)
+            if not isinstance(error, Exception):  # an interruption waits for no file of some GB
+                progress.stop()
+            raise
+
+
+def _without_room(error: OSError, target: Path, partial: Path, missing: Collection[_File], total: int) -> str:
+    names = ", ".join(file.name for file in missing) or SUMS_FILE
+    needed, free = sum(file.size for file in missing), disk_usage(partial).free
+    return (
+        f"{target} cannot be written: {error.strerror}. {total - len(missing)} of {total} files are complete and stay. "
+        f"Missing: {names}; they take {_gigabytes(needed)}, and {_gigabytes(free)} are free. Make room, and run the "
+        "same command again: it goes on from there."
+    )
+
+
+def _gigabytes(count: int) -> str:
+    return f"{count / 1e9:.3f} GB"
 
 
 class _Progress:

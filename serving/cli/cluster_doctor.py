@@ -72,7 +72,7 @@ def doctor(
 
 def _installation(cluster: Cluster, release: str, manifests: str | None, config: Path | None) -> Installation:
     if manifests is not None:
-        return installation_of_manifests(release, read_manifests(manifests))
+        return installation_of_manifests(release, read_manifests(manifests, hooks=True))
     if config is None:
         return installation_in(cluster, release)
     try:

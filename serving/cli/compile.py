@@ -35,7 +35,9 @@ def compile(
             help="A directory for the files. By default they go where the configuration's models look for them."
         ),
     ] = None,
-    if_missing: Annotated[bool, typer.Option("--if-missing", help="Leave alone what is there already.")] = False,
+    if_missing: Annotated[
+        bool, typer.Option("--if-missing", help="Leave alone what is there already, if groups would take it.")
+    ] = False,
 ) -> None:
     """Compile a configuration's steps on a machine without the accelerators, so that groups start without compiling.
 
@@ -52,13 +54,7 @@ def compile(
     models = _models(config, accelerator)
     files = _files(models, out)
     console = Console(stderr=True)
-    if if_missing:
-        for model in models:
-            if files[model.id].exists():
-                console.out(f"{files[model.id]} is there already.", highlight=False)
-        models = [model for model in models if not files[model.id].exists()]
-        if not models:
-            return
+    written = {model.id: files[model.id] for model in models}
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     tasks: dict[str, TaskID] = {}
     try:
@@ -72,7 +68,14 @@ def compile(
                     tasks[model.id] = progress.add_task(description, total=None)
                 progress.update(tasks[model.id], completed=done, total=total)
 
-            compile_ahead(models, files, show)
+            def found(model: ModelConfig, why: str | None) -> None:
+                if why is None:
+                    del written[model.id]
+                    console.out(f"{files[model.id]} is there already.", highlight=False)
+                else:
+                    console.out(f"{why} It is compiled anew.", highlight=False)
+
+            compile_ahead(models, files, show, found if if_missing else None)
     except (CacheError, CheckpointError, FileNotFoundError, UntrustedFileError, ValueError) as error:
         say_error(str(error))
         raise typer.Exit(1) from None
@@ -80,7 +83,8 @@ def compile(
         where = error.filename or ", ".join(map(str, files.values()))  # named when it is opened, not when it is written
         say_error(f"{where}: {error.strerror}. Choose another directory with --out, or make room.")
         raise typer.Exit(1) from None
-    written = {model.id: files[model.id] for model in models}
+    if not written:
+        return
     console.out(
         "\n".join(
             [

@@ -28,7 +28,7 @@ def download(
     """Download one commit of a repository, with every file checked by the hash that the hub has of it.
 
     HF_TOKEN opens gated and private repositories; HF_ENDPOINT names a mirror of the hub. Run the same command again to
-    go on after an interruption. `sha256sum --check SHA256SUMS` verifies the result.
+    go on after an interruption, or once a full disk has room. `sha256sum --check SHA256SUMS` verifies the result.
     """
     from serving.checkpoints.download import DownloadError, Origin, described
     from serving.checkpoints.download import download as download_commit
@@ -62,6 +62,6 @@ def download(
         raise typer.Exit(1) from None
     except OSError as error:
         cause = f"{error.filename}: {error.strerror}" if error.filename else str(error.strerror)
-        say_error(f"{target} cannot be written: {cause}. Choose another target, or make room.")
+        say_error(f"{target} cannot be written: {cause}. Choose another target, or make room and try again.")
         raise typer.Exit(1) from None
     console.out(f"Wrote {target}. In a configuration: checkpoint: {target}", highlight=False)

@@ -11,6 +11,7 @@ from serving.cli.serve_file import ServeFile
 from serving.cli.top import DEFAULT_METRICS_URL
 from serving.config import Role
 
+_NAME = "codegemma"
 _HTTP_KEY = ' -H "authorization: Bearer $CODEGEMMA_API_KEY"'
 _GRPC_KEY = ", api_key=\"'$CODEGEMMA_API_KEY'\""
 _EXAMPLES = r"""
@@ -62,10 +63,21 @@ def print_ready(file: ServeFile, metrics_url: str, logs: Path, console: Console)
             http_key=_HTTP_KEY if has_keys else "",
             grpc_key=_GRPC_KEY if has_keys else "",
             python=shlex.quote(sys.executable),
-            command=shlex.quote(str(Path(sys.argv[0]).absolute())),  # another shell may not have it on its PATH
+            command=_command(),
             at="" if url == DEFAULT_URL else f" --url {url}",
             metrics_at="" if metrics_url == DEFAULT_METRICS_URL else f" --metrics-url {metrics_url}",
             logs=logs,
         ),
         flush=True,  # stdout may be a file that another process reads
     )
+
+
+def _command() -> str:
+    """What runs `codegemma` in another shell, which may not have it on its PATH."""
+    started = Path(sys.argv[0]).absolute()
+    beside = Path(sys.executable).with_name(_NAME)
+    if started.name == _NAME:
+        return shlex.quote(str(started))
+    if beside.exists():  # this process was started by `python -c` or `python -m`
+        return shlex.quote(str(beside))
+    return shlex.join([sys.executable, "-c", "from serving.cli.main import app; app()"])

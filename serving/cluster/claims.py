@@ -2,15 +2,27 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
 
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ForbiddenError
 from serving.cluster.findings import Finding, ok, problem, warning
 from serving.cluster.kinds import CLAIMS, STORAGE_CLASSES
+from serving.cluster.manifests import is_hook
 
 _MANY = {"ReadWriteMany", "ReadOnlyMany"}
 """Access modes by which pods on several nodes have a volume at the same time."""
 _WRITABLE = {"ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}
+
+
+class Span(Enum):
+    """When pods have a claim."""
+
+    LASTING = auto()
+    ONCE = auto()
+    """Until they are done, beside all others: a Job."""
+    IN_TURN = auto()
+    """The same, but one after the other: Jobs that are hooks of Helm. Of an upgrade, they run beside what lasts."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,18 +33,26 @@ class ClaimUse:
       user: a worker group, a Job or another object with pods.
       pods: how many of its pods there may be at the same time.
       writes: whether they may write; they mount it read-only otherwise.
+      span: when they have it.
     """
 
     claim: str
     user: str
     pods: int
     writes: bool
+    span: Span
 
 
 def claim_uses(objects: Iterable[Object]) -> list[ClaimUse]:
     """All uses of claims by the pods of objects."""
     return [
-        ClaimUse(claim=source["claimName"], user=user, pods=pods, writes=not source.get("readOnly", False))
+        ClaimUse(
+            claim=source["claimName"],
+            user=user,
+            pods=pods,
+            writes=not source.get("readOnly", False),
+            span=_span(one),
+        )
         for one in objects
         for user, template, pods in _pods(one)
         for volume in template["spec"].get("volumes") or []
@@ -51,7 +71,14 @@ def _pods(one: Object) -> Iterator[tuple[str, Object, int]]:
                 pods = max(group.get("maxReplicas") or 0, group.get("replicas") or 0) * (group.get("numOfHosts") or 1)
                 yield group["groupName"], group["template"], pods
         case {"kind": kind, "metadata": {"name": name}, "spec": {"template": {"spec": _} as template}}:
-            yield f"{kind} {name}", template, one["spec"].get("replicas") or 1
+            pods = one["spec"].get("parallelism" if kind == "Job" else "replicas") or 1
+            yield f"{kind} {name}", template, pods
+
+
+def _span(one: Object) -> Span:
+    if one["kind"] != "Job":
+        return Span.LASTING
+    return Span.IN_TURN if is_hook(one) else Span.ONCE
 
 
 def examine_claims(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
@@ -79,9 +106,8 @@ def _claim(cluster: Cluster, name: str, own: Object | None, uses: Sequence[Claim
 
 def _misuse(subject: str, modes: Sequence[str], uses: Sequence[ClaimUse]) -> Finding | None:
     """What of its uses a claim's access modes do not allow, if they are known."""
-    # A Job runs before the others, alone.
-    together = [use for use in uses if not use.user.startswith("Job ")]
-    writers = [use for use in together if use.writes]
+    lasting = [use for use in uses if use.span is Span.LASTING]
+    writers = [use for use in lasting if use.writes]
     said = ", ".join(modes)
     if not modes:
         return None
@@ -93,10 +119,18 @@ def _misuse(subject: str, modes: Sequence[str], uses: Sequence[ClaimUse]) -> Fin
     if sum(use.pods for use in writers) > 1 and "ReadWriteMany" not in modes:
         text = f"is {said}, and up to {_users(writers)} would write to it"
         return problem(subject, text, "Use a claim of ReadWriteMany, such as of NFS or Filestore.")
-    if sum(use.pods for use in together) > 1 and not _MANY & set(modes):
-        text = f"is {said}: one node at a time may have it, and up to {_users(together)} would mount it"
+    if sum(use.pods for use in lasting) > 1 and not _MANY & set(modes):
+        text = f"is {said}: one node at a time may have it, and up to {_users(lasting)} would mount it"
         remedy = "Use a claim of ReadWriteMany, such as of NFS or Filestore; or once it is filled, one of ReadOnlyMany"
         return problem(subject, text, f"{remedy} made from a snapshot of it.")
+    for use in uses:
+        others = [one for one in uses if one is not use and not (use.span is one.span is Span.IN_TURN)]
+        needed = {"ReadWriteMany"} if use.writes or any(one.writes for one in others) else _MANY
+        crowded = use.pods + sum(one.pods for one in others) > 1
+        if use.span is not Span.LASTING and crowded and not needed & set(modes):
+            text = f"is {said}: one node at a time may have it, and up to {_users([use, *others])} would mount it"
+            remedy = "Those on other nodes wait for them, a Job of an upgrade for the service, which does not end."
+            return warning(subject, text, f"{remedy} Use a claim of ReadWriteMany, or keep all of them on one node.")
     return None
 
 

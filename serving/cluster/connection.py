@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from serving.cluster.errors import ClusterError, ConflictError, ForbiddenError, SilentError
+from serving.cluster.fields import with_fields
 from serving.cluster.kinds import Kind, group_path
 from serving.cluster.login import LoginProgram
 
@@ -60,7 +61,11 @@ class Cluster:
     def items(self, path: str, **query: str) -> list[Object]:
         """The objects of a collection; none where the cluster does not know the kind."""
         response = self._send("GET", path, query, missing_is_fine=True)
-        return [] if response.status == 404 else list(self._object(response)["items"])
+        if response.status == 404:
+            return []
+        answer = self._object(response)
+        kind = str(answer.get("kind") or "object").removesuffix("List")  # which items need not say of themselves
+        return [with_fields(one, kind) for one in answer["items"]]
 
     def served(self, api_version: str) -> dict[str, tuple[Kind, bool]]:
         """The kinds of an API version, by name, each with whether it lies in namespaces; none where it is unknown."""
@@ -161,7 +166,7 @@ class Cluster:
             raise ClusterError(
                 f"context '{self.context}': {self.host} answers, but not as a Kubernetes API. Is it the right server?"
             )
-        return answer
+        return with_fields(answer, "the cluster's answer")
 
     def _unreachable(self, error: Exception, within_s: float = _ANSWER_S) -> ClusterError:
         from kubernetes.client.exceptions import ApiException

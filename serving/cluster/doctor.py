@@ -1,15 +1,17 @@
 """The examination before an installation, or of one that does not work."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from serving.cluster.claims import examine_claims
 from serving.cluster.connection import Cluster, Object
-from serving.cluster.errors import ForbiddenError
+from serving.cluster.errors import ClusterError, ForbiddenError
+from serving.cluster.fields import MissingFieldError
 from serving.cluster.findings import Finding, ok, problem, warning
 from serving.cluster.kinds import NAMESPACES
 from serving.cluster.kuberay import examine_kuberay
 from serving.cluster.limit_ranges import examine_limit_ranges
+from serving.cluster.manifests import name_of
 from serving.cluster.meshes import examine_meshes
 from serving.cluster.needs import NodeNeed, needs_of_config, needs_of_service
 from serving.cluster.nodes import examine_nodes, examine_upgrade
@@ -54,10 +56,19 @@ class Installation:
 
 
 def installation_of_manifests(release: str, manifests: Sequence[Object]) -> Installation:
-    """What manifests install; their RayService, if there is one, says of which release."""
+    """What manifests install; their RayService, if there is one, says of which release.
+
+    Raises:
+      ClusterError: there are several.
+    """
     services = [one for one in manifests if one["kind"] == "RayService"]
+    if len(services) > 1:
+        names = ", ".join(map(name_of, services))
+        raise ClusterError(
+            f"the manifests have several RayServices: {names}. Give one at a time, with what is its own."
+        )
     release = release_of(services[0]) if services else release
-    needs = [need for service in services for need in needs_of_service(service)]
+    needs = _needs(services[0]) if services else ()
     return Installation(release=release, manifests=manifests, needs=needs)
 
 
@@ -72,31 +83,50 @@ def installation_in(cluster: Cluster, release: str) -> Installation:
         service = find_service(cluster, release)
     except ForbiddenError:  # a finding of its own, among the rights
         service = None
-    return Installation(release=release, service=service, needs=needs_of_service(service) if service else ())
+    return Installation(release=release, service=service, needs=_needs(service) if service else ())
+
+
+def _needs(service: Object) -> Sequence[NodeNeed]:
+    try:
+        return needs_of_service(service)
+    except MissingFieldError:  # a finding of what examines its pods
+        return ()
 
 
 def examine(cluster: Cluster, installation: Installation) -> Iterator[Finding]:
-    """All findings, one examination after the other."""
+    """All findings, one examination after the other. What objects lack is a finding too, once for each field."""
+    missing: set[Finding] = set()
+    for examination in _examinations(cluster, installation):
+        try:
+            yield from examination
+        except MissingFieldError as error:
+            finding = problem(error.subject, error.text, error.remedy)
+            if finding not in missing:
+                yield finding
+            missing.add(finding)
+
+
+def _examinations(cluster: Cluster, installation: Installation) -> Iterator[Iterable[Finding]]:
     objects = installation.objects
     kinds = {(one["apiVersion"], one["kind"]) for one in installation.manifests or ()}
-    yield _server(cluster)
-    yield from examine_kuberay(cluster, objects)
+    yield (_server(cluster),)
+    yield examine_kuberay(cluster, objects)
     if kinds:
-        yield from _kinds(cluster, kinds)
+        yield _kinds(cluster, kinds)
     elif installation.service is None:
-        yield from _optional_kinds(cluster)
-    yield _namespace(cluster)
-    yield from examine_rights(cluster, kinds or USUAL_KINDS)
-    yield from examine_nodes(cluster, installation.needs, installation.release)
+        yield _optional_kinds(cluster)
+    yield (_namespace(cluster),)
+    yield examine_rights(cluster, kinds or USUAL_KINDS)
+    yield examine_nodes(cluster, installation.needs, installation.release)
     if _starts_second_cluster(cluster, installation):
-        yield from examine_upgrade(cluster, installation.needs)
+        yield examine_upgrade(cluster, installation.needs)
     # What is installed is in the quotas' use already.
-    yield from examine_quotas(cluster, () if installation.service else installation.needs)
-    yield from examine_limit_ranges(cluster, objects)
-    yield from examine_meshes(cluster, objects)
-    yield from examine_policies(cluster, objects)
-    yield from examine_secrets(cluster, objects)
-    yield from examine_claims(cluster, objects)
+    yield examine_quotas(cluster, () if installation.service else installation.needs)
+    yield examine_limit_ranges(cluster, objects)
+    yield examine_meshes(cluster, objects)
+    yield examine_policies(cluster, objects)
+    yield examine_secrets(cluster, objects)
+    yield examine_claims(cluster, objects)
 
 
 def _starts_second_cluster(cluster: Cluster, installation: Installation) -> bool:

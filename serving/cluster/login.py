@@ -6,9 +6,11 @@ Kubernetes' Python client writes its failures to the root logger, and goes on wi
 import logging
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from serving.cluster.errors import ClusterError
@@ -23,6 +25,29 @@ _INSTALL = {
     "kubectl-oidc_login": "kubectl krew install oidc-login",
 }
 """How to get those that clouds have their kubeconfigs name."""
+_LOGIN_S = 60.0
+"""Long enough to log in, in a browser too. A program that was run by hand has what it needs, and answers at once."""
+
+
+def _limit_programs() -> None:
+    """Has Kubernetes' client, which has no setting for it, give a program up, now and when a token has expired."""
+    from kubernetes.config import exec_provider
+
+    exec_provider.subprocess = SimpleNamespace(Popen=_Program, PIPE=subprocess.PIPE)
+
+
+class _Program(subprocess.Popen[str]):
+    """A program as the client starts it."""
+
+    def communicate(self, input: str | None = None, timeout: float | None = None) -> tuple[str, str]:
+        """Its output and errors; kills it after the time."""
+        try:
+            output, errors = super().communicate(input, _LOGIN_S)
+        except subprocess.TimeoutExpired:
+            with self:  # which closes its pipes, and waits for its end
+                self.kill()
+            raise TimeoutError(f"it did not end within {_LOGIN_S:g} s and was killed.") from None
+        return output, errors or ""  # None where errors go to the terminal, which the client does not expect
 
 
 class LoginProgram:
@@ -62,6 +87,7 @@ class LoginProgram:
         handler.emit = lambda record: said.append(record.getMessage())  # type: ignore[method-assign]
         root = logging.getLogger()
         handlers, root.handlers = root.handlers, [handler]
+        _limit_programs()
         try:
             yield
         finally:

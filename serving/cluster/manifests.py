@@ -8,6 +8,7 @@ import yaml
 
 from serving.cluster.connection import Object
 from serving.cluster.errors import ClusterError
+from serving.cluster.fields import with_fields
 
 _FIRST = (
     "Namespace",
@@ -41,23 +42,23 @@ class _Loader(yaml.SafeLoader):
     }
 
 
-def read_manifests(source: str) -> list[Object]:
+def read_manifests(source: str, *, hooks: bool = False) -> list[Object]:
     """The objects of a file, of the YAML files in a directory, or of standard input for `-`, in order of application.
 
-    Hooks of Helm are left out: they are no part of what is installed.
+    Hooks of Helm, which are no part of what is installed, are left out unless they are wanted.
 
     Raises:
       ClusterError: nothing is there, it is not YAML, or something in it is no Kubernetes object.
     """
-    objects = [
-        one
-        for name, text in _texts(source)
-        for one in _objects(name, text)
-        if _HOOK not in (one["metadata"].get("annotations") or {})
-    ]
+    objects = [one for name, text in _texts(source) for one in _objects(name, text) if hooks or not is_hook(one)]
     if not objects:
         raise ClusterError(f"{'stdin' if source == '-' else source}: there are no manifests. {_GIVE}")
     return sorted(objects, key=lambda one: _FIRST.index(one["kind"]) if one["kind"] in _FIRST else len(_FIRST))
+
+
+def is_hook(one: Object) -> bool:
+    """Whether Helm makes an object for a while, before or after it installs the others, or for a test."""
+    return _HOOK in (one["metadata"].get("annotations") or {})
 
 
 def name_of(one: Object) -> str:
@@ -108,4 +109,4 @@ def _checked(file: str, one: object) -> Object:
                 f"{file}: {called} has {field}={value!r}; it must be a text. Give rendered manifests (helm template), "
                 "not a chart."
             )
-    return one
+    return with_fields(one)

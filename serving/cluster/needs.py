@@ -91,7 +91,7 @@ def accelerators(pod_spec: Object) -> dict[str, int]:
         resources = container.get("resources") or {}
         asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         for resource in ACCELERATORS:
-            if resource in asked:
+            if asked.get(resource) is not None:
                 totals[resource] = totals.get(resource, 0) + int(asked[resource])
     return totals
 
@@ -103,6 +103,11 @@ def secrets_of(objects: Iterable[Object]) -> set[tuple[str, str | None]]:
         match holder:
             case {"secretKeyRef": {"name": str(name), "key": str(key), **rest}}:
                 found |= set() if rest.get("optional") else {(name, key)}
+            case {
+                "secret": {"secretName": str(name), "items": [*items], **rest}
+                | {"name": str(name), "items": [*items], **rest}
+            }:
+                found |= set() if rest.get("optional") else {(name, str(item["key"])) for item in items}
             case (
                 {"secretRef": {"name": str(name), **rest}}
                 | {"secret": {"secretName": str(name), **rest}}

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from serving.cluster.connection import Cluster, Object
 from serving.cluster.errors import ClusterError, ForbiddenError
+from serving.cluster.fields import with_fields
 from serving.cluster.kinds import NAMESPACES, PODS, RAY_SERVICES, SECRETS
 
 _HELM_RELEASE = "meta.helm.sh/release-name"
@@ -28,7 +29,7 @@ def find_service(cluster: Cluster, release: str) -> Object | None:
 def _services(cluster: Cluster) -> list[Object]:
     """The RayServices of the namespace, complete: a list need not say of each item what it is a list of."""
     kind = {"apiVersion": RAY_SERVICES.api_version, "kind": "RayService"}
-    return [kind | one for one in cluster.items(RAY_SERVICES.path(cluster.namespace))]
+    return [with_fields(kind | one) for one in cluster.items(RAY_SERVICES.path(cluster.namespace))]
 
 
 def _one_of(cluster: Cluster, release: str, services: Sequence[Object]) -> Object | None:

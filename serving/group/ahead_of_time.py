@@ -15,13 +15,14 @@ from sharding.checkpoint import read_config
 from sharding.config import GemmaConfig
 from sharding.executables import ExecutableWriter
 from sharding.mesh import make_mesh, use_devices
-from sharding.steps import compile_steps
+from sharding.steps import compile_steps, why_unfit
 
 
 def compile_ahead(
     models: Sequence[ModelConfig],
     files: Mapping[str, Path],
     on_progress: Callable[[ModelConfig, int, int | None], None] = lambda model, done, total: None,
+    on_found: Callable[[ModelConfig, str | None], None] | None = None,
 ) -> None:
     """Compiles every step that groups of the models run.
 
@@ -32,12 +33,14 @@ def compile_ahead(
       models: say their checkpoints, limits and accelerators.
       files: the file to write for each model, by its id; directories are made if need be.
       on_progress: called as `on_progress(model, done, total)`, in programs; `total` is None when a model begins.
+      on_found: if given, files that are there and that groups take are left alone. Called as `on_found(model, why)` of
+        each that is there; `why` says why groups would not take it, and is None if they do.
 
     Raises:
       CheckpointError: a model's shape cannot be read.
       ValueError: the configuration does not fit a model or its accelerators, or cannot be compiled for here.
       UntrustedFileError: others could have written the key that the files would be signed with.
-      OSError: a file cannot be written.
+      OSError: a file cannot be read or written.
     """
     shapes = [_checked(model) for model in models]
     for path in files.values():
@@ -45,13 +48,20 @@ def compile_ahead(
     on_cpus = [model.topology.chips_per_host for model in models if model.topology.platform == "cpu"]
     use_devices("cpu", cpu_devices=max(on_cpus, default=1))
     for model, config in zip(models, shapes, strict=True):
+        mesh = make_mesh(model.topology.tensor_parallel, _devices(model.topology))
+        limits = runner_limits(model, config, known_chip_bytes(model.topology) or host_bytes())
+        if on_found is not None and files[model.id].exists():
+            why = why_unfit(files[model.id], config, mesh, model.dtype, limits)
+            on_found(model, why)
+            if why is None:
+                continue
         on_progress(model, 0, None)
         try:
             compile_steps(
                 config,
-                make_mesh(model.topology.tensor_parallel, _devices(model.topology)),
+                mesh,
                 model.dtype,
-                runner_limits(model, config, known_chip_bytes(model.topology) or host_bytes()),
+                limits,
                 store=ExecutableWriter(files[model.id]),
                 on_progress=lambda done, total, model=model: on_progress(model, done, total),  # type: ignore[misc]
             )

@@ -2,7 +2,9 @@
 
 import os
 import sys
+from importlib.metadata import version
 from pathlib import Path
+from pkgutil import resolve_name
 
 from serving.config import GatewayConfig
 
@@ -27,6 +29,8 @@ def haproxy_files(directory: Path) -> dict[str, str]:
     }
 
 
+_GUARDS = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+
 RAY_ENVIRONMENT = {
     "RAY_SERVE_ENABLE_HA_PROXY": "1",  # one hop less for every request, and gRPC streams that can be cancelled
     "RAY_SERVE_HAPROXY_BINARY_PATH": str(Path(sys.executable).parent / "codegemma-haproxy"),  # see serving/haproxy/
@@ -34,7 +38,7 @@ RAY_ENVIRONMENT = {
     # requests take our own links.
     "RAY_SERVE_USE_GRPC_BY_DEFAULT": "1",
     # Called in every proxy before it makes its servers, and in a Gateway before that for HTTP.
-    "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": "serving.servers.guards.guards",
+    _GUARDS: "serving.servers.guards.guards",
     # The largest message that the proxy takes when no Gateway is on its node: Ray Serve passes on no larger one. The
     # Gateways' follows gateway.max_body_bytes (gateway_environment).
     "RAY_SERVE_GRPC_MAX_MESSAGE_SIZE": str(4 * 1024 * 1024),
@@ -82,6 +86,27 @@ sockets and logs from /tmp/ray, which Ray makes writable for all.
 Ray's memory monitor would end our processes, which do not grow, until none is left, and again as they come back.
 Without it the kernel ends one process, the largest, once nothing is free; Ray would mark ours to go before any other.
 """
+
+
+def check_version() -> None:
+    """Checks that Ray's environment, which a chart or a person sets, names code that is here.
+
+    Ray Serve imports it in every proxy, and says of a name that is not there no more than Python does.
+
+    Raises:
+      ValueError: it is of another version of this service.
+    """
+    named = os.environ.get(_GUARDS)
+    if named is None:
+        return
+    try:
+        resolve_name(named)
+    except (ImportError, AttributeError, ValueError):
+        raise ValueError(
+            f"{_GUARDS}={named} names nothing of codegemma-serving {version('codegemma-serving')}, which has "
+            f"{RAY_ENVIRONMENT[_GUARDS]}: the Helm chart, or whatever set it, is of another version than this image. "
+            "Take both from one commit; the image's is its label org.opencontainers.image.revision."
+        ) from None
 
 
 def gateway_environment(gateway: GatewayConfig) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 from sharding.executables.file import ExecutableFile
 from sharding.executables.signing_key import signing_key_path
-from sharding.executables.store import Executables, ExecutableStore, ExecutableWriter, LocalStore
+from sharding.executables.store import Executables, ExecutableStore, ExecutableWriter, LocalStore, why_not_taken
 
 __all__ = [
     "ExecutableFile",
@@ -11,4 +11,5 @@ __all__ = [
     "Executables",
     "LocalStore",
     "signing_key_path",
+    "why_not_taken",
 ]

@@ -81,24 +81,33 @@ class ExecutableFile[K: Hashable]:
           OtherExecutablesError: they depend on something else.
           Exception: of XLA, which does not load them.
         """
-        view = memoryview(data)
-        signature, signed = view[:SIGNATURE_BYTES], view[SIGNATURE_BYTES:]
-        if not is_signed(signature, signed):
-            raise UntrustedFileError(
-                f"{path} is damaged, or was not signed with the key in {signing_key_path()}. Remove it if it stays so; "
-                "if another machine compiled it, put the key of that machine there."
-            )
-        end = _LENGTH_BYTES + int.from_bytes(signed[:_LENGTH_BYTES])
-        description = json.loads(bytes(signed[_LENGTH_BYTES:end]))
-        if description["depends_on"] != depends_on:
-            raise OtherExecutablesError(
-                f"{path} was compiled for something else: {differences(description['depends_on'], depends_on)}."
-            )
-        packed: dict[K, _Packed] = pickle.loads(signed[end:])
+        compilation, content = verified(path, data, depends_on)
+        packed: dict[K, _Packed] = pickle.loads(content)
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             loaded = pool.map(lambda each: _load(each, devices), packed.values())
             executables = dict(zip(packed, loaded, strict=True))
-        return cls(description["compilation"], depends_on, executables)
+        return cls(compilation, depends_on, executables)
+
+
+def verified(path: Path, data: bytes, depends_on: Dependencies) -> tuple[int, memoryview]:
+    """The number of a file's compilation, and the pickle of its executables, which are found to be those needed.
+
+    Args and errors are those of `ExecutableFile.from_bytes`, which loads them besides.
+    """
+    view = memoryview(data)
+    signature, signed = view[:SIGNATURE_BYTES], view[SIGNATURE_BYTES:]
+    if not is_signed(signature, signed):
+        raise UntrustedFileError(
+            f"{path} is damaged, or was not signed with the key in {signing_key_path()}. Remove it if it stays so; "
+            "if another machine compiled it, put the key of that machine there."
+        )
+    end = _LENGTH_BYTES + int.from_bytes(signed[:_LENGTH_BYTES])
+    description = json.loads(bytes(signed[_LENGTH_BYTES:end]))
+    if description["depends_on"] != depends_on:
+        raise OtherExecutablesError(
+            f"{path} was compiled for something else: {differences(description['depends_on'], depends_on)}."
+        )
+    return description["compilation"], signed[end:]
 
 
 type _Packed = tuple[bytes, PyTreeDef, PyTreeDef]

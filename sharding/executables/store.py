@@ -20,7 +20,7 @@ from jax.sharding import Mesh
 from jax.stages import Compiled
 
 from sharding.executables.dependencies import Dependencies, dependencies
-from sharding.executables.file import ExecutableFile, OtherExecutablesError
+from sharding.executables.file import ExecutableFile, OtherExecutablesError, verified
 from sharding.mesh import of_first_host, same_on_all_hosts
 from sharding.private_files import UntrustedFileError, private_directory, read_private, write_private
 
@@ -116,6 +116,19 @@ class ExecutableWriter:
         write_private(self.path, *file.to_bytes())
         self.path.chmod(0o644)  # for whichever user reads it: it is the signature that tells who wrote it
         return executables
+
+
+def why_not_taken(path: Path, mesh: Mesh, made_of: Mapping[str, object]) -> str | None:
+    """Why a file's executables are not those on the devices of `mesh` that depend on `made_of`; None if they are.
+
+    Raises:
+      OSError: it cannot be read.
+    """
+    try:
+        verified(path, path.read_bytes(), dependencies(mesh, made_of))
+    except (UntrustedFileError, OtherExecutablesError) as error:
+        return str(error)
+    return None
 
 
 def _read[K: Hashable](

@@ -145,6 +145,31 @@ def test_an_interruption_leaves_whole_files_for_the_next_try(
     assert "config.json" not in hub.fetched and _content(tmp_path / "target") == _FILES
 
 
+def test_a_full_disk_keeps_what_is_complete_and_says_what_is_missing(hub: Hub, tmp_path: Path) -> None:
+    # Room for all files but the weights.
+    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))"
+    target = tmp_path / "there" / "target"
+    arguments = ["download", REPOSITORY, str(target), "--revision", COMMIT]
+    with serve(hub) as url:
+        environment = os.environ | {"HF_ENDPOINT": url, "HF_HOME": str(tmp_path / "home"), "COLUMNS": "400"}
+
+        def run(code: str) -> "subprocess.CompletedProcess[str]":
+            command = [sys.executable, "-c", code, *arguments]
+            return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+        full = run(f"{limit}; {_RUN}")
+        assert full.returncode == 1 and "Traceback" not in full.stderr
+        said = " ".join(full.stderr.split())
+        assert f"{target} cannot be written: File too large. 3 of 4 files are complete and stay." in said
+        assert f"Missing: {_WEIGHTS}; they take 0.000 GB, and " in said and "run the same command again" in said
+        assert not target.exists()
+        hub.fetched.clear()
+        assert run(_RUN).returncode == 0
+    assert hub.fetched == [_WEIGHTS]
+    assert _content(target) == _FILES
+    assert [path.name for path in target.parent.iterdir()] == ["target"]
+
+
 @pytest.mark.parametrize("revision", ["main", "v1.0", COMMIT[:12], COMMIT.upper()])
 def test_a_revision_that_can_move_is_refused_before_anything_is_asked(
     download: Download, hub: Hub, revision: str

@@ -103,14 +103,26 @@ def test_what_cannot_be_compiled_is_said_in_one_line(
     assert not list(tmp_path.rglob("*.executables"))
 
 
-def test_steps_that_are_where_groups_look_for_them_are_left_alone(checkpoint: Path, tmp_path: Path) -> None:
+def test_steps_are_compiled_anew_if_those_that_are_there_are_of_something_else(
+    checkpoint: Path, tmp_path: Path
+) -> None:
     executables = tmp_path / "0123" / "tiny.executables"
-    executables.parent.mkdir()
-    executables.write_bytes(b"compiled before")
-    file = config(tmp_path / "config.yaml", model(checkpoint, executables=str(executables)))
-    result = compile(file, "--for", "cpu", "--if-missing")
-    assert result.exit_code == 0 and f"{executables} is there already." in result.stderr
-    assert executables.read_bytes() == b"compiled before"
+
+    def if_missing(**changes: object) -> str:
+        file = config(tmp_path / "config.yaml", model(checkpoint, executables=str(executables), **changes))
+        command: list[str | Path] = [sys.executable, "-c", _RUN, "compile", file, "--for", "cpu", "--if-missing"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        return done.stderr.replace("\n", " ")
+
+    assert f"Wrote {executables}" in if_missing()
+    first = executables.read_bytes()
+    said = if_missing()
+    assert f"{executables} is there already." in said and "Wrote" not in said
+    assert executables.read_bytes() == first
+
+    other = if_missing(limits=_LIMITS | {"max_context": 96})
+    assert f"{executables} was compiled for something else: limits: " in other and "It is compiled anew." in other
+    assert f"Wrote {executables}" in other and executables.read_bytes() != first
 
 
 def test_steps_that_go_nowhere_are_not_compiled(checkpoint: Path, tmp_path: Path) -> None:

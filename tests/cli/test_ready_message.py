@@ -1,9 +1,11 @@
 """The lines that `codegemma serve` prints: each works in a shell that knows nothing of this one."""
 
+import os
 import re
 import subprocess
 import sys
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,27 @@ def test_the_line_for_a_terminal_works_in_another_shell(
     [line] = re.findall(r"^.*/codegemma chat .*$", printed(capsys, url), flags=re.MULTILINE)
     done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, env=ELSEWHERE, cwd=tmp_path, check=True)
     assert "return" in done.stdout
+
+
+@pytest.mark.parametrize("started_as", ["-c", "-m", "/lib/serving/cli/main.py"])
+@pytest.mark.parametrize("installed", [True, False])
+def test_a_process_that_another_program_started_names_a_command_that_can_be_typed(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    started_as: str,
+    installed: bool,
+) -> None:
+    monkeypatch.setattr(sys, "argv", [started_as, "serve"])
+    if not installed:  # such as from a checkout
+        (tmp_path / "python").symlink_to(sys.executable)
+        monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    [line] = re.findall(r"^(.*) top$", printed(capsys, "http://127.0.0.1:8000"), flags=re.MULTILINE)
+    environment = ELSEWHERE | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        ["sh", "-c", f"{line} --version"], capture_output=True, text=True, env=environment, check=True
+    )
+    assert done.stdout.strip() == version("codegemma-serving")
 
 
 def test_addresses_are_named_where_they_are_not_the_default(

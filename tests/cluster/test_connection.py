@@ -3,6 +3,7 @@
 import builtins
 import json
 import os
+import pty
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import yaml
 
@@ -74,6 +76,31 @@ def test_a_program_that_cannot_log_in_is_named_with_what_it_says(kubeconfig: Cal
     message = said("status")
     assert "context 'test' logs in by the program sh, which failed: exec: process returned 3. you have no" in message
     assert "ERROR:root" not in message
+
+
+def test_a_program_that_does_not_end_is_given_up_and_named_with_the_time(
+    kubeconfig: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("serving.cluster.login._LOGIN_S", 0.2)
+    _with_program(kubeconfig, command="sleep", args=["600"])
+    before = psutil.Process().children()
+    message = said("status")
+    assert "logs in by the program sleep, which failed: it did not end within 0.2 s and was killed." in message
+    assert "Run it yourself, or log in again." in message
+    assert psutil.Process().children() == before
+
+
+def test_a_program_that_fails_at_a_terminal_is_named_too(kubeconfig: Callable[[str], Path]) -> None:
+    """What it says goes to the terminal then, and not to the client."""
+    _with_program(kubeconfig, command="sh", args=["-c", "exit 3"])
+    command = [sys.executable, "-c", "from serving.cli.main import app; app()", "cluster", "status"]
+    terminal, own_end = pty.openpty()
+    with os.fdopen(terminal, "rb", buffering=0):
+        done = subprocess.run(
+            command, stdin=own_end, stdout=own_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        )
+        os.close(own_end)
+    assert done.returncode == 2 and "which failed: exec: process returned 3" in " ".join(done.stderr.split())
 
 
 @pytest.mark.usefixtures("cluster")

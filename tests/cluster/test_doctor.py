@@ -442,6 +442,10 @@ def test_secrets_and_claims_of_the_installed_release(healthy: KubernetesApi, exa
                 {"name": "keys", "secret": {"secretName": "keys"}},
                 {"name": "maybe", "secret": {"secretName": "maybe", "optional": True}},
                 {"name": "models", "persistentVolumeClaim": {"claimName": "models"}},
+                {
+                    "name": "steps",
+                    "secret": {"secretName": "steps", "items": [{"key": "executables.key", "path": "k"}]},
+                },
             ],
             imagePullSecrets=[{"name": "registry"}],
         )
@@ -451,11 +455,13 @@ def test_secrets_and_claims_of_the_installed_release(healthy: KubernetesApi, exa
     healthy.add("ray.io/v1/rayservices", service)
     healthy.add("v1/secrets", {"metadata": {"name": "keys"}, "data": {"keys.yaml": ""}})
     healthy.add("v1/secrets", {"metadata": {"name": "redis"}, "data": {"pass": ""}})
+    healthy.add("v1/secrets", {"metadata": {"name": "steps"}, "data": {"other.key": ""}})
     healthy.add("v1/persistentvolumeclaims", {"metadata": {"name": "models"}, "spec": {}, "status": {"phase": "Bound"}})
     found = examine()
     assert found["secret keys"] == [("ok", "is there", "")]
     assert found["secret redis"][0][:2] == ("problem", "has no key 'password'; its keys: pass")
     assert found["secret registry"][0][:2] == ("problem", "does not exist in namespace codegemma")
+    assert found["secret steps"][0][:2] == ("problem", "has no key 'executables.key'; its keys: other.key")
     assert "secret maybe" not in found
     assert found["volume claim models"] == [("ok", "is bound", "")]
 
@@ -466,10 +472,11 @@ def mounting(name: str, pods: int, claim: str, *, writes: bool = False) -> dict[
     return release.worker_group(name, pods, volumes=[{"name": "v", "persistentVolumeClaim": source}])
 
 
-def writing_job(claim: str) -> dict[str, Any]:
+def writing_job(claim: str, name: str = "fetch", *, hook: bool = False, **spec: Any) -> dict[str, Any]:
     volumes = [{"name": "models", "persistentVolumeClaim": {"claimName": claim}}]
     template = {"spec": {"containers": [], "volumes": volumes}}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "fetch"}, "spec": {"template": template}}
+    metadata = {"name": name} | ({"annotations": {"helm.sh/hook": "pre-install,pre-upgrade"}} if hook else {})
+    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": metadata, "spec": {"template": template, **spec}}
 
 
 _ONE_NODE = "one node at a time may have it, and up to 3 pods (gateway, chat) would mount it"
@@ -484,7 +491,7 @@ _FROM_SNAPSHOT = (
     [
         (["ReadWriteMany"], [mounting("gateway", 2, "m"), mounting("chat", 1, "m")], True, ("ok", "is bound", "")),
         (["ReadOnlyMany"], [mounting("gateway", 2, "m"), mounting("chat", 1, "m")], False, ("ok", "is bound", "")),
-        (["ReadWriteOnce"], [mounting("chat", 1, "m")], True, ("ok", "is bound", "")),
+        (["ReadWriteOnce"], [mounting("chat", 1, "m")], False, ("ok", "is bound", "")),
         (
             ["ReadWriteOnce"],
             [mounting("gateway", 2, "m"), mounting("chat", 1, "m")],
@@ -534,6 +541,50 @@ def test_a_claim_whose_access_modes_its_pods_need(
     service = {"apiVersion": "ray.io/v1", "kind": "RayService"} | release.service(*groups)
     objects = [service, writing_job("m")] if job else [service]
     assert examine("-f", "-", input=manifests(*objects))["volume claim m"] == [found]
+
+
+@pytest.mark.parametrize("mode", ["ReadWriteOnce", "ReadWriteOncePod", "ReadWriteMany"])
+@pytest.mark.parametrize(
+    ("jobs", "groups", "users"),
+    [
+        ([writing_job("m")], [], ""),
+        ([writing_job("m", "a"), writing_job("m", "b")], [], "2 pods (Job a, Job b)"),
+        ([writing_job("m", parallelism=3)], [], "3 pods (Job fetch)"),
+        ([writing_job("m", "a", hook=True), writing_job("m", "b", hook=True)], [], ""),  # one after the other
+        ([writing_job("m", "a", hook=True), writing_job("m", "b")], [], "2 pods (Job a, Job b)"),
+        ([writing_job("m", hook=True)], [mounting("chat", 1, "m")], "2 pods (Job fetch, chat)"),  # of an upgrade
+    ],
+)
+def test_jobs_that_may_have_a_claim_beside_others_on_another_node(
+    healthy: KubernetesApi,
+    examine: Callable[..., Findings],
+    mode: str,
+    jobs: list[dict[str, Any]],
+    groups: list[dict[str, Any]],
+    users: str,
+) -> None:
+    claim = {"metadata": {"name": "m"}, "spec": {"accessModes": [mode]}, "status": {"phase": "Bound"}}
+    healthy.add("v1/persistentvolumeclaims", claim)
+    service = {"apiVersion": "ray.io/v1", "kind": "RayService"} | release.service(*groups)
+    objects = [service, *jobs] if groups else jobs
+    [(level, text, remedy)] = examine("-f", "-", input=manifests(*objects))["volume claim m"]
+    if users and mode != "ReadWriteMany":
+        assert level == "warning" and f"is {mode}: one node at a time may have it, and up to {users} would" in text
+        assert "Use a claim of ReadWriteMany" in remedy
+    else:
+        assert (level, text) == ("ok", "is bound")
+
+
+def test_what_jobs_of_the_chart_need_is_examined_though_helm_makes_them_before_all_else(
+    healthy: KubernetesApi, examine: Callable[..., Findings]
+) -> None:
+    job = writing_job("m", hook=True)
+    job["spec"]["template"]["spec"]["containers"] = [
+        {"name": "a", "envFrom": [{"secretRef": {"name": "hugging-face"}}]}
+    ]
+    found = examine("-f", "-", input=manifests(job))
+    assert found["secret hugging-face"][0][:2] == ("problem", "does not exist in namespace codegemma")
+    assert found["volume claim m"][0][:2] == ("problem", "does not exist in namespace codegemma")
 
 
 def test_pods_that_autoscaling_may_add_need_the_claim_too(

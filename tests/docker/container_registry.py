@@ -1,5 +1,6 @@
 """A real container registry for as long as a test runs, where this machine has one."""
 
+import re
 import shutil
 import subprocess
 import time
@@ -7,12 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import pytest
 import yaml
 
-from bench.cluster import free_port
-
+_START_S = 60.0
 needs_registry = pytest.mark.skipif(
     shutil.which("docker-registry") is None, reason="needs a container registry: apt install docker-registry"
 )
@@ -21,21 +20,26 @@ needs_registry = pytest.mark.skipif(
 @contextmanager
 def running_registry(directory: Path) -> Iterator[str]:
     """Starts one on loopback, which keeps all in a directory; yields its host and port."""
-    address = f"127.0.0.1:{free_port()}"
     file = directory / "registry.yaml"
     storage = {"filesystem": {"rootdirectory": str(directory / "registry")}}
-    file.write_text(yaml.safe_dump({"version": 0.1, "storage": storage, "http": {"addr": address}}))
-    with (directory / "registry.log").open("w") as log:
-        process = subprocess.Popen(["docker-registry", "serve", file], stdout=log, stderr=log)
+    file.write_text(yaml.safe_dump({"version": 0.1, "storage": storage, "http": {"addr": "127.0.0.1:0"}}))
+    log = directory / "registry.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(["docker-registry", "serve", file], stdout=output, stderr=output)
     try:
-        while True:
-            try:
-                httpx.get(f"http://{address}/v2/").raise_for_status()
-                break
-            except httpx.TransportError:
-                assert process.poll() is None, (directory / "registry.log").read_text()
-                time.sleep(0.01)
-        yield address
+        yield _address(process, log)
     finally:
         process.kill()
         process.wait()
+
+
+def _address(process: "subprocess.Popen[bytes]", log: Path) -> str:
+    """Where it listens, once it does: the kernel has chosen the port."""
+    end = time.monotonic() + _START_S
+    while True:
+        has_ended = process.poll() is not None
+        if found := re.search(r"listening on (127\.0\.0\.1:\d+)", log.read_text()):
+            return found[1]
+        if has_ended or time.monotonic() > end:
+            raise AssertionError(f"the registry {'has ended' if has_ended else 'does not listen'}:\n{log.read_text()}")
+        time.sleep(0.01)

@@ -121,8 +121,14 @@ def _egress(*layers: Mapping[str, Any], **fields: Any) -> dict[str, Any]:
     return merged({"networkPolicy": {"egress": {"enabled": True, "rules": [_TO_REDIS], **fields}}}, *layers)
 
 
-def _bucket(kind: str, **fields: Any) -> dict[str, Any]:
-    return {"models": {"volume": {"existingClaim": "", kind: {"bucket": "models", **fields}}}}
+_GCS_FUSE = {"models": {"volume": {"existingClaim": "", "gcsFuse": {"bucket": "models"}}}}
+_COPIED = {"path": "codegemma-2b", "bucket": "s3://m/2b"}
+_TRUSTED = {"name": "RCLONE_CA_CERT", "value": "/etc/company-ca/ca.crt"}
+
+
+def _copy(**fields: Any) -> dict[str, Any]:
+    """Values with a checkpoint that each pod copies."""
+    return {"models": {"volume": {"existingClaim": "", "copy": {"buckets": [_COPIED], **fields}}}}
 
 
 _RULES = {"enabled": True, "runbookUrl": "https://example.com/runbook.md", "labels": {"release": "prometheus"}}
@@ -189,9 +195,7 @@ SETTINGS: dict[str, Any] = {
         "loadBalancerSourceRanges": ["10.0.0.0/8"],
     },
     "networkPolicy": {"clients": _PEERS},
-    "models": {
-        "volume": {"existingClaim": "", "s3": {"bucket": "m", "caBundle": "/etc/company-ca/ca.crt", "size": "30Gi"}}
-    },
+    "models": {"volume": {"existingClaim": "", "copy": {"buckets": [_COPIED], "env": [_TRUSTED], "size": "30Gi"}}},
     "extraObjects": [_EXTRA],
 }
 _PLACE = {"nodeSelector": {"pool": "cpu"}, "tolerations": [{"key": "pool", "operator": "Exists"}]}
@@ -201,9 +205,9 @@ _QUOTAS = {"redis": "redis://redis:6379/1", "per_tenant": {"requests_per_minute"
 
 _TPU_TOGGLES: dict[str, dict[str, Any]] = {
     "compile": {"executables": _ALL_EXECUTABLES},
-    "compile-gcs-fuse": _egress(_bucket("gcsFuse"), {"executables": _ALL_EXECUTABLES}),
-    "compile-s3": merged(
-        _bucket("s3", credentialsSecret="s3", caBundle="/etc/company-ca/ca.crt"),
+    "compile-gcs-fuse": _egress(_GCS_FUSE, {"executables": _ALL_EXECUTABLES}),
+    "compile-copy": merged(
+        _copy(credentialsSecret="s3", env=[_TRUSTED]),
         {"executables": _ALL_EXECUTABLES, "extraVolumeMounts": [_CA]},
         {"extraVolumes": [{"name": "ca", "secret": {"secretName": "company-ca"}}]},
     ),
@@ -215,14 +219,7 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "quotas": {"serving": {"gateway": {"quotas": _QUOTAS}}, "quotas": {"redis": {"passwordSecret": {"name": "redis"}}}},
     "anyone": {"auth": {"existingSecret": "", "required": False}},
     "gcs-fuse": {"models": {"volume": {"existingClaim": "", "gcsFuse": {"bucket": "models", "onlyDir": "gemma"}}}},
-    "s3": {
-        "models": {
-            "volume": {
-                "existingClaim": "",
-                "s3": {"bucket": "m", "endpoint": "https://minio:9000", "credentialsSecret": "s3"},
-            }
-        }
-    },
+    "copy": _copy(credentialsSecret="s3", env=[{"name": "RCLONE_S3_ENDPOINT", "value": "https://minio:9000"}]),
     "executables": {"executables": {"existingSecret": "codegemma-executables"}},
     "executables-cache": {
         "executables": {"existingSecret": "codegemma-executables", "cache": {"existingClaim": "codegemma-cache"}}
@@ -251,9 +248,9 @@ _TOGGLES: dict[str, dict[str, Any]] = {
     "network-policy": {"networkPolicy": {"clients": _PEERS, "egress": {"enabled": True, "rules": [{"to": _PEERS}]}}},
     "egress": _egress(),
     "egress-narrow": _egress(apiServer={"peers": [{"ipBlock": {"cidr": "203.0.113.7/32"}}]}),
-    "egress-gcs-fuse": _egress(_bucket("gcsFuse")),
-    "egress-s3": _egress(_bucket("s3")),
-    "egress-s3-secret": _egress(_bucket("s3", credentialsSecret="s3")),
+    "egress-gcs-fuse": _egress(_GCS_FUSE),
+    "egress-copy": _egress(_copy()),
+    "egress-copy-secret": _egress(_copy(credentialsSecret="s3")),
     "egress-annotations": _egress({"serviceAccount": {"annotations": {"iam.gke.io/gcp-service-account": "a@p.iam"}}}),
     "nobody-scrapes": {"networkPolicy": {"monitoring": []}},
     "redis": {

@@ -58,8 +58,8 @@ def _sums() -> str:
 def copy(store: tuple[Path, dict[str, str]], bucket: Path, tmp_path: Path) -> Copy:
     """Copies the bucket's checkpoint, or what is asked for, to `target`."""
 
-    def run(source: str = f"s3://{bucket.parent.name}/2b") -> subprocess.CompletedProcess[str]:
-        command = ["sh", str(_SCRIPT), source, str(tmp_path / "target")]
+    def run(source: str = f"s3://{bucket.parent.name}/2b", *without: str) -> subprocess.CompletedProcess[str]:
+        command = ["sh", str(_SCRIPT), source, str(tmp_path / "target"), *without]
         return subprocess.run(command, env=store[1], capture_output=True, text=True, timeout=60, check=False)
 
     return run
@@ -91,6 +91,16 @@ def test_another_source_does_not_pass_for_what_is_there(copy: Copy, tmp_path: Pa
     other = copy("s3://models/7b")
     assert other.returncode == 1 and "and not s3://models/7b. Name another target" in other.stderr
     assert _content(tmp_path / "target") == _FILES
+
+
+def test_what_is_left_out_is_neither_copied_nor_missed(copy: Copy, bucket: Path, tmp_path: Path) -> None:
+    source = f"s3://{bucket.parent.name}/2b"
+    (bucket / "model.safetensors").unlink()
+    assert copy(source, "*.safetensors").returncode == 0
+    assert _content(tmp_path / "target").keys() == _FILES.keys() - {"model.safetensors"}
+    assert "already" in copy(source, "*.safetensors").stdout
+    other = copy(source)
+    assert other.returncode == 1 and f"is {source}, without *.safetensors, and not {source}. Name" in other.stderr
 
 
 @pytest.mark.parametrize("change", ["damaged", "missing"])

@@ -99,9 +99,9 @@ def test_the_kubernetes_api_can_be_narrowed_to_its_addresses() -> None:
 @pytest.mark.parametrize("server", _METADATA_SERVERS, ids=str)
 def test_pods_ask_the_metadata_server_only_for_the_identity_that_opens_a_bucket(server: Callee) -> None:
     for name in ("gateway", "gpu"):
-        for case in ("egress-gcs-fuse", "egress-s3", "egress-annotations"):
+        for case in ("egress-gcs-fuse", "egress-copy", "egress-annotations"):
             assert _may_call(CASE[case], name, server), case
-        for case in ("egress", "egress-s3-secret"):
+        for case in ("egress", "egress-copy-secret"):
             assert not _may_call(CASE[case], name, server), case
     assert not _may_call(CASE["egress-gcs-fuse"], "head", server)
 

@@ -52,7 +52,9 @@ def _config_of(objects: list[Object]) -> Object:
 def test_groups_and_nobody_else_get_the_key_of_executables_as_a_file_that_is_no_link() -> None:
     path = "/home/codegemma/.local/share/codegemma/executables.key"
     mount = {"name": "executables-key", "mountPath": path, "subPath": "executables.key", "readOnly": True}
-    secret = {"secretName": "codegemma-executables", "defaultMode": 0o440}
+    # By its name, so that a secret without it keeps the pod from starting, and is named by the kubelet.
+    key = {"key": "executables.key", "path": "executables.key"}
+    secret = {"secretName": "codegemma-executables", "defaultMode": 0o440, "items": [key]}
     for name, group in worker_groups(CASE["executables"]).items():
         spec = group["template"]["spec"]
         assert (mount in spec["containers"][0]["volumeMounts"]) == (name != "gateway")

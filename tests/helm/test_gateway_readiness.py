@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import sys
 from pathlib import Path
 
@@ -61,6 +62,20 @@ async def test_a_gateway_pod_is_ready_as_soon_as_its_models_answer(
         code, output = await _run("ready.py", *ports)
     assert (code == 0) == answers, output
     assert answers or "HTTP 503" in output
+
+
+@pytest.mark.parametrize("module", ["serving.servers.guards_of_old", "serving.old.guards", "serving.servers.guards"])
+async def test_a_gateway_pod_whose_image_is_of_another_version_than_the_chart_says_so(module: str) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))  # and nobody listens there
+        port = str(taken.getsockname()[1])
+        callback = {"RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH": f"{module}.guards"}
+        code, output = await _run("ready.py", port, port, **callback)
+    assert code == 1
+    if module == "serving.servers.guards":
+        assert "Connection refused" in output
+    else:
+        assert f"the image has no {module}: it and the chart are of different versions." in output
 
 
 async def test_the_helm_test_completes_with_a_key_and_is_refused_without(service: CodeService, key: str) -> None:

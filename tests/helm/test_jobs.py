@@ -124,6 +124,61 @@ def test_jobs_run_where_gateways_may_and_as_an_account_that_a_bucket_can_know() 
     assert annotations.items() <= account["metadata"]["annotations"].items()
 
 
+_OF_OTHERS: dict[str, Any] = {
+    "serviceAccount": {"create": False, "name": "models", "headName": "ray"},
+    "image": {"pullSecrets": ["pull"]},
+    "ray": {
+        "extraEnv": [{"name": "H", "valueFrom": {"secretKeyRef": {"name": "headers", "key": "k"}}}],
+        "extraEnvFrom": [{"configMapRef": {"name": "proxy"}}],
+    },
+    "extraVolumes": [
+        {"name": "ca", "configMap": {"name": "company-ca"}},
+        {"name": "both", "projected": {"sources": [{"secret": {"name": "token"}}]}},
+    ],
+    "extraVolumeMounts": [{"name": "ca", "mountPath": "/ca"}, {"name": "both", "mountPath": "/both"}],
+}
+_SOURCES = (
+    ("ConfigMap", ("configMap", "configMapRef", "configMapKeyRef"), "name"),
+    ("Secret", ("secret", "secretRef", "secretKeyRef"), "name"),
+    ("Secret", ("secret",), "secretName"),
+    ("PersistentVolumeClaim", ("persistentVolumeClaim",), "claimName"),
+)
+
+
+def _needed(node: Any) -> set[tuple[str, str]]:
+    """Kind and name of what a pod refers to."""
+    found = set()
+    if isinstance(node, dict):
+        for kind, keys, name in _SOURCES:
+            found |= {(kind, node[key][name]) for key in keys if name in (node.get(key) or {})}
+        found |= {("Secret", each["name"]) for each in node.get("imagePullSecrets", ())}
+        found |= {("ServiceAccount", node["serviceAccountName"])} if "serviceAccountName" in node else set()
+        node = list(node.values())
+    return found.union(*map(_needed, node)) if isinstance(node, list) else found
+
+
+@pytest.mark.parametrize("name", ["download", "compile-copy", "adapters-served", "convert"])
+def test_what_jobs_wait_for_is_not_to_be_made_after_them(name: str) -> None:
+    """An object of the release is made once the Jobs have ended."""
+    base = CASE[name]
+    values = merged(base.values, _OF_OTHERS)
+    for volume in ("extraVolumes", "extraVolumeMounts"):
+        values[volume] = [*base.values.get(volume, ()), *_OF_OTHERS[volume]]
+        values[volume] = list({each["name"]: each for each in values[volume]}.values())
+    text = template("helm4", Case(name, base.profiles, values)).stdout
+    objects = [each for each in yaml.load_all(text, yaml.CSafeLoader) if each]
+    jobs = [each["spec"]["template"]["spec"] for each in of_kind(objects, "Job").values()]
+    needed = _needed(jobs) - {(each["kind"], each["metadata"]["name"]) for each in objects}
+    assert needed
+    for kind, needed_name in sorted(needed):
+        one = {"apiVersion": "v1", "kind": kind, "metadata": {"name": needed_name}}
+        said = template("helm4", Case(name, base.profiles, values | {"extraObjects": [one]}), check=False).stderr
+        assert f"extraObjects has the {kind} {needed_name}, which " in said, (kind, needed_name, said)
+        assert "Make it yourself, before the release" in said
+    one["metadata"] |= {"annotations": {"helm.sh/hook": "pre-install,pre-upgrade", "helm.sh/hook-weight": "-40"}}
+    template("helm4", Case(name, base.profiles, values | {"extraObjects": [one]}))
+
+
 @pytest.mark.parametrize("helm", HELMS)
 def test_an_account_that_is_there_already_is_that_of_the_jobs_too(helm: str) -> None:
     base = CASE["download"]

@@ -64,7 +64,6 @@ def test_annotations_for_artifact_hub_are_true() -> None:
     assert own["license"] == annotations["licenses"] == "Apache-2.0"
     assert own["category"] == "ai-machine-learning"
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    models = values["models"]
-    images = {values["edge"]["envoy"]["image"], models["volume"]["s3"]["image"], models["rcloneImage"]}
+    images = {values["edge"]["envoy"]["image"], values["models"]["rcloneImage"]}
     assert {each["image"] for each in own["images"]} == images
     assert all(each["url"].startswith("https://") for each in own["links"] + own["recommendations"])

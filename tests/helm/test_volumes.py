@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.helm.chart import CASE, RELEASE, Case, Object, every_case, of_kind, pods, rendered, worker_groups
+from tests.helm.chart import CASE, CHART, RELEASE, Case, Object, every_case, of_kind, pods, rendered, worker_groups
 from tests.helm.containers import autoscaler, containers
 
 
@@ -40,7 +40,7 @@ def test_ray_places_that_are_written_are_writable(case: Case) -> None:
     ("name", "source"),
     [
         ("gpu", {"persistentVolumeClaim": {"claimName": "codegemma-models", "readOnly": True}}),
-        ("s3", {"emptyDir": {"sizeLimit": "40Gi"}}),
+        ("copy", {"emptyDir": {"sizeLimit": "40Gi"}}),
         (
             "gcs-fuse",
             {
@@ -86,12 +86,28 @@ def test_gateways_and_groups_read_adapters_from_a_claim_of_their_own_and_nobody_
         assert own == [{"name": "adapters", "mountPath": "/adapters", "readOnly": True}]
 
 
-def test_gateways_fetch_no_weights_from_a_bucket() -> None:
-    groups = worker_groups(CASE["s3"])
-    arguments = {name: group["template"]["spec"]["initContainers"][1]["args"] for name, group in groups.items()}
-    assert "--exclude=*.safetensors" in arguments["gateway"]
-    assert "--exclude=*.safetensors" not in arguments["gpu"]
-    assert all("--endpoint-url=https://minio:9000" in each for each in arguments.values())
+def test_a_bucket_is_copied_and_checked_before_ray_starts_and_gateways_take_no_weights() -> None:
+    copy = ["sh", "/scripts/copy-bucket.sh", "s3://m/2b", "/models/codegemma-2b"]
+    for name, group in worker_groups(CASE["copy"]).items():
+        containers = group["template"]["spec"]["initContainers"]
+        (container,) = (each for each in containers if each["name"] == "copy-codegemma-2b")
+        assert container["command"] == (copy if name == "gpu" else [*copy, "*.safetensors"])
+        assert {"name": "RCLONE_S3_ENDPOINT", "value": "https://minio:9000"} in container["env"]
+        assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
+        (scripts,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/scripts")
+        (volume,) = (each for each in group["template"]["spec"]["volumes"] if each["name"] == scripts)
+        script = of_kind(rendered(CASE["copy"]), "ConfigMap")[volume["configMap"]["name"]]["data"]["copy-bucket.sh"]
+        assert script.strip() == (CHART / "files" / "copy-bucket.sh").read_text().strip()
+
+
+def test_the_job_that_compiles_copies_a_bucket_too() -> None:
+    objects = rendered(CASE["compile-copy"])
+    spec = of_kind(objects, "Job")["codegemma-compile-tpu"]["spec"]["template"]["spec"]
+    (container,) = spec["initContainers"]
+    assert container["command"][:2] == ["sh", "/scripts/copy-bucket.sh"]
+    (scripts,) = (mount["name"] for mount in container["volumeMounts"] if mount["mountPath"] == "/scripts")
+    (volume,) = (each for each in spec["volumes"] if each["name"] == scripts)
+    assert "copy-bucket.sh" in of_kind(objects, "ConfigMap")[volume["configMap"]["name"]]["data"]
 
 
 def test_keys_are_mounted_as_a_directory_so_that_changes_reach_the_pod() -> None:

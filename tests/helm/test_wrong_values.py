@@ -34,6 +34,13 @@ _CONVERSION = {
 }
 
 
+_COPIED = {"path": "model", "bucket": "s3://m/2b"}
+
+
+def _copy(**changes: Any) -> dict[str, Any]:
+    return {"models": {"volume": {"existingClaim": "", "copy": {"buckets": [_COPIED | changes]}}}}
+
+
 def _environment(name: str) -> dict[str, Any]:
     return {"ray": {"environment": {name: "0"}}}
 
@@ -73,7 +80,8 @@ SCHEMA = [
     ),
     Mistake(("convert", "0", "target"), {"models": {"convert": [_CONVERSION | {"target": "/tmp/model"}]}}),
     Mistake(("convert", "0", "dtype"), {"models": {"convert": [_CONVERSION | {"dtype": "int8"}]}}),
-    Mistake(("s3", "bucket"), {"models": {"volume": {"s3": {"bucket": "s3://models"}}}}),
+    Mistake(("copy", "buckets", "0", "bucket"), _copy(bucket="https://m/7b")),
+    Mistake(("copy", "buckets", "0", "path"), _copy(path="a/b")),
     Mistake(("redis", "address"), {"gcs": {"redis": {"address": "redis"}}}),
     Mistake(("redis", "password"), {"gcs": {"redis": {"password": "secret"}}}),
     Mistake(("ray", "version"), {"ray": {"version": "latest"}}),
@@ -125,20 +133,27 @@ TEMPLATES = [
         ),
     ),
     Mistake(
-        ("adapters.directory=/models/adapters", "models.volume.s3", "models.adapters.existingClaim"),
+        ("adapters.directory=/models/adapters", "models.volume.copy", "models.adapters.existingClaim"),
         merged(
             _model(adapters={"directory": "/models/adapters"}),
-            {"models": {"volume": {"existingClaim": "", "s3": {"bucket": "m"}}}},
+            _copy(),
         ),
     ),
     Mistake(
-        ("adapters.directory=/models,", "models.volume.s3", "models.adapters.existingClaim"),
+        ("adapters.directory=/models,", "models.volume.copy", "models.adapters.existingClaim"),
         merged(
             _model(adapters={"directory": "/models"}),
-            {"models": {"volume": {"existingClaim": "", "s3": {"bucket": "m"}}}},
+            _copy(),
         ),
     ),
-    Mistake(("existingClaim and s3.bucket",), {"models": {"volume": {"s3": {"bucket": "m"}}}}),
+    Mistake(
+        ("existingClaim and copy.buckets",),
+        merged(_copy(), {"models": {"volume": {"existingClaim": "codegemma-models"}}}),
+    ),
+    Mistake(
+        ("models.volume.copy.buckets: the path model is taken",),
+        {"models": {"volume": {"existingClaim": "", "copy": {"buckets": [_COPIED, _COPIED]}}}},
+    ),
     Mistake(("workers", "name gpu is taken"), {"workers": _worker()["workers"] * 2}),
     Mistake(("workers", "name gateway is taken by the Gateways"), _worker(name="gateway")),
     Mistake(("workers.gpu.minReplicas=3", "maxReplicas=2"), _worker(minReplicas=3)),

@@ -58,7 +58,7 @@ def main() -> int:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))  # to clean up then as well
     clock = Clock()
-    held = False
+    held = kept = False
     try:
         find_programs()
         manifest = render(scenario.PROFILE, {})
@@ -68,14 +68,15 @@ def main() -> int:
                 held = asyncio.run(_run(clock, manifest, mounted))
             finally:
                 if not held:
-                    keep_logs(_LOGS)
+                    kept = keep_logs(_LOGS)
     except MissingError as error:
         print(error, file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         clock.say("interrupted; everything is removed")
         return 130
-    clock.say(f"{'all of it held' if held else f'not all of it held: logs are in {_LOGS}'}; everything else is removed")
+    logs = f"logs are in {_LOGS}" if kept else "no container had logged anything"
+    clock.say(f"{'all of it held' if held else f'not all of it held: {logs}'}; everything else is removed")
     return 0 if held else 1
 
 

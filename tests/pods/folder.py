@@ -1,7 +1,8 @@
 """Where a run keeps its files, and what it removes at its end or at the start of the next one."""
 
-import fcntl
+import errno
 import shutil
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,8 @@ from tests.pods.command import MissingError, run
 
 FOLDER = Path("/var/lib/codegemma-pods")
 """Root's alone: secrets of the run are there."""
-_LOCK = Path("/run/codegemma-pods.lock")
+_LOCK = "codegemma-pods"
+"""An abstract socket (unix(7)): it goes with the process that holds it, and is no file that would stay."""
 _LOGS = (".log", ".out", ".err")
 RUNC = FOLDER / "runc"
 
@@ -22,11 +24,13 @@ def locked() -> Iterator[None]:
     Raises:
       MissingError: another run has it.
     """
-    with _LOCK.open("w") as file:
+    with socket.socket(socket.AF_UNIX) as lock:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise MissingError(f"Another `make pods` runs: it holds {file.name}.") from None
+            lock.bind(f"\0{_LOCK}")
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            raise MissingError(f"Another `make pods` runs: it holds the socket @{_LOCK} (`ss -xlp`).") from None
         yield
 
 
@@ -37,14 +41,15 @@ def unmount_all() -> None:
         run("umount", path)
 
 
-def keep_logs(target: Path) -> None:
-    """Copies what containers and Ray have logged, in the place of what was kept before."""
+def keep_logs(target: Path) -> bool:
+    """Copies what containers and Ray have logged, in the place of what was kept before; whether there is any."""
     shutil.rmtree(target, ignore_errors=True)
     for file in (FOLDER / "pods").rglob("*"):
         if file.suffix in _LOGS and file.is_file() and not file.is_symlink():
             copy = target / file.relative_to(FOLDER / "pods")
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, copy)
+    return target.exists()
 
 
 def remove() -> None:

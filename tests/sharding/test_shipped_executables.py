@@ -16,7 +16,7 @@ import pytest
 from jax.sharding import Mesh
 from jax.stages import Compiled
 
-from sharding.executables import ExecutableWriter, LocalStore, signing_key_path
+from sharding.executables import ExecutableWriter, LocalStore, signing_key_path, why_not_taken
 from sharding.executables.dependencies import dependencies
 from sharding.mesh import make_mesh
 
@@ -59,6 +59,20 @@ def read(
 def test_what_was_shipped_is_read_and_needs_no_cache(shipped: Path, kept: Path) -> None:
     assert read(kept, shipped, unwanted) == 2
     assert not kept.exists()
+
+
+def test_what_is_read_can_be_told_from_what_is_not_without_loading_it(shipped: Path) -> None:
+    made_of = {"model": "a", "limits": 8}
+    assert why_not_taken(shipped, make_mesh(1), made_of) is None
+    other = why_not_taken(shipped, make_mesh(1), made_of | {"limits": 9})
+    assert other == f"{shipped} was compiled for something else: limits: 8 there, 9 here."
+    shipped.write_bytes(shipped.read_bytes()[:-1])
+    damaged = why_not_taken(shipped, make_mesh(1), made_of)
+    assert damaged is not None and f"{shipped} is damaged, or was not signed with the key" in damaged
+    signing_key_path().unlink()
+    shipped.unlink()
+    with pytest.raises(FileNotFoundError):
+        why_not_taken(shipped, make_mesh(1), made_of)
 
 
 def test_anybody_may_own_the_file_for_its_signature_tells_who_wrote_it(shipped: Path, kept: Path) -> None:

@@ -1,9 +1,11 @@
 # Copies a checkpoint from a bucket to a directory, which appears complete or not at all, and once: sh copy-bucket.sh
 # gs://BUCKET/PATH DIRECTORY, or s3://. Only files that the bucket's SHA256SUMS names are copied, and each must have its
-# hash. For rclone's image, whose sh is busybox's.
+# hash; those that match a third argument are left out. For rclone's image, whose sh is busybox's.
 set -eu
 source=$1
 target=$2
+without=${3-}
+origin=$source${without:+, without $without}
 partial=$(dirname "$target")/.$(basename "$target").copy
 sums=$partial/SHA256SUMS
 lists=$(mktemp -d)
@@ -24,9 +26,9 @@ copy() {
 
 if [ -e "$target" ]; then
     there=$(sed -n '1s/^# //p' "$target/SHA256SUMS" 2>/dev/null || true)
-    [ "$there" = "$source" ] ||
-        fail "$target is ${there:-of unknown origin}, and not $source. Name another target; groups may be reading this one."
-    echo "$target is $source already."
+    [ "$there" = "$origin" ] ||
+        fail "$target is ${there:-of unknown origin}, and not $origin. Name another target; groups may be reading this one."
+    echo "$target is $origin already."
     exit 0
 fi
 
@@ -42,6 +44,13 @@ grep -v -e '^#' -e '^[0-9a-fA-F]* [ *]SHA256SUMS$' "$sums" >"$lists/sums" || fai
 # sha256sum passes over other lines, and their files would be missing.
 ! grep -v -E '^[0-9a-fA-F]{64} [ *].' "$lists/sums" >&2 || fail "$source: its SHA256SUMS has lines that sha256sum does not \
 write, above. Make it by that."
+if [ -n "$without" ]; then
+    while read -r line; do
+        # shellcheck disable=SC2254 # it is a pattern
+        case ${line#* [ *]} in $without) ;; *) echo "$line" ;; esac
+    done <"$lists/sums" >"$lists/kept"
+    mv "$lists/kept" "$lists/sums"
+fi
 sed 's/^[0-9a-fA-F]\{64\} [ *]//' "$lists/sums" >"$lists/files"
 ! grep -E '^/|(^|/)\.\.(/|$)' "$lists/files" || fail "$source: its SHA256SUMS names a path outside."
 
@@ -52,7 +61,7 @@ if ! (cd "$partial" && sha256sum -c "$lists/sums") >"$lists/checked"; then
 that stays so."
 fi
 {
-    echo "# $source"
+    echo "# $origin"
     cat "$lists/sums"
 } >"$sums"
 mv "$partial" "$target"

@@ -7,10 +7,12 @@ ready as soon as Ray Serve drains its HAProxy. A pod that is to end is different
 other pod is ready, so it takes them for as long as it can.
 """
 
+import os
 import sys
 import tempfile
 import urllib.error
 import urllib.request
+from importlib.util import find_spec
 from pathlib import Path
 
 import grpc
@@ -19,6 +21,8 @@ _LEAVING = Path(tempfile.gettempdir()) / "leaving"
 """leave.py makes it."""
 _TIMEOUT_S = 2
 """Of each of three questions: less than the probe's together."""
+_GUARDS = "RAY_SERVE_HTTP_PROXY_CALLBACK_IMPORT_PATH"
+"""What Ray Serve imports before it answers."""
 _SERVING = b"\x08\x01"
 """A HealthCheckResponse that says SERVING. In bytes, for loading Protocol Buffers takes longer than to ask."""
 
@@ -51,6 +55,17 @@ def why_not_grpc(port: int) -> str | None:
     return None if answer == _SERVING else "gRPC: not serving"
 
 
+def why_never() -> str | None:
+    """Why it will never answer, if the image has not the code that the chart names; asked if it does not."""
+    module = os.environ.get(_GUARDS, "").rpartition(".")[0]
+    try:
+        is_here = not module or find_spec(module) is not None
+    except ImportError:  # not even what it would be in
+        is_here = False
+    return None if is_here else f"the image has no {module}: it and the chart are of different versions"
+
+
 if __name__ == "__main__":
     http_port, grpc_port = map(int, sys.argv[1:])
-    sys.exit(why_not_haproxy(http_port) or why_not_http(http_port) or why_not_grpc(grpc_port))
+    why_not = why_not_haproxy(http_port) or why_not_http(http_port) or why_not_grpc(grpc_port)
+    sys.exit(why_not and (why_never() or why_not))

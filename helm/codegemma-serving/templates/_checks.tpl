@@ -5,6 +5,7 @@
 {{- include "codegemma.checkImage" . }}
 {{- include "codegemma.checkAccess" . }}
 {{- include "codegemma.checkDownloads" . }}
+{{- include "codegemma.checkJobNeeds" . }}
 {{- include "codegemma.checkModelVolume" . }}
 {{- include "codegemma.checkExecutables" . }}
 {{- include "codegemma.checkAdapters" . }}
@@ -84,10 +85,17 @@
 {{- $set := list }}
 {{- with $volume.existingClaim }}{{ $set = append $set "existingClaim" }}{{ end }}
 {{- with $volume.gcsFuse.bucket }}{{ $set = append $set "gcsFuse.bucket" }}{{ end }}
-{{- with $volume.s3.bucket }}{{ $set = append $set "s3.bucket" }}{{ end }}
+{{- with $volume.copy.buckets }}{{ $set = append $set "copy.buckets" }}{{ end }}
 {{- with $volume.images }}{{ $set = append $set "images" }}{{ end }}
 {{- if gt (len $set) 1 }}
 {{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
+{{- end }}
+{{- $paths := list }}
+{{- range $volume.copy.buckets }}
+{{- if has .path $paths }}
+{{- fail (printf "models.volume.copy.buckets: the path %s is taken. Give each checkpoint a directory of its own." .path) }}
+{{- end }}
+{{- $paths = append $paths .path }}
 {{- end }}
 {{- if and .Values.models.convert (not $volume.existingClaim) }}
 {{- fail (printf "models.convert has %d entries, but models.volume.existingClaim is empty: there is no volume to write to. Set it, or remove models.convert." (len .Values.models.convert)) }}
@@ -95,7 +103,7 @@
 {{- if not $set }}
 {{- range .Values.serving.models }}
 {{- if hasPrefix "/models/" .checkpoint }}
-{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket, models.volume.s3.bucket or models.volume.images." .id .checkpoint) }}
+{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket, models.volume.copy.buckets or models.volume.images." .id .checkpoint) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -111,8 +119,8 @@
 {{- if and (hasPrefix "/models/" $below) (not (include "codegemma.modelSource" $)) }}
 {{- fail (printf "models.volume is empty, but serving.models %s has adapters.directory=%s. Set models.volume.existingClaim or models.volume.gcsFuse.bucket, or models.adapters.existingClaim and a directory below /adapters." .id $directory) }}
 {{- end }}
-{{- if and (hasPrefix "/models/" $below) $.Values.models.volume.s3.bucket }}
-{{- fail (printf "serving.models %s has adapters.directory=%s, but models.volume.s3 is copied when a pod starts, and adapters come later. Set models.adapters.existingClaim, and a directory below /adapters." .id $directory) }}
+{{- if and (hasPrefix "/models/" $below) $.Values.models.volume.copy.buckets }}
+{{- fail (printf "serving.models %s has adapters.directory=%s, but models.volume.copy copies when a pod starts, and adapters come later. Set models.adapters.existingClaim, and a directory below /adapters." .id $directory) }}
 {{- end }}
 {{- end }}
 {{- end }}
@@ -302,7 +310,7 @@
 {{- $gateway := .Values.serving.gateway | default dict }}
 {{- $needs := list }}
 {{- with .Values.models.volume.gcsFuse.bucket }}{{ $needs = append $needs (printf "models.volume.gcsFuse.bucket=%s" .) }}{{ end }}
-{{- with .Values.models.volume.s3.bucket }}{{ $needs = append $needs (printf "models.volume.s3.bucket=%s" .) }}{{ end }}
+{{- range .Values.models.volume.copy.buckets }}{{ $needs = append $needs (printf "models.volume.copy.buckets %s" .bucket) }}{{ end }}
 {{- with .Values.gcs.redis.address }}{{ $needs = append $needs (printf "gcs.redis.address=%s" .) }}{{ end }}
 {{- with ($gateway.quotas | default dict).redis }}{{ $needs = append $needs (printf "serving.gateway.quotas.redis=%s" .) }}{{ end }}
 {{- range $gateway.issuers }}{{ $needs = append $needs (printf "serving.gateway.issuers %s" .issuer) }}{{ end }}

@@ -46,7 +46,8 @@ that they depend on: what the release before runs stays as it is, also for `helm
 {{- define "codegemma.executablesKeyVolume" -}}
 {{- with .Values.executables.existingSecret }}
 - name: executables-key
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  # By its name: a pod that mounts what the secret has not would get an empty directory, and compile.
+  secret: {secretName: {{ . }}, defaultMode: 0440, items: [{key: executables.key, path: executables.key}]}
 {{- end }}
 {{- end }}
 

@@ -1,14 +1,14 @@
-{{- /* Which of models.volume is set: claim, gcsFuse, s3, images or nothing. */}}
+{{- /* Which of models.volume is set: claim, gcsFuse, copy, images or nothing. */}}
 {{- define "codegemma.modelSource" -}}
 {{- with .Values.models.volume }}
-{{- if .existingClaim }}claim{{ else if .gcsFuse.bucket }}gcsFuse{{ else if .s3.bucket }}s3{{ else if .images }}images{{ end }}
+{{- if .existingClaim }}claim{{ else if .gcsFuse.bucket }}gcsFuse{{ else if .copy.buckets }}copy{{ else if .images }}images{{ end }}
 {{- end }}
 {{- end }}
 
 {{- /* Whether pods ask the cloud's metadata server who they are: for a bucket without a secret, or another service. */}}
 {{- define "codegemma.cloudIdentity" -}}
 {{- $source := include "codegemma.modelSource" . }}
-{{- $byIdentity := and (eq $source "s3") (not .Values.models.volume.s3.credentialsSecret) }}
+{{- $byIdentity := and (eq $source "copy") (not .Values.models.volume.copy.credentialsSecret) }}
 {{- if or (eq $source "gcsFuse") $byIdentity .Values.serviceAccount.annotations }}true{{ end }}
 {{- end }}
 
@@ -16,7 +16,7 @@
 {{- range .Values.models.volume.images }}
 - {name: model-{{ .path }}, mountPath: /models/{{ .path }}, readOnly: true}
 {{- end }}
-{{- if has (include "codegemma.modelSource" .) (list "claim" "gcsFuse" "s3") }}
+{{- if has (include "codegemma.modelSource" .) (list "claim" "gcsFuse" "copy") }}
 - {name: models, mountPath: /models, readOnly: true}
 {{- end }}
 {{- if .Values.models.adapters.existingClaim }}
@@ -38,9 +38,9 @@
     volumeAttributes:
       bucketName: {{ $volume.gcsFuse.bucket }}
       mountOptions: {{ join "," $volume.gcsFuse.mountOptions }}{{ with $volume.gcsFuse.onlyDir }},only-dir={{ . }}{{ end }}
-{{- else if eq $source "s3" }}
+{{- else if eq $source "copy" }}
 - name: models
-  emptyDir: {sizeLimit: {{ $volume.s3.size }}}
+  emptyDir: {sizeLimit: {{ $volume.copy.size }}}
 {{- end }}
 {{- range $volume.images }}
 - name: model-{{ .path }}
@@ -70,43 +70,44 @@ gke-gcsfuse/ephemeral-storage-limit: {{ .ephemeralStorage | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* Copies a bucket before Ray starts. Gateways read tokenizers only: takes a dict of root and tokenizersOnly. */}}
+{{- /* What rclone reads besides: takes a dict of root and env, the values'. The environment says who asks, or else the service
+account. */}}
+{{- define "codegemma.copyEnvironment" -}}
+{{- $env := list (dict "name" "HOME" "value" "/tmp") }}
+{{- range list "RCLONE_GCS_ENV_AUTH" "RCLONE_S3_ENV_AUTH" }}{{ $env = append $env (dict "name" . "value" "true") }}{{ end }}
+{{- concat $env (.env | default list) | toYaml }}
+{{- end }}
+
+{{- /* Copies buckets before Ray starts. Gateways read tokenizers only: takes a dict of root, tokenizersOnly and scripts, the volume
+that has copy-bucket.sh. */}}
 {{- define "codegemma.modelInitContainers" -}}
-{{- $s3 := .root.Values.models.volume.s3 }}
-{{- if eq (include "codegemma.modelSource" .root) "s3" }}
-- name: fetch-models
-  image: {{ $s3.image }}
-  imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-  args:
-    - s3
-    - sync
-    - --only-show-errors
-    - s3://{{ $s3.bucket }}/{{ $s3.prefix }}
-    - /models
-    {{- with $s3.endpoint }}
-    - --endpoint-url={{ . }}
-    {{- end }}
-    {{- with $s3.caBundle }}
-    - --ca-bundle={{ . }}
-    {{- end }}
-    {{- if .tokenizersOnly }}
-    - --exclude=*.safetensors
-    {{- end }}
+{{- $root := .root }}
+{{- $without := "" }}{{ if .tokenizersOnly }}{{ $without = "*.safetensors" }}{{ end }}
+{{- $scripts := .scripts | default "scripts" }}
+{{- with $root.Values.models.volume.copy }}
+{{- $copy := . }}
+{{- range .buckets }}
+- name: copy-{{ .path }}
+  image: {{ $root.Values.models.rcloneImage }}
+  imagePullPolicy: {{ $root.Values.image.pullPolicy }}
+  command: {{ list "sh" "/scripts/copy-bucket.sh" .bucket (printf "/models/%s" .path) $without | compact | toJson }}
   env:
-    - {name: HOME, value: /tmp}
-  {{- with $s3.credentialsSecret }}
+    {{- include "codegemma.copyEnvironment" $copy | nindent 4 }}
+  {{- with $copy.credentialsSecret }}
   envFrom:
     - secretRef: {name: {{ . }}}
   {{- end }}
   resources:
-    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi" "ephemeralStorage" $s3.size) | nindent 4 }}
+    {{- include "codegemma.resources" (dict "cpu" "500m" "memory" "1Gi" "ephemeralStorage" $copy.size) | nindent 4 }}
   securityContext:
-    {{- include "codegemma.containerSecurity" .root | nindent 4 }}
+    {{- include "codegemma.containerSecurity" $root | nindent 4 }}
   volumeMounts:
     - {name: models, mountPath: /models}
     - {name: tmp, mountPath: /tmp}
-    {{- with .root.Values.extraVolumeMounts }}
+    - {name: {{ $scripts }}, mountPath: /scripts, readOnly: true}
+    {{- with $root.Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end }}
 {{- end }}
 {{- end }}

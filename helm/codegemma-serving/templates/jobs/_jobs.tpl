@@ -93,6 +93,7 @@ persistentVolumeClaim: {claimName: {{ .Values.models.volume.existingClaim }}}
 {{- /* Whether a Job copies from a bucket; and whether one does so as its service account. */}}
 {{- define "codegemma.copiesBucket" -}}
 {{- range .Values.models.download }}{{ if .bucket }}true{{ end }}{{ end }}
+{{- if .Values.executables.compile.enabled }}{{ if .Values.models.volume.copy.buckets }}true{{ end }}{{ end }}
 {{- end }}
 
 {{- define "codegemma.copiesBucketByIdentity" -}}
