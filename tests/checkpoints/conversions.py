@@ -11,8 +11,6 @@ from typer.testing import CliRunner, Result
 from serving.cli.main import app
 
 TEXTS = ["def f(a, b):\n\treturn a  +   b\n", "<|fim_prefix|>x", "naïve 🙂 \r\n", " leading", "\n\n\n", "a" * 50]
-
-
 RUN = "from serving.cli.main import app; app()"
 
 

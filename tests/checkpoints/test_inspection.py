@@ -12,7 +12,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from serving.checkpoints.inspection import inspect_checkpoint
 from serving.checkpoints.written_files import sha256
 from tests.checkpoints.inspected import found, inspect
-from tests.gateway.conftest import CODEGEMMA_MODEL
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 
@@ -91,7 +91,7 @@ def test_a_missing_tokenizer_is_a_problem(changed: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model_is_a_problem(changed: Path) -> None:
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     model.pieces.add(piece="one too many", score=-1e6)
     (changed / "tokenizer.model").write_bytes(model.SerializeToString())
     assert "tokenizer.model: has 256001 tokens, and the weights 256000" in one_problem(changed)
@@ -139,7 +139,7 @@ def test_hashes_are_read_however_coreutils_writes_them(changed: Path) -> None:
 
 
 def test_a_control_token_in_another_place_is_named(changed: Path) -> None:
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     model.pieces[67].piece, model.pieces[68].piece = model.pieces[68].piece, model.pieces[67].piece
     (changed / "tokenizer.model").write_bytes(model.SerializeToString())
     assert "tokenizer.model: <|fim_prefix|> has the id 68, and 67 in Gemma's vocabulary" in one_problem(changed)

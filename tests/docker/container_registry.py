@@ -11,7 +11,7 @@ import httpx
 import pytest
 import yaml
 
-from bench.cluster import free_port
+from tests.free_port import free_port
 
 needs_registry = pytest.mark.skipif(
     shutil.which("docker-registry") is None, reason="needs a container registry: apt install docker-registry"

@@ -14,7 +14,6 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
-from bench.cluster import free_port
 from serving.access.config import QuotasConfig
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
@@ -29,6 +28,7 @@ from serving.gateway.request import CodeRequest, End, FimPrompt
 from serving.gateway.service import CodeService
 from serving.telemetry import metrics
 from serving.telemetry.metrics import Metric
+from tests.free_port import free_port
 from tests.gateway.grpc_server import failure, grpc_server
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, served_model
 from tests.redis_server import needs_redis, running_redis
