@@ -5,7 +5,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* Whether pods ask the cloud's metadata server who they are: for a bucket without a secret, or another service. */}}
+{{- /* Whether pods need the cloud's metadata server: to read a bucket without a secret, or for another service. */}}
 {{- define "codegemma.cloudIdentity" -}}
 {{- $source := include "codegemma.modelSource" . }}
 {{- $byIdentity := and (eq $source "s3") (not .Values.models.volume.s3.credentialsSecret) }}
@@ -58,7 +58,7 @@ gke-gcsfuse/volumes: "true"
 {{- end }}
 {{- end }}
 
-{{- /* Those of a pod that reads weights, by what GKE's sidecar may take to read them. */}}
+{{- /* Annotations of a pod that reads weights: the resources of GKE's sidecar. */}}
 {{- define "codegemma.weightAnnotations" -}}
 {{- include "codegemma.modelAnnotations" . }}
 {{- if eq (include "codegemma.modelSource" .) "gcsFuse" }}
@@ -70,7 +70,7 @@ gke-gcsfuse/ephemeral-storage-limit: {{ .ephemeralStorage | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* Copies a bucket before Ray starts. Gateways read tokenizers only: takes a dict of root and tokenizersOnly. */}}
+{{- /* Copies a bucket before Ray starts; for Gateways, tokenizers only. Takes a dict of root and tokenizersOnly. */}}
 {{- define "codegemma.modelInitContainers" -}}
 {{- $s3 := .root.Values.models.volume.s3 }}
 {{- if eq (include "codegemma.modelSource" .root) "s3" }}
@@ -108,5 +108,27 @@ gke-gcsfuse/ephemeral-storage-limit: {{ .ephemeralStorage | quote }}
     {{- with .root.Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkModelVolume" -}}
+{{- $volume := .Values.models.volume }}
+{{- $set := list }}
+{{- with $volume.existingClaim }}{{ $set = append $set "existingClaim" }}{{ end }}
+{{- with $volume.gcsFuse.bucket }}{{ $set = append $set "gcsFuse.bucket" }}{{ end }}
+{{- with $volume.s3.bucket }}{{ $set = append $set "s3.bucket" }}{{ end }}
+{{- with $volume.images }}{{ $set = append $set "images" }}{{ end }}
+{{- if gt (len $set) 1 }}
+{{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
+{{- end }}
+{{- if and .Values.models.convert (not $volume.existingClaim) }}
+{{- fail (printf "models.convert has %d entries, but models.volume.existingClaim is empty: there is no volume to write to. Set it, or remove models.convert." (len .Values.models.convert)) }}
+{{- end }}
+{{- if not $set }}
+{{- range .Values.serving.models }}
+{{- if hasPrefix "/models/" .checkpoint }}
+{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket, models.volume.s3.bucket or models.volume.images." .id .checkpoint) }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- end }}
