@@ -1,4 +1,4 @@
-"""The program of a kubeconfig that logs in: which it is, and why it gave no credentials.
+"""The credential plugin of a kubeconfig: which it is, and why it gave no credentials.
 
 Kubernetes' Python client writes its failures to the root logger, and goes on without credentials.
 """
@@ -22,14 +22,14 @@ _INSTALL = {
     "kubelogin": "az aks install-cli, or https://azure.github.io/kubelogin",
     "kubectl-oidc_login": "kubectl krew install oidc-login",
 }
-"""How to get those that clouds have their kubeconfigs name."""
+"""How to install the plugins that kubeconfigs of clouds name."""
 
 
 class LoginProgram:
     """What `users[].user.exec` of a kubeconfig names (kubernetes.io, "client-go credential plugins")."""
 
     def __init__(self, context: str, exec_config: Mapping[str, Any], directory: Path) -> None:
-        """Takes the program of a context.
+        """Takes the plugin of a context.
 
         Args:
           context: its name.
