@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import track
 
-from bench.measure import best_seconds, decode_rows
+from bench.measure import best_seconds, decode_rows, run_step
 from bench.table import markdown
 from sharding.batch import Bucket
 from sharding.checkpoint import open_checkpoint
@@ -115,7 +115,7 @@ def main() -> None:
                 "adapters": (adapted, with_adapters(rows)),
             }
             for kind, (runner, given) in runs.items():
-                measured = best_seconds(partial(_step, runner, given), REPEATS)
+                measured = best_seconds(partial(run_step, runner, given), REPEATS)
                 seconds[name, kind] = min(measured, seconds.get((name, kind), float("inf")))
     assert plain.recompilations == adapted.recompilations == 0
 
@@ -127,22 +127,17 @@ def main() -> None:
     header = ["float32", "tokens/s without", "with 8 adapters", "share, rows without one", "share, 8 adapters"]
     print(markdown(header, table))
     adapter = adapted.place_adapter(random_adapter(config, 1, options.rank))
-    step = best_seconds(partial(_step, adapted, decode[:1]), REPEATS)
+    step = best_seconds(partial(run_step, adapted, decode[:1]), REPEATS)
 
     def load_and_step() -> None:
         adapted.load_adapter(1, adapter)
-        _step(adapted, decode[:1])
+        run_step(adapted, decode[:1])
 
     loading = best_seconds(load_and_step, REPEATS) - step
     size = adapter_bytes(config, 1, jnp.dtype(jnp.float32).itemsize, options.rank)
     print(
         f"\nTaking in an adapter of rank {options.rank}, {size / 1e6:.1f} MB, from the device: {loading * 1e3:.0f} ms."
     )
-
-
-def _step(runner: ModelRunner, rows: list[Row]) -> None:
-    runner.launch(rows)
-    runner.land()
 
 
 if __name__ == "__main__":

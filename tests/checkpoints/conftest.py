@@ -1,4 +1,4 @@
-"""The checkpoint that tests convert."""
+"""The checkpoint that tests convert and inspect."""
 
 from pathlib import Path
 
