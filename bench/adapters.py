@@ -11,25 +11,23 @@ from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
-import numpy as np
 from msgspec.structs import replace
 from rich.console import Console
 from rich.progress import track
 
-from bench.measure import best_seconds, decode_rows
+from bench.measure import best_seconds, decode_rows, run_step
 from bench.table import markdown
-from sharding.adapters import Adapter
 from sharding.batch import Bucket
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters, random_parameters
 from sharding.mesh import make_mesh, use_devices
-from sharding.parameters import LORA_A, adapter_parameters
 from sharding.runner import ModelRunner
 from sharding.sizes import adapter_bytes
 from sharding.step import Limits, Row
 from sharding.steps import compile_steps
+from tests.sharding.random_adapters import random_adapter
 
 ADAPTERS = 8
 PLAIN = Limits(page_size=32, num_pages=64, max_rows=8, max_step_tokens=128, max_context=256)
@@ -47,16 +45,6 @@ RANDOM = GemmaConfig(
     post_norms=True,
     sliding_window=512,
 )
-
-
-def random_adapter(config: GemmaConfig, rank: int, seed: int) -> Adapter:
-    """For all projections."""
-    rng = np.random.default_rng(seed)
-    weights = {}
-    for path, parameter in adapter_parameters(config, 1, rank).items():
-        shape = parameter.shape[1:] if path.endswith(LORA_A) else (*parameter.shape[:-2], rank)
-        weights[path] = (0.02 * rng.standard_normal(shape)).astype(np.float32)
-    return Adapter(weights, str(seed))
 
 
 def with_adapters(rows: list[Row]) -> list[Row]:
@@ -111,7 +99,7 @@ def main() -> None:
         for each in track([PLAIN, limits], description="compiling", console=console)
     )
     for number in range(1, ADAPTERS + 1):
-        adapted.load_adapter(number, adapted.place_adapter(random_adapter(config, options.rank, number)))
+        adapted.load_adapter(number, adapted.place_adapter(random_adapter(config, number, options.rank)))
     decode = decode_rows(8, CONTEXT, PLAIN.page_size, draws=DRAWS)
     cases = {
         "decode, 8 rows": (decode, 8 * DRAWS),
@@ -127,7 +115,7 @@ def main() -> None:
                 "adapters": (adapted, with_adapters(rows)),
             }
             for kind, (runner, given) in runs.items():
-                measured = best_seconds(partial(_step, runner, given), REPEATS)
+                measured = best_seconds(partial(run_step, runner, given), REPEATS)
                 seconds[name, kind] = min(measured, seconds.get((name, kind), float("inf")))
     assert plain.recompilations == adapted.recompilations == 0
 
@@ -138,23 +126,18 @@ def main() -> None:
         table.append((name, f"{tokens / own:.0f}", f"{tokens / seconds[name, 'adapters']:.0f}", *shares))
     header = ["float32", "tokens/s without", "with 8 adapters", "share, rows without one", "share, 8 adapters"]
     print(markdown(header, table))
-    adapter = adapted.place_adapter(random_adapter(config, options.rank, 1))
-    step = best_seconds(partial(_step, adapted, decode[:1]), REPEATS)
+    adapter = adapted.place_adapter(random_adapter(config, 1, options.rank))
+    step = best_seconds(partial(run_step, adapted, decode[:1]), REPEATS)
 
     def load_and_step() -> None:
         adapted.load_adapter(1, adapter)
-        _step(adapted, decode[:1])
+        run_step(adapted, decode[:1])
 
     loading = best_seconds(load_and_step, REPEATS) - step
     size = adapter_bytes(config, 1, jnp.dtype(jnp.float32).itemsize, options.rank)
     print(
         f"\nTaking in an adapter of rank {options.rank}, {size / 1e6:.1f} MB, from the device: {loading * 1e3:.0f} ms."
     )
-
-
-def _step(runner: ModelRunner, rows: list[Row]) -> None:
-    runner.launch(rows)
-    runner.land()
 
 
 if __name__ == "__main__":

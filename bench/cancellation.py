@@ -21,10 +21,10 @@ from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 from ray import serve
 
-from bench.cluster import cluster
 from serving.app import build
 from serving.cli.serve_file import demo_file, read_serve_file
 from serving.engine.stats import EngineStats
+from tests.service.ray_cluster import cluster
 
 _TRIALS = 20
 _PREFIX = "def fibonacci(n):\n"

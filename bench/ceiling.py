@@ -15,14 +15,17 @@ import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 
 from bench.clients import CLIENTS, load
-from bench.cluster import Addresses
 from bench.plain_ray import deploy_plain_ray
 from bench.simulated_service import deploy, simulated_cluster
 from bench.table import markdown
+
+if TYPE_CHECKING:  # `--against` imports from a checkout that may have no such module
+    from tests.service.ray_cluster import Addresses
 
 _CLIENTS, _ROWS = 32, 64
 _WARM_UP_S, _SECONDS = 1.0, 8.0
@@ -53,7 +56,7 @@ def _processor_s() -> Counter[str]:
     return seconds
 
 
-async def _ceiling(addresses: Addresses, protocol: str) -> Measured:
+async def _ceiling(addresses: "Addresses", protocol: str) -> Measured:
     async with CLIENTS[protocol](addresses, 1) as send:
         await load(send, _CLIENTS, _WARM_UP_S)
         before = _processor_s()

@@ -14,8 +14,8 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 
-from bench.cluster import Addresses
 from serving.quantile import quantile
+from tests.service.ray_cluster import Addresses
 
 Send = Callable[[int], Awaitable[float]]
 """Sends a request with this number, reads the whole stream, and returns the seconds to its first token."""

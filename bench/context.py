@@ -24,9 +24,9 @@ from serving.gateway.text.context import file_text
 from serving.gateway.text.prompts import PromptRenderer
 from serving.gateway.text.tokenizer import FILE_SEPARATOR, Tokenizer
 from serving.gateway.text.tokenizers import load_tokenizer
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 
 ROOT = Path(__file__).parents[1]
-TOKENIZER = ROOT / "tests" / "data" / "codegemma_tokenizer.model"
 CONTEXT = 8192
 PAGE_SIZE = 32
 CHUNK_LINES = 64
@@ -123,7 +123,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--keys", type=int, default=1200, help="characters that are typed")
     keys = parser.parse_args().keys
-    tokenizer = load_tokenizer(TOKENIZER)
+    tokenizer = load_tokenizer(CODEGEMMA_TOKENIZER)
     renderer = PromptRenderer(tokenizer, "psm")
     rows = []
     for pieces in (8, 16):

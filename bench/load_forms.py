@@ -19,12 +19,11 @@ from sharding.checkpoint.source import TensorSource
 from sharding.checkpoint.tokenizer import tokenizer_file
 from sharding.config import CODEGEMMA_2B
 from sharding.parameters import parameters
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 from tests.oracle.random_checkpoint import CONFIGS
 from tests.sharding.checkpoint import google_files, nemo_archives, nemo_files
 from tests.sharding.checkpoint.files import Tensors
 from tests.sharding.checkpoint.jlama_files import jlama_tensors, write_jlama
-
-_TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "codegemma_tokenizer.model"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +54,7 @@ def random_model(layers: int) -> Checkpoint:
         )
         for path, parameter in parameters(config).items()
     }
-    return Checkpoint(Path("random"), "random", config, tensors, tokenizer_file(_TOKENIZER))
+    return Checkpoint(Path("random"), "random", config, tensors, tokenizer_file(CODEGEMMA_TOKENIZER))
 
 
 def _own(quantize: str | None, directory: Path, layers: int) -> Path:

@@ -1,7 +1,8 @@
 """What the decode benchmarks share: timing a runner."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from sharding.runner import ModelRunner
 from sharding.step import Opening, Row, SamplingParams
@@ -41,9 +42,11 @@ def decode_seconds(runner: ModelRunner, batch: int, context: int, repeats: int) 
     """Seconds of one decode step of `batch` rows with `context` tokens each, the host's part included."""
     rows = decode_rows(batch, context, runner.limits.page_size)
 
-    def step() -> None:
-        runner.launch(rows)
-        runner.land()
+    run_step(runner, rows)
+    return best_seconds(partial(run_step, runner, rows), repeats)
 
-    step()
-    return best_seconds(step, repeats)
+
+def run_step(runner: ModelRunner, rows: Sequence[Row]) -> None:
+    """Launches a step and waits for it."""
+    runner.launch(rows)
+    runner.land()

@@ -7,15 +7,15 @@ import asyncio
 import time
 
 from bench.clients import CLIENTS, Throughput, load
-from bench.cluster import Addresses
 from bench.plain_ray import deploy_plain_ray
-from bench.simulated import SimulatedRunner
 from bench.simulated_service import deploy, simulated_cluster
 from bench.table import markdown
 from serving.engine.engine import Engine
 from serving.engine.loop import EngineThread
 from serving.engine.request import GenerationChunk, GenerationRequest
 from sharding.step import Limits
+from tests.service.ray_cluster import Addresses
+from tests.service.simulated_group import SimulatedRunner
 
 _STEP_S, _ROWS, _TOKENS = 0.01, 16, 8
 _SECONDS = 15.0

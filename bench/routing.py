@@ -20,12 +20,12 @@ from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import FimInput
 from ray import serve
 
-from bench.cluster import Addresses, cluster
-from bench.simulated import STEP_S, TOKEN_S, SimulatedGroup, simulated_service
 from bench.table import markdown
 from serving.app import application
 from serving.engine.request import GenerationRequest
 from serving.gateway.groups.placement import Candidate, affinity, choose
+from tests.service.ray_cluster import Addresses, cluster
+from tests.service.simulated_group import STEP_S, TOKEN_S, SimulatedGroup, simulated_service
 
 _GROUPS, _SESSIONS, _SECONDS, _WARM_S = 4, 32, 45.0, 15.0
 _THINKS_S = 1.0

@@ -9,9 +9,9 @@ import asyncio
 import os
 
 from bench.clients import CLIENTS, load
-from bench.cluster import Addresses
 from bench.simulated_service import deploy, simulated_cluster
 from bench.table import markdown
+from tests.service.ray_cluster import Addresses
 
 _STEP_S, _ROWS, _TOKENS = 0.05, 8, 8
 _SECONDS = 15.0

@@ -5,9 +5,9 @@ from contextlib import contextmanager
 
 from ray import serve
 
-from bench.cluster import Addresses, cluster
-from bench.simulated import STEP_S, SimulatedGroup, simulated_service
 from serving.app import application
+from tests.service.ray_cluster import Addresses, cluster
+from tests.service.simulated_group import STEP_S, SimulatedGroup, simulated_service
 
 
 @contextmanager

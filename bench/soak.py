@@ -18,13 +18,13 @@ from typing import Annotated, Any
 import typer
 from ray import serve
 
-from bench.cluster import Addresses, cluster
 from bench.memory_growth import HEADER, MemoryGrowth
-from bench.mixed_load import KINDS, MixedClients, mixed_clients, until
 from bench.table import markdown
 from serving.app import build
 from serving.engine.stats import EngineStats
 from serving.supervision.processes import service_processes
+from tests.service.mixed_load import KINDS, MixedClients, mixed_clients, until
+from tests.service.ray_cluster import Addresses, cluster
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 _APP, _MODELS = "soak", ("fim", "chat")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cluster import free_port
+from tests.free_port import free_port
 
 
 def redis_server() -> str | None:

@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace
 
-from bench.adapters import random_adapter
 from bench.attention_cases import inputs, largest_error
 from bench.gpu.model import FORMATS, MAX_CONTEXT, PAGE_SIZE, SHAPES, make_runner, small
 from bench.measure import decode_rows
@@ -27,6 +26,7 @@ from sharding.mesh import make_mesh
 from sharding.sampling import sample
 from sharding.step import MAX_BIASES, MAX_DRAWS, MAX_LOGPROBS, Opening, Row, SamplingParams, Token
 from sharding.weights import QuantisedWeight, Weight, dequantise
+from tests.sharding.random_adapters import random_adapter
 
 FAILS = "**fails**"
 ATTENTION_TOLERANCE = {"float32": 1e-5, "bfloat16": 1e-2}
@@ -89,7 +89,7 @@ def compare_adapters(device: jax.Device) -> str:
 
     def compare(name: str, weights: str) -> tuple[object, ...]:
         plain, config, parameters, exact, tolerance = _random_model(name, weights, cpu)
-        adapter = random_adapter(plain, RANK, seed=1)
+        adapter = random_adapter(plain, 1, RANK)
         without, expected = logits(exact, plain, cpu), logits(exact, plain, cpu, adapter)
         largest = np.abs(expected).max()
         error = float(np.abs(logits(parameters, config, device, adapter) - expected).max() / largest)

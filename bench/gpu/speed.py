@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from msgspec.structs import replace as replace_fields
 
-from bench.adapters import random_adapter, with_adapters
+from bench.adapters import with_adapters
 from bench.device_profile import profile
 from bench.gpu.accuracy import ADAPTERS, RANK
 from bench.gpu.model import MAX_CONTEXT, PAGE_SIZE, make_runner
@@ -25,6 +25,7 @@ from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.sizes import kv_bytes_per_token, weight_bytes
 from sharding.step import MAX_DRAWS, Opening, Row, SamplingParams
+from tests.sharding.random_adapters import random_adapter
 
 DECODE = ((1, 1000), (8, 1000), (32, 1000), (128, 500), (1, 8000), (8, 8000))
 FEW_DECODE = DECODE[:3]
@@ -173,7 +174,7 @@ def measure_adapters(report: Report, name: str, config: GemmaConfig, device: jax
             adapter_rank=RANK,
         )
     for number in range(1, ADAPTERS + 1):
-        adapted.load_adapter(number, adapted.place_adapter(random_adapter(config, RANK, number)))
+        adapted.load_adapter(number, adapted.place_adapter(random_adapter(config, number, RANK)))
     cases = {
         **{f"decode, {batch} x {context}": looping_rows(batch, context) for batch, context in ADAPTED_DECODE},
         f"prefill of {PREFILL[1][0]}": prefill_rows(*PREFILL[1]),

@@ -51,5 +51,5 @@ class Answer:
                     yield piece
 
     def close(self) -> None:
-        """Gives the rest of the answer up."""
+        """Aborts the rest of the answer."""
         self._events.close()

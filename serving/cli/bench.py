@@ -32,26 +32,26 @@ class Protocol(StrEnum):
 
 @bench.callback()
 def _bench() -> None:
-    """Makes `serve` a command of its own, though it is the only one."""
+    """Makes `serve` a subcommand, though it is the only one."""
 
 
 @bench.command()
 def serve(
     load: Annotated[Workload, typer.Option(help="What the developers do.")] = Workload.TYPING,
-    users: Annotated[int, typer.Option("--users", "-u", min=1, max=10_000, help="Developers at once.")] = 4,
-    seconds: Annotated[float, typer.Option("--seconds", "-s", min=5, help="For how long.")] = 60.0,
+    users: Annotated[int, typer.Option("--users", "-u", min=1, max=10_000, help="Concurrent developers.")] = 4,
+    seconds: Annotated[float, typer.Option("--seconds", "-s", min=5, help="How long to run, in seconds.")] = 60.0,
     protocol: Annotated[Protocol, typer.Option(help="How they reach the service.")] = Protocol.HTTP,
     url: UrlOption = DEFAULT_URL,
     grpc_target: Annotated[str, typer.Option("--grpc", help="HOST:PORT, for --protocol grpc.")] = "127.0.0.1:9000",
     api_key: ApiKeyOption = "",
-    typing_tokens: Annotated[int, typer.Option(min=1, help="At most, of a completion.")] = 32,
-    chat_tokens: Annotated[int, typer.Option(min=1, help="At most, of an answer.")] = 256,
-    seed: Annotated[int, typer.Option(help="Equal seeds type equal code.")] = 0,
+    typing_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a completion.")] = 32,
+    chat_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of a chat answer.")] = 256,
+    seed: Annotated[int, typer.Option(help="The same seed types the same code.")] = 0,
     report: Annotated[
         Path | None, typer.Option(help="Write report.md and report.svg into this directory.", file_okay=False)
     ] = None,
 ) -> None:
-    """Let developers type and ask against a running service, and say how long they waited.
+    """Simulate developers who type and chat against a running service, and report how long they wait.
 
     A typing developer's every keystroke asks for a completion and cancels the one before. The code is that of Python's
     own library.
@@ -90,7 +90,7 @@ def serve(
 
         outcomes, elapsed_s = asyncio.run(run())
     if not outcomes:
-        say_error(f"No request ended within {seconds:g} s. Is the service at {target} running? Take more --seconds.")
+        say_error(f"No request ended within {seconds:g} s. Is the service at {target} running? Raise --seconds.")
         raise typer.Exit(1)
     result = LoadReport.of(title, outcomes, elapsed_s)
     Console().print(_table(result))

@@ -1,4 +1,4 @@
-"""One short request of each kind before a load: what is wrong is said at once, not after a minute of refusals."""
+"""One short request of each kind before a load, so that errors show at once and not after a minute of refusals."""
 
 import typer
 from codegemma.client import ApiError, ChatMessage, Client, FimInput, GenerationConfig, UnavailableError

@@ -26,14 +26,15 @@ INTERRUPTED = 130
 
 def chat(
     message: Annotated[
-        str | None, typer.Argument(help="What to ask; - reads it from standard input. Without it: a conversation.")
+        str | None,
+        typer.Argument(help="The question; - reads it from standard input. Without one, a conversation starts."),
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key: ApiKeyOption = "",
     model: ModelOption = "",
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = 0.0,
-    system: Annotated[str, typer.Option("--system", "-s", help="Instructions that hold for every answer.")] = "",
+    system: Annotated[str, typer.Option("--system", "-s", help="Instructions for every answer.")] = "",
 ) -> None:
     """Ask about code: one question, or a conversation.
 
@@ -63,7 +64,7 @@ class Conversation:
 
     @contextmanager
     def ask(self, message: str) -> Iterator[Answer]:
-        """The answer, which is given up where the block ends before it.
+        """The answer; it is aborted if the block ends first.
 
         A question that was answered, if only in part, becomes part of the conversation.
         """

@@ -16,7 +16,7 @@ from serving.cli.errors import say_error
 
 _CONNECT_TIMEOUT_S = 5.0
 _ANSWER_TIMEOUT_S = 300.0
-"""Silence after which a server is taken for dead: what the service itself allows a request by default."""
+"""Silence after which a server counts as dead: the service's own default for a request."""
 
 
 class ServerError(Exception):
@@ -24,7 +24,7 @@ class ServerError(Exception):
 
 
 class Client:
-    """A connection to a server. Nothing is sent twice: a person waits."""
+    """A connection to a server. Requests are not retried: a person waits."""
 
     def __init__(self, url: str, api_key: str) -> None:
         """Connects with the first request.
@@ -49,7 +49,7 @@ class Client:
         self._http.close()
 
     def models(self) -> list[dict[str, Any]]:
-        """What the server says of its models.
+        """The models that the server lists.
 
         Raises:
           ServerError: it did not say it.
@@ -95,7 +95,7 @@ class Client:
             raise self._unexpected("something else") from None
 
     def _check(self, response: httpx.Response, wanted: str) -> None:
-        """Refuses every answer but a success of the content type that is wanted."""
+        """Refuses every answer but a success of the expected content type."""
         kind = response.headers.get("content-type", "nothing").partition(";")[0]
         if response.is_success and kind != wanted:
             raise self._unexpected(kind)
@@ -109,7 +109,7 @@ class Client:
         raise ServerError(message) if message else self._unexpected(f"HTTP status {response.status_code}")
 
     def _unexpected(self, what: str) -> ServerError:
-        return ServerError(f"{self._url} answered with {what}, not as a server of this kind. Is --url right?")
+        return ServerError(f"{self._url} answered with {what}, which is not an OpenAI API. Is --url right?")
 
 
 class _Models(msgspec.Struct):
@@ -125,7 +125,7 @@ class _ErrorBody(msgspec.Struct):
 
 
 def _error_message(body: str | bytes) -> str:
-    """The message of OpenAI's error body in one line; empty if this is none."""
+    """The message of an OpenAI error body in one line; empty if the body is not one."""
     try:
         return " ".join(msgspec.json.decode(body, type=_ErrorBody).error.message.split())
     except (msgspec.MsgspecError, UnicodeDecodeError):

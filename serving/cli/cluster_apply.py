@@ -28,19 +28,21 @@ from serving.cluster.rollout import watch_rollout
 _STYLES = {Change.CREATED: "green", Change.CONFIGURED: "yellow", Change.UNCHANGED: "dim"}
 _TIMEOUT_S = 1800.0
 
-WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the RayService serves it.")]
-TimeoutOption = Annotated[float, typer.Option(min=0, help="Seconds to wait at most.")]
+WaitOption = Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until the RayService serves the manifests.")]
+TimeoutOption = Annotated[float, typer.Option(min=0, help="Most seconds to wait.")]
 ForceOption = Annotated[
-    bool, typer.Option("--force-conflicts", help="Take over fields that something else has set, such as kubectl.")
+    bool, typer.Option("--force-conflicts", help="Take over fields that another manager, such as kubectl, has set.")
 ]
 
 
 def apply(
     manifests: Annotated[
         str,
-        typer.Option("--filename", "-f", help="A file, a directory, or - for stdin: YAML, rendered.", metavar="PATH"),
+        typer.Option("--filename", "-f", help="Rendered YAML: a file, a directory, or - for stdin.", metavar="PATH"),
     ],
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the cluster check it; change nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Let the cluster validate the manifests; change nothing.")
+    ] = False,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     force: ForceOption = False,
@@ -48,10 +50,10 @@ def apply(
     namespace: NamespaceOption = None,
     release: ReleaseOption = DEFAULT_RELEASE,
 ) -> None:
-    """Apply rendered manifests, and wait until the service runs as they say.
+    """Apply rendered manifests, and wait until the service runs them.
 
-    For installations without Helm. The last manifests are kept in the cluster, for `rollback`. What they no longer
-    have is not deleted. Exit status 2 if something fails.
+    For installations without Helm. The cluster keeps the last manifests, for `rollback`. Objects that are no longer in
+    the manifests are not deleted. Exit status 2 if something fails.
     """
     with errors_said():
         objects = read_manifests(manifests)
@@ -71,7 +73,7 @@ def apply(
 
 
 def rollback(
-    to: Annotated[int | None, typer.Option(help="The revision.", show_default="the one before", min=1)] = None,
+    to: Annotated[int | None, typer.Option(help="The revision to apply.", show_default="the one before", min=1)] = None,
     wait: WaitOption = True,
     timeout: TimeoutOption = _TIMEOUT_S,
     force: ForceOption = False,
@@ -81,7 +83,7 @@ def rollback(
 ) -> None:
     """Apply the manifests of an earlier `apply` again, as a new revision.
 
-    A release of Helm is left alone: the command says how Helm goes back. Exit status 2 if something fails.
+    A Helm release is not touched: the command prints the `helm rollback` to use. Exit status 2 if something fails.
     """
     with cluster_of(context, namespace) as cluster:
         _refuse_helm(cluster, release)

@@ -1,4 +1,4 @@
-"""What the commands of `codegemma cluster` share: options, the connection, and how they say what went wrong."""
+"""What the commands of `codegemma cluster` share: options, the connection, and how they report errors."""
 
 import json
 from collections.abc import Iterator
@@ -16,9 +16,10 @@ ContextOption = Annotated[
     str | None, typer.Option("--context", help="A context of your kubeconfig.", show_default="the current one")
 ]
 NamespaceOption = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Where the release is.", show_default="that of the context")
+    str | None,
+    typer.Option("--namespace", "-n", help="The namespace of the release.", show_default="that of the context"),
 ]
-ReleaseOption = Annotated[str, typer.Option("--release", help="The name it was installed under.")]
+ReleaseOption = Annotated[str, typer.Option("--release", help="The name of the release.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 DEFAULT_RELEASE = "codegemma"
 
@@ -44,5 +45,5 @@ def errors_said() -> Iterator[None]:
 
 
 def print_json(value: Any) -> None:
-    """Prints a value as scripts want it."""
+    """Prints a value as JSON, for scripts."""
     typer.echo(json.dumps(value, indent=2))

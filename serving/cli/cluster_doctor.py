@@ -1,4 +1,4 @@
-"""`codegemma cluster doctor`: what an installation would miss."""
+"""`codegemma cluster doctor`: what the cluster lacks for an installation."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,21 +37,22 @@ def doctor(
     manifests: Annotated[
         str | None,
         typer.Option(
-            "--filename", "-f", help="What you are going to apply: a file, a directory, or - for stdin.", metavar="PATH"
+            "--filename", "-f", help="The manifests to apply: a file, a directory, or - for stdin.", metavar="PATH"
         ),
     ] = None,
     config: Annotated[
-        Path | None, typer.Option("--config", "-c", help="Or only a Ray Serve config file: its accelerators.")
+        Path | None,
+        typer.Option("--config", "-c", help="Instead of manifests, a Ray Serve config file: checks its accelerators."),
     ] = None,
     context: ContextOption = None,
     namespace: NamespaceOption = None,
     release: ReleaseOption = DEFAULT_RELEASE,
     as_json: JsonOption = False,
 ) -> None:
-    """Examine whether the cluster has what the service needs; says how to get what is missing.
+    """Check whether the cluster has what the service needs, and say how to get what is missing.
 
-    Compares with the manifests or the configuration given, otherwise with the release that is installed. Changes
-    nothing. Exit status 1 if there is a problem.
+    Checks for the given manifests or configuration, otherwise for the installed release. Changes nothing. Exit status 1
+    if there is a problem.
     """
     if manifests is not None and config is not None:
         raise typer.BadParameter("give manifests or a configuration, not both", param_hint="--filename, --config")

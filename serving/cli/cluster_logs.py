@@ -1,4 +1,4 @@
-"""`codegemma cluster logs`: what all pods of a release say, in one stream."""
+"""`codegemma cluster logs`: the logs of all pods of a release, in one stream."""
 
 from itertools import cycle
 from typing import Annotated
@@ -17,9 +17,9 @@ _COLORS = ("cyan", "magenta", "green", "yellow", "blue", "red")
 
 def logs(
     group: Annotated[
-        str | None, typer.Option("--group", "-g", help="Of one Ray group: gateway, headgroup, or a worker group.")
+        str | None, typer.Option("--group", "-g", help="Only one Ray group: gateway, headgroup, or a worker group.")
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C; new pods too.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow until Ctrl-C, new pods too.")] = False,
     since: Annotated[str, typer.Option(help="How far back: 30s, 10m, 2h, 1d.")] = "10m",
     context: ContextOption = None,
     namespace: NamespaceOption = None,

@@ -15,7 +15,7 @@ def resize(
     namespace: NamespaceOption = None,
     release: ReleaseOption = DEFAULT_RELEASE,
 ) -> None:
-    """Give the running cluster the minReplicas and maxReplicas that were installed last.
+    """Set minReplicas and maxReplicas of the running cluster to those installed last.
 
     KubeRay does not do so when only they changed. Nothing restarts. Exit status 2 if something fails.
     """

@@ -1,4 +1,4 @@
-"""`codegemma cluster sizing`: from people who type to machines and money. Needs no cluster."""
+"""`codegemma cluster sizing`: machines and money for so many developers. Needs no cluster."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,33 +34,36 @@ _OF_PLATFORM = {"tpu": "v5e", "cpu": "2-cores"}
 
 
 def sizing(
-    users: Annotated[int, typer.Option("--users", "-u", min=1, help="Developers, all at work at the busiest time.")],
+    users: Annotated[int, typer.Option("--users", "-u", min=1, help="Developers, all active at the busiest time.")],
     keystrokes_per_minute: Annotated[
-        float, typer.Option(min=0.1, help="Of one developer at work, pauses included.")
+        float, typer.Option(min=0.1, help="Keystrokes a minute of one active developer, pauses included.")
     ] = _HABITS.keystrokes_per_minute,
     keystrokes_per_request: Annotated[
-        float, typer.Option(min=1, help="Editors ask when typing pauses, not at each key.")
+        float, typer.Option(min=1, help="Keystrokes for each request: editors ask when typing pauses, not at each key.")
     ] = _HABITS.keystrokes_per_request,
-    chats_per_hour: Annotated[float, typer.Option(min=0, help="Of one developer at work.")] = _HABITS.chats_per_hour,
+    chats_per_hour: Annotated[
+        float, typer.Option(min=0, help="Chats an hour of one active developer.")
+    ] = _HABITS.chats_per_hour,
     fim_tokens: Annotated[
-        tuple[int, int], typer.Option(min=1, help="Of a completion: prompt and generated.", metavar="PROMPT GENERATED")
+        tuple[int, int],
+        typer.Option(min=1, help="Tokens of a completion: prompt and generated.", metavar="PROMPT GENERATED"),
     ] = _HABITS.tokens[Role.FIM],
     chat_tokens: Annotated[
-        tuple[int, int], typer.Option(min=1, help="Of a chat request.", metavar="PROMPT GENERATED")
+        tuple[int, int], typer.Option(min=1, help="Tokens of a chat: prompt and generated.", metavar="PROMPT GENERATED")
     ] = _HABITS.tokens[Role.CHAT],
     cached: Annotated[
-        float, typer.Option(min=0, max=1, help="Part of a completion's prompt that its group still has.")
+        float, typer.Option(min=0, max=1, help="Part of a completion's prompt that is in the prefix cache.")
     ] = _HABITS.cached,
     fim_goal: Annotated[
         tuple[float, float],
         typer.Option(
             min=0.001,
-            help="Of a completion: to its first token at most, and from there on at least, for 95 of 100 requests.",
+            help="Goal of completions, for 95 of 100: longest time to the first token, lowest tokens/s after it.",
             metavar="SECONDS TOKENS/S",
         ),
     ] = (_GOALS.first_token_s[Role.FIM], _GOALS.tokens_per_s[Role.FIM]),
     chat_goal: Annotated[
-        tuple[float, float], typer.Option(min=0.001, help="Of a chat request.", metavar="SECONDS TOKENS/S")
+        tuple[float, float], typer.Option(min=0.001, help="The same goal of chats.", metavar="SECONDS TOKENS/S")
     ] = (_GOALS.first_token_s[Role.CHAT], _GOALS.tokens_per_s[Role.CHAT]),
     chip: Annotated[
         str | None,
@@ -69,30 +72,31 @@ def sizing(
         ),
     ] = None,
     efficiency: Annotated[
-        float, typer.Option(min=0.01, max=1, help="Part of the data sheet's bandwidth and operations that is reached.")
+        float, typer.Option(min=0.01, max=1, help="Part of the data sheet's bandwidth and operations that is achieved.")
     ] = 0.5,
     price: Annotated[
         float | None,
-        typer.Option(min=0, help="Dollars for a chip and hour.", show_default=f"an assumption of {PRICES_OF}"),
+        typer.Option(min=0, help="Dollars per chip and hour.", show_default=f"an assumption of {PRICES_OF}"),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
             "--config",
             "-c",
-            help="The models of this Ray Serve config file, or of the rendered chart (a file, a directory, or - for "
+            help="Size the models of this Ray Serve config file, or of the rendered chart (file, directory, or - for "
             "stdin), instead of CodeGemma 2B and 7B-IT.",
         ),
     ] = None,
     model_config: Annotated[
-        Path | None, typer.Option(help="A Hugging Face config.json: the shape of a model whose checkpoint is not here.")
+        Path | None, typer.Option(help="Hugging Face config.json of a model whose checkpoint is not on this machine.")
     ] = None,
     simulate: Annotated[
-        bool, typer.Option("--simulate", help="Try the autoscaling of --config on a morning of these developers.")
+        bool,
+        typer.Option("--simulate", help="Simulate the autoscaling of --config with a morning of these developers."),
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Estimate groups, machines and money that meet the goals, with the arithmetic.
+    """Estimate the groups, machines and money that meet the goals, with the arithmetic.
 
     An estimate from data sheets, not a measurement: check it with load on one group before you buy. Exit status 1 if a
     model of --config needs more groups than it may have there, or misses its goals with --simulate.
@@ -112,7 +116,7 @@ def sizing(
     )
     plan = Plan(users=users, habits=habits, goals=goals, efficiency=efficiency, price=price)
     if simulate and config is None:
-        raise typer.BadParameter("tries the autoscaling of a file: give --config too", param_hint="--simulate")
+        raise typer.BadParameter("simulates the autoscaling of a file: give --config too", param_hint="--simulate")
     trials: dict[str, dict[Role, Service]] = {}
     try:
         if config is None:
@@ -140,8 +144,8 @@ def _faults(size: ModelSize, trials: Mapping[str, Mapping[Role, Service]], goals
     """What keeps a configured model from its goals."""
     if size.groups > size.configured:
         yield (
-            f"models.{size.model} needs {size.groups} groups and has {size.configured} at most. Raise its replicas or "
-            "autoscaling.max_replicas, and the workers that they run in."
+            f"models.{size.model} needs {size.groups} groups and may have {size.configured}. Raise its replicas or "
+            "autoscaling.max_replicas, and its worker group."
         )
     for role, got in _of(trials, size):
         if not got.meets(goals, role):
@@ -179,7 +183,7 @@ def _is_manifest(path: Path) -> bool:
     try:
         return any(isinstance(each, dict) and "kind" in each for each in yaml.safe_load_all(path.read_text()))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return False  # who reads it says what is wrong
+        return False  # the reader reports what is wrong
 
 
 def _sizes(config: ServingConfig, model_config: Path | None, chips: Sequence[Chip], plan: Plan) -> list[ModelSize]:
@@ -196,7 +200,7 @@ def _sizes(config: ServingConfig, model_config: Path | None, chips: Sequence[Chi
 
 
 def _chip_of(model: ModelConfig, chips: Sequence[Chip]) -> Chip:
-    """That which a model's groups run on: of those that are named the one of its platform."""
+    """The chip that a model's groups run on: of the chips that are named, the one of its platform."""
     platform = model.topology.platform
     fitting = [chip for chip in chips if chip.platform == platform]
     if not fitting and platform in _OF_PLATFORM and not chips:
@@ -211,7 +215,7 @@ def _chip_of(model: ModelConfig, chips: Sequence[Chip]) -> Chip:
 
 
 def _shares(config: ServingConfig, model: str, roles: Sequence[Role]) -> dict[Role, float]:
-    """The part of each role's requests that a model answers, as `routing` deals them out."""
+    """The part of each role's requests that `routing` sends to a model."""
     shares = {}
     for role in roles:
         route = config.routing.roles.get(role)
@@ -250,10 +254,10 @@ def _caveat(plan: Plan) -> str:
     price = (
         f"Prices of chips are assumptions of {PRICES_OF}: set --price."
         if plan.price is None
-        else f"${plan.price:g} for a chip and hour is what you gave."
+        else f"The price is yours: ${plan.price:g} per chip and hour."
     )
     return (
         f"An estimate, not a measurement: {plan.efficiency:.0%} of data sheets (--efficiency), typing and token counts "
         f"as assumed above, the office day of simulate-autoscaling. {price} Head, Gateways, storage and network are "
-        "not in it."
+        "not included."
     )

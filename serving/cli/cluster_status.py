@@ -1,4 +1,4 @@
-"""`codegemma cluster status`: what a release does now, once or as a live table."""
+"""`codegemma cluster status`: the state of a release, once or as a live table."""
 
 from dataclasses import asdict
 from time import sleep
@@ -24,7 +24,7 @@ from serving.cluster.status import Status, read_status
 
 
 def status(
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Look again every two seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Refresh every two seconds, until Ctrl-C.")] = False,
     context: ContextOption = None,
     namespace: NamespaceOption = None,
     release: ReleaseOption = DEFAULT_RELEASE,
@@ -32,7 +32,7 @@ def status(
 ) -> None:
     """Show rollout, replica groups, queues, and why pods are pending."""
     if watch and as_json:
-        raise typer.BadParameter("a live table is no JSON: leave one out", param_hint="--watch, --json")
+        raise typer.BadParameter("a live table cannot be JSON: use only one", param_hint="--watch, --json")
     with cluster_of(context, namespace) as cluster:
         console = Console()
         if watch:
@@ -76,7 +76,7 @@ def _drift(status: Status) -> list[str]:
     if status.drift.untolerated:
         groups = ", ".join(status.drift.untolerated)
         lines.append(
-            f"The RayCluster has not all tolerations that are asked for: {groups}. They come with a new cluster: with "
+            f"The RayCluster lacks tolerations that the RayService has: {groups}. Only a new cluster gets them: with "
             "ray.upgradeStrategy None, delete the RayService and install again."
         )
     return lines

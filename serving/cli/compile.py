@@ -14,7 +14,7 @@ from serving.config import ModelConfig
 
 
 class Accelerator(StrEnum):
-    """What is compiled for."""
+    """The accelerator to compile for."""
 
     TPU_V5E = "tpu-v5e"
     CPU = "cpu"
@@ -27,19 +27,17 @@ def compile(
     config: Annotated[Path, typer.Argument(help="A Ray Serve config file.")],
     accelerator: Annotated[
         Accelerator,
-        typer.Option("--for", help="Compile the models that run on this. CPUs: of this machine's kind only."),
+        typer.Option("--for", help="Compile the models on this accelerator. cpu is for CPUs like this machine's only."),
     ],
     out: Annotated[
         Path | None,
-        typer.Option(
-            help="A directory for the files. By default they go where the configuration's models look for them."
-        ),
+        typer.Option(help="Directory for the files. Default: where the configuration's models read them."),
     ] = None,
     if_missing: Annotated[
-        bool, typer.Option("--if-missing", help="Leave alone what is there already, if groups would take it.")
+        bool, typer.Option("--if-missing", help="Keep existing files that groups would accept.")
     ] = False,
 ) -> None:
-    """Compile a configuration's steps on a machine without the accelerators, so that groups start without compiling.
+    """Compile a configuration's steps on a machine without accelerators, so that groups start without compiling.
 
     Needed are this version of codegemma-serving as the groups have it, and of each checkpoint the config.json or the
     GGUF file. One file for each model serves all hosts of all its groups. What a group cannot read it compiles itself,
@@ -90,10 +88,10 @@ def compile(
             [
                 *(f"Wrote {path} ({path.stat().st_size / 1e6:.0f} MB)." for path in written.values()),
                 "",
-                "Put the files where every host of the groups finds them, and name them in the configuration:",
+                "Put the files where every host of the groups can read them, and set in the configuration:",
                 *(f"  models.{model_id}.executables: {path}" for model_id, path in written.items()),
-                f"They are signed. Give each host the key from {signing_key_path()}, at the same place in its user's",
-                "home; anyone who has it can make the groups run any code: docs/executables.md.",
+                f"They are signed. Copy the key {signing_key_path()} to the same place in the home of each host's",
+                "user; anyone who has the key can make the groups run any code: docs/executables.md.",
             ]
         ),
         highlight=False,

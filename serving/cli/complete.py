@@ -30,17 +30,18 @@ def complete(
     max_tokens: MaxTokensOption = None,
     temperature: TemperatureOption = 0.0,
     language: Annotated[
-        str, typer.Option("--language", "-l", help="As editors name it, such as python; by default by the file's name.")
+        str,
+        typer.Option("--language", "-l", help="Language id of editors, such as python. Default: from the file's name."),
     ] = "",
     context: Annotated[
         list[Path] | None,
-        typer.Option("--context", "-c", metavar="FILE", help="Another file for the model to see; may be repeated."),
+        typer.Option("--context", "-c", metavar="FILE", help="Another file for the model to see. Repeatable."),
     ] = None,
     show: Annotated[
-        bool, typer.Option("--show", help="Print the lines around the completion too, with the completion marked.")
+        bool, typer.Option("--show", help="Print the lines around the completion too, and mark the completion.")
     ] = False,
 ) -> None:
-    """Complete the code at a place in a file, up to the end of its block, and print what goes there.
+    """Complete the code at a place in a file, up to the end of its block, and print the completion.
 
     The column is that of the character before which text is inserted; one past the end of the line appends to it.
     Without --show exactly the completion is printed, so that another program can insert it.

@@ -38,26 +38,28 @@ _GGUF_TYPES = {Dtype.FLOAT32: "F32", Dtype.BFLOAT16: "BF16", Quantize.Q8_0: "Q8_
 
 def convert(
     source: Annotated[str, typer.Argument(help="A checkpoint of any form, or package:NAME.")],
-    target: Annotated[Path, typer.Argument(help="A directory to make, or a file named *.gguf.")],
+    target: Annotated[Path, typer.Argument(help="A directory to create, or a file named *.gguf.")],
     if_missing: Annotated[
         bool, typer.Option("--if-missing", help="Do nothing if the target is a checkpoint already.")
     ] = False,
-    dtype: Annotated[Dtype, typer.Option(help="Of the weights; with --quantize, of the norms.")] = Dtype.BFLOAT16,
+    dtype: Annotated[
+        Dtype, typer.Option(help="Data type of the weights; with --quantize, of the norms.")
+    ] = Dtype.BFLOAT16,
     quantize: Annotated[
         Quantize | None,
         typer.Option(
-            help="Quantise matrices, once instead of at each start (docs/quantisation.md has what it costs); q8_0 is "
-            "for GGUF files alone; none decodes what is quantised."
+            help="Quantise matrices once instead of at each start (docs/quantisation.md has the costs). q8_0 is for "
+            "GGUF files only; none decodes quantised weights."
         ),
     ] = None,
     shards: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Files of weights. As many as files of 2 GB make if not given.")
+        int | None, typer.Option(min=1, max=1000, help="Number of weight files. Default: files of 2 GB.")
     ] = None,
     merge: Annotated[
         list[Path] | None,
         typer.Option(
             metavar="ADAPTER",
-            help="A LoRA adapter of PEFT or NeMo that becomes part of the weights; once for each (docs/adapters.md).",
+            help="LoRA adapter of PEFT or NeMo to merge into the weights (docs/adapters.md). Repeatable.",
         ),
     ] = None,
 ) -> None:

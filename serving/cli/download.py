@@ -1,4 +1,4 @@
-"""`codegemma download`: a checkpoint of Hugging Face's hub, checked by its hashes, once."""
+"""`codegemma download`: a checkpoint from the Hugging Face Hub, verified by its hashes."""
 
 from pathlib import Path
 from typing import Annotated
@@ -13,19 +13,19 @@ from serving.cli.termination import terminated_like_interrupted
 
 
 def download(
-    repository: Annotated[str, typer.Argument(help="Of Hugging Face's hub, such as google/codegemma-2b.")],
-    target: Annotated[Path, typer.Argument(help="A directory to make.")],
+    repository: Annotated[str, typer.Argument(help="Repository of the Hugging Face Hub, such as google/codegemma-2b.")],
+    target: Annotated[Path, typer.Argument(help="A directory to create.")],
     revision: Annotated[str, typer.Option(help="The commit: 40 hexadecimal digits. A branch or a tag can move.")],
     files: Annotated[
         list[str] | None,
-        typer.Option("--file", metavar="PATTERN", help="Only what matches, such as '*.safetensors'; once for each."),
+        typer.Option("--file", metavar="PATTERN", help="Only files that match, such as '*.safetensors'. Repeatable."),
     ] = None,
     if_missing: Annotated[
         bool,
-        typer.Option("--if-missing", help="Do nothing if the target is this commit, or these files of it, already."),
+        typer.Option("--if-missing", help="Do nothing if the target has this commit, or these files of it, already."),
     ] = False,
 ) -> None:
-    """Download one commit of a repository, with every file checked by the hash that the hub has of it.
+    """Download one commit of a repository, and verify every file by the Hub's hash.
 
     HF_TOKEN opens gated and private repositories; HF_ENDPOINT names a mirror of the hub. Run the same command again to
     go on after an interruption, or once a full disk has room. `sha256sum --check SHA256SUMS` verifies the result.

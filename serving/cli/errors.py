@@ -1,4 +1,4 @@
-"""How commands say what went wrong: one line on standard error."""
+"""How commands report errors: one line on standard error."""
 
 from rich.console import Console
 
@@ -9,5 +9,5 @@ def say_error(message: str) -> None:
 
 
 def say_note(message: str) -> None:
-    """Prints a remark, which is no error, on standard error."""
+    """Prints a note, not an error, on standard error."""
     Console(stderr=True, soft_wrap=True).print(message, style="dim", markup=False, highlight=False)

@@ -1,4 +1,4 @@
-"""`codegemma eval`: how well a served model writes code, and whether another may take its place."""
+"""`codegemma eval`: how well a served model writes code, and whether another one is no worse."""
 
 import json
 from pathlib import Path
@@ -19,7 +19,7 @@ eval.command(name="run")(run)
 def tasks(
     data: Annotated[Path | None, typer.Option(help="A folder with the benchmarks' files.", file_okay=False)] = None,
 ) -> None:
-    """List the sets of tasks, where their data come from, and what is missing here."""
+    """List the sets of tasks, the sources of their data, and what is missing on this machine."""
     from rich.table import Table
 
     from serving.evaluation.task_sets.catalogue import TASK_SETS
@@ -46,9 +46,12 @@ def tasks(
 @eval.command()
 def compare(
     a: Annotated[Path, typer.Argument(help="The directory of a run.", exists=True, file_okay=False)],
-    b: Annotated[Path, typer.Argument(help="That of another, over the same tasks.", exists=True, file_okay=False)],
+    b: Annotated[
+        Path, typer.Argument(help="The directory of another run over the same tasks.", exists=True, file_okay=False)
+    ],
     margin: Annotated[
-        float, typer.Option(min=0.1, max=50, help="So many percentage points less are still no worse.")
+        float,
+        typer.Option(min=0.1, max=50, help="Percentage points by which b may be lower and still count as no worse."),
     ] = 2.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -113,14 +116,14 @@ def compare(
 def lm_eval(
     tasks: Annotated[
         list[str] | None,
-        typer.Argument(help="Tasks or groups of lm-eval; without any, those of the model card.", show_default=False),
+        typer.Argument(help="Tasks or groups of lm-eval. Default: those of the model card.", show_default=False),
     ] = None,
     url: UrlOption = DEFAULT_URL,
     api_key: ApiKeyOption = "",
     model: Annotated[str, typer.Option("--model", "-m", help="A model of `codegemma models`.")] = "",
-    out: Annotated[str, typer.Option(help="Where lm-eval writes its results.")] = "lm-eval",
+    out: Annotated[str, typer.Option(help="Directory for lm-eval's results.")] = "lm-eval",
 ) -> None:
-    """Print the command by which lm-evaluation-harness asks a running server the model card's other benchmarks.
+    """Print the lm-evaluation-harness command that runs the model card's other benchmarks on a running server.
 
     It is a program of its own: pip install "lm-eval[api]"; its tasks' data come from the Hugging Face Hub.
     """

@@ -25,24 +25,28 @@ ALL = "all"
 def run(
     sets: Annotated[list[str], typer.Argument(help=f"Sets of `codegemma eval tasks`, or {ALL}.", show_default=False)],
     data: Annotated[Path, typer.Option(help="A folder with the benchmarks' files.", exists=True, file_okay=False)],
-    out: Annotated[Path, typer.Option(help="The run's directory; one that is there goes on.", file_okay=False)],
+    out: Annotated[Path, typer.Option(help="The run's directory. An existing run continues.", file_okay=False)],
     url: UrlOption = DEFAULT_URL,
     api_key: ApiKeyOption = "",
     model: ModelOption = "",
     config: Annotated[
-        Path | None, typer.Option(help="Start `codegemma serve` with this file, and end it, instead of asking --url.")
+        Path | None, typer.Option(help="Start and stop `codegemma serve` with this file instead of asking --url.")
     ] = None,
     post_processing: Annotated[
-        bool, typer.Option(help="End filled-in code with its block, as for editors; without, as the model does.")
+        bool, typer.Option(help="End filled-in code with its block, as for editors; without it, where the model ends.")
     ] = True,
-    tasks: Annotated[int | None, typer.Option(min=1, help="Of each set only so many, spread evenly.")] = None,
-    parallel: Annotated[int, typer.Option(min=1, max=1024, help="Requests at once.")] = 8,
+    tasks: Annotated[
+        int | None, typer.Option(min=1, help="Number of tasks of each set, spread evenly. Default: all.")
+    ] = None,
+    parallel: Annotated[int, typer.Option(min=1, max=1024, help="Concurrent requests.")] = 8,
     known_bad: Annotated[
         Path | None,
-        typer.Option(help="Names of tasks that may judge wrongly, one a line.", exists=True, dir_okay=False),
+        typer.Option(
+            help="File with the names of tasks whose tests may be wrong, one a line.", exists=True, dir_okay=False
+        ),
     ] = None,
 ) -> None:
-    """Ask a model every task of some sets, run what it writes in a sandbox, and score it.
+    """Ask a model every task of some sets, run its answers in a sandbox, and score them.
 
     Greedy, one answer a task. What is done is kept: the same command goes on after an interruption. First the tasks
     themselves are checked: their own solutions must pass, and empty answers must not.
@@ -93,7 +97,7 @@ def run(
             say_error(str(error))
             raise typer.Exit(1) from None
         except KeyboardInterrupt:
-            say_note(f"Interrupted. The same command goes on with what is in {out}.")
+            say_note(f"Interrupted. The same command continues the run in {out}.")
             raise typer.Exit(130) from None
     console = Console(soft_wrap=True)
     for each in report.scores:

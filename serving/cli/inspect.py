@@ -19,14 +19,14 @@ from serving.cli.inspect_adapter import print_adapter
 def inspect(
     checkpoint: Annotated[str, typer.Argument(help="A checkpoint or an adapter of any form, or package:NAME.")],
     verify: Annotated[
-        bool, typer.Option("--verify", help="Read all of its weights, too: are numbers finite, and hashes right?")
+        bool, typer.Option("--verify", help="Read all weights too: are the numbers finite, and the hashes right?")
     ] = False,
     base: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Of an adapter: the model that it should fit.")
+        str | None, typer.Option(metavar="CHECKPOINT", help="For an adapter: the model that it should fit.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print everything as JSON.")] = False,
 ) -> None:
-    """Say what a checkpoint is: form, tokenizer, quantisation, memory on accelerators, and what is wrong with it.
+    """Describe a checkpoint: form, tokenizer, quantisation, memory on accelerators, and what is wrong with it.
 
     Of a LoRA adapter: form, rank, what it adapts, its size and the model that it was made for. Ends with status 1 if
     anything is wrong.

@@ -1,4 +1,4 @@
-"""`codegemma keys`: who may ask the service."""
+"""`codegemma keys`: the API keys of a service."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from serving.cli.key_store import KeyStore, key_store
 from serving.config import Role
 from serving.models.adapted_id import ADAPTED_ID
 
-keys = typer.Typer(help="Make, list and revoke the API keys of a service.", no_args_is_help=True)
+keys = typer.Typer(help="Create, list and revoke the API keys of a service.", no_args_is_help=True)
 
 FileOption = Annotated[
     Path,
@@ -24,7 +24,7 @@ FileOption = Annotated[
 ]
 SecretOption = Annotated[
     str | None,
-    typer.Option(help="A Secret on Kubernetes that holds the file, instead of this machine; made if it is not there."),
+    typer.Option(help="A Kubernetes Secret that holds the file, instead of this machine. Created if missing."),
 ]
 _DEFAULT_FILE = Path("keys.yaml")
 _NONE = "none"
@@ -32,15 +32,14 @@ _NONE = "none"
 
 @keys.command()
 def create(
-    name: Annotated[str, typer.Argument(help="Who will hold it: a person, a team, a service.")],
-    tenant: Annotated[str, typer.Option(help="Whom its requests are for, as in routing.tenants.")] = "",
-    role: Annotated[list[Role] | None, typer.Option(help="What it may ask for; by default everything.")] = None,
+    name: Annotated[str, typer.Argument(help="The holder: a person, a team, a service.")],
+    tenant: Annotated[str, typer.Option(help="The tenant of its requests, as in routing.tenants.")] = "",
+    role: Annotated[list[Role] | None, typer.Option(help="A role that it may use. Repeatable. Default: all.")] = None,
     adapters: Annotated[
         list[str] | None,
         typer.Option(
             metavar="MODEL:ADAPTER",
-            help="An adapter that it may use, with the id of its model, no alias; or `none`. By default all; repeat it "
-            "for several.",
+            help="An adapter that it may use, with its model's id, not an alias; or `none`. Repeatable. Default: all.",
         ),
     ] = None,
     file: FileOption = _DEFAULT_FILE,
@@ -48,7 +47,7 @@ def create(
     context: ContextOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Make a key and print it, the only time; the file keeps a salted hash. A running service takes it at once."""
+    """Create a key and print it once; the file keeps a salted hash. A running service accepts it at once."""
     if not 0 < len(name) <= 64 or len(tenant) > 64:
         raise typer.BadParameter("a name has 1 to 64 characters, a tenant at most 64")
     allowed = _adapters(adapters)
@@ -57,7 +56,7 @@ def create(
         store.write(changed)
     typer.echo(key)  # before all else that could go wrong
     console = Console(stderr=True, soft_wrap=True)
-    _say(console, f"This is the key of {name!r}, which is now in {store}; it cannot be shown again.")
+    _say(console, f"This is the key of {name!r}, saved in {store}; it cannot be shown again.")
     _say(console, "Clients send it as bearer token: export CODEGEMMA_API_KEY=... for this command.", style="dim")
 
 
@@ -87,7 +86,7 @@ def revoke(
     context: ContextOption = None,
     namespace: NamespaceOption = None,
 ) -> None:
-    """Take a key away. A running service refuses it from the next request on."""
+    """Revoke a key. A running service refuses it from the next request on."""
     with key_store(file, secret, context, namespace, to_change=True) as store:
         known = _read(store)
         try:

@@ -13,10 +13,10 @@ COMMANDS = {
         "codegemma serve --config config/gpu.yaml --http-port 8080",
     ),
     "complete": (
-        "codegemma complete src/app.py:12:5                 [dim]# prints what goes there[/]",
+        "codegemma complete src/app.py:12:5                 [dim]# prints the completion[/]",
         "codegemma complete src/app.py:12:5 --show          [dim]# with the lines around it[/]",
         "codegemma complete main.go:3:1 -n 32 --url http://10.0.0.7:8000",
-        "codegemma complete src/app.py:12:5 -c src/db.py     [dim]# the model sees another file, too[/]",
+        "codegemma complete src/app.py:12:5 -c src/db.py     [dim]# the model sees another file too[/]",
     ),
     "chat": (
         "codegemma chat                                     [dim]# a conversation[/]",
@@ -129,7 +129,7 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def _options(
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Declares the options that come before the command."""

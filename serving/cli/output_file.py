@@ -1,4 +1,4 @@
-"""Whether a file can be written, known before the work whose result it is to hold."""
+"""Checks that a file can be written, before the work whose result it will hold."""
 
 import os
 from pathlib import Path

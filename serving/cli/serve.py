@@ -55,9 +55,13 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(help="A Ray Serve config file. Default: the embedded demo with Gemma 3 270M.")
     ] = None,
-    http_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
-    grpc_port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen here instead of the file's.")] = None,
-    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Metrics for Prometheus.")] = 9464,
+    http_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Listen on this port instead of the file's.")
+    ] = None,
+    grpc_port: Annotated[
+        int | None, typer.Option(min=1, max=65535, help="Listen on this port instead of the file's.")
+    ] = None,
+    metrics_port: Annotated[int, typer.Option(min=1, max=65535, help="Port of the metrics for Prometheus.")] = 9464,
 ) -> None:
     """Start the service on this machine and keep it running until Ctrl-C.
 

@@ -34,7 +34,7 @@ _COLUMNS = 48
 def simulate_autoscaling(
     config: Annotated[
         Path | None,
-        typer.Option("--config", "-c", help="Take rows and autoscaling of a model in this Ray Serve config file."),
+        typer.Option("--config", "-c", help="Use rows and autoscaling of a model in this Ray Serve config file."),
     ] = None,
     model: Annotated[
         str, typer.Option("--model", "-m", help="Which model of the file; needed if it has several.")
@@ -49,20 +49,26 @@ def simulate_autoscaling(
     upscale_delay: Annotated[float | None, typer.Option(min=0, help="Seconds. \\[default: 5]")] = None,
     downscale_delay: Annotated[float | None, typer.Option(min=0, help="Seconds. \\[default: 300]")] = None,
     users: Annotated[int, typer.Option(min=1, help="Developers in the office.")] = 200,
-    requests_per_hour: Annotated[float, typer.Option(min=0.1, help="Of one developer at work.")] = 120.0,
+    requests_per_hour: Annotated[
+        float, typer.Option(min=0.1, help="Requests an hour of one active developer.")
+    ] = 120.0,
     seconds_per_request: Annotated[
-        float, typer.Option(min=0.001, help="That a request holds a row, on average.")
+        float, typer.Option(min=0.001, help="Seconds that a request holds a row, on average.")
     ] = 1.5,
     rows: Annotated[
         int | None, typer.Option(min=1, help=f"Requests that a group runs at once. \\[default: {_DEFAULT_ROWS}]")
     ] = None,
-    start_seconds: Annotated[float, typer.Option(min=0, help="From a decision to a group that answers.")] = 90.0,
-    first_token_seconds: Annotated[float, typer.Option(min=0, help="From getting a row to the first token.")] = 0.1,
-    goal: Annotated[float, typer.Option(min=0.001, help="Seconds to the first token that you promise.")] = 0.5,
-    seed: Annotated[int, typer.Option(help="Another seed is another day.")] = 0,
+    start_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds from a decision to a group that answers.")
+    ] = 90.0,
+    first_token_seconds: Annotated[
+        float, typer.Option(min=0, help="Seconds from getting a row to the first token.")
+    ] = 0.1,
+    goal: Annotated[float, typer.Option(min=0.001, help="The promised seconds to the first token.")] = 0.5,
+    seed: Annotated[int, typer.Option(help="Another seed simulates another day.")] = 0,
     plot: Annotated[Path | None, typer.Option(help="Draw the day into this .svg or .png file.")] = None,
 ) -> None:
-    """Try autoscaling settings on a day of office traffic, without a cluster.
+    """Simulate autoscaling settings with a day of office traffic, without a cluster.
 
     The policy is the one that runs in Ray Serve; traffic and replica groups are simulated.
     """
@@ -182,7 +188,7 @@ def _check_plot(plot: Path | None) -> None:
     if reason := why_unwritable(plot):
         raise typer.BadParameter(f"cannot write '{plot}': {reason}", param_hint="--plot")
     if find_spec("matplotlib") is None:
-        say_error("--plot draws with matplotlib, which is not here: pip install 'codegemma-serving[plots]'")
+        say_error("--plot draws with matplotlib, which is not installed: pip install 'codegemma-serving[plots]'")
         raise typer.Exit(2)
 
 

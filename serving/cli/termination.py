@@ -1,4 +1,4 @@
-"""How a command ends that has something to put away first."""
+"""How a command that must clean up first ends."""
 
 import signal
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""`codegemma top`: the running service, live."""
+"""`codegemma top`: a running service, live."""
 
 import io
 import time
@@ -34,15 +34,13 @@ def top(
         typer.Option(
             "--metrics-url",
             envvar="CODEGEMMA_METRICS_URL",
-            help="Where a Ray node exports its metrics; once for each node.",
+            help="Metrics of a Ray node. Repeatable, once for each node.",
             show_default=DEFAULT_METRICS_URL,
         ),
     ] = None,
-    picture: Annotated[
-        Path | None, typer.Option(help="Write what is shown after one window as an SVG, and leave.")
-    ] = None,
+    picture: Annotated[Path | None, typer.Option(help="Write the view after one window as an SVG, and exit.")] = None,
 ) -> None:
-    """Show what a running service does: queues, latencies, tokens and memory. Ctrl-C leaves.
+    """Show what a running service does: queues, latencies, tokens and memory. Ctrl-C exits.
 
     Ray passes measurements on every ten seconds.
     """
@@ -95,12 +93,12 @@ def _scrape(urls: list[str]) -> Scrape:
             say_error(f"No metrics from {url}: {error}. Is the service running? --metrics-url names another node.")
             raise typer.Exit(1) from None
         except (httpx.InvalidURL, UnicodeError) as error:  # UnicodeError: a host that is no domain name
-            say_error(f"--metrics-url {url} is no address: {error}. Give one like {DEFAULT_METRICS_URL}.")
+            say_error(f"--metrics-url {url} is not an address: {error}. Give one like {DEFAULT_METRICS_URL}.")
             raise typer.Exit(1) from None
     try:
         return Scrape.parse(texts, time.monotonic())
     except ValueError:
-        say_error(f"{', '.join(urls)} answered with something that are no metrics. Is --metrics-url right?")
+        say_error(f"{', '.join(urls)} answered without metrics. Is --metrics-url right?")
         raise typer.Exit(1) from None
 
 

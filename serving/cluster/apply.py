@@ -10,7 +10,7 @@ from serving.cluster.manifests import name_of
 from serving.cluster.release import check_namespace, helm_release
 
 _ADMINISTRATION = ("managedFields", "resourceVersion", "generation")
-"""What a cluster changes in an object's metadata by itself."""
+"""Metadata that the cluster itself changes."""
 
 
 class Change(StrEnum):

@@ -1,11 +1,11 @@
-"""Arithmetic that is shown: each number with how it came about."""
+"""Arithmetic as the user sees it: each number with its formula."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One line of the arithmetic: what, how, and what comes out."""
+    """One line of the arithmetic: quantity, formula, result."""
 
     what: str
     how: str

@@ -7,9 +7,9 @@ from typing import Literal
 from serving.models.chip_memory import V5E_BYTES
 
 PRICES_OF = "2025"
-"""When the prices were about right; they are assumptions, not quotes."""
+"""Date of the prices, which are assumptions, not quotes."""
 _GPU_POOL = 0.75
-"""The part of a GPU's memory that JAX takes for all that programs hold (docs.jax.dev, GPU memory allocation)."""
+"""The part of a GPU's memory that JAX allocates for programs (docs.jax.dev, GPU memory allocation)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Volume claims: whether those that an installation names are there, and whether its pods may use them as they do."""
+"""Volume claims: whether those that an installation names exist, and whether their access modes fit its pods."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from serving.cluster.kinds import CLAIMS, STORAGE_CLASSES
 from serving.cluster.manifests import is_hook
 
 _MANY = {"ReadWriteMany", "ReadOnlyMany"}
-"""Access modes by which pods on several nodes have a volume at the same time."""
+"""Access modes with which pods on several nodes can mount a volume at the same time."""
 _WRITABLE = {"ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod"}
 
 
@@ -61,7 +61,7 @@ def claim_uses(objects: Iterable[Object]) -> list[ClaimUse]:
 
 
 def _pods(one: Object) -> Iterator[tuple[str, Object, int]]:
-    """The kinds of pods of an object: whose they are, their template and how many there may be."""
+    """The kinds of pods of an object: owner, template and how many there may be."""
     match one:
         case {"kind": "Pod", "metadata": {"name": name}}:
             yield f"pod {name}", one, 1
@@ -105,7 +105,7 @@ def _claim(cluster: Cluster, name: str, own: Object | None, uses: Sequence[Claim
 
 
 def _misuse(subject: str, modes: Sequence[str], uses: Sequence[ClaimUse]) -> Finding | None:
-    """What of its uses a claim's access modes do not allow, if they are known."""
+    """The uses that a claim's access modes, if known, do not allow."""
     lasting = [use for use in uses if use.span is Span.LASTING]
     writers = [use for use in lasting if use.writes]
     said = ", ".join(modes)

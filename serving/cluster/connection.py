@@ -271,7 +271,7 @@ def _context(wanted: str | None, files: str) -> Object:
 
 
 def _login_program(context: Object, files: str) -> LoginProgram | None:
-    """The program that logs the user of a context in; None for users with a token or a certificate."""
+    """The credential plugin of a context's user; None for users with a token or a certificate."""
     import yaml
 
     user = context["context"].get("user")
@@ -284,7 +284,7 @@ def _login_program(context: Object, files: str) -> LoginProgram | None:
 
 
 def _paths(files: str) -> list[Path]:
-    """The kubeconfigs of a value of KUBECONFIG that are there; between two colons there may be nothing."""
+    """The kubeconfigs of a value of KUBECONFIG that exist; entries may be empty."""
     paths = [Path(file).expanduser() for file in files.split(os.pathsep) if file]
     return [path for path in paths if path.exists()]
 

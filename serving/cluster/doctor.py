@@ -1,4 +1,4 @@
-"""The examination before an installation, or of one that does not work."""
+"""Doctor: examines a cluster before an installation, or one whose installation does not work."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ _OWNERS = {kind: owner for kind, (_, owner) in _OPTIONAL.items()} | {
 
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """What is to be installed, or is.
+    """What is installed, or is to be.
 
     Attributes:
       manifests: all its objects; None if they are not known.
@@ -51,15 +51,15 @@ class Installation:
 
     @property
     def objects(self) -> Sequence[Object]:
-        """What is known of it."""
+        """Its known objects."""
         return self.manifests or ([self.service] if self.service else [])
 
 
 def installation_of_manifests(release: str, manifests: Sequence[Object]) -> Installation:
-    """What manifests install; their RayService, if there is one, says of which release.
+    """What manifests install; the release is that of their RayService, if they have one.
 
     Raises:
-      ClusterError: there are several.
+      ClusterError: they have several.
     """
     services = [one for one in manifests if one["kind"] == "RayService"]
     if len(services) > 1:
@@ -73,7 +73,7 @@ def installation_of_manifests(release: str, manifests: Sequence[Object]) -> Inst
 
 
 def installation_of_config(release: str, config: ServingConfig) -> Installation:
-    """What a configuration asks for; its secrets and claims are not known."""
+    """What a configuration needs; its secrets and claims are not known."""
     return Installation(release=release, needs=needs_of_config(config))
 
 
@@ -81,7 +81,7 @@ def installation_in(cluster: Cluster, release: str) -> Installation:
     """What the cluster has of a release, which may be nothing, as far as the user may know."""
     try:
         service = find_service(cluster, release)
-    except ForbiddenError:  # a finding of its own, among the rights
+    except ForbiddenError:  # the examination of rights reports it
         service = None
     return Installation(release=release, service=service, needs=_needs(service) if service else ())
 
@@ -120,7 +120,7 @@ def _examinations(cluster: Cluster, installation: Installation) -> Iterator[Iter
     yield examine_nodes(cluster, installation.needs, installation.release)
     if _starts_second_cluster(cluster, installation):
         yield examine_upgrade(cluster, installation.needs)
-    # What is installed is in the quotas' use already.
+    # Quotas already count what is installed.
     yield examine_quotas(cluster, () if installation.service else installation.needs)
     yield examine_limit_ranges(cluster, objects)
     yield examine_meshes(cluster, objects)

@@ -1,4 +1,4 @@
-"""Drift: what a RayService asks of its worker groups, and its RayCluster does not have.
+"""Drift: settings of worker groups that a RayService has and its RayCluster does not.
 
 KubeRay copies a RayService's `rayClusterConfig` when it makes a RayCluster. Later it compares hashes of both that leave
 out the numbers of replicas and, since 1.6, tolerations (`GenerateHashWithoutReplicasAndWorkersToDelete` in its
@@ -19,7 +19,7 @@ _SIZES: tuple[Size, ...] = ("minReplicas", "maxReplicas")
 
 @dataclass(frozen=True, slots=True)
 class Resize:
-    """A number of a worker group that differs.
+    """A size of a worker group that differs.
 
     Attributes:
       has: what the RayCluster has.
@@ -87,7 +87,7 @@ def resize(cluster: Cluster, service: Object) -> list[Resize]:
 
 
 def _newest(cluster: Cluster, service: Object) -> Object | None:
-    """The RayCluster that is of the newest manifest: one that is being prepared, else the active one."""
+    """The RayCluster of the newest manifest: the pending one, else the active one."""
     status = service.get("status") or {}
     for part in ("pendingServiceStatus", "activeServiceStatus"):
         name = (status.get(part) or {}).get("rayClusterName")
@@ -97,12 +97,12 @@ def _newest(cluster: Cluster, service: Object) -> Object | None:
 
 
 def _groups(spec: Object) -> dict[str, tuple[int, Object]]:
-    """Worker groups with their places, by name."""
+    """Worker groups with their indices, by name."""
     return {one["groupName"]: (index, one) for index, one in enumerate(spec.get("workerGroupSpecs") or [])}
 
 
 def _resizes(service: Object, ray_cluster: Object) -> Iterator[tuple[int, Resize]]:
-    """What differs, each with its group's place in the RayCluster."""
+    """The differences, each with its group's index in the RayCluster."""
     has = _groups(ray_cluster["spec"])
     for name, (_, asked) in _groups(service["spec"]["rayClusterConfig"]).items():
         if name not in has:

@@ -1,8 +1,8 @@
-"""Why the cluster could not be asked, in words for the person who asked."""
+"""Errors of requests to the cluster, with messages for the user."""
 
 
 class ClusterError(Exception):
-    """A request to the cluster failed, or cannot be made; the message names the cause and the remedy."""
+    """A request to the cluster failed or cannot be made; the message names the cause and the remedy."""
 
 
 class SilentError(ClusterError):

@@ -1,4 +1,4 @@
-"""Events: what Kubernetes and KubeRay say went wrong, by time."""
+"""Events: failures that Kubernetes and KubeRay report, by time."""
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -36,7 +36,7 @@ def _is_about(event: Object, kind: str, name: str) -> bool:
 
 
 def time_of(event: Object) -> datetime:
-    """When it happened last. Which field says so depends on the API that it was written with."""
+    """When it happened last. The field depends on the API that wrote the event."""
     series = event.get("series") or {}
     times = (series.get("lastObservedTime"), event.get("lastTimestamp"), event.get("eventTime"))
     said = next((one for one in (*times, event["metadata"].get("creationTimestamp")) if one), None)

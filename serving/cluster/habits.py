@@ -1,4 +1,4 @@
-"""What developers do, and what they are promised."""
+"""What developers do, and the service level objectives for them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -37,7 +37,7 @@ class SecretKeys:
         return KeyFile.parse(text, self)
 
     def write(self, keys: KeyFile) -> None:
-        """Puts these keys in place of those that were read.
+        """Replaces the keys that were read by these.
 
         Raises:
           ClusterError: somebody else changed the Secret meanwhile, or the cluster refuses.

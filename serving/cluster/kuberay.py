@@ -16,7 +16,7 @@ _INSTALL_KUBERAY = (
 
 
 def examine_kuberay(cluster: Cluster, objects: Iterable[Object]) -> Iterator[Finding]:
-    """Whether the cluster can run a RayService, with what those among the objects ask for."""
+    """Whether the cluster can run a RayService, with the options of those among the objects."""
     options = options_of(objects)
     yield from _kinds(cluster, options)
     yield from _operator(cluster, options)
@@ -42,7 +42,7 @@ def _kinds(cluster: Cluster, options: Sequence[KubeRayOption]) -> Iterator[Findi
 
 
 def operator_pods(cluster: Cluster) -> list[Object]:
-    """The pods of KubeRay's operator, in whatever namespace; none if it runs out of sight, as GKE's add-on does.
+    """The pods of KubeRay's operator in any namespace; none if they are not visible, as with GKE's add-on.
 
     Raises:
       ForbiddenError: pods of all namespaces may not be listed.

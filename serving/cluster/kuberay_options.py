@@ -1,4 +1,4 @@
-"""Fields of a RayCluster that newer versions of KubeRay brought. An older CRD drops them without a word."""
+"""Fields of a RayCluster that are new in some version of KubeRay. An older CRD drops them silently."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ _OPTIONS = (
 
 
 def options_of(objects: Iterable[Object]) -> tuple[KubeRayOption, ...]:
-    """What the RayServices among these ask for; token authentication always, which none should be without."""
+    """The options that the RayServices among these set; always token authentication, which none should lack."""
     clusters = [one["spec"]["rayClusterConfig"] for one in objects if one["kind"] == "RayService"]
     asked = (option for option in _OPTIONS if any(_value(one, option.path) is not None for one in clusters))
     return (TOKEN_AUTHENTICATION, *asked)

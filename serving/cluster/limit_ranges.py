@@ -1,4 +1,4 @@
-"""Limit ranges: whether the namespace lets pods be as large, and as small, as they are."""
+"""Limit ranges: whether the namespace admits pods of these sizes."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from decimal import Decimal
@@ -37,7 +37,7 @@ def examine_limit_ranges(cluster: Cluster, objects: Sequence[Object]) -> Iterato
 
 
 def _wrong(item: Object, pod: RayPod) -> Iterator[str]:
-    """What an entry of a limit range refuses of a pod."""
+    """The amounts of a pod that an entry of a limit range refuses."""
     if item["type"] == "Container":
         defaults, default_requests = _amounts(item.get("default")), _amounts(item.get("defaultRequest"))
         for container in (*pod.init_containers, *pod.containers):
@@ -53,7 +53,7 @@ def _wrong(item: Object, pod: RayPod) -> Iterator[str]:
 
 
 def _outside(item: Object, who: str, requests: _Amounts, limits: _Amounts) -> Iterator[str]:
-    """What is below the least, above the most, or too far above what is asked for."""
+    """The amounts below the minimum, above the maximum, or too far above the request."""
     for resource, least in _amounts(item.get("min")).items():
         if requests.get(resource, 0) < least:
             yield f"{who} asks for less {resource} than {item['min'][resource]}"
@@ -70,7 +70,7 @@ def _outside(item: Object, who: str, requests: _Amounts, limits: _Amounts) -> It
 
 
 def _total(pod: RayPod, what: Literal["requests", "limits"]) -> dict[str, Decimal]:
-    """Of all that runs at once, or of an init container that takes more by itself."""
+    """The sum of containers that run together, or the amount of an init container that takes more alone."""
     lasting = [one for one in pod.init_containers if one.get("restartPolicy") == "Always"]
     totals: dict[str, Decimal] = {}
     for container in (*lasting, *pod.containers):
@@ -83,7 +83,7 @@ def _total(pod: RayPod, what: Literal["requests", "limits"]) -> dict[str, Decima
 
 
 def _of(container: Object, what: Literal["requests", "limits"]) -> dict[str, Decimal]:
-    """As written, but that the API server takes a limit for a request that is not given."""
+    """As written, except that the API server sets a missing request to the limit."""
     resources = container.get("resources") or {}
     limits = _amounts(resources.get("limits"))
     return limits if what == "limits" else limits | _amounts(resources.get("requests"))

@@ -1,4 +1,4 @@
-"""The program of a kubeconfig that logs in: which it is, and why it gave no credentials.
+"""The credential plugin of a kubeconfig: which it is, and why it gave no credentials.
 
 Kubernetes' Python client writes its failures to the root logger, and goes on without credentials.
 """
@@ -24,7 +24,7 @@ _INSTALL = {
     "kubelogin": "az aks install-cli, or https://azure.github.io/kubelogin",
     "kubectl-oidc_login": "kubectl krew install oidc-login",
 }
-"""How to get those that clouds have their kubeconfigs name."""
+"""How to install the plugins that kubeconfigs of clouds name."""
 _LOGIN_S = 60.0
 """Long enough to log in, in a browser too. A program that was run by hand has what it needs, and answers at once."""
 
@@ -54,7 +54,7 @@ class LoginProgram:
     """What `users[].user.exec` of a kubeconfig names (kubernetes.io, "client-go credential plugins")."""
 
     def __init__(self, context: str, exec_config: Mapping[str, Any], directory: Path) -> None:
-        """Takes the program of a context.
+        """Takes the plugin of a context.
 
         Args:
           context: its name.

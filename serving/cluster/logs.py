@@ -13,7 +13,7 @@ from serving.cluster.errors import ClusterError
 from serving.cluster.kinds import PODS
 
 _LOOK_AGAIN_S = 5.0
-"""How soon a pod that appears while one follows is found."""
+"""Seconds between looks for new pods while following."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -67,7 +67,7 @@ def containers_of(pods: Sequence[Object], group: str | None = None) -> list[Cont
 
 
 def read_logs(cluster: Cluster, containers: Sequence[Container], since_s: int) -> Iterator[Line]:
-    """What the containers have said in the last seconds, by time."""
+    """The containers' lines of the last seconds, by time."""
     logs = [_stamped(cluster, container, since_s) for container in containers]
     return (Line(container, text) for _, container, text in heapq.merge(*logs, key=lambda line: line[0]))
 
@@ -80,7 +80,7 @@ def _stamped(cluster: Cluster, container: Container, since_s: int) -> list[tuple
 
 
 def follow_logs(cluster: Cluster, find: Callable[[], Sequence[Container]], since_s: int) -> Iterator[Line]:
-    """What the containers say, as they say it, until all have ended.
+    """The containers' lines, as they come, until all have ended.
 
     Args:
       cluster: where they are.

@@ -56,7 +56,7 @@ def examine_meshes(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Find
     """
     try:
         namespace = cluster.find(NAMESPACES.path(name=cluster.namespace))
-    except ForbiddenError:  # a finding of the namespace's own
+    except ForbiddenError:  # the examination of the namespace reports it
         return
     metadata = (namespace or {}).get("metadata") or {}
     meshes = [mesh for mesh in _MESHES if _takes_part(metadata, mesh)]

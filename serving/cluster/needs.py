@@ -97,7 +97,7 @@ def accelerators(pod_spec: Object) -> dict[str, int]:
 
 
 def secrets_of(objects: Iterable[Object]) -> set[tuple[str, str | None]]:
-    """The secrets that objects refer to and cannot do without: (name, key), key None for the whole secret."""
+    """The secrets that objects refer to and need: (name, key), key None for the whole secret."""
     found: set[tuple[str, str | None]] = set()
     for holder in _mappings(list(objects)):
         match holder:

@@ -122,7 +122,7 @@ def _kind(node: _Node) -> str:
 
 
 def _grows(cluster: Cluster) -> bool:
-    """Whether something adds nodes: then a kind that has none now may get some."""
+    """Whether a cluster autoscaler adds nodes: then a kind without nodes may get some."""
     try:
         return cluster.find(_AUTOSCALER_STATUS) is not None
     except ForbiddenError:
@@ -148,7 +148,7 @@ def _examine(need: NodeNeed, nodes: list[_Node], grows: bool) -> Finding:
 
 
 def _take_room(need: NodeNeed, nodes: list[_Node]) -> int:
-    """How many pods there is room for; takes that of the pods needed."""
+    """How many pods there is room for; subtracts the room of the pods needed."""
     slices: dict[str, list[_Node]] = {}
     for node in nodes:
         slices.setdefault(node.labels.get(_NODE_POOL, "") if need.hosts > 1 else "", []).append(node)

@@ -1,4 +1,4 @@
-"""Pending: why a pod does not run, in words, with the remedy."""
+"""Pending: why a pod does not run, with the remedy."""
 
 import re
 from collections.abc import Iterable
@@ -13,11 +13,11 @@ _LIMIT_RANGE = re.compile(
     r"(?:maximum|minimum) [\w./-]+ usage per (?:Container|Pod) is .+"
     r"|must be less than or equal to [\w./-]+ limit of \S+"
 )
-"""What admission says of a limit range's bounds, and of a request above the limit that one adds."""
+"""Admission's messages on a limit range's bounds, and on a request above a limit that it adds."""
 _ENOUGH = 200
 """Characters of a message that lists every constraint and field."""
 _OF_KUBERNETES = ("node-role.kubernetes.io/", "node.kubernetes.io/")
-"""Taints of control planes and of nodes that are not well: nodes that no pod is meant for."""
+"""Taints of control planes and of unhealthy nodes, which are for no pod."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ def why_pending(pod: Object, events: Iterable[Object] = ()) -> Pending | None:
 
 
 def why_not_created(event: Object) -> Pending:
-    """What a warning about a RayCluster or RayService says: without its pods, there is no pod to ask."""
+    """The reason in a warning about a RayCluster or RayService, whose pods do not exist yet."""
     about = event["involvedObject"]
     kind, name = about["kind"], about["name"]
     return _translate(f"{kind}/{name}", words_of(event), f"See more: kubectl describe {kind.lower()} {name}")
 
 
 def _unschedulable(pod: Object, message: str) -> Pending:
-    """What the scheduler says, which is for each node the first reason against it.
+    """The scheduler's message, which has for each node the first reason against it.
 
     A taint comes before all others: the nodes that the pod is meant for may be just those with one.
     """
@@ -82,7 +82,7 @@ def _unschedulable(pod: Object, message: str) -> Pending:
 
 
 def _of_untainted(pod: Object, message: str) -> Pending | None:
-    """What speaks against nodes without a taint, where that is a usual case."""
+    """The reason against nodes without a taint, in the usual cases."""
     name, selector = pod["metadata"]["name"], pod["spec"].get("nodeSelector") or {}
     if "node affinity/selector" in message and "Insufficient" not in message:
         topology = selector.get(TPU_TOPOLOGY)
@@ -110,7 +110,7 @@ def _waiting(pod: Object, container: Object, waiting: Object) -> Pending:
 
 
 def _translate(name: str, message: str, more: str | None = None) -> Pending:
-    """The usual messages of scheduler, kubelet and admission; others as they are, with where there is more."""
+    """The usual messages of scheduler, kubelet and admission in plain words; others as they are."""
     if short := _translate_shortage(name, message):
         return short
     if quota := re.search(r"exceeded quota: ([^,]+), requested: (.+?), used: (.+?), limited: (.+)", message):

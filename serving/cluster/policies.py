@@ -18,9 +18,9 @@ _OF_KUBERAY = {
     "ray.io/is-ray-node": "yes",
 }
 _OF_HEADS = {"ray.io/group": "headgroup", "ray.io/node-type": "head"}
-"""Labels of KubeRay's; a template may set the former to something else, but not these."""
+"""KubeRay's labels; a template may override the former, but not these."""
 _TUNNEL = {"metadata": {"namespace": "kube-system", "labels": {"k8s-app": "konnectivity-agent"}}}
-"""The pods from which GKE's API server connects; its managed operator has no pod, and asks through the API server."""
+"""The pods from which GKE's API server connects; its managed operator has no pod and calls through the API server."""
 
 
 def examine_policies(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:

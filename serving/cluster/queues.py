@@ -1,4 +1,4 @@
-"""Queues: how much work waits and runs, by model, as the release's pods count it themselves."""
+"""Queues: how much work waits and runs, by model, from the metrics of the release's pods."""
 
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +13,7 @@ from serving.telemetry.scrape import Scrape
 _METRICS_PORT = 8080
 _AT_ONCE = 8
 _ANSWER_S = 2.0
-"""Long enough for a pod that answers. Where a network policy drops what the API server sends, nothing ever comes."""
+"""Long enough for a pod that answers; if a network policy drops the request, no answer ever comes."""
 
 
 @dataclass(frozen=True, slots=True)

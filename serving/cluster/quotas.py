@@ -1,4 +1,4 @@
-"""Quotas: whether the namespace may have what is asked for."""
+"""Quotas: whether the namespace's quotas have room for an installation."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -11,7 +11,7 @@ from serving.cluster.needs import NodeNeed
 
 
 def examine_quotas(cluster: Cluster, needs: Sequence[NodeNeed]) -> Iterator[Finding]:
-    """Whether each quota of the namespace has room, also for accelerators that would come to what is used."""
+    """Whether each quota of the namespace has room, for new accelerators too."""
     try:
         quotas = cluster.items(QUOTAS.path(cluster.namespace))
     except ForbiddenError as error:

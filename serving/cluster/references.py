@@ -1,4 +1,4 @@
-"""References: the secrets that an installation names, and whether they are there."""
+"""References: whether the secrets that an installation names exist."""
 
 from collections.abc import Iterator, Sequence
 
@@ -10,7 +10,7 @@ from serving.cluster.needs import secrets_of
 
 
 def examine_secrets(cluster: Cluster, objects: Sequence[Object]) -> Iterator[Finding]:
-    """Whether the secrets that objects refer to are there or among them, with the keys asked for."""
+    """Whether the secrets that objects refer to exist or are among them, with the keys referred to."""
     own = {one["metadata"]["name"]: one for one in objects if one["kind"] == "Secret"}
     for name, key in sorted(secrets_of(objects), key=str):
         try:

@@ -12,7 +12,7 @@ _INSTANCE = "app.kubernetes.io/instance"
 
 
 def release_of(service: Object) -> str:
-    """The release that a RayService is of: its label says so, for its name may be longer; without one, its name."""
+    """The release of a RayService: its label, as its name may be longer; without a label, its name."""
     metadata = service["metadata"]
     return str((metadata.get("labels") or {}).get(_INSTANCE) or metadata["name"])
 
@@ -27,7 +27,7 @@ def find_service(cluster: Cluster, release: str) -> Object | None:
 
 
 def _services(cluster: Cluster) -> list[Object]:
-    """The RayServices of the namespace, complete: a list need not say of each item what it is a list of."""
+    """The RayServices of the namespace, with apiVersion and kind, which items of a list may lack."""
     kind = {"apiVersion": RAY_SERVICES.api_version, "kind": "RayService"}
     return [with_fields(kind | one) for one in cluster.items(RAY_SERVICES.path(cluster.namespace))]
 
@@ -110,7 +110,7 @@ def helm_release(one: Object) -> str | None:
 
 
 def previous_helm_revision(cluster: Cluster, release: str) -> int | None:
-    """The revision that `helm rollback` would go back to; None if Helm has no older one that worked."""
+    """The revision that `helm rollback` would restore; None if Helm has no older one that worked."""
     labels = [
         one["metadata"]["labels"]
         for one in cluster.items(SECRETS.path(cluster.namespace), labelSelector=f"owner=helm,name={release}")

@@ -1,4 +1,4 @@
-"""Rights: what the user may do, asked of the cluster itself."""
+"""Rights: what the user may do, according to the cluster."""
 
 from collections.abc import Iterator, Set
 
@@ -15,7 +15,7 @@ USUAL_KINDS = {
     ("policy/v1", "PodDisruptionBudget"),
     ("ray.io/v1", "RayService"),
 }
-"""(apiVersion, kind) of what an installation has whose manifests are not known."""
+"""(apiVersion, kind) of the objects of an installation whose manifests are not known."""
 _APPLYING = ("get", "create", "patch")
 _RESIZING = ({"verb": "patch", "resource": "rayclusters", "group": "ray.io"},)
 _WATCHING = (

@@ -11,19 +11,19 @@ from serving.cluster.events import newest_about, read_warnings, time_of, words_o
 from serving.cluster.release import service_of
 
 POLL_S = 2.0
-"""Between two looks at the cluster."""
+"""Seconds between two requests to the cluster."""
 SETTLED_S = 5.0
-"""How long a service must look good. KubeRay asks Ray Serve how it does, only then hands it a new configuration, and
-reports the answer as that configuration's; the truth comes with its next round, two seconds later."""
+"""How long a service must look ready. KubeRay reads Ray Serve's status before it sends a new configuration, and reports
+that status as the new configuration's; the true status comes with its next reconciliation, two seconds later."""
 _UNFINISHED = ("Suspended", "Suspending", "RollbackInProgress", "UpgradeInProgress")
 _SYMPTOMS = ("Initializing", "ZeroServeEndpoints")
-"""Reasons for not being ready that name no cause."""
+"""Reasons of an unready condition that name no cause."""
 _FAILED = ("DEPLOY_FAILED", "UNHEALTHY")
 
 
 @dataclass(frozen=True, slots=True)
 class Rollout:
-    """How far it is.
+    """How far the rollout is.
 
     Attributes:
       done: the newest manifest is served.
@@ -35,7 +35,7 @@ class Rollout:
 
 
 def rollout_of(service: Object, warnings: Iterable[Object] = ()) -> Rollout:
-    """What a RayService says of itself.
+    """The state in a RayService's status.
 
     Args:
       service: the RayService.
@@ -49,7 +49,7 @@ def rollout_of(service: Object, warnings: Iterable[Object] = ()) -> Rollout:
 
 
 def _unfinished(service: Object) -> str | None:
-    """The first step that is yet to be made; None if the newest manifest is served."""
+    """The first step that is not done yet; None if the newest manifest is served."""
     status, conditions = service.get("status") or {}, _conditions(service)
     if status.get("observedGeneration", 0) < service["metadata"].get("generation", 0):
         return "the operator has not taken up the newest manifest yet"
@@ -92,7 +92,7 @@ def watch_rollout(
     clock: Callable[[], float] = time.monotonic,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Iterator[Rollout]:
-    """How far it is, each time one looks, until it is done, and has been for SETTLED_S.
+    """The rollout at each look, until it has been done for SETTLED_S.
 
     Args:
       cluster: where.

@@ -1,4 +1,4 @@
-"""Selectors: which labels a Kubernetes label selector means."""
+"""Selectors: which labels a Kubernetes label selector matches."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from serving.cluster.connection import Object
 
 
 def selects(selector: Object, labels: Mapping[str, str]) -> bool:
-    """Whether a selector with `matchLabels` and `matchExpressions` means something with these labels."""
+    """Whether a selector with `matchLabels` and `matchExpressions` matches these labels."""
     wanted: dict[str, str] = selector.get("matchLabels") or {}
     return wanted.items() <= labels.items() and all(
         _holds(one, labels) for one in selector.get("matchExpressions") or []

@@ -1,4 +1,4 @@
-"""The shape of a model that is to be sized, whether its checkpoint is on this machine or not."""
+"""The shape of a model to size, whether or not its checkpoint is on this machine."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""A morning of developers, simulated with a model's own autoscaling: what the arithmetic leaves out is in it."""
+"""A simulated morning of developers with a model's own autoscaling, which the arithmetic leaves out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ from serving.config import ModelConfig, Role
 HOURS = (8, 11)
 """Of the office day: the morning's rise, and its busiest hour."""
 START_S = 300.0
-"""Until a group that the autoscaler wants answers: an assumption of machine, image, weights and compiled steps."""
+"""Seconds until a new group answers, assumed for machine, image, weights and compiled steps."""
 _WAY_S = 0.01
-"""What the first token takes besides: bench/README.md has 4 ms for one client."""
+"""Overhead of the first token: bench/README.md measures 4 ms for one client."""
 _TYPING_BURST = 6.0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Service:
-    """What 95 of 100 requests get at least in every hour.
+    """What at least 95 of 100 requests get in every hour.
 
     Attributes:
       first_token_s: to the first token; infinite if some are never served.
@@ -35,7 +35,7 @@ class Service:
     tokens_per_s: float
 
     def meets(self, goals: Goals, role: Role) -> bool:
-        """Whether that is what is promised."""
+        """Whether this meets the goals."""
         return self.first_token_s <= goals.first_token_s[role] and self.tokens_per_s >= goals.tokens_per_s[role]
 
     def __str__(self) -> str:

@@ -1,4 +1,4 @@
-"""Sizing: from people who type to groups, machines and money, so that they wait no longer than promised.
+"""Sizing: the groups, machines and money that keep so many developers within the goals.
 
 Every step of the arithmetic is shown. An estimate: a decode step takes as long as its bytes take through the memory,
 and a prompt as long as its operations take, both at a part of what the data sheet says.
@@ -32,7 +32,7 @@ _WORKDAYS = 5 / 7
 
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """For whom it is, and what is promised to them.
+    """The developers, and the goals for them.
 
     Attributes:
       users: developers, all of them at work at the busiest time of the day.
@@ -159,7 +159,7 @@ def _cheapest(name: str, shape: GemmaConfig, role: Role, rows: int, chip: Chip, 
         )
         try:
             sizes.append(size_model(model, shape, chip, {role: 1.0}, plan))
-        except ValueError as error:  # that few chips do not hold it, or are too slow
+        except ValueError as error:  # so few chips are too small or too slow
             refusals.append(error)
     if not sizes:
         raise refusals[-1]
@@ -167,7 +167,7 @@ def _cheapest(name: str, shape: GemmaConfig, role: Role, rows: int, chip: Chip, 
 
 
 class _Demand:
-    """What developers ask of a model, and the groups that it takes."""
+    """The load of developers on a model, and the groups for it."""
 
     def __init__(self, roles: Sequence[Role], shares: Mapping[Role, float], plan: Plan, group: GroupSize) -> None:
         self._roles, self._shares, self._plan, self._group = roles, shares, plan, group

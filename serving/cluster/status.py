@@ -1,4 +1,4 @@
-"""Status: what a release is doing now, read from its RayService, RayClusters, pods and events."""
+"""Status: the state of a release, read from its RayService, RayClusters, pods and events."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ class Status:
 
 
 def read_status(cluster: Cluster, release: str) -> Status:
-    """Asks the cluster.
+    """Reads it from the cluster.
 
     Raises:
       ClusterError: there is no such release, or the user may not see it.
@@ -163,7 +163,7 @@ def _is_ready(pod: Object) -> bool:
 
 
 def _not_created(warnings: Sequence[Object], service: str, clusters: Iterable[str]) -> list[Pending]:
-    """What cannot create its pods says so in events only: the newest of each counts."""
+    """Failures to create pods are in events only: the newest of each object counts."""
     owners = [("RayService", service), *(("RayCluster", name) for name in clusters)]
     newest = [newest_about(warnings, *owner) for owner in owners]
     return [why_not_created(event) for event in newest if event is not None]

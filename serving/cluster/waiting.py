@@ -1,4 +1,4 @@
-"""Waiting: what requests get of a group that so many of them share."""
+"""Waiting: latency and speed of requests that share a group."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from serving.autoscaling.pace import Pace
 from serving.config import Role
 
 _P95 = log(20)
-"""An exponential time is longer than so many times its mean in 5 of 100 cases."""
+"""An exponential time exceeds this multiple of its mean in 5 of 100 cases."""
 _P95_OF_NORMAL = 1.645
 
 
@@ -44,7 +44,7 @@ class Waiting:
 
     @classmethod
     def of(cls, flows: Sequence[Flow], pace: Pace, most_rows: int) -> "Waiting":
-        """What it is where requests come at random, and tokens are of exponential number.
+        """The service for random arrivals and exponentially distributed token counts.
 
         In a second prompts take sum(per_s x prompt x prompt_token_s). In what is left, steps of n rows give
         n / (step_s + n row_s) tokens a second, which is per_s x generated: hence n.

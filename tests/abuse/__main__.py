@@ -20,13 +20,13 @@ from ray import serve
 from rich.console import Console
 from rich.progress import Progress
 
-from bench.cluster import Addresses, cluster
 from serving.app import build
 from serving.config import ServingConfig
 from tests.abuse.state import silent_doors
 from tests.abuse.suite import KINDS, Report, attack_of, counted, run, told
 from tests.abuse.target import Target
 from tests.abuse.worst import show_costs
+from tests.service.ray_cluster import Addresses, cluster
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 _ROW = "{:10} {:>7} {:>7} {:>8} {:>13} {:>20}"

@@ -27,7 +27,8 @@ from serving.gateway.text.tokenizers import load_tokenizer
 from serving.telemetry.loop_watch import LoopWatch
 from serving.telemetry.metrics import Metric
 from tests.abuse.target import HOST, Door, Target
-from tests.gateway.conftest import CODEGEMMA_MODEL, serving_on_loopback
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
+from tests.gateway.conftest import serving_on_loopback
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
@@ -68,7 +69,7 @@ class _PrometheusRecorder:
 async def _serve(config: GatewayConfig) -> None:
     logging.getLogger("ray.serve").setLevel(logging.WARNING)  # not a line for each request
     recorder = _PrometheusRecorder()
-    backend = ScriptedBackend(load_tokenizer(CODEGEMMA_MODEL), "return 1\n" * 4)
+    backend = ScriptedBackend(load_tokenizer(CODEGEMMA_TOKENIZER), "return 1\n" * 4)
     model = served_model(backend, "codegemma-test", Role.FIM, Role.CHAT)
     records = RequestRecords(recorder, [model.config])
     service = CodeService([model], config, records=records, access=OpenAccess())

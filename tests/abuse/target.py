@@ -11,8 +11,8 @@ from ray.serve._private.constants import (
     RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT,
 )
 
-from bench.cluster import Addresses
 from serving.supervision.processes import service_processes
+from tests.service.ray_cluster import Addresses
 
 HOST = "127.0.0.1"
 

@@ -26,11 +26,11 @@ import typer
 from ray import serve
 from ray.exceptions import RayError
 
-from bench.cluster import Addresses, cluster
-from bench.mixed_load import KINDS, Ended, MixedClients, mixed_clients, until
 from serving.app import build
 from serving.engine.stats import EngineStats
 from serving.supervision.processes import service_processes
+from tests.service.mixed_load import KINDS, Ended, MixedClients, mixed_clients, until
+from tests.service.ray_cluster import Addresses, cluster
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 _APP, _FIM, _CHAT = "chaos", "fim", "chat"

@@ -9,7 +9,6 @@ from safetensors.numpy import load_file, save_file
 
 from sharding.checkpoint import open_checkpoint
 from tests.checkpoints.inspected import found, inspect
-from tests.service.tiny_codegemma import write_tiny_codegemma
 from tests.sharding.nemo_adapter_files import BASE, NEMO_LAYOUTS, fused_adapter
 from tests.sharding.peft_files import peft_tensors, write_peft
 from tests.sharding.random_adapters import random_adapter
@@ -18,17 +17,12 @@ from tests.sharding.small_models import MQA
 ALL = ["attention.q", "attention.k", "attention.v", "attention.o", "mlp.gate", "mlp.up", "mlp.down"]
 
 
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_codegemma(tmp_path_factory.mktemp("tiny"))
+def write_adapter(path: Path, source: Path) -> Path:
+    return write_peft(path, peft_tensors(random_adapter(open_checkpoint(source).config, 1, 4)))
 
 
-def write_adapter(path: Path, tiny: Path) -> Path:
-    return write_peft(path, peft_tensors(random_adapter(open_checkpoint(tiny).config, 1, 4)))
-
-
-def test_a_table_says_what_it_is_and_that_it_fits(tiny: Path, tmp_path: Path) -> None:
-    result = inspect(write_adapter(tmp_path / "a", tiny), "--base", tiny, "--verify")
+def test_a_table_says_what_it_is_and_that_it_fits(source: Path, tmp_path: Path) -> None:
+    result = inspect(write_adapter(tmp_path / "a", source), "--base", source, "--verify")
     assert result.exit_code == 0, result.output
     told = " ".join(result.stdout.split())
     assert "form LoRA adapter of PEFT" in told
@@ -49,15 +43,15 @@ def test_adapters_of_nemo_are_told_from_models(layout: str, tmp_path: Path) -> N
     assert report["file_bytes"] > 2 * report["numbers"] or layout == "tar.gz"
 
 
-def test_an_adapter_of_another_model_does_not_fit(tiny: Path, tmp_path: Path) -> None:
+def test_an_adapter_of_another_model_does_not_fit(source: Path, tmp_path: Path) -> None:
     adapter = write_peft(tmp_path / "a", peft_tensors(fused_adapter(MQA)))
     assert found(adapter)["problems"] == []
-    [problem] = found(adapter, "--base", tiny, status=1)["problems"]
+    [problem] = found(adapter, "--base", source, status=1)["problems"]
     assert "adapter_model.safetensors" in problem and "has shape" in problem
 
 
-def test_numbers_that_are_none_are_found_where_asked(tiny: Path, tmp_path: Path) -> None:
-    adapter = write_adapter(tmp_path / "a", tiny)
+def test_numbers_that_are_none_are_found_where_asked(source: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "a", source)
     tensors = load_file(adapter / "adapter_model.safetensors")
     name = max(tensors)
     save_file(tensors | {name: np.full_like(tensors[name], np.inf)}, adapter / "adapter_model.safetensors")
@@ -66,16 +60,16 @@ def test_numbers_that_are_none_are_found_where_asked(tiny: Path, tmp_path: Path)
     assert name in problem
 
 
-def test_what_cannot_be_served_is_reported(tiny: Path, tmp_path: Path) -> None:
-    adapter = write_adapter(tmp_path / "a", tiny)
+def test_what_cannot_be_served_is_reported(source: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "a", source)
     config = json.loads((adapter / "adapter_config.json").read_text())
     (adapter / "adapter_config.json").write_text(json.dumps(config | {"use_dora": True}))
     [problem] = found(adapter, status=1)["problems"]
     assert "use_dora" in problem
 
 
-def test_tensors_without_numbers_are_reported(tiny: Path, tmp_path: Path) -> None:
-    adapter = write_adapter(tmp_path / "a", tiny)
+def test_tensors_without_numbers_are_reported(source: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "a", source)
     tensors = load_file(adapter / "adapter_model.safetensors")
     save_file({name: np.zeros((0, 4), np.float32) for name in tensors}, adapter / "adapter_model.safetensors")
     [problem] = found(adapter, status=1)["problems"]
@@ -83,13 +77,13 @@ def test_tensors_without_numbers_are_reported(tiny: Path, tmp_path: Path) -> Non
     assert inspect(adapter).exit_code == 1
 
 
-def test_what_an_adapter_says_of_itself_reaches_no_terminal_as_it_is(tiny: Path, tmp_path: Path) -> None:
-    adapter = write_adapter(tmp_path / "a", tiny)
+def test_what_an_adapter_says_of_itself_reaches_no_terminal_as_it_is(source: Path, tmp_path: Path) -> None:
+    adapter = write_adapter(tmp_path / "a", source)
     config = json.loads((adapter / "adapter_config.json").read_text())
     config["base_model_name_or_path"] = "a\x1b]0;b\x07\nc"
     (adapter / "adapter_config.json").write_text(json.dumps(config))
     assert found(adapter)["made_for"] == r"a\x1b]0;b\x07\nc"
 
 
-def test_a_base_is_for_adapters_alone(tiny: Path) -> None:
-    assert inspect(tiny, "--base", tiny).exit_code == 2
+def test_a_base_is_for_adapters_alone(source: Path) -> None:
+    assert inspect(source, "--base", source).exit_code == 2

@@ -12,19 +12,13 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from serving.checkpoints.inspection import inspect_checkpoint
 from serving.checkpoints.written_files import sha256
 from tests.checkpoints.inspected import found, inspect
-from tests.gateway.conftest import CODEGEMMA_MODEL
-from tests.service.tiny_codegemma import write_tiny_codegemma
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_codegemma(tmp_path_factory.mktemp("tiny"))
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 
 
 @pytest.fixture
-def changed(tiny: Path, tmp_path: Path) -> Path:
+def changed(source: Path, tmp_path: Path) -> Path:
     """A copy to damage."""
-    return Path(shutil.copytree(tiny, tmp_path / "changed"))
+    return Path(shutil.copytree(source, tmp_path / "changed"))
 
 
 def one_problem(path: Path, *options: str) -> str:
@@ -32,8 +26,8 @@ def one_problem(path: Path, *options: str) -> str:
     return str(problem)
 
 
-def test_a_table_says_what_it_is_and_where_it_fits(tiny: Path) -> None:
-    result = inspect(tiny)
+def test_a_table_says_what_it_is_and_where_it_fits(source: Path) -> None:
+    result = inspect(source)
     assert result.exit_code == 0
     told = " ".join(result.stdout.split())
     assert "Hugging Face safetensors" in told
@@ -43,16 +37,16 @@ def test_a_table_says_what_it_is_and_where_it_fits(tiny: Path) -> None:
     assert "Nothing is wrong with its headers and tokenizer." in told
 
 
-def test_a_path_is_printed_as_it_is(tiny: Path, tmp_path: Path) -> None:
+def test_a_path_is_printed_as_it_is(source: Path, tmp_path: Path) -> None:
     path = tmp_path / "[b]" / "[" / "[/v1]"
-    shutil.copytree(tiny, path)
+    shutil.copytree(source, path)
     result = inspect(path)
     assert result.exit_code == 0
     assert str(path) in "".join(line.removeprefix("path").strip() for line in result.stdout.splitlines()[:6])
 
 
-def test_everything_is_in_the_json(tiny: Path) -> None:
-    report = found(tiny, "--verify")
+def test_everything_is_in_the_json(source: Path) -> None:
+    report = found(source, "--verify")
     assert report["problems"] == []
     assert report["verified"]
     assert sum(report["stored_as"].values()) == report["parameters"]
@@ -67,8 +61,8 @@ def test_a_gguf_has_its_types_by_their_part() -> None:
     assert "<|fim_prefix|>" not in report["tokenizer"]["control"]
 
 
-def test_what_does_not_fit_says_why(tiny: Path) -> None:
-    fits = {(fit["chip"], fit["chips"]): fit for fit in found(tiny)["fits"]}
+def test_what_does_not_fit_says_why(source: Path) -> None:
+    fits = {(fit["chip"], fit["chips"]): fit for fit in found(source)["fits"]}
     assert "does not divide" in fits["v5e", 8]["obstacle"] or fits["v5e", 8]["kv_tokens"] is not None
     assert all((fit["kv_tokens"] is None) == bool(fit["obstacle"]) for fit in fits.values())
 
@@ -91,7 +85,7 @@ def test_a_missing_tokenizer_is_a_problem(changed: Path) -> None:
 
 
 def test_a_tokenizer_of_another_model_is_a_problem(changed: Path) -> None:
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     model.pieces.add(piece="one too many", score=-1e6)
     (changed / "tokenizer.model").write_bytes(model.SerializeToString())
     assert "tokenizer.model: has 256001 tokens, and the weights 256000" in one_problem(changed)
@@ -139,7 +133,7 @@ def test_hashes_are_read_however_coreutils_writes_them(changed: Path) -> None:
 
 
 def test_a_control_token_in_another_place_is_named(changed: Path) -> None:
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     model.pieces[67].piece, model.pieces[68].piece = model.pieces[68].piece, model.pieces[67].piece
     (changed / "tokenizer.model").write_bytes(model.SerializeToString())
     assert "tokenizer.model: <|fim_prefix|> has the id 68, and 67 in Gemma's vocabulary" in one_problem(changed)

@@ -8,18 +8,12 @@ import pytest
 from safetensors.numpy import load_file
 
 from sharding.checkpoint import open_checkpoint
-from tests.checkpoints.test_conversion import convert, converting
-from tests.service.tiny_codegemma import write_tiny_codegemma
+from tests.checkpoints.conversions import convert, converting
 from tests.sharding import random_adapters
 from tests.sharding.checkpoint.files import plain
 from tests.sharding.nemo_adapter_files import fused_adapter, write_nemo
 from tests.sharding.peft_files import peft_tensors, write_peft
 from tests.sharding.random_adapters import random_adapter
-
-
-@pytest.fixture(scope="module")
-def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_tiny_codegemma(tmp_path_factory.mktemp("tiny"))
 
 
 def parameters(path: Path) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """`codegemma cluster` with a kubeconfig whose context `test` is a Kubernetes API in memory."""
 
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -8,10 +9,12 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from serving.cli.main import app
+from tests.cluster import release
 from tests.cluster.kubernetes_api import KubernetesApi
 from tests.kubernetes_server import serve
 
 type Run = Callable[..., Result]
+type Findings = dict[str, list[tuple[str, str, str]]]
 
 
 @pytest.fixture
@@ -45,6 +48,31 @@ def cluster(api: KubernetesApi, kubeconfig: Callable[[str], Path]) -> Iterator[R
     with serve(api) as url:
         kubeconfig(url)
         yield run
+
+
+@pytest.fixture
+def examine(cluster: Run) -> Callable[..., Findings]:
+    def examine(*args: str, input: str | None = None, status: int | None = None) -> Findings:
+        result = cluster("doctor", "--json", *args, input=input)
+        found: Findings = {}
+        for one in json.loads(result.stdout):
+            found.setdefault(one["subject"], []).append((one["level"], one["text"], one["remedy"]))
+        problems = any(level == "problem" for findings in found.values() for level, _, _ in findings)
+        assert result.exit_code == (1 if problems else 0)
+        return found
+
+    return examine
+
+
+@pytest.fixture
+def healthy(api: KubernetesApi) -> KubernetesApi:
+    """A cluster that has all that an installation with one TPU group of two hosts needs."""
+    api.add("apiextensions.k8s.io/v1/customresourcedefinitions", release.crd("authOptions"))
+    api.add("v1/pods", release.operator())
+    for name in ("tpu-0", "tpu-1"):
+        api.add("v1/nodes", release.tpu_node(name))
+    api.add("v1/nodes", release.node("cpu-0"))
+    return api
 
 
 def run(*args: str, input: str | None = None) -> Result:

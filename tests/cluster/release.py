@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+import yaml
+
 RELEASE = "codegemma"
 ACTIVE = "codegemma-abc12"
 CONTAINERS = [{"name": "ray-worker", "image": "codegemma-serving:0.1.0-tpu"}]
@@ -147,3 +149,8 @@ def warning(kind: str, name: str, message: str, number: int = 1, **times: Any) -
         "involvedObject": {"kind": kind, "name": name},
         **times,
     }
+
+
+def manifests(*objects: dict[str, Any]) -> str:
+    """Objects in YAML; without any, the release's RayService."""
+    return yaml.safe_dump_all(objects or [{"apiVersion": "ray.io/v1", "kind": "RayService"} | service()])

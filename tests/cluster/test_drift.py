@@ -87,7 +87,7 @@ def test_a_cluster_that_is_not_there_yet_gets_its_sizes_from_kuberay(api: Kubern
 def test_tolerations_that_did_not_arrive_are_said(api: KubernetesApi, cluster: Run) -> None:
     has = release.worker_group("chat", 1)
     _install(api, (release.worker_group("chat", 1, tolerations=[_TAINT]),), (has,))
-    assert "not all tolerations that are asked for: chat." in " ".join(cluster("status").stdout.split())
+    assert "lacks tolerations that the RayService has: chat." in " ".join(cluster("status").stdout.split())
 
 
 def test_tolerations_that_others_add_are_no_difference(api: KubernetesApi, cluster: Run) -> None:

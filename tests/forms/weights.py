@@ -1,17 +1,16 @@
 """The models that are written in every form: random weights that all forms can hold, and a tokenizer."""
 
-from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 from sentencepiece.sentencepiece_model_pb2 import ModelProto
 
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 from tests.oracle.random_checkpoint import CONFIGS, Tensors, random_tensors
 
 MODELS = {name: CONFIGS[name] for name in ("gemma-mqa", "gemma-mha")}
 """config.json by name: the head layouts of CodeGemma 2B and 7B."""
-TOKENIZER = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
 _NORM_STEP = 2.0**-7
 """Of bfloat16 below 2: such a w is exact, and so is 1 + w, which some forms store."""
 
@@ -29,7 +28,7 @@ def weights(config: dict[str, Any], seed: int) -> Tensors:
 
 def tokenizer(vocab_size: int) -> bytes:
     """The first pieces of CodeGemma's SentencePiece model: control tokens, bytes and the first merges."""
-    model = ModelProto.FromString(TOKENIZER.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     del model.pieces[vocab_size:]
     model.trainer_spec.vocab_size = vocab_size
     return bytes(model.SerializeToString())

@@ -34,7 +34,8 @@ from serving.gateway.text.tokenizers import load_tokenizer
 from serving.group.runner import load_runner
 from serving.group.server import GroupServer
 from tests.abuse.target import HOST
-from tests.gateway.conftest import CODEGEMMA_MODEL, serving_on_loopback
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
+from tests.gateway.conftest import serving_on_loopback
 from tests.gateway.grpc_server import grpc_server
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
@@ -113,7 +114,7 @@ async def _serve(directory: Path) -> None:
     EngineThread(engine, after_step=group.after_step).start()
     pool = GroupPool(model, _no_other_group)
     pool.update({"group": group.start()})
-    tokenizer = load_tokenizer(CODEGEMMA_MODEL)
+    tokenizer = load_tokenizer(CODEGEMMA_TOKENIZER)
     served_model = ServedModel(
         config=model, tokenizer=tokenizer, backend=SingleFlight(pool), max_context=model.limits.max_context
     )

@@ -5,7 +5,6 @@ import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 
 import httpx
 import pytest
@@ -17,9 +16,9 @@ from serving.gateway.http.app import build_http_app
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.gateway.text.tokenizers import load_tokenizer
 from serving.models.checkpoint_path import checkpoint_path
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
-CODEGEMMA_MODEL = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
 MAX_BODY_BYTES = 64 * 1024
 
 
@@ -31,7 +30,7 @@ def _log_reaches_caplog(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def codegemma() -> Tokenizer:
-    return load_tokenizer(CODEGEMMA_MODEL)
+    return load_tokenizer(CODEGEMMA_TOKENIZER)
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,6 @@ from ray.serve.generated.serve_pb2 import (  # type: ignore[attr-defined] # gene
 from ray.serve.generated.serve_pb2_grpc import ASGIServiceServicer, add_ASGIServiceServicer_to_server
 from ray.serve.grpc_util import RayServegRPCContext
 
-from bench.cluster import free_port
 from serving.access.keys import KeyFile
 from serving.config import GatewayConfig
 from serving.gateway.access import BearerAccess
@@ -37,6 +36,7 @@ from serving.gateway.grpc.service import GrpcService
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
 from serving.servers import grpc_server
+from tests.free_port import free_port
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 from tests.raw_http2 import (
     CONTINUATION,

@@ -19,14 +19,12 @@ from serving.gateway.text.answer_text import AnswerText, TextFilter
 from serving.gateway.text.line_breaks import LineBreakJoin
 from serving.gateway.text.suffix_stop import SuffixStop
 from serving.gateway.text.tokenizer import Tokenizer
-from sharding.step import Token
+from tests.gateway.byte_tokens import byte_tokens
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
 
 texts = st.lists(st.sampled_from(["\r\n", "\r", "\n", "x", "    return total"]), max_size=6).map("".join)
 pieces_of_text = st.lists(texts, max_size=5)
-FIRST_BYTE_TOKEN = 217
-"""Of CodeGemma's vocabulary: the token of the byte 0."""
 
 
 def shown_of(tokenizer: Tokenizer, filters: list[TextFilter], pieces: list[str]) -> str:
@@ -38,10 +36,6 @@ def shown_of(tokenizer: Tokenizer, filters: list[TextFilter], pieces: list[str])
         if answer.stopped:
             return shown
     return shown + answer.flush()[0]
-
-
-def byte_tokens(text: str) -> list[Token]:
-    return [Token(FIRST_BYTE_TOKEN + byte, -1.0) for byte in text.encode()]
 
 
 def broken_at_a_seam(prefix: str, shown: str, suffix: str) -> list[int]:

@@ -14,7 +14,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto, NormalizerSpec, Tr
 
 from serving.gateway.text.tokenizer import SENTINELS, Tokenizer
 from serving.gateway.text.tokenizers import load_tokenizer
-from tests.gateway.conftest import CODEGEMMA_MODEL
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 from tests.gateway.tokenizer_json import tokenizer_json
 from tests.oracle.random_checkpoint import CONFIGS
 
@@ -53,7 +53,7 @@ def tokenizer(request: pytest.FixtureRequest) -> Tokenizer:
 def from_json(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     """CodeGemma's vocabulary as `tokenizer.json` in a checkpoint's directory."""
     checkpoint = tmp_path_factory.mktemp("checkpoint")
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     (checkpoint / "tokenizer.json").write_text(tokenizer_json(model), encoding="utf-8")
     return load_tokenizer(checkpoint)
 
@@ -148,7 +148,7 @@ def test_the_token_count_is_bounded_below_by_the_longest_piece(tokenizer: Tokeni
 
 def test_a_tokenizer_file_of_its_own_goes_before_the_one_of_the_checkpoint(tmp_path: Path) -> None:
     checkpoint = tmp_path / "weights.gguf"
-    assert load_tokenizer(checkpoint, CODEGEMMA_MODEL).control_id("<|fim_prefix|>") == 67
+    assert load_tokenizer(checkpoint, CODEGEMMA_TOKENIZER).control_id("<|fim_prefix|>") == 67
 
 
 BYTES = {"<bos>": 256} | {f"<0x{byte:02X}>": byte for byte in range(256)}
@@ -174,7 +174,7 @@ def model_with(*pieces: str) -> bytes:
 
 def edited(edit: Callable[[ModelProto], object]) -> bytes:
     """CodeGemma's own, changed."""
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     edit(model)
     content: bytes = model.SerializeToString()
     return content

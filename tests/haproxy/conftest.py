@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.cluster import free_port
 from serving.haproxy.hardening import TimeLimits
+from tests.free_port import free_port
 from tests.haproxy.front import Front, front, grpc_server, http_server
 
 

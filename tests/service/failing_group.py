@@ -4,11 +4,11 @@ import os
 import threading
 from collections.abc import Sequence
 
-from bench.simulated import SimulatedGroup, SimulatedRunner
 from serving.config import ModelConfig
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
 from sharding.step import Row
+from tests.service.simulated_group import SimulatedGroup, SimulatedRunner
 
 FAIL, HANG = 13, 14
 """Token ids that make the step which computes them raise, or never return."""

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import psutil
 
-from bench.cluster import free_port, ports_beside_another
 from serving.servers.ray_environment import RAY_ENVIRONMENT, WITHOUT_HEAD
+from tests.free_port import free_port
+from tests.service.ray_cluster import ports_beside_another
 from tests.service.steered_group import END
 
 ROOT = Path(__file__).parents[2]

@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.cluster import ports_beside_another
 from serving.servers.reserved_port import reserve_port
+from tests.service.ray_cluster import ports_beside_another
 
 COMMAND = Path(sys.executable).parent / "codegemma"
 _MARK = "CODEGEMMA_TEST_RUN"

@@ -3,11 +3,11 @@
 import os
 from pathlib import Path
 
-from bench.simulated import SimulatedGroup, SimulatedRunner
 from serving.config import ModelConfig
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
 from sharding.step import Limits, Token
+from tests.service.simulated_group import SimulatedGroup, SimulatedRunner
 
 END = "CODEGEMMA_STEERED_END"
 """Environment variable of the groups' processes: the path of a file. While there is one, the next token is the last."""

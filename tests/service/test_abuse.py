@@ -2,10 +2,10 @@
 
 from datetime import UTC, datetime
 
-from bench.cluster import Addresses
 from tests.abuse.suite import counted, run, told
 from tests.abuse.target import Target
 from tests.service.conftest import Service
+from tests.service.ray_cluster import Addresses
 
 _INPUTS = 1500
 

@@ -12,13 +12,13 @@ import pytest
 import ray
 from ray import serve
 
-from bench.simulated import SimulatedGroup, simulated_service
 from serving.app import application
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest
 from serving.gateway.groups.pool import GroupPool
 from tests.gateway.collected import collected
 from tests.service.conftest import Service, groups_of
+from tests.service.simulated_group import SimulatedGroup, simulated_service
 
 _APP, _MODEL = "burst", "burst-model"
 _REQUESTS, _TOKENS = 60, 100  # of 10 ms each: a second for a request, 15 s of work for one group of four rows

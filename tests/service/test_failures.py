@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from ray import serve
 
-from bench.simulated import simulated_service
 from serving.app import application
 from serving.config import ModelConfig
 from serving.engine.request import GenerationRequest
@@ -19,6 +18,7 @@ from serving.gateway.groups.pool import GroupPool
 from tests.gateway.collected import collected
 from tests.service.conftest import Service, groups_of
 from tests.service.failing_group import FAIL, HANG, FailingGroup
+from tests.service.simulated_group import simulated_service
 
 _APP, _MODEL = "failures", "failing"
 

@@ -13,8 +13,8 @@ from codegemma.v1.code_assist_service_pb2 import CompleteRequest
 from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 
-from bench.mixed_load import until
 from serving.supervision.processes import service_processes
+from tests.service.mixed_load import until
 from tests.service.serve_process import Server
 from tests.service.tiny_codegemma import write_service
 

@@ -9,8 +9,8 @@ import yaml
 from safetensors.numpy import save_file
 
 from serving.cli.serve_file import demo_file
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 
-TOKENIZER = Path(__file__).parents[1] / "data" / "codegemma_tokenizer.model"
 _VOCAB, _EMBED, _MLP, _LAYERS, _HEADS, _HEAD_DIM = 256_000, 32, 64, 2, 8, 16
 
 
@@ -52,7 +52,7 @@ def write_tiny_codegemma(directory: Path) -> Path:
         "hidden_activation": "gelu_pytorch_tanh",
     }
     (directory / "config.json").write_text(json.dumps(config))
-    shutil.copy(TOKENIZER, directory / "tokenizer.model")
+    shutil.copy(CODEGEMMA_TOKENIZER, directory / "tokenizer.model")
     return directory
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bench.clients import Throughput
 from serving.quantile import quantile
 
 
@@ -35,17 +34,6 @@ def test_it_is_the_smallest_that_so_many_do_not_exceed(values: list[float], perc
 def test_rounding_does_not_move_the_rank(percent: int, count: int) -> None:
     # 0.07 * 100 is a little more than 7 in floating point.
     assert quantile(range(1, count + 1), percent / 100) == max(1, ceil(Fraction(percent * count, 100)))
-
-
-def test_the_measured_clients_take_the_same() -> None:
-    load = Throughput(requests_per_s=2.0, first_token_s=[0.001, 0.002])
-    assert load.percentile_ms(0.5) == 1.0
-    assert load.percentile_ms(0.95) == 2.0
-
-
-def test_of_clients_that_got_nothing_there_is_no_quantile_but_an_error_that_says_so() -> None:
-    with pytest.raises(ValueError, match="No request"):
-        Throughput(requests_per_s=0.0, first_token_s=[]).percentile_ms(0.5)
 
 
 def test_it_needs_neither_jax_nor_ray() -> None:

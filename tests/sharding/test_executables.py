@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,6 +20,7 @@ from sharding.executables import LocalStore, signing_key_path
 from sharding.mesh import make_mesh
 from sharding.runner import ModelRunner
 from sharding.steps import compile_steps
+from tests.sharding.small_executables import Exploit, compiled, unwanted
 from tests.sharding.small_models import LIMITS, LOCAL, in_slots, row, sharded_parameters, step
 
 HOST = Path(__file__).parent / "executables_host.py"
@@ -45,14 +45,6 @@ def get(tmp_path: Path) -> Get:
         return LocalStore(tmp_path / "kept", shipped).get(make_mesh(1), {"model": model}, compile)
 
     return from_store
-
-
-def compiled(factor: int = 2) -> dict[str, Compiled]:
-    return {"times": jax.jit(lambda x: factor * x).lower(jnp.ones(3)).compile()}
-
-
-def unwanted() -> dict[str, Compiled]:
-    raise AssertionError("compiled again")
 
 
 def test_what_was_compiled_is_read_the_next_time(get: Get) -> None:
@@ -94,13 +86,6 @@ def test_a_damaged_file_is_compiled_anew(
         assert get(lambda: compiled(3))["times"](jnp.ones(3)).tolist() == [3, 3, 3]
     assert str(file) in caplog.text
     assert "times" in get(unwanted)
-
-
-class Exploit:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[Path]]:
-        return Path.touch, (Path(os.environ["EXPLOITED"]),)
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(32), None], ids=["none", "zeros", "digest"])

@@ -19,6 +19,7 @@ from jax.stages import Compiled
 from sharding.executables import ExecutableWriter, LocalStore, signing_key_path, why_not_taken
 from sharding.executables.dependencies import dependencies
 from sharding.mesh import make_mesh
+from tests.sharding.small_executables import Exploit, compiled, unwanted
 
 
 @pytest.fixture(autouse=True)
@@ -36,14 +37,6 @@ def shipped(tmp_path: Path) -> Path:
 @pytest.fixture
 def kept(tmp_path: Path) -> Path:
     return tmp_path / "kept"
-
-
-def compiled(factor: int) -> dict[str, Compiled]:
-    return {"times": jax.jit(lambda x: factor * x).lower(jnp.ones(3)).compile()}
-
-
-def unwanted() -> dict[str, Compiled]:
-    raise AssertionError("compiled again")
 
 
 def factor_of(executables: dict[str, Compiled]) -> float:
@@ -119,13 +112,6 @@ def test_for_another_version_of_a_package_all_is_compiled_anew(
         assert read(kept, shipped, lambda: compiled(3)) == 3
     assert f"jax: {jax.__version__} there, 0.0.1 here" in caplog.text
     assert "numpy" not in caplog.text
-
-
-class Exploit:
-    """Runs code when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Callable[[str], object], tuple[str]]:
-        return Path.touch, (Path(os.environ["EXPLOITED"]),)  # type: ignore[return-value]
 
 
 @pytest.mark.parametrize("signature", [b"", bytes(32)])

@@ -1,7 +1,7 @@
-{{- /* Compiled steps: those made ahead of time, and what groups keep of their own for the next pod. */}}
+{{- /* Compiled steps: those compiled ahead of time, and those that groups keep for later pods. */}}
 
-{{- /* Where the steps of a model are: takes a dict of root and model. With a Job that compiles them, in a directory for all
-that they depend on: what the release before runs stays as it is, also for `helm rollback`. */}}
+{{- /* Where the steps of a model are: takes a dict of root and model. With a Job that compiles them, the directory's name
+depends on everything that the steps depend on: those of the release before stay, also for `helm rollback`. */}}
 {{- define "codegemma.executablesPath" -}}
 {{- $directory := "/executables" }}
 {{- if .root.Values.executables.compile.enabled }}
@@ -77,7 +77,7 @@ that they depend on: what the release before runs stays as it is, also for `helm
 {{- if .executables }}{{ $needs = append $needs (printf "serving.models %s has executables=%s" .id .executables) }}{{ end }}
 {{- end }}
 {{- if and $needs (not $executables.existingSecret) }}
-{{- fail (printf "executables.existingSecret is empty, but %s: a pod reads no steps that were not signed with its key, and each would draw its own. Make one key for all:\n\n  head -c 32 /dev/urandom >executables.key\n  kubectl -n %s create secret generic codegemma-executables --from-file=executables.key\n\nthen add --set executables.existingSecret=codegemma-executables. With files that `codegemma compile` made elsewhere, take the key of that machine.\n" (join " and " $needs) .Release.Namespace) }}
+{{- fail (printf "executables.existingSecret is empty, but %s: a pod reads only steps signed with its key, and each pod would generate its own. Make one key for all:\n\n  head -c 32 /dev/urandom >executables.key\n  kubectl -n %s create secret generic codegemma-executables --from-file=executables.key\n\nthen add --set executables.existingSecret=codegemma-executables. For files that `codegemma compile` made elsewhere, use that machine's key.\n" (join " and " $needs) .Release.Namespace) }}
 {{- end }}
 {{- if and $executables.volume.existingClaim $executables.volume.image }}
 {{- fail "executables.volume: existingClaim and image are set, but /executables can come from one place. Leave one of them." }}
@@ -96,7 +96,7 @@ that they depend on: what the release before runs stays as it is, also for `helm
 {{- end }}
 {{- end }}
 {{- if and $executables.cache.existingClaim (hasKey .Values.ray.environment "XDG_CACHE_HOME") }}
-{{- fail (printf "ray.environment.XDG_CACHE_HOME=%s, but executables.cache.existingClaim=%s is mounted at /var/cache/codegemma, where groups look. Remove the one or the other." .Values.ray.environment.XDG_CACHE_HOME $executables.cache.existingClaim) }}
+{{- fail (printf "ray.environment.XDG_CACHE_HOME=%s, but executables.cache.existingClaim=%s is mounted at /var/cache/codegemma, where groups look. Remove one of the two." .Values.ray.environment.XDG_CACHE_HOME $executables.cache.existingClaim) }}
 {{- end }}
 {{- end }}
 
@@ -104,7 +104,7 @@ that they depend on: what the release before runs stays as it is, also for `helm
 {{- define "codegemma.checkImageVolume" -}}
 {{- $minor := regexReplaceAll "[^0-9]" .root.Capabilities.KubeVersion.Minor "" | int }}
 {{- if and (eq .root.Capabilities.KubeVersion.Major "1") (lt $minor 33) }}
-{{- fail (printf "%s=%s: Kubernetes %s has no image volumes yet: 1.35 has them, 1.33 and 1.34 with the feature gate ImageVolume. Put the files on a claim. (`helm template` knows no cluster: give it --kube-version.)" .key .reference .root.Capabilities.KubeVersion.Version) }}
+{{- fail (printf "%s=%s: Kubernetes %s has no image volumes: 1.35 has them, 1.33 and 1.34 have them with the feature gate ImageVolume. Put the files on a claim. (`helm template` asks no cluster: give it --kube-version.)" .key .reference .root.Capabilities.KubeVersion.Version) }}
 {{- end }}
 {{- if not (regexMatch "@sha256:[0-9a-f]{64}$" .reference) }}
 {{- fail (printf "%s=%s has no digest: pods that start later could get other files. Add @sha256:..., which `docker buildx imagetools inspect` and `oras resolve` print." .key .reference) }}

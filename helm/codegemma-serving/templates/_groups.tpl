@@ -1,4 +1,4 @@
-{{- /* The two kinds of worker pods, as _pod.tpl's workerPod with what each needs. */}}
+{{- /* The two kinds of worker pods: _pod.tpl's workerPod with the settings of each. */}}
 
 {{- define "codegemma.gatewayPorts" -}}
 - {name: serve, containerPort: 8000}
@@ -6,7 +6,7 @@
 - {name: haproxy-metrics, containerPort: 9101}
 {{- end }}
 
-{{- /* Ready when both ports say so: two questions, so a program asks. */}}
+{{- /* Ready when both ports answer: two requests, so a program makes them. */}}
 {{- define "codegemma.gatewayReadiness" -}}
 exec:
   command: [python, /etc/codegemma/scripts/ready.py, "8000", "9000"]
@@ -95,7 +95,7 @@ failureThreshold: 2
 {{- include "codegemma.workerPod" $pod }}
 {{- end }}
 
-{{- /* No two worker pods on one machine: Ray, which puts groups of models into pods, knows no machines. */}}
+{{- /* No two worker pods on one machine: Ray, which places groups in pods, does not know which machine a pod is on. */}}
 {{- define "codegemma.ownMachine" -}}
 podAntiAffinity:
   requiredDuringSchedulingIgnoredDuringExecution:
@@ -105,7 +105,7 @@ podAntiAffinity:
           {{- include "codegemma.selector" (dict "root" .root "component" "worker") | nindent 10 }}
 {{- end }}
 
-{{- /* What Ray learns a slice's kind from. Which host of a slice a pod is differs by pod: GKE's webhook for Ray sets it. */}}
+{{- /* Tells Ray the slice's kind. GKE's webhook for Ray sets which host of the slice a pod is. */}}
 {{- define "codegemma.acceleratorEnvironment" -}}
 {{- if hasPrefix "tpu" .worker.accelerator }}
 - {name: TPU_ACCELERATOR_TYPE, value: v5litepod-{{ .shape.chips }}}

@@ -1,6 +1,6 @@
-{{- /* What KubeRay does only on request: the head's state outside of the head, and TLS between Ray's processes. */}}
+{{- /* KubeRay's options: the head's state outside the head, and TLS between Ray's processes. */}}
 
-{{- /* Where the state of Ray's head outlives it: redis, rocksdb or nowhere. */}}
+{{- /* Where the state of Ray's head is kept: redis, rocksdb or nowhere. */}}
 {{- define "codegemma.headState" -}}
 {{- if .Values.gcs.redis.address }}redis{{ else if .Values.gcs.rocksdb.size }}rocksdb{{ end }}
 {{- end }}
@@ -30,8 +30,8 @@ storage: # a claim for each cluster: two heads, as during an upgrade, cannot sha
 {{- end }}
 {{- end }}
 
-{{- /* As JSON, by the value that asks for it: fields of rayClusterConfig that came with KubeRay 1.7, the operator's feature
-gate, and what KubeRay sets itself then: variables, the directory that it mounts. */}}
+{{- /* As JSON, by value: the fields of rayClusterConfig, new in KubeRay 1.7, that it sets, the operator's feature gate, and
+the variables and mounts that KubeRay then sets itself. */}}
 {{- define "codegemma.kubeRayOptions" -}}
 {{- $options := dict }}
 {{- if eq (include "codegemma.headState" .) "rocksdb" }}
@@ -49,7 +49,7 @@ gate, and what KubeRay sets itself then: variables, the directory that it mounts
 {{- fail (printf "gcs.redis.address=%s and gcs.rocksdb.size=%s are both set, but the state of Ray's head is in one place. Leave one of them." .redis.address .rocksdb.size) }}
 {{- end }}
 {{- if and .rocksdb.storageClassName (not .rocksdb.size) }}
-{{- fail (printf "gcs.rocksdb.storageClassName=%s, but gcs.rocksdb.size is empty: there is no volume. Set it, as in 1Gi, or remove the class." .rocksdb.storageClassName) }}
+{{- fail (printf "gcs.rocksdb.storageClassName=%s, but gcs.rocksdb.size is empty: there is no volume. Set it, such as to 1Gi, or remove the class." .rocksdb.storageClassName) }}
 {{- end }}
 {{- end }}
 {{- $environment := keys .Values.ray.environment }}
@@ -72,8 +72,8 @@ gate, and what KubeRay sets itself then: variables, the directory that it mounts
 {{- end }}
 {{- end }}
 
-{{- /* An older CRD drops a field that it does not know without a word. Helm knows a cluster's kinds and, where it is
-connected, its CRDs, and fails if it may not read them; `helm template` knows neither and refuses nothing. */}}
+{{- /* An older CRD silently drops fields that it does not define. Helm knows the cluster's kinds and, if connected, its
+CRDs, and fails if it may not read them; `helm template` knows neither and refuses nothing. */}}
 {{- define "codegemma.checkKubeRayVersion" -}}
 {{- $versions := .root.Capabilities.APIVersions }}
 {{- $old := and ($versions.Has "ray.io/v1/RayService") (not ($versions.Has "ray.io/v1/RayCronJob")) }}{{- /* of 1.6 */}}
@@ -88,6 +88,6 @@ connected, its CRDs, and fails if it may not read them; `helm template` knows ne
 {{- end }}
 {{- end }}
 {{- if $old }}
-{{- fail (printf "%s is set, but the cluster's RayServices have no rayClusterConfig.%s: it came with KubeRay 1.7, and would be dropped without a word. Update the CRDs, which Helm leaves as they are, by kubectl apply --server-side -k 'github.com/ray-project/kuberay/ray-operator/config/crd?ref=v1.7.0', then the operator, with the feature gate %s=true. Or remove %s." .value .option.field .option.gate .value) }}
+{{- fail (printf "%s is set, but the cluster's RayServices have no rayClusterConfig.%s: it is new in KubeRay 1.7, and would be dropped silently. Update the CRDs, which Helm leaves as they are, by kubectl apply --server-side -k 'github.com/ray-project/kuberay/ray-operator/config/crd?ref=v1.7.0', then the operator, with the feature gate %s=true. Or remove %s." .value .option.field .option.gate .value) }}
 {{- end }}
 {{- end }}

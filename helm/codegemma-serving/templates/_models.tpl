@@ -5,7 +5,7 @@
 {{- end }}
 {{- end }}
 
-{{- /* Whether pods ask the cloud's metadata server who they are: for a bucket without a secret, or another service. */}}
+{{- /* Whether pods need the cloud's metadata server: to read a bucket without a secret, or for another service. */}}
 {{- define "codegemma.cloudIdentity" -}}
 {{- $source := include "codegemma.modelSource" . }}
 {{- $byIdentity := and (eq $source "copy") (not .Values.models.volume.copy.credentialsSecret) }}
@@ -58,7 +58,7 @@ gke-gcsfuse/volumes: "true"
 {{- end }}
 {{- end }}
 
-{{- /* Those of a pod that reads weights, by what GKE's sidecar may take to read them. */}}
+{{- /* Annotations of a pod that reads weights: the resources of GKE's sidecar. */}}
 {{- define "codegemma.weightAnnotations" -}}
 {{- include "codegemma.modelAnnotations" . }}
 {{- if eq (include "codegemma.modelSource" .) "gcsFuse" }}
@@ -70,16 +70,16 @@ gke-gcsfuse/ephemeral-storage-limit: {{ .ephemeralStorage | quote }}
 {{- end }}
 {{- end }}
 
-{{- /* What rclone reads besides: takes a dict of root and env, the values'. The environment says who asks, or else the service
-account. */}}
+{{- /* Environment of rclone: takes a dict of root and env, the values'. Credentials come from the environment, or else from the
+service account. */}}
 {{- define "codegemma.copyEnvironment" -}}
 {{- $env := list (dict "name" "HOME" "value" "/tmp") }}
 {{- range list "RCLONE_GCS_ENV_AUTH" "RCLONE_S3_ENV_AUTH" }}{{ $env = append $env (dict "name" . "value" "true") }}{{ end }}
 {{- concat $env (.env | default list) | toYaml }}
 {{- end }}
 
-{{- /* Copies buckets before Ray starts. Gateways read tokenizers only: takes a dict of root, tokenizersOnly and scripts, the volume
-that has copy-bucket.sh. */}}
+{{- /* Copies buckets before Ray starts; for Gateways, tokenizers only. Takes a dict of root, tokenizersOnly and scripts, the
+volume that has copy-bucket.sh. */}}
 {{- define "codegemma.modelInitContainers" -}}
 {{- $root := .root }}
 {{- $without := "" }}{{ if .tokenizersOnly }}{{ $without = "*.safetensors" }}{{ end }}
@@ -108,6 +108,35 @@ that has copy-bucket.sh. */}}
     {{- with $root.Values.extraVolumeMounts }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{- define "codegemma.checkModelVolume" -}}
+{{- $volume := .Values.models.volume }}
+{{- $set := list }}
+{{- with $volume.existingClaim }}{{ $set = append $set "existingClaim" }}{{ end }}
+{{- with $volume.gcsFuse.bucket }}{{ $set = append $set "gcsFuse.bucket" }}{{ end }}
+{{- with $volume.copy.buckets }}{{ $set = append $set "copy.buckets" }}{{ end }}
+{{- with $volume.images }}{{ $set = append $set "images" }}{{ end }}
+{{- if gt (len $set) 1 }}
+{{- fail (printf "models.volume: %s are set, but /models can come from one place. Leave one of them." (join " and " $set)) }}
+{{- end }}
+{{- $paths := list }}
+{{- range $volume.copy.buckets }}
+{{- if has .path $paths }}
+{{- fail (printf "models.volume.copy.buckets: the path %s is taken. Give each checkpoint a directory of its own." .path) }}
+{{- end }}
+{{- $paths = append $paths .path }}
+{{- end }}
+{{- if and .Values.models.convert (not $volume.existingClaim) }}
+{{- fail (printf "models.convert has %d entries, but models.volume.existingClaim is empty: there is no volume to write to. Set it, or remove models.convert." (len .Values.models.convert)) }}
+{{- end }}
+{{- if not $set }}
+{{- range .Values.serving.models }}
+{{- if hasPrefix "/models/" .checkpoint }}
+{{- fail (printf "models.volume is empty, but serving.models %s has checkpoint=%s. Set models.volume.existingClaim, models.volume.gcsFuse.bucket, models.volume.copy.buckets or models.volume.images." .id .checkpoint) }}
+{{- end }}
 {{- end }}
 {{- end }}
 {{- end }}

@@ -2,8 +2,8 @@
 {{- if .Values.fullnameOverride }}{{ .Values.fullnameOverride }}{{ else if contains "codegemma" .Release.Name }}{{ .Release.Name }}{{ else }}{{ printf "%s-codegemma" .Release.Name }}{{ end }}
 {{- end }}
 
-{{- /* What selects the pods of one part: takes a dict of root and component. Not by app.kubernetes.io/name, which is
-KubeRay's own on pods of Ray: the Services that it makes select by that. */}}
+{{- /* Selects the pods of one component: takes a dict of root and component. Without app.kubernetes.io/name, which KubeRay
+sets on Ray's pods and selects by in its own Services. */}}
 {{- define "codegemma.selector" -}}
 app.kubernetes.io/part-of: codegemma-serving
 app.kubernetes.io/instance: {{ .root.Release.Name }}
@@ -42,7 +42,7 @@ labels:
   {{- include "codegemma.labels" . | nindent 2 }}
 {{- end }}
 
-{{- /* Which of the service's images an accelerator needs: takes a dict of root and accelerator. */}}
+{{- /* The image flavor for an accelerator: takes a dict of root and accelerator. */}}
 {{- define "codegemma.flavor" -}}
 {{- $kind := .accelerator | splitList "-" | first -}}
 {{ and (eq $kind "cpu") .root.Values.image.demo | ternary "demo" $kind }}

@@ -1,11 +1,11 @@
-{{- /* Set on every container; the pod adds who it runs as. */}}
+{{- /* Set on every container; the pod sets the user. */}}
 {{- define "codegemma.containerSecurity" -}}
 allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities: {drop: [ALL]}
 {{- end }}
 
-{{- /* Who a pod runs as: runAsUser of the values, or whom the cluster chooses. */}}
+{{- /* The user of a pod: runAsUser of the values, or the cluster's choice. */}}
 {{- define "codegemma.podSecurity" -}}
 runAsNonRoot: true
 {{- with .Values.runAsUser }}
@@ -17,15 +17,15 @@ fsGroupChangePolicy: OnRootMismatch
 seccompProfile: {type: RuntimeDefault}
 {{- end }}
 
-{{- /* As JSON: serving/servers/ray_environment.py's, with what follows from the values. */}}
+{{- /* As JSON: the variables of serving/servers/ray_environment.py, and those that follow from the values. */}}
 {{- define "codegemma.ourEnvironment" -}}
 {{- $ours := .Files.Get "files/environment.json" | fromJson }}
-{{- /* A HAProxy that was replaced lives on for its last requests. */}}
+{{- /* A replaced HAProxy runs until its last requests are done. */}}
 {{- $_ := set $ours "RAY_SERVE_HAPROXY_HARD_STOP_AFTER_S" (add (include "codegemma.requestTimeoutSeconds" .) 30 | toString) }}
 {{- $ours | toJson }}
 {{- end }}
 
-{{- /* What every process of the cluster must have. */}}
+{{- /* The environment of every process of the cluster. */}}
 {{- define "codegemma.environment" -}}
 {{- range $name, $value := include "codegemma.ourEnvironment" . | fromJson }}
 - {name: {{ $name }}, value: {{ $value | quote }}}
@@ -46,7 +46,7 @@ envFrom:
 {{- end }}
 {{- end }}
 
-{{- /* What a worker pod has besides if the head's state outlives it: it goes on without the head. */}}
+{{- /* Added in worker pods if the head's state is kept outside it: they continue without the head. */}}
 {{- define "codegemma.withoutHeadEnvironment" -}}
 {{- if include "codegemma.headState" . }}
 {{- range $name, $value := .Files.Get "files/without-head-environment.json" | fromJson }}
@@ -55,14 +55,14 @@ envFrom:
 {{- end }}
 {{- end }}
 
-{{- /* What of the pod's own Ray node the kubelet asks; takes a dict of path and port. */}}
+{{- /* The kubelet's probe of the pod's own Ray node: takes a dict of path and port. */}}
 {{- define "codegemma.probe" -}}
 httpGet: {path: {{ .path }}, port: {{ .port }}}
 periodSeconds: 5
 timeoutSeconds: 5
 {{- end }}
 
-{{- /* Writable places of a Ray container, its root file system being read-only. */}}
+{{- /* Writable directories of a Ray container, whose root file system is read-only. */}}
 {{- define "codegemma.writableMounts" -}}
 - {name: tmp, mountPath: /tmp}
 - {name: ray-logs, mountPath: /tmp/ray}
@@ -75,7 +75,7 @@ timeoutSeconds: 5
 {{- end }}
 {{- end }}
 
-{{- /* Takes a dict of root and gpus, those of one pod: several exchange through shared memory what they cannot directly. */}}
+{{- /* Takes a dict of root and gpus, the number in one pod: several need shared memory where they have no direct link. */}}
 {{- define "codegemma.writableVolumes" -}}
 - {name: tmp, emptyDir: {}} # HAProxy's sockets
 # Ray's sessions. KubeRay mounts a volume of this name there in some containers, but not in those that the chart adds.
@@ -92,7 +92,7 @@ timeoutSeconds: 5
 {{- end }}
 {{- end }}
 
-{{- /* Shows the logs of Ray Serve, beside Ray for as long as the pod lives. */}}
+{{- /* A sidecar that writes Ray Serve's logs to standard output. */}}
 {{- define "codegemma.logs" -}}
 - name: logs
   image: {{ include "codegemma.image" . }}
@@ -108,8 +108,8 @@ timeoutSeconds: 5
     - {name: scripts, mountPath: /etc/codegemma/scripts, readOnly: true}
 {{- end }}
 
-{{- /* Requests and limits alike: takes a dict of cpu, memory and, for accelerators, extended; and ephemeralStorage, which is
-requested only: a pod above a limit of it would be evicted. */}}
+{{- /* Requests equal to limits: takes a dict of cpu, memory and, for accelerators, extended; and ephemeralStorage, a request
+without a limit, above which a pod would be evicted. */}}
 {{- define "codegemma.resources" -}}
 requests:
   {{- include "codegemma.amounts" . | nindent 2 }}
@@ -143,8 +143,8 @@ memory: {{ .memory }}
       {{- include "codegemma.selector" (dict "root" .root "component" .component) | nindent 6 }}
 {{- end }}
 
-{{- /* Tolerations as an annotation: KubeRay compares pod templates without them, so that a change of them alone would
-never arrive. With this it is a change of the pods. */}}
+{{- /* Tolerations as an annotation: KubeRay ignores tolerations when it compares pod templates, so a change of them alone
+would have no effect. The annotation changes with them. */}}
 {{- define "codegemma.tolerationsAnnotation" -}}
 checksum/tolerations: {{ . | trim | sha256sum | trunc 16 }}
 {{- end }}
@@ -155,7 +155,7 @@ affinity, spread, nodeSelector, tolerations. */}}
 {{- define "codegemma.workerPod" -}}
 {{- $root := .root -}}
 metadata:
-  labels: # none that changes with the chart: another pod template is another cluster
+  labels: # none that changes with the chart's version: a changed pod template starts another cluster
     {{- include "codegemma.podLabels" . | nindent 4 }}
   {{- $own := merge (dict "kubectl.kubernetes.io/default-container" "logs") (.annotations | fromYaml) }}
   {{- with .tolerations }}{{ $own = merge $own (include "codegemma.tolerationsAnnotation" . | fromYaml) }}{{ end }}

@@ -1,4 +1,4 @@
-{{- /* The Serve config: serving/config.py's ServingConfig in what Ray Serve wants around it. */}}
+{{- /* The Serve config: serving/config.py's ServingConfig as the arguments of a Ray Serve application. */}}
 {{- define "codegemma.serveConfig" -}}
 {{- $serving := deepCopy .Values.serving }}
 {{- $access := dict "anyone" true }}
@@ -75,7 +75,7 @@ applications:
 {{- $longest }}
 {{- end }}
 
-{{- /* Until a node that is to go is lost to Ray: Serve ends groups 15 s after their drain, and some come later. */}}
+{{- /* Seconds until Ray gives up a draining node: Serve ends groups 15 s after their drain, some of them later. */}}
 {{- define "codegemma.leaveSeconds" -}}
 {{- add (include "codegemma.drainSeconds" .) 30 }}
 {{- end }}

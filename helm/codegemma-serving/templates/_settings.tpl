@@ -1,6 +1,6 @@
-{{- /* Settings of pods that the values make, for every pod or for those of one part. */}}
+{{- /* Pod settings from the values, for every pod or for those of one component. */}}
 
-{{- /* Labels of a pod: takes a dict of root, component and, if the part has its own settings, settings. */}}
+{{- /* Labels of a pod: takes a dict of root, component and, if the component has its own settings, settings. */}}
 {{- define "codegemma.podLabels" -}}
 {{ include "codegemma.selector" . }}
 {{- with merge (dict) ((.settings | default dict).podLabels | default dict) .root.Values.podLabels }}
@@ -17,8 +17,8 @@ annotations:
 {{- end }}
 {{- end }}
 
-{{- /* Where a pod may run, beside nodeSelector and tolerations: takes a dict of the settings of a part and, where the chart
-has pods that the pod must not be beside, affinity: its podAntiAffinity, which the values' terms are added to. */}}
+{{- /* affinity and runtimeClassName of a pod: takes a dict of the settings of a component and, where the chart keeps pods
+apart, affinity: its podAntiAffinity, to which the values' terms are added. */}}
 {{- define "codegemma.podPlace" -}}
 {{- with .settings.runtimeClassName }}
 runtimeClassName: {{ . }}
@@ -51,7 +51,7 @@ imagePullSecrets:
 {{- .Values.serviceAccount.name | default (printf "%s-worker" (include "codegemma.fullname" .)) }}
 {{- end }}
 
-{{- /* The account that KubeRay gives the autoscaler's rights to. */}}
+{{- /* The account to which KubeRay binds the autoscaler's role. */}}
 {{- define "codegemma.headAccount" -}}
 {{- .Values.serviceAccount.headName | default (printf "%s-head" (include "codegemma.fullname" .)) }}
 {{- end }}

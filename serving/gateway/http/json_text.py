@@ -1,6 +1,11 @@
 """JSON as it goes out: compact, for some editors look for `"content":"` without a space."""
 
+from typing import Any
+
 import msgspec
+
+type Json = dict[str, Any]
+"""A JSON object to be written."""
 
 _LINE_ENDS = {character.encode(): f"\\u{ord(character):04x}".encode() for character in "\x85\u2028\u2029"}
 """What JSON leaves in texts and some clients, Python's among them, end a line at. UTF-8 -> JSON's escape."""

@@ -10,18 +10,7 @@ from serving.errors import Reason, ServingError
 from serving.gateway.access import BearerAccess
 from serving.gateway.access.failed_attempts import PER_MINUTE, FailedAttempts
 from serving.telemetry import metrics
-from serving.telemetry.metrics import Metric
-
-
-class Counts:
-    """A `Recorder` that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.recorded: list[tuple[Metric, dict[str, str]]] = []
-
-    def record(self, metric: Metric, value: float, **labels: str) -> None:
-        if value:
-            self.recorded.append((metric, labels))
+from tests.gateway.counts import Counts
 
 
 class Tried:

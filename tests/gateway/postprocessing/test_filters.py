@@ -16,13 +16,10 @@ from serving.gateway.request import FimPrompt, PostProcessing
 from serving.gateway.text.answer_text import AnswerText
 from serving.gateway.text.postprocessing.filters import infill_filters
 from serving.gateway.text.tokenizer import Tokenizer
-from sharding.step import Token
+from tests.gateway.byte_tokens import byte_tokens
 from tests.gateway.grpc_server import grpc_server
 from tests.gateway.postprocessing.pieces import Cut, cuts
 from tests.gateway.scripted_backend import ScriptedBackend, one_model_service
-
-FIRST_BYTE_TOKEN = 217
-"""Of CodeGemma's vocabulary: the token of the byte 0."""
 
 lines = st.sampled_from(["", "    x = 1", "    return y", "if a:", "}", "else:", "  f(", ")", "\tend", "é = '''"])
 code = st.builds(str.join, st.sampled_from(["\n", "\r\n"]), st.lists(lines, max_size=6))
@@ -34,10 +31,6 @@ def answer_to(
 ) -> AnswerText:
     prompt = FimPrompt(prefix=prefix, suffix=suffix, path="a.py")
     return AnswerText(tokenizer, infill_filters(prompt, "", post, sees_suffix=native))
-
-
-def byte_tokens(text: str) -> list[Token]:
-    return [Token(FIRST_BYTE_TOKEN + byte, -1.0) for byte in text.encode()]
 
 
 def shown_of(answer: AnswerText, pieces: list[str], *, cut: bool = False) -> tuple[str, bytes]:

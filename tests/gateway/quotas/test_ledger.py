@@ -1,7 +1,7 @@
 """The ledgers, in memory and in Redis: alike, exact, and nothing left over."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Literal
 
 import pytest
@@ -14,7 +14,7 @@ from serving.gateway.quotas import redis
 from serving.gateway.quotas.ledger import WINDOW_S, Account, Ledger, Limit, Refusal
 from serving.gateway.quotas.memory import MemoryLedger
 from serving.gateway.quotas.redis import RedisLedger
-from tests.redis_server import needs_redis, running_redis
+from tests.redis_server import needs_redis
 
 
 class Clock:
@@ -25,12 +25,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now_s
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 class Case:

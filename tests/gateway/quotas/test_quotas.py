@@ -1,7 +1,7 @@
 """Limits of tenants and keys over both protocols: what is refused, in which words, and that no limit is exceeded."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -14,7 +14,6 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.prompt_pb2 import FimInput
 from google.rpc.error_details_pb2 import ErrorInfo, QuotaFailure, RetryInfo
 
-from bench.cluster import free_port
 from serving.access.config import QuotasConfig
 from serving.config import GatewayConfig, Role
 from serving.errors import Reason, ServingError
@@ -28,23 +27,13 @@ from serving.gateway.quotas.redis import RedisLedger
 from serving.gateway.request import CodeRequest, End, FimPrompt
 from serving.gateway.service import CodeService
 from serving.telemetry import metrics
-from serving.telemetry.metrics import Metric
+from tests.free_port import free_port
+from tests.gateway.counts import Counts
 from tests.gateway.grpc_server import failure, grpc_server
 from tests.gateway.scripted_backend import MAX_CONTEXT, ScriptedBackend, served_model
-from tests.redis_server import needs_redis, running_redis
+from tests.redis_server import needs_redis
 
 FIM = {"prompt": "a", "suffix": "b", "max_tokens": 4}
-
-
-class Counts:
-    """A `Recorder` that keeps what it was told."""
-
-    def __init__(self) -> None:
-        self.recorded: list[tuple[Metric, dict[str, str]]] = []
-
-    def record(self, metric: Metric, value: float, **labels: str) -> None:
-        if value:
-            self.recorded.append((metric, labels))
 
 
 def service_with(backend: ScriptedBackend, quotas: Quotas | None = None, **limits: Any) -> CodeService:
@@ -336,12 +325,6 @@ def test_several_gateways_count_in_one_place() -> None:
     with pytest.raises(ValueError, match=r"quotas.redis is not set, and replicas=2"):
         GatewayConfig(replicas=2, quotas=QuotasConfig())
     assert GatewayConfig(replicas=2, quotas=QuotasConfig(redis="redis://127.0.0.1")).quotas
-
-
-@pytest.fixture(scope="module")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with running_redis(tmp_path_factory.mktemp("redis")) as url:
-        yield url
 
 
 @needs_redis

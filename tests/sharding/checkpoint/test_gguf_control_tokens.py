@@ -10,7 +10,7 @@ from sentencepiece.sentencepiece_model_pb2 import ModelProto
 from serving.gateway.text.tokenizers import load_tokenizer
 from sharding.checkpoint import CheckpointError
 from sharding.checkpoint.gguf.control_tokens import fim_ids
-from tests.gateway.conftest import CODEGEMMA_MODEL
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 
 FIM = {67: "<|fim_prefix|>", 68: "<|fim_middle|>", 69: "<|fim_suffix|>", 70: "<|file_separator|>"}
 UNUSED = [f"<unused{token_id - 7}>" if token_id in FIM else f"token {token_id}" for token_id in range(80)]
@@ -64,7 +64,7 @@ def test_a_key_that_contradicts_the_vocabulary_is_refused() -> None:
 
 def write_vocabulary(file: Path, eot: int, unnamed: bool) -> Path:
     """CodeGemma's vocabulary in a GGUF without tensors."""
-    model = ModelProto.FromString(CODEGEMMA_MODEL.read_bytes())
+    model = ModelProto.FromString(CODEGEMMA_TOKENIZER.read_bytes())
     writer = gguf.GGUFWriter(file, "gemma")
     writer.add_name("codegemma-7b-it")
     writer.add_tokenizer_model("llama")

@@ -4,10 +4,10 @@
 {{- fail "edge.gatewayApi.inferencePool.enabled=true, but edge.gatewayApi.enabled=false: no route leads to the pool. Set both, or neither." }}
 {{- end }}
 {{- if and .inferencePool.enabled (not .inferencePool.endpointPicker.name) }}
-{{- fail "edge.gatewayApi.inferencePool.endpointPicker.name is empty: a pool is what an endpoint picker chooses from. Name the Service of one that runs for this pool, in this namespace, or set edge.gatewayApi.inferencePool.enabled=false." }}
+{{- fail "edge.gatewayApi.inferencePool.endpointPicker.name is empty: an endpoint picker chooses a pod of the pool. Name the Service of the one that runs for this pool, in this namespace, or set edge.gatewayApi.inferencePool.enabled=false." }}
 {{- end }}
 {{- if and .inferencePool.enabled .canary.name }}
-{{- fail (printf "edge.gatewayApi.inferencePool.enabled=true and edge.gatewayApi.canary.name=%s: a picker chooses the pod, so weights between releases would hold for a part of the requests only. Leave one of them." .canary.name) }}
+{{- fail (printf "edge.gatewayApi.inferencePool.enabled=true and edge.gatewayApi.canary.name=%s: the picker chooses the pod, so the weight would apply to some requests only. Leave one of them." .canary.name) }}
 {{- end }}
 {{- end }}
 {{- end }}

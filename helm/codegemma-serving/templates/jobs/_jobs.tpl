@@ -1,5 +1,5 @@
-{{- /* Jobs that make ready what groups read, before Helm installs, upgrades or rolls back anything else: hooks, one after the other by
-weight. What they need of the release, Helm has not made yet, so it is made for them, and goes when they are done. */}}
+{{- /* Jobs that prepare what groups read, before Helm installs, upgrades or rolls back anything else: hooks, one after the
+other by weight. Helm has not created the release's objects yet, so those that the Jobs need are hooks too. */}}
 
 {{- /* Annotations of a hook as YAML: takes its weight. */}}
 {{- define "codegemma.jobHook" -}}
@@ -15,7 +15,7 @@ helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
 {{- include "codegemma.metadata" (merge (dict "annotations" $annotations) .) }}
 {{- end }}
 
-{{- /* The account of the Jobs: of their own, for that of Gateways and groups is not there before the first installation. */}}
+{{- /* The account of the Jobs: that of Gateways and groups does not exist before the first installation. */}}
 {{- define "codegemma.jobAccount" -}}
 {{- if .Values.serviceAccount.create }}{{ include "codegemma.fullname" . }}-jobs{{ else }}{{ include "codegemma.workerAccount" . }}{{ end }}
 {{- end }}
@@ -84,7 +84,7 @@ spec:
         {{- .volumes | nindent 8 }}
 {{- end }}
 
-{{- /* The claim of the checkpoints, to be written. */}}
+{{- /* The claim of the checkpoints, writable. */}}
 {{- define "codegemma.writtenModelsVolume" -}}
 name: models
 persistentVolumeClaim: {claimName: {{ .Values.models.volume.existingClaim }}}

@@ -1,15 +1,13 @@
 """Anthropic's wire, outwards: a message with one block of text, or the events that build it."""
 
-from typing import Any
-
 from serving.engine.request import FinishReason
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeText
 from serving.gateway.http.anthropic.errors import error_body
 from serving.gateway.http.framing import SSE, sse_event
+from serving.gateway.http.json_text import Json
 from serving.gateway.request import AnswerPart, End, Piece, Usage
 
-Json = dict[str, Any]
 _STOP_REASONS = {FinishReason.STOP: "end_turn", FinishReason.LENGTH: "max_tokens"}
 
 

@@ -2,18 +2,16 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from serving.engine.request import FinishReason
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.framing import SSE, sse_event
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.llamacpp.errors import error_body
 from serving.gateway.http.llamacpp.response_fields import selected
 from serving.gateway.http.llamacpp.timings import Timings
 from serving.gateway.request import AnswerPart, End, Piece
-
-type Json = Mapping[str, Any]
 
 
 class CompletionObjects:

@@ -1,10 +1,11 @@
 """selected: what a client wants to see of an object."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from serving.gateway.http.json_text import Json
 
 
-def selected(content: Mapping[str, Any], fields: Sequence[str]) -> Mapping[str, Any]:
+def selected(content: Json, fields: Sequence[str]) -> Json:
     """The object with these fields alone, all of them at its root.
 
     Args:

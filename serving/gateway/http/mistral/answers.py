@@ -1,15 +1,14 @@
 """Mistral's wire, outwards: what is filled in comes in the objects of a chat."""
 
 import time
-from typing import Any
 
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeText
 from serving.gateway.http.framing import SSE, sse_done, sse_event
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.mistral.errors import error_body
-from serving.gateway.request import AnswerPart, End, Piece, Usage
-
-Json = dict[str, Any]
+from serving.gateway.http.usage import usage_json
+from serving.gateway.request import AnswerPart, End, Piece
 
 
 class _Head:
@@ -35,7 +34,7 @@ class WholeObject(WholeText):
         return {
             **self._head.of(self.last),
             "choices": [{"index": 0, "message": message, "finish_reason": self.last.finish_reason}],
-            "usage": _usage(self.usage),
+            "usage": usage_json(self.usage),
         }
 
 
@@ -52,7 +51,7 @@ class StreamedObjects(StreamedAnswer):
     def piece(self, part: AnswerPart) -> bytes:
         """As `StreamedAnswer.piece`."""
         if isinstance(part, End):
-            return sse_event({**self._object(self._end), "usage": _usage(part.usage)})
+            return sse_event({**self._object(self._end), "usage": usage_json(part.usage)})
         if part.finish_reason:
             self._end = part
             return b""
@@ -71,12 +70,3 @@ class StreamedObjects(StreamedAnswer):
         self._begun = True
         choice = {"index": 0, "delta": {**role, "content": piece.text}, "finish_reason": piece.finish_reason}
         return {**self._head.of(piece), "choices": [choice]}
-
-
-def _usage(usage: Usage) -> Json:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }

@@ -3,15 +3,14 @@
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.framing import NDJSON, ndjson_line
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.ollama.errors import error_body
 from serving.gateway.request import AnswerPart, End, Piece, TokenLogprob, Usage
 
-Json = dict[str, Any]
 type Text = Callable[[str], Json]
 """The field that holds text: `generated` or `said`."""
 

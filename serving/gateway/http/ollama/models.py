@@ -3,14 +3,12 @@
 import hashlib
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from typing import Any
 
 from serving.errors import ServingError
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.ollama.answers import timestamp
 from serving.gateway.service import ModelInfo
 from serving.gateway.text.tokenizer import END_OF_TURN, FIM_MIDDLE, FIM_PREFIX, FIM_SUFFIX, START_OF_TURN
-
-Json = dict[str, Any]
 
 _DEFAULT_TAG = ":latest"
 _FAMILY = "gemma"

@@ -10,12 +10,11 @@ from msgspec import Raw
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.framing import SSE, sse_done, sse_event
-from serving.gateway.http.json_text import compact_json
+from serving.gateway.http.json_text import Json, compact_json
 from serving.gateway.http.openai.errors import error_body
-from serving.gateway.request import AnswerPart, End, Piece, TokenLogprob, Usage
+from serving.gateway.http.usage import usage_json
+from serving.gateway.request import AnswerPart, End, Piece, TokenLogprob
 from serving.gateway.service import ModelInfo
-
-Json = dict[str, Any]
 
 
 class AnswerObjects(ABC):
@@ -133,7 +132,7 @@ class WholeObject(WholeAnswer):
             "choices": [
                 self._objects.choice(each.joined(), each.logprobs()) for _, each in sorted(self._choices.items())
             ],
-            "usage": _usage(self._end.usage),
+            "usage": usage_json(self._end.usage),
             **_truncated(self._end),
         }
 
@@ -154,7 +153,7 @@ class StreamedObjects(StreamedAnswer):
             has_logprobs = part.prompt_logprobs or part.logprobs
             choice = self._objects.delta(part, self._objects.logprobs(part) if has_logprobs else None)
             return sse_event({**head, "choices": [choice]} | ({"usage": None} if self._include_usage else {}))
-        end = ({"usage": _usage(part.usage)} if self._include_usage else {}) | _truncated(part)
+        end = ({"usage": usage_json(part.usage)} if self._include_usage else {}) | _truncated(part)
         return sse_event({**head, "choices": [], **end}) if end else b""
 
     def end(self) -> bytes:
@@ -224,12 +223,3 @@ def _name(logprob: TokenLogprob) -> str:
 
 def _token(logprob: TokenLogprob) -> Json:
     return {"token": logprob.token, "logprob": logprob.logprob, "bytes": list(logprob.bytes)}
-
-
-def _usage(usage: Usage) -> Json:
-    return {
-        "prompt_tokens": usage.prompt_tokens,
-        "completion_tokens": usage.completion_tokens,
-        "total_tokens": usage.prompt_tokens + usage.completion_tokens,
-        "prompt_tokens_details": {"cached_tokens": usage.cached_tokens},
-    }

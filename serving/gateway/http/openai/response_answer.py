@@ -1,17 +1,15 @@
 """What answers `POST /v1/responses`: a `response` object, or the events by which it grows."""
 
 import time
-from typing import Any
 
 from serving.engine.request import FinishReason
 from serving.errors import ServingError
 from serving.gateway.http.answer import StreamedAnswer, WholeAnswer
 from serving.gateway.http.framing import SSE, sse_event
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.openai.errors import error_body
 from serving.gateway.http.openai.response_body import ResponseBody
 from serving.gateway.request import AnswerPart, End, Usage
-
-Json = dict[str, Any]
 
 
 class ResponseObject:

@@ -7,8 +7,9 @@ from typing import Any, Literal, NotRequired, TypedDict
 
 from serving.gateway.call_metadata import SESSION_ID_HEADER
 from serving.gateway.http.api import Api, BodyHandler
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.openapi.components import Components
-from serving.gateway.http.openapi.operation import Json, openapi_path, operation
+from serving.gateway.http.openapi.operation import openapi_path, operation
 from serving.gateway.http.shared_path import by_path
 from serving.gateway.validation import MAX_SESSION_ID_CHARACTERS
 from serving.request_id import REQUEST_ID_HEADER, REQUEST_ID_PATTERN

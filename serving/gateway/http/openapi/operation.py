@@ -9,10 +9,10 @@ from typing import Any
 from serving.errors import WIRE_ERRORS, Reason
 from serving.gateway.http.api import BodyHandler
 from serving.gateway.http.framing import Framing
+from serving.gateway.http.json_text import Json
 from serving.gateway.http.openapi.components import reference
 from serving.gateway.http.shared_path import OwnRoute
 
-Json = dict[str, Any]
 type Schemas = Mapping[tuple[str, Any], Json]
 """The schema of a type by the name of its API and the type."""
 

@@ -1,8 +1,5 @@
 """Mistral's fill-in-the-middle as JSON on the wire, and DeepSeek's, which editors ask beside it."""
 
-import json
-from typing import Any
-
 import httpx
 import pytest
 
@@ -11,20 +8,12 @@ from serving.errors import Reason, ServingError
 from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
+from tests.gateway.http.event_stream import events
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 BOS, PREFIX, MIDDLE, SUFFIX = 2, 67, 68, 69
 PATH = "/v1/fim/completions"
 EDITORS_STOPS = ["/src/", "#- coding: utf-8", "```"]
-
-
-def events(response: httpx.Response) -> list[Any]:
-    """The data of a stream's events; `[DONE]` as it is."""
-    assert response.headers["content-type"].startswith("text/event-stream")
-    *records, end = response.text.split("\n\n")
-    assert end == ""
-    data = [record.removeprefix("data: ") for record in records]
-    return [item if item == "[DONE]" else json.loads(item) for item in data]
 
 
 async def test_an_answer_is_a_chat_completion(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:

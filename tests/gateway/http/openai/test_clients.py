@@ -1,19 +1,13 @@
 """OpenAI's own client against the app on a real server."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 import openai
 import pytest
 
 from serving.errors import Reason, ServingError
 from tests.gateway.scripted_backend import ScriptedBackend
-
-
-@pytest.fixture
-async def openai_client(server: str) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
-        yield client
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """`/v1/responses`: text, whole and streamed, and nothing that would need state."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
@@ -15,27 +14,21 @@ from tests.gateway.scripted_backend import ScriptedBackend
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}}
 
 
-@pytest.fixture
-async def sdk(server: str) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI(base_url=f"{server}/v1", api_key="none", max_retries=0) as client:
-        yield client
-
-
 async def respond(client: httpx.AsyncClient, body: dict[str, Any]) -> Any:
     response = await client.post("/v1/responses", json=body)
     assert response.status_code == 200, response.text
     return response.json()
 
 
-async def test_openais_client_reads_a_response(sdk: openai.AsyncOpenAI) -> None:
-    response = await sdk.responses.create(model="default", input="Hi", metadata={"a": "b"})
+async def test_openais_client_reads_a_response(openai_client: openai.AsyncOpenAI) -> None:
+    response = await openai_client.responses.create(model="default", input="Hi", metadata={"a": "b"})
     assert (response.output_text, response.status, response.metadata) == ("return 1\n", "completed", {"a": "b"})
     assert response.usage
     assert (response.usage.output_tokens, response.model) == (4, "codegemma-test")
 
 
-async def test_openais_client_reads_a_stream(sdk: openai.AsyncOpenAI) -> None:
-    async with sdk.responses.stream(model="default", input="Hi") as stream:
+async def test_openais_client_reads_a_stream(openai_client: openai.AsyncOpenAI) -> None:
+    async with openai_client.responses.stream(model="default", input="Hi") as stream:
         events = [event async for event in stream]
         final = await stream.get_final_response()
     assert final.output_text == "return 1\n"
@@ -53,24 +46,24 @@ async def test_events_are_numbered_and_named(client: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_an_answer_that_was_cut_is_incomplete(sdk: openai.AsyncOpenAI, stream: bool) -> None:
+async def test_an_answer_that_was_cut_is_incomplete(openai_client: openai.AsyncOpenAI, stream: bool) -> None:
     asked: dict[str, Any] = {"model": "default", "input": "Hi", "max_output_tokens": 2}
     if stream:
-        async for event in await sdk.responses.create(**asked, stream=True):
+        async for event in await openai_client.responses.create(**asked, stream=True):
             response = getattr(event, "response", None)
     else:
-        response = await sdk.responses.create(**asked)
+        response = await openai_client.responses.create(**asked)
     assert response
     assert (response.status, response.incomplete_details.reason) == ("incomplete", "max_output_tokens")
     assert response.output_text == "return 1"[: len(response.output_text)]
 
 
 async def test_a_failure_in_a_stream_is_the_clients_own_exception(
-    sdk: openai.AsyncOpenAI, backend: ScriptedBackend
+    openai_client: openai.AsyncOpenAI, backend: ScriptedBackend
 ) -> None:
     backend.error = ServingError(Reason.UNAVAILABLE, "Lost.")
     with pytest.raises(openai.APIError, match=r"Lost\."):
-        async for _ in await sdk.responses.create(model="default", input="Hi", stream=True):
+        async for _ in await openai_client.responses.create(model="default", input="Hi", stream=True):
             pass
 
 

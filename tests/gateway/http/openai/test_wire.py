@@ -14,18 +14,10 @@ from serving.gateway.access import OpenAccess
 from serving.gateway.http.app import build_http_app
 from serving.gateway.service import CodeService
 from serving.gateway.text.tokenizer import Tokenizer
+from tests.gateway.http.event_stream import events
 from tests.gateway.scripted_backend import ScriptedBackend, served_model
 
 USER = [{"role": "user", "content": "Hi"}]
-
-
-def events(response: httpx.Response) -> list[Any]:
-    """The data of a stream's events; `[DONE]` as it is."""
-    assert response.headers["content-type"].startswith("text/event-stream")
-    *records, end = response.text.split("\n\n")
-    assert end == ""
-    data = [record.removeprefix("data: ") for record in records]
-    return [item if item == "[DONE]" else json.loads(item) for item in data]
 
 
 async def test_a_completion_has_the_fields_of_openais(client: httpx.AsyncClient, backend: ScriptedBackend) -> None:

@@ -7,14 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.servers.ray_environment import RAY_ENVIRONMENT
-from serving.servers.reserved_port import reserve_port
+from tests.free_port import free_port
 
 os.environ.update(RAY_ENVIRONMENT)  # before Ray Serve is first imported
 
 import ray
 from ray import serve
 
-_ROOT = Path(__file__).parents[1]
+_ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -72,11 +72,3 @@ def ports_beside_another() -> dict[str, str]:
         "RAY_SERVE_DIRECT_INGRESS_MIN_GRPC_PORT": "41500",
         "RAY_SERVE_DIRECT_INGRESS_MAX_GRPC_PORT": "41900",
     }
-
-
-def free_port() -> int:
-    """A port of the loopback interface that is reserved for what this process starts."""
-    reserved = reserve_port(("127.0.0.1", 0))
-    port = int(reserved.getsockname()[1])
-    reserved.detach()  # it stays open for as long as this process runs
-    return port

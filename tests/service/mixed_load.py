@@ -15,8 +15,8 @@ from codegemma.v1.code_assist_service_pb2_grpc import CodeAssistServiceStub
 from codegemma.v1.generation_pb2 import GenerationConfig
 from codegemma.v1.prompt_pb2 import ChatMessage, FimInput
 
-from bench.cluster import Addresses
 from serving.errors import WIRE_ERRORS, Reason
+from tests.service.ray_cluster import Addresses
 
 KINDS = ("HTTP completion", "HTTP chat", "gRPC completion", "gRPC chat")
 

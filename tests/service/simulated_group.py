@@ -4,13 +4,13 @@ import os
 import time
 from collections import deque
 from collections.abc import Sequence
-from pathlib import Path
 
 from serving.config import ModelConfig, ServingConfig
 from serving.group.leader import ReplicaGroup
 from serving.group.progress import OnProgress
 from serving.group.runner import GroupRunner
 from sharding.step import Limits, Row, Token
+from tests.data.codegemma_tokenizer import CODEGEMMA_TOKENIZER
 
 STEP_S = "CODEGEMMA_SIMULATED_STEP_S"
 TOKEN_S = "CODEGEMMA_SIMULATED_TOKEN_S"
@@ -20,15 +20,12 @@ _TOKEN = 1645
 """A word in CodeGemma's vocabulary; a control token would end every generation at its first step."""
 
 
-TOKENIZER = Path(__file__).parents[1] / "tests" / "data" / "codegemma_tokenizer.model"
-
-
 def simulated_service(model_id: str, limits: dict[str, int], gateways: int = 1, **fields: object) -> ServingConfig:
     """A service of one simulated model for both roles, with a real tokenizer and no weights."""
     model = {
         "id": model_id,
-        "checkpoint": str(TOKENIZER.parent),
-        "tokenizer": str(TOKENIZER),
+        "checkpoint": str(CODEGEMMA_TOKENIZER.parent),
+        "tokenizer": str(CODEGEMMA_TOKENIZER),
         "roles": ["fim", "chat"],
         "limits": limits,
     }
