@@ -270,4 +270,4 @@ def test_watch_goes_on_until_ctrl_c(installed: KubernetesApi, cluster: Run, monk
 
 def test_a_live_table_is_no_json(cluster: Run) -> None:
     result = cluster("status", "--watch", "--json")
-    assert result.exit_code == 2 and "leave one out" in result.stderr
+    assert result.exit_code == 2 and "use only one" in result.stderr

@@ -41,7 +41,7 @@ MISTAKES = [
         ("team-a is for model model", "adapters.directory below /adapters"),
         _listed(_entry(), adapters={"directory": "/models/adapters"}),
     ),
-    Mistake(("team-a is twice in /adapters/model",), _listed(_entry(), _entry(source="versions/team-a-1"))),
+    Mistake(("team-a is in /adapters/model twice",), _listed(_entry(), _entry(source="versions/team-a-1"))),
     *(
         Mistake((f"source={source}", "not in /adapters/model"), _listed(_entry(source=source)))
         for source in ("../models/a", "versions/../../a", ".", "model", "model/team-b")

@@ -104,7 +104,7 @@ depends on everything that the steps depend on: those of the release before stay
 {{- define "codegemma.checkImageVolume" -}}
 {{- $minor := regexReplaceAll "[^0-9]" .root.Capabilities.KubeVersion.Minor "" | int }}
 {{- if and (eq .root.Capabilities.KubeVersion.Major "1") (lt $minor 33) }}
-{{- fail (printf "%s=%s: Kubernetes %s has no image volumes: 1.35 has them, 1.33 and 1.34 have them with the feature gate ImageVolume. Put the files on a claim. (`helm template` asks no cluster: give it --kube-version.)" .key .reference .root.Capabilities.KubeVersion.Version) }}
+{{- fail (printf "%s=%s: Kubernetes %s has no image volumes yet: 1.35 has them, 1.33 and 1.34 have them with the feature gate ImageVolume. Put the files on a claim. (`helm template` asks no cluster: give it --kube-version.)" .key .reference .root.Capabilities.KubeVersion.Version) }}
 {{- end }}
 {{- if not (regexMatch "@sha256:[0-9a-f]{64}$" .reference) }}
 {{- fail (printf "%s=%s has no digest: pods that start later could get other files. Add @sha256:..., which `docker buildx imagetools inspect` and `oras resolve` print." .key .reference) }}
