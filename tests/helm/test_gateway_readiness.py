@@ -75,7 +75,7 @@ async def test_a_gateway_pod_whose_image_is_of_another_version_than_the_chart_sa
     if module == "serving.servers.guards":
         assert "Connection refused" in output
     else:
-        assert f"the image has no {module}: it and the chart are of different versions." in output
+        assert f"the image has no {module}: it and the chart are of different versions" in output
 
 
 async def test_the_helm_test_completes_with_a_key_and_is_refused_without(service: CodeService, key: str) -> None:

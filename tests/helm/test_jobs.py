@@ -171,7 +171,7 @@ def test_what_jobs_wait_for_is_not_to_be_made_after_them(name: str) -> None:
     needed = _needed(jobs) - {(each["kind"], each["metadata"]["name"]) for each in objects}
     assert needed
     for kind, needed_name in sorted(needed):
-        one = {"apiVersion": "v1", "kind": kind, "metadata": {"name": needed_name}}
+        one: dict[str, Any] = {"apiVersion": "v1", "kind": kind, "metadata": {"name": needed_name}}
         said = template("helm4", Case(name, base.profiles, values | {"extraObjects": [one]}), check=False).stderr
         assert f"extraObjects has the {kind} {needed_name}, which " in said, (kind, needed_name, said)
         assert "Make it yourself, before the release" in said
