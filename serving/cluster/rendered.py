@@ -8,6 +8,7 @@ from pydantic import ValidationError
 from serving.cluster.chips import CHIPS, Chip
 from serving.cluster.connection import Object
 from serving.cluster.errors import ClusterError
+from serving.cluster.fields import MissingFieldError
 from serving.cluster.manifests import name_of
 from serving.config import ServingConfig
 
@@ -30,7 +31,7 @@ def config_of(objects: Sequence[Object], source: str) -> tuple[ServingConfig, li
         config = ServingConfig.model_validate(applications[0]["args"])
         groups = spec["rayClusterConfig"].get("workerGroupSpecs") or []
         selectors = [group["template"]["spec"].get("nodeSelector") or {} for group in groups]
-    except (KeyError, TypeError, IndexError, yaml.YAMLError, ValidationError) as error:
-        raise ClusterError(f"{source}: {name_of(services[0])} is not of this service: {error!r}") from None
+    except (MissingFieldError, KeyError, TypeError, IndexError, yaml.YAMLError, ValidationError) as error:
+        raise ClusterError(f"{source}: {name_of(services[0])} is not of this service: {error}") from None
     labels = {str(selector[label]) for selector in selectors for label in _LABELS if label in selector}
     return config, [chip for chip in CHIPS.values() if chip.label in labels]
