@@ -61,7 +61,7 @@ def main(
         checkpoint = str(write_tiny_codegemma(Path(directory)))
         print("Starting a group of one host and a group of two...", file=sys.stderr, flush=True)
         try:
-            groups = [_Group(_model(checkpoint, hosts), stack) for hosts in (1, 2)]
+            groups = [_Group(soaked_model(checkpoint, hosts), stack) for hosts in (1, 2)]
         except EndedError as error:
             sys.exit(str(error))
         growth, ends = asyncio.run(_soak(groups, minutes * 60, clients))
@@ -74,7 +74,8 @@ def main(
     sys.exit(1 if faults or any("grows" in row for row in rows) else 0)
 
 
-def _model(checkpoint: str, hosts: int) -> ModelConfig:
+def soaked_model(checkpoint: str, hosts: int) -> ModelConfig:
+    """The configuration of a group of so many hosts."""
     model = {"checkpoint": checkpoint, "roles": ["fim", "chat"], "dtype": "float32", "limits": _LIMITS}
     return ModelConfig.model_validate(model | {"id": f"on-{hosts}", "topology": {"hosts": hosts}})
 
@@ -196,18 +197,23 @@ async def _soak(groups: Sequence[_Group], seconds: float, clients: int) -> tuple
     return growth, ends
 
 
-async def _request(backend: ModelBackend, choose: random.Random, number: int) -> str:
+def random_request(choose: random.Random, name: str, timeout_s: float) -> GenerationRequest:
+    """A request of any kind: prompts that the cache has in part, any sampling, any priority."""
     prefix = tuple(range(1000, 1000 + choose.randrange(0, 300)))  # what the cache has
     new = tuple(choose.randrange(1000, _VOCABULARY) for _ in range(choose.randrange(1, 300)))
-    request = GenerationRequest(
-        request_id=f"{number}-{uuid4().hex}",
+    return GenerationRequest(
+        request_id=name,
         prompt_ids=prefix + new,
         max_tokens=choose.randrange(1, 60),
         sampling=choose.choice(_SAMPLING),
-        timeout_s=_TIMEOUT_S,
+        timeout_s=timeout_s,
         sent_at=time.time(),
         priority=choose.choice(tuple(Priority)),
     )
+
+
+async def _request(backend: ModelBackend, choose: random.Random, number: int) -> str:
+    request = random_request(choose, f"{number}-{uuid4().hex}", _TIMEOUT_S)
     timeout_s = choose.uniform(0, 1) if choose.random() < _CANCELLED else 2 * _TIMEOUT_S
     try:
         async with asyncio.timeout(timeout_s):
