@@ -120,7 +120,8 @@ def test_ray_and_what_fetches_models_trust_the_companys_certificates() -> None:
         assert SETTINGS["extraVolumes"][0] in spec["volumes"]
         assert mount in spec["containers"][0]["volumeMounts"]
         for fetch in (each for each in spec["initContainers"] if each["name"] == "copy-codegemma-2b"):
-            assert mount in fetch["volumeMounts"] and "--ca-bundle=/etc/company-ca/ca.crt" in fetch["args"]
+            assert mount in fetch["volumeMounts"]
+            assert {"name": "RCLONE_CA_CERT", "value": "/etc/company-ca/ca.crt"} in fetch["env"]
 
 
 def test_disk_is_requested_for_what_pods_write_and_fetch() -> None:
