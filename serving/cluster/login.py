@@ -33,7 +33,8 @@ def _limit_programs() -> None:
     """Has Kubernetes' client, which has no setting for it, give a program up, now and when a token has expired."""
     from kubernetes.config import exec_provider
 
-    exec_provider.subprocess = SimpleNamespace(Popen=_Program, PIPE=subprocess.PIPE)
+    programs: Any = exec_provider
+    programs.subprocess = SimpleNamespace(Popen=_Program, PIPE=subprocess.PIPE)
 
 
 class _Program(subprocess.Popen[str]):

@@ -39,7 +39,7 @@ type _Path = tuple[str | int, ...]
 @functools.cache
 def _objects(profile: str) -> list[dict[str, Any]]:
     """What a profile of `k8s/` renders to; not to be changed."""
-    command = [_CHECKOUT / ".helm" / "kubectl", "kustomize", _CHECKOUT / "k8s" / "overlays" / profile]
+    command: list[str | Path] = [_CHECKOUT / ".helm" / "kubectl", "kustomize", _CHECKOUT / "k8s" / "overlays" / profile]
     text = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
     return list(yaml.load_all(text, yaml.CSafeLoader))
 

@@ -119,8 +119,9 @@ def test_ray_and_what_fetches_models_trust_the_companys_certificates() -> None:
         spec = _pods(_SET)[name]["spec"]
         assert SETTINGS["extraVolumes"][0] in spec["volumes"]
         assert mount in spec["containers"][0]["volumeMounts"]
-        for fetch in (each for each in spec["initContainers"] if each["name"] == "fetch-models"):
-            assert mount in fetch["volumeMounts"] and "--ca-bundle=/etc/company-ca/ca.crt" in fetch["args"]
+        for fetch in (each for each in spec["initContainers"] if each["name"] == "copy-codegemma-2b"):
+            assert mount in fetch["volumeMounts"]
+            assert {"name": "RCLONE_CA_CERT", "value": "/etc/company-ca/ca.crt"} in fetch["env"]
 
 
 def test_disk_is_requested_for_what_pods_write_and_fetch() -> None:
@@ -128,7 +129,7 @@ def test_disk_is_requested_for_what_pods_write_and_fetch() -> None:
         spec = _pods(_SET)[name]["spec"]
         assert spec["containers"][0]["resources"]["requests"]["ephemeral-storage"] == size
         assert "ephemeral-storage" not in spec["containers"][0]["resources"]["limits"]
-        fetch = [each for each in spec["initContainers"] if each["name"] == "fetch-models"]
+        fetch = [each for each in spec["initContainers"] if each["name"] == "copy-codegemma-2b"]
         assert [each["resources"]["requests"]["ephemeral-storage"] for each in fetch] == ["30Gi"] * (name != "head")
 
 
