@@ -1,6 +1,6 @@
 # Every target works from a clean clone: it makes .venv first when that is missing or out of date.
 .DEFAULT_GOAL := help
-.PHONY: help setup serve test image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory soak pods abuse clients damage fuzz lint format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
+.PHONY: help setup serve test test-parts test-service image push push-chart helm bubblewrap chart-schema manifests manifests-check chaos chaos-memory soak pods abuse clients damage fuzz lint style-check types-check imports-check format protos protos-check playground playground-check playground-setup playground-screenshots oracle forms peers tpu-check gpu-check lock clean
 
 BIN := .venv/bin
 
@@ -13,9 +13,13 @@ setup: ## find Python 3.12 or 3.13, make .venv, install what the lock pins (ACCE
 serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=YOUR.yaml
 	@$(BIN)/codegemma serve $(if $(CONFIG),--config $(CONFIG))
 
-test: setup helm bubblewrap playground-setup ## set up and run all the tests
+test: test-parts test-service ## set up and run all the tests
+
+test-parts: setup helm bubblewrap playground-setup ## the tests of everything but the whole service
 	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
-	$(BIN)/pytest tests/service # one Ray cluster, which has the machine for itself
+
+test-service: setup ## the tests of the whole service: one Ray cluster, which has the machine for itself
+	$(BIN)/pytest tests/service
 
 image: ## build the container image (FLAVOR=cpu, gpu, tpu or demo, or several: cpu,gpu); docs/image.md
 	@sh scripts/image.sh
@@ -69,10 +73,16 @@ fuzz: setup ## send 20,000 requests made from the OpenAPI document and the .prot
 damage: setup ## damage checkpoints of every form in 20,000 ways, and look how each is taken (SEED=N, CASES=N)
 	$(BIN)/python -m tests.damage --seed $(or $(SEED),1) --cases $(or $(CASES),20000)
 
-lint: setup protos-check manifests-check playground-check ## linter, format check, type checker, import contracts, derived files
+lint: style-check types-check imports-check protos-check manifests-check playground-check ## all the checks (-j2 for two at a time)
+
+style-check: setup ## linter and format check
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+
+types-check: setup ## type checker
 	$(BIN)/mypy
+
+imports-check: setup ## import contracts
 	$(BIN)/lint-imports
 
 format: setup ## let the linter and the formatter change what they can

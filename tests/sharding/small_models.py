@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from msgspec.structs import replace as replace_fields
 
+from sharding.batch import Bucket
 from sharding.config import GemmaConfig
 from sharding.gemma import abstract_parameters, random_parameters
 from sharding.mesh import make_mesh
@@ -46,6 +47,8 @@ LOCAL = replace(
 """Like Gemma 3: grouped queries, one layer with a window, one without."""
 
 LIMITS = Limits(page_size=8, num_pages=32, max_rows=4, max_step_tokens=32, max_context=64)
+MIXED = tuple(Bucket(tokens, LIMITS.max_rows, LIMITS.pages_per_sequence) for tokens in (16, 32))
+"""The shapes of its mixed steps: all that a test of `logits` or of targets needs, and soon compiled."""
 GREEDY = SamplingParams()
 
 
@@ -56,10 +59,12 @@ def host_parameters(config: GemmaConfig) -> dict[str, np.ndarray]:
 
 
 @cache
-def make_runner(config: GemmaConfig, tensor_parallel: int = 1, limits: Limits = LIMITS) -> ModelRunner:
-    """A compiled runner; tests share it, so each writes every page it reads."""
-    mesh = make_mesh(tensor_parallel)
-    return ModelRunner(sharded_parameters(config, tensor_parallel), compile_steps(config, mesh, jnp.float32, limits))
+def make_runner(
+    config: GemmaConfig, tensor_parallel: int = 1, limits: Limits = LIMITS, buckets: tuple[Bucket, ...] | None = None
+) -> ModelRunner:
+    """A compiled runner; tests share it, so each writes every page it reads. A test of few shapes names them."""
+    steps = compile_steps(config, make_mesh(tensor_parallel), jnp.float32, limits, buckets=buckets)
+    return ModelRunner(sharded_parameters(config, tensor_parallel), steps)
 
 
 def sharded_parameters(config: GemmaConfig, tensor_parallel: int) -> dict[str, jax.Array]:

@@ -56,9 +56,14 @@ def cases(draw: st.DrawFn) -> Case:
     return Case(lens, num_tokens, num_rows, page_size, heads, head_dim, window, draw(st.integers(0, 99)))
 
 
+_COMPILED_SOON = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
+"""For kernels of other devices, which are interpreted here: to make that fast takes longer than it saves."""
+
+
 @cache
 def compiled(attention: Any, window: int | None) -> Callable[..., tuple[jax.Array, jax.Array]]:
-    return jax.jit(partial(attention, scale=0.25, window=window))
+    options = None if attention is REFERENCE else _COMPILED_SOON
+    return jax.jit(partial(attention, scale=0.25, window=window), compiler_options=options)
 
 
 class Outcome(NamedTuple):

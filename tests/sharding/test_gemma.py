@@ -18,6 +18,7 @@ from tests.sharding.small_models import (
     LIMITS,
     LOCAL,
     MHA,
+    MIXED,
     MQA,
     dense_logits,
     host_parameters,
@@ -34,7 +35,7 @@ PAGES = [9, 3, 17, 4]
 @pytest.mark.parametrize("config", [MQA, MHA, LOCAL], ids=["mqa", "mha", "local"])
 def test_logits_equal_those_of_a_dense_model(config: GemmaConfig) -> None:
     expected = dense_logits(config, host_parameters(config), TOKENS)
-    runner = make_runner(config)
+    runner = make_runner(config, buckets=MIXED)
     for length in (1, 8, 17, 30):
         (logits,) = runner.logits([row(TOKENS[:length], 0, PAGES)])
         assert relative_error(logits, expected[length - 1]) < 1e-5, length
@@ -43,7 +44,7 @@ def test_logits_equal_those_of_a_dense_model(config: GemmaConfig) -> None:
 @pytest.mark.parametrize("config", [MQA, MHA, LOCAL], ids=["mqa", "mha", "local"])
 def test_decoding_token_by_token_equals_a_dense_model(config: GemmaConfig) -> None:
     expected = dense_logits(config, host_parameters(config), TOKENS)
-    runner = make_runner(config)
+    runner = make_runner(config, buckets=MIXED)
     for position, token in enumerate(TOKENS):
         (logits,) = runner.logits([row([token], position, PAGES)])
         assert relative_error(logits, expected[position]) < 1e-5, position

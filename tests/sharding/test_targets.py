@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from sharding.config import GemmaConfig
 from sharding.step import Opening, Row, SamplingParams, Token
-from tests.sharding.small_models import LIMITS, LOCAL, MQA, dense_logits, host_parameters, make_runner, row, step
+from tests.sharding.small_models import LIMITS, LOCAL, MIXED, MQA, dense_logits, host_parameters, make_runner, row, step
 
 PROMPT = [int(token) for token in np.random.default_rng(7).integers(0, LOCAL.vocab_size, 40)]
 OTHER = [int(token) for token in np.random.default_rng(8).integers(0, LOCAL.vocab_size, 40)]
@@ -45,7 +45,7 @@ def assert_are(tokens: list[Token], prompt: list[int], log_probabilities: np.nda
 
 @pytest.mark.parametrize(("config", "devices"), [(LOCAL, 1), (LOCAL, 2), (MQA, 1), (MQA, 4), (MQA, 8)])
 def test_targets_have_the_log_probabilities_of_the_whole_forward_pass(config: GemmaConfig, devices: int) -> None:
-    runner = make_runner(config, devices)
+    runner = make_runner(config, devices, buckets=MIXED)
     tokens: list[Token] = []
     for start in range(0, len(PROMPT), LIMITS.max_rows):
         runner.launch([scoring(PROMPT, start, LIMITS.max_rows, PAGES)])
