@@ -2,9 +2,9 @@
 
     python -m bench.live_memory --requests 3000
 
-The C library keeps what steps free for the next ones (`sharding/freed_memory.py`), so the resident memory of a process goes
-up and down by tens of MiB and does not show a slow leak. This asks the C library, mallinfo2(3), how much is in use while
-nothing runs. Tiny model with random weights; real engine and JAX, in this process.
+The C library keeps what steps free for the next ones (`sharding/freed_memory.py`), so the resident memory of a process
+goes up and down by tens of MiB and does not show a slow leak. This asks the C library, mallinfo2(3), how much is in use
+while nothing runs. Tiny model with random weights; real engine and JAX, in this process.
 """
 
 import ctypes
