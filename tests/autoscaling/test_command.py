@@ -151,7 +151,7 @@ def test_without_matplotlib_one_line_says_what_to_install() -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr == (
-        "error: --plot draws with matplotlib, which is not here: pip install 'codegemma-serving[plots]'\n"
+        "error: --plot draws with matplotlib, which is not installed: pip install 'codegemma-serving[plots]'\n"
     )
 
 
