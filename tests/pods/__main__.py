@@ -22,6 +22,10 @@ from tests.pods.release import running
 _DELETION_DELAY_S = 20.0
 """Until the old cluster goes; the chart has it wait until the slowest request has ended."""
 _LOGS = ROOT / ".cache" / "pods"
+_PROCESSORS = os.cpu_count() or 1
+_OF_TWO_CLUSTERS = 8
+"""What a cluster takes that starts beside one that serves. With two processors Gateways that serve get none within the 8 s
+of their readiness probe. The pods of both request 12."""
 
 
 async def _run(clock: Clock, manifest: Manifest, mounted: Image) -> bool:
@@ -31,7 +35,11 @@ async def _run(clock: Clock, manifest: Manifest, mounted: Image) -> bool:
         async with running(manifest, mounted, _DELETION_DELAY_S) as release:
             await scenario.install(clock, release, manifest)
             await scenario.change_in_place(clock, release)
-            await scenario.change_pods(clock, release)
+            if _PROCESSORS >= _OF_TWO_CLUSTERS:
+                await scenario.change_pods(clock, release)
+            else:
+                found = f"{_PROCESSORS} processors instead of {_OF_TWO_CLUSTERS}"
+                clock.say(f"LEFT OUT: an upgrade and a rollback by a new cluster, for {found}")
             await scenario.leave(clock, release)
             scenario.check_end(release)
             held = True
