@@ -24,8 +24,8 @@ _DELETION_DELAY_S = 20.0
 _LOGS = ROOT / ".cache" / "pods"
 _PROCESSORS = os.cpu_count() or 1
 _OF_TWO_CLUSTERS = 8
-"""What a cluster takes that starts beside one that serves. With two processors Gateways that serve get none within the 8 s
-of their readiness probe. The pods of both request 12."""
+"""What a cluster takes that starts beside one that serves. With two processors Gateways that serve get none within the
+8 s of their readiness probe. The pods of both request 12."""
 
 
 async def _run(clock: Clock, manifest: Manifest, mounted: Image) -> bool:
