@@ -22,6 +22,16 @@ _ANONYMOUS = re.compile(r"^RssAnon:\s*(\d+) kB$", re.MULTILINE)
 _KIB_PER_MIB = 1024
 
 
+def allocated_mib(pid: int) -> float | None:
+    """RssAnon of proc_pid_status(5); None for a process that has ended."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except FileNotFoundError:
+        return None
+    found = _ANONYMOUS.search(status)  # None of one that has ended and is not waited for yet
+    return int(found[1]) / _KIB_PER_MIB if found else None
+
+
 class Slope(NamedTuple):
     """MiB an hour, and the 95% interval."""
 
@@ -50,12 +60,8 @@ class MemoryGrowth:
     def sample(self, at: float, processes: Iterable[tuple[str, psutil.Process]]) -> None:
         """Takes the memory of each process that lives; `at` is in seconds since the start."""
         for name, process in processes:
-            try:
-                status = Path(f"/proc/{process.pid}/status").read_text()
-            except FileNotFoundError:
-                continue
-            if found := _ANONYMOUS.search(status):  # not of one that has ended and is not waited for yet
-                self._samples[name].append((at, int(found[1]) / _KIB_PER_MIB))
+            if (mib := allocated_mib(process.pid)) is not None:
+                self._samples[name].append((at, mib))
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """A row for each process: name, MiB at some times after the warm-up, slope, its interval, verdict."""

@@ -84,7 +84,7 @@ def main() -> int:
         clock.say("interrupted; everything is removed")
         return 130
     logs = f"logs are in {_LOGS}" if kept else "no container had logged anything"
-    clock.say(f"{'all of it held' if held else f'not all of it held: {logs}'}; everything else is removed")
+    clock.say(f"{'all that was run held' if held else f'not all of it held: {logs}'}; everything else is removed")
     return 0 if held else 1
 
 
