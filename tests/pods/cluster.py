@@ -73,7 +73,7 @@ class Cluster:
         if not self.head.ready:
             return False
         url = f"http://{self.head.ip}:8265"
-        async with httpx.AsyncClient(base_url=url, headers=self._headers, timeout=_TIMEOUT_S) as client:
+        async with httpx.AsyncClient(base_url=url, headers=self._headers, timeout=_TIMEOUT_S, verify=False) as client:
             try:
                 if config != self._submitted:
                     await _checked(client.put(_APPLICATIONS, json=yaml.safe_load(config)))

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 import httpx
 from codegemma.client import ApiError, AsyncClient, FimInput, GenerationConfig
 
-_PAUSE_S = 0.5
+_PAUSE_S = 8.0
 _TIMEOUT_S = 120.0
-_TOKENS = {"whole": 8, "streamed": 48}
+_TOKENS = {"whole": 8, "streamed": 24}
 _NUMBERS = {
     "whole": "1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12,",
     "streamed": "41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52,",

@@ -48,6 +48,9 @@ class Node:
         self._config_maps = config_maps
         self._numbers = itertools.cycle(NUMBERS)
         self._tasks = tasks
+        # On a cluster each pod that starts has the processors that it requests. Here they start one after another: Ray
+        # ends a node whose agent takes more than 15 s to start (ray-project/ray#65983).
+        self._turn = asyncio.Lock()
         self._variables = {
             "KUBERNETES_SERVICE_HOST": HOST,
             "KUBERNETES_SERVICE_PORT": str(api_port),
@@ -62,6 +65,7 @@ class Node:
             specification,
             number,
             self._image,
+            self._turn,
             hosts=hosts,
             variables=self._variables,
             secrets=self.secrets,

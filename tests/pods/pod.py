@@ -50,6 +50,7 @@ class Pod:
         specification: Object,
         number: int,
         image: Image,
+        turn: asyncio.Lock,
         *,
         hosts: Mapping[str, str],
         variables: Mapping[str, str],
@@ -63,6 +64,7 @@ class Pod:
           specification: the pod.
           number: of its network, 2 to 254.
           image: of all its containers.
+          turn: to start, held until its startup probes have passed.
           hosts: addresses by name, as the cluster's DNS has them.
           variables: that the kubelet sets everywhere.
           secrets: there are.
@@ -77,7 +79,7 @@ class Pod:
         self.why_not_ready: str | None = "it has not started"
         self.failure: str | None = None
         self._spec: Object = specification["spec"]
-        self._image = image
+        self._image, self._turn = image, turn
         self._variables, self._secrets = variables, secrets
         self._network = PodNetwork(number)
         self.ip = self._network.ip
@@ -92,8 +94,13 @@ class Pod:
         """Starts the containers in their order, probes them, and returns when Ray's has ended."""
         try:
             await self._initialize()
-            main = [await self._start(each) for each in self._spec["containers"]]
-            self.phase = Phase.RUNNING
+            async with self._turn:
+                if self.terminating:
+                    self.phase = Phase.FAILED
+                    return
+                main = [await self._start(each) for each in self._spec["containers"]]
+                self.phase = Phase.RUNNING
+                await asyncio.gather(*map(self._pass_startup, self._spec["containers"], main))
             async with asyncio.TaskGroup() as group:
                 probes = [
                     group.create_task(self._probe(each, container))
@@ -194,15 +201,17 @@ class Pod:
         container.signal(signal.SIGTERM)
         await container.ended()
 
-    async def _probe(self, spec: Object, container: Container) -> None:
-        """Asks the container's probes: the startup probe first, then the others, each in its period."""
+    async def _pass_startup(self, spec: Object, container: Container) -> None:
+        """Waits until the container's startup probe, if any, passes; ends a container where it does not."""
         if startup := spec.get("startupProbe"):
             try:
                 await probe.passed(startup, container, self.ip)
             except probe.ProbeError as error:
                 self.failure = f"{error}\n{container.tail()}"
                 container.signal(signal.SIGKILL)
-                return
+
+    async def _probe(self, spec: Object, container: Container) -> None:
+        """Asks the container's other probes, each in its period."""
         async with asyncio.TaskGroup() as group:
             if readiness := spec.get("readinessProbe"):
                 group.create_task(self._ask_readiness(readiness, container))

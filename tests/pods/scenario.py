@@ -1,6 +1,7 @@
 """What a run does: installs the demo, looks at it from all sides, and changes it while requests go on."""
 
 import copy
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,10 +15,34 @@ from tests.pods.load import load
 from tests.pods.manifest import Manifest, render
 from tests.pods.release import Release
 
-PROFILE = "demo"
+_PROFILE = "demo"
 _LIMIT_S = 600.0
 _METRICS_S = 60.0
 _ALIAS = "second"
+
+
+def first_release() -> Manifest:
+    """The demo, its group on half of this machine's processors: one that starts leaves the rest to one that serves."""
+    return render(_PROFILE, _worker())
+
+
+def _second_release(**values: object) -> Manifest:
+    """The same, where the model has another name as well: another group and other Gateways, with the same answers."""
+    (model,) = copy.deepcopy(_profile()["serving"]["models"])
+    model["aliases"] = [_ALIAS]
+    model["step_timeout_s"] = 90.0
+    return render(_PROFILE, _worker() | {"serving": {"models": [model]}} | values)
+
+
+def _worker() -> dict[str, Any]:
+    (worker,) = copy.deepcopy(_profile()["workers"])
+    worker["cpu"] = min(worker["cpu"], max(1, (os.cpu_count() or 1) // 2))
+    return {"workers": [worker]}
+
+
+def _profile() -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load((CHART / f"values-{_PROFILE}.yaml").read_text())
+    return values
 
 
 async def install(clock: Clock, release: Release, manifest: Manifest) -> None:
@@ -46,22 +71,20 @@ async def install(clock: Clock, release: Release, manifest: Manifest) -> None:
 
 async def change_in_place(clock: Clock, release: Release) -> None:
     """Another Serve config and back: replicas are replaced in the pods that are there."""
-    first, second = render(PROFILE, {}), render(PROFILE, _another_model())
     async with _under_load(clock, release, "upgrade in place"):
-        await _apply(clock, release, second, alias=True)
+        await _apply(clock, release, _second_release(), alias=True)
     async with _under_load(clock, release, "rollback in place"):
-        await _apply(clock, release, first, alias=False)
+        await _apply(clock, release, first_release(), alias=False)
 
 
 async def change_pods(clock: Clock, release: Release) -> None:
     """Other pods and back: each time a new cluster takes the place of the old one."""
-    first = render(PROFILE, {})
-    second = render(PROFILE, _another_model() | {"podAnnotations": {"example.com/revision": "second"}})
+    second = _second_release(podAnnotations={"example.com/revision": "second"})
     async with _under_load(clock, release, "upgrade by a new cluster"):
         await _apply(clock, release, second, alias=True)
         await _until_alone(clock, release)
     async with _under_load(clock, release, "rollback by a new cluster"):
-        await _apply(clock, release, first, alias=False)
+        await _apply(clock, release, first_release(), alias=False)
         await _until_alone(clock, release)
 
 
@@ -120,12 +143,3 @@ async def _under_load(clock: Clock, release: Release, text: str) -> AsyncIterato
     clock.say(f"{text}: {seen}")
     if faults := seen.faults():
         raise checks.CheckError("\n".join((f"{text}:", *faults)))
-
-
-def _another_model() -> dict[str, Any]:
-    """Values that replace the Gateways and the model's group, and change nothing of what it computes."""
-    values = yaml.safe_load((CHART / f"values-{PROFILE}.yaml").read_text())
-    (model,) = copy.deepcopy(values["serving"]["models"])
-    model["aliases"] = [_ALIAS]
-    model["step_timeout_s"] = 90.0
-    return {"serving": {"models": [model]}}
