@@ -35,8 +35,8 @@ def convert(
 ) -> None:
     """Converts a checkpoint of any form to a directory of Hugging Face files, with their hashes in `SHA256SUMS`.
 
-    The target appears complete or not at all. What a killed or interrupted conversion wrote beside it, the next one of
-    the same source and options goes on with.
+    The target appears complete or not at all. The next conversion of the same source and options goes on with the files
+    that one wrote beside it which was killed, interrupted, or had no room.
 
     Args:
       source: what to convert.
@@ -60,21 +60,25 @@ def convert(
         raise CheckpointError(f"{source}: has no tokenizer. Put the model's tokenizer.model beside the weights.")
     tokenizer = checkpoint.tokenizer.read()  # raises what is wrong with it, before hours of work
     target.parent.mkdir(parents=True, exist_ok=True)
-    with partial_directory(target) as partial:
+    with partial_directory(target, kept_after=(OSError,)) as partial:
         check_free(target)  # again: another conversion may have ended meanwhile
         identity = [_identity(checkpoint), *map(adapter_version, adapters)]
         written = WrittenFiles(partial, [version("codegemma-serving"), identity, dtype, quantize, files])
-        _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
-        write_huggingface(
-            checkpoint,
-            partial,
-            _DTYPES[dtype],
-            on_progress,
-            files,
-            is_written=written.is_written,
-            on_written=written.add,
-        )
-        written.finish(origin_of(source))
+        try:
+            _write_tokenizer(checkpoint.tokenizer, tokenizer, partial)
+            write_huggingface(
+                checkpoint,
+                partial,
+                _DTYPES[dtype],
+                on_progress,
+                files,
+                is_written=written.is_written,
+                on_written=written.add,
+            )
+            written.finish(origin_of(source))
+        except OSError:
+            written.remove_others()  # a disk that is full has need of their room
+            raise
 
 
 def convert_to_gguf(

@@ -23,7 +23,7 @@ def partial_directory(target: Path, *, kept_after: tuple[type[Exception], ...] =
 
     Args:
       target: a directory that is not there yet, or empty, in one that is there.
-      kept_after: errors after which it stays as an interruption leaves it.
+      kept_after: errors after which it stays as an interruption leaves it, unless it is empty.
 
     Raises:
       ValueError: another process has it.
@@ -74,6 +74,8 @@ def _files_beside(target: Path, kept_after: tuple[type[Exception], ...] = ()) ->
         _check_own(files)
         yield files
     except kept_after:
+        with suppress(OSError):
+            files.rmdir()  # if nothing is in it
         raise
     except Exception:
         shutil.rmtree(files, ignore_errors=True)  # which follows no link

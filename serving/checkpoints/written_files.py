@@ -46,6 +46,13 @@ class WrittenFiles:
         partial.write_text(json.dumps(record))
         partial.replace(self._directory / _RECORD_FILE)
 
+    def remove_others(self) -> None:
+        """Leaves the files that are complete and their record, or nothing if there are none."""
+        kept = {*self._sums, _RECORD_FILE} if self._sums else set()
+        for file in self._directory.iterdir():
+            if file.name not in kept:
+                file.unlink()
+
     def finish(self, origin: str | None) -> None:
         """Writes `SUMS_FILE` over all files, with what they are from if that is known, and removes the record."""
         files = sorted(file for file in self._directory.iterdir() if file.name not in (_RECORD_FILE, SUMS_FILE))

@@ -67,7 +67,7 @@ def convert(
 
     Quantised blocks that devices can multiply (GGUF's Q8_0 and Q4_0, Jlama's) stay as they are, others are decoded once
     instead of at each start, and hosts read their parts of the files side by side. Run the same command again to go on
-    after an interruption. `sha256sum --check SHA256SUMS` verifies the result.
+    after an interruption, or once a full disk has room. `sha256sum --check SHA256SUMS` verifies the result.
     """
     from serving.checkpoints.conversion import convert as convert_checkpoint
     from serving.checkpoints.conversion import convert_to_gguf
@@ -155,7 +155,8 @@ def _failed_side(error: OSError, source: str, target: Path) -> str:
     if is_target:
         is_file = error.errno == errno.EEXIST or isinstance(error, NotADirectoryError)
         cause = f"{error.filename}: Not a directory" if is_file else _cause(error)
-        return f"{target} cannot be written: {cause}. Choose another target, or make room."
+        goes_on = "" if target.suffix == ".gguf" else ": the same command then keeps the files that are complete"
+        return f"{target} cannot be written: {cause}. Choose another target, or make room{goes_on}."
     if error.filename:
         return f"{source} cannot be read: {_cause(error)}. Make it readable."
     return f"{source} cannot be read, or {target} cannot be written: {_cause(error)}. Look at the disks of both."

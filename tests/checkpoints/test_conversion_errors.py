@@ -21,19 +21,38 @@ def test_a_source_that_is_not_there_leaves_nothing(tmp_path: Path, name: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
+def with_room_for(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    """A conversion that can write files of so many bytes and no larger ones: to it, the disk is full."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+    command = [sys.executable, "-c", f"{limit}; {RUN}", "convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
-    # Room for the tokenizer's 5 MB, not for the weights' 16.
-    limit = "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (8 * 10**6, 8 * 10**6))"
-    ended = subprocess.run(
-        [sys.executable, "-c", f"{limit}; {RUN}", "convert", source, tmp_path / "target"],
-        capture_output=True,
-        text=True,
-    )
+    ended = with_room_for(8 * 10**6, source, tmp_path / "target")  # for the tokenizer's 5 MB, not the weights' 16
     assert ended.returncode == 1
     assert "File too large" in ended.stderr
-    assert "make room" in ended.stderr
+    assert "make room: the same command then keeps the files that are complete." in " ".join(ended.stderr.split())
     assert "Traceback" not in ended.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_keeps_the_files_that_are_complete(source: Path, tmp_path: Path) -> None:
+    options = ("--shards", 4)
+    assert convert(source, tmp_path / "whole", *options).exit_code == 0
+    sizes = {file.name: file.stat().st_size for file in (tmp_path / "whole").glob("*.safetensors")}
+    first, largest = min(sizes), max(sizes, key=lambda name: sizes[name])
+    assert sizes[first] < sizes[largest]
+    target = tmp_path / "target"
+    ended = with_room_for(sizes[largest] - 1, source, target, *options)
+    assert ended.returncode == 1, ended.stderr
+    partial = tmp_path / ".target.partial" / "files"
+    kept = {file.name: file.stat().st_ino for file in partial.glob("*.safetensors")}
+    assert first in kept and largest not in kept
+    assert convert(source, target, *options).exit_code == 0
+    assert {name: (target / name).stat().st_ino for name in kept} == kept
+    assert {file.name: file.stat().st_size for file in target.glob("*.safetensors")} == sizes
+    assert not partial.parent.exists()
 
 
 _ALL = """
