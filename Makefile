@@ -16,7 +16,7 @@ serve: setup ## set up and start the service with Gemma 3 270M, or with CONFIG=Y
 test: test-parts test-service ## set up and run all the tests
 
 test-parts: setup helm bubblewrap playground-setup ## the tests of everything but the whole service
-	$(BIN)/pytest --numprocesses 2 --dist loadfile --ignore tests/service
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --ignore tests/service
 
 test-service: setup ## the tests of the whole service: one Ray cluster, which has the machine for itself
 	$(BIN)/pytest tests/service

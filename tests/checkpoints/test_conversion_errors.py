@@ -21,11 +21,16 @@ def test_a_source_that_is_not_there_leaves_nothing(tmp_path: Path, name: str) ->
     assert list(tmp_path.iterdir()) == []
 
 
-def with_room_for(size: int, *arguments: object) -> subprocess.CompletedProcess[str]:
-    """A conversion that can write files of so many bytes and no larger ones: to it, the disk is full."""
-    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
-    command = [sys.executable, "-c", f"{limit}; {RUN}", "convert", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True)
+def with_room_for(size: int, *arguments: object, first_file: str = "") -> subprocess.CompletedProcess[str]:
+    """A conversion to which the disk is full for files of more than `size` bytes, from one of the weights' files on."""
+    limit = f"resource.setrlimit(resource.RLIMIT_FSIZE, ({size}, {size}))"
+    later = (
+        "import sharding.checkpoint.huggingface.writer as writer; save = writer.save_file; writer.save_file = "
+        f"lambda tensors, file, **more: ({first_file!r} in file.name and {limit}, save(tensors, file, **more))"
+    )
+    command = f"import resource; {later if first_file else limit}; {RUN}"
+    arguments = ("convert", *map(str, arguments))
+    return subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True)
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(source: Path, tmp_path: Path) -> None:
@@ -38,21 +43,16 @@ def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(source: Path, tmp_pa
 
 
 def test_a_full_disk_keeps_the_files_that_are_complete(source: Path, tmp_path: Path) -> None:
-    options = ("--shards", 4)
-    assert convert(source, tmp_path / "whole", *options).exit_code == 0
-    sizes = {file.name: file.stat().st_size for file in (tmp_path / "whole").glob("*.safetensors")}
-    first, largest = min(sizes), max(sizes, key=lambda name: sizes[name])
-    assert sizes[first] < sizes[largest]
-    target = tmp_path / "target"
-    ended = with_room_for(sizes[largest] - 1, source, target, *options)
-    assert ended.returncode == 1, ended.stderr
-    partial = tmp_path / ".target.partial" / "files"
-    kept = {file.name: file.stat().st_ino for file in partial.glob("*.safetensors")}
-    assert first in kept and largest not in kept
-    assert convert(source, target, *options).exit_code == 0
-    assert {name: (target / name).stat().st_ino for name in kept} == kept
-    assert {file.name: file.stat().st_size for file in target.glob("*.safetensors")} == sizes
-    assert not partial.parent.exists()
+    target, partial = tmp_path / "target", tmp_path / ".target.partial"
+    ended = with_room_for(50_000, source, target, "--shards", 2, first_file="-00002-of-00002")
+    assert ended.returncode == 1
+    assert "File too large" in ended.stderr
+    first = partial / "files" / "model-00001-of-00002.safetensors"
+    assert {file.name for file in first.parent.iterdir()} == {first.name, "written.json"}
+    kept = first.stat().st_ino
+    assert convert(source, target, "--shards", 2).exit_code == 0
+    assert (target / first.name).stat().st_ino == kept
+    assert not partial.exists()
 
 
 _ALL = """

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from serving.models.checkpoint_path import checkpoint_path
+from sharding.batch import Bucket
 from sharding.checkpoint import open_checkpoint
 from sharding.checkpoint.loader import load
 from sharding.gemma import abstract_parameters
@@ -43,7 +44,16 @@ def expected_logits() -> dict[str, np.ndarray]:
         return dict(arrays)
 
 
-def make_runner(path: Path, devices: int, *, max_rows: int, max_step_tokens: int, max_context: int) -> ModelRunner:
+def make_runner(
+    path: Path,
+    devices: int,
+    *,
+    max_rows: int,
+    max_step_tokens: int,
+    max_context: int,
+    step_tokens: Sequence[int] | None = None,
+) -> ModelRunner:
+    """A runner of float32; with `step_tokens`, whose steps have one of these sizes and all the rows."""
     checkpoint = open_checkpoint(path)
     mesh = make_mesh(devices)
     parameters = load(checkpoint, abstract_parameters(checkpoint.config, mesh, jnp.float32))
@@ -55,7 +65,8 @@ def make_runner(path: Path, devices: int, *, max_rows: int, max_step_tokens: int
         max_step_tokens=max_step_tokens,
         max_context=max_context,
     )
-    return ModelRunner(parameters, compile_steps(checkpoint.config, mesh, jnp.float32, limits))
+    buckets = step_tokens and [Bucket(tokens, max_rows, limits.pages_per_sequence) for tokens in step_tokens]
+    return ModelRunner(parameters, compile_steps(checkpoint.config, mesh, jnp.float32, limits, buckets=buckets))
 
 
 class Sequences:
@@ -174,7 +185,8 @@ def test_the_real_model_has_the_oracles_tokens_and_log_probabilities(capsys: pyt
     assert len(cases) >= 20
     assert sum(len(case["prompt"]) > 512 for case in cases) >= 3, "too few prompts past the sliding window"
     max_rows = 16
-    runner = make_runner(path, 1, max_rows=max_rows, max_step_tokens=128, max_context=1088)
+    sizes = (max_rows, 32, 128)  # of eight, which take a minute to compile
+    runner = make_runner(path, 1, max_rows=max_rows, max_step_tokens=128, max_context=1088, step_tokens=sizes)
 
     # Every batch gets its share of the long prompts, whose chunks then run beside other rows' generation.
     by_length = sorted(cases, key=lambda case: len(case["prompt"]))
