@@ -28,9 +28,9 @@ def with_room_for(size: int, *arguments: object, first_file: str = "") -> subpro
         "import sharding.checkpoint.huggingface.writer as writer; save = writer.save_file; writer.save_file = "
         f"lambda tensors, file, **more: ({first_file!r} in file.name and {limit}, save(tensors, file, **more))"
     )
-    command = f"import resource; {later if first_file else limit}; {RUN}"
-    arguments = ("convert", *map(str, arguments))
-    return subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True)
+    code = f"import resource; {later if first_file else limit}; {RUN}"
+    command = [sys.executable, "-c", code, "convert", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True)
 
 
 def test_a_full_disk_is_told_in_one_line_and_leaves_nothing(source: Path, tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def make_runner(
         max_step_tokens=max_step_tokens,
         max_context=max_context,
     )
-    buckets = step_tokens and [Bucket(tokens, max_rows, limits.pages_per_sequence) for tokens in step_tokens]
+    buckets = [Bucket(tokens, max_rows, limits.pages_per_sequence) for tokens in step_tokens or ()] or None
     return ModelRunner(parameters, compile_steps(checkpoint.config, mesh, jnp.float32, limits, buckets=buckets))
 
 
