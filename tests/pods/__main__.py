@@ -7,16 +7,17 @@ import sys
 from collections.abc import Iterator
 
 from tests.helm.chart import ROOT
-from tests.pods import image, scenario
+from tests.pods import scenario
 from tests.pods.checks import CheckError
 from tests.pods.clock import Clock, OverdueError
-from tests.pods.cluster import LostHeadError
-from tests.pods.command import MissingError, find_programs
-from tests.pods.folder import keep_logs, locked
-from tests.pods.image import Image
-from tests.pods.leftovers import removed
+from tests.pods.control_plane.cluster import LostHeadError
 from tests.pods.manifest import Manifest
-from tests.pods.network import start_bridge
+from tests.pods.node import image
+from tests.pods.node.command import MissingError, find_programs
+from tests.pods.node.folder import keep_logs, locked
+from tests.pods.node.image import Image
+from tests.pods.node.leftovers import removed
+from tests.pods.node.network import start_bridge
 from tests.pods.release import running
 
 _DELETION_DELAY_S = 20.0

@@ -12,8 +12,8 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 from grpc_health.v1.health_pb2_grpc import HealthStub
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.pods.folder import FOLDER
-from tests.pods.pod import Pod
+from tests.pods.node.folder import FOLDER
+from tests.pods.node.pod import Pod
 
 SECRET = "pods_canary_in_a_prompt"
 """Part of the prompts below, and of nothing else."""

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from serving.access.keys import KeyFile
 from serving.config import Role
-from tests.pods import api_server
-from tests.pods.api_server import ApiServer
-from tests.pods.image import Image
+from tests.pods.control_plane import api_server
+from tests.pods.control_plane.api_server import ApiServer
+from tests.pods.control_plane.operator import Operator
+from tests.pods.control_plane.service import Service
 from tests.pods.manifest import Manifest
-from tests.pods.node import Node
-from tests.pods.operator import Operator
-from tests.pods.pod import Pod
-from tests.pods.service import Service
+from tests.pods.node.image import Image
+from tests.pods.node.node import Node
+from tests.pods.node.pod import Pod
 
 _KEYS_SECRET = "codegemma-keys"
 

@@ -8,9 +8,9 @@ import httpx
 import yaml
 
 from tests.helm.chart import Object
-from tests.pods import kuberay
-from tests.pods.node import Node, suffix
-from tests.pods.pod import Phase, Pod
+from tests.pods.control_plane import kuberay
+from tests.pods.node.node import Node, suffix
+from tests.pods.node.pod import Phase, Pod
 
 _TIMEOUT_S = 10.0
 _APPLICATIONS = "/api/serve/applications/"

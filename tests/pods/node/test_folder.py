@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.pods import folder
-from tests.pods.command import MissingError
-from tests.pods.folder import keep_logs, locked
+from tests.pods.node import folder
+from tests.pods.node.command import MissingError
+from tests.pods.node.folder import keep_logs, locked
 
-_HOLD = "from tests.pods.folder import locked\nwith locked():\n    print('held', flush=True)\n    input()"
+_HOLD = "from tests.pods.node.folder import locked\nwith locked():\n    print('held', flush=True)\n    input()"
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +29,7 @@ def test_one_run_at_a_time_holds_it() -> None:
 
 
 def test_a_run_that_was_killed_holds_it_no_longer(tmp_path: Path) -> None:
-    code = f"from tests.pods import folder\nfolder._LOCK = {folder._LOCK!r}\n{_HOLD}"
+    code = f"from tests.pods.node import folder\nfolder._LOCK = {folder._LOCK!r}\n{_HOLD}"
     with subprocess.Popen(
         [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as run:

@@ -11,11 +11,11 @@ from pathlib import Path
 from kubernetes.utils.quantity import parse_quantity
 
 from tests.helm.chart import Object
-from tests.pods import seccomp
-from tests.pods.command import CommandError, run, status_of
-from tests.pods.environment import expanded
-from tests.pods.folder import RUNC
-from tests.pods.image import Image
+from tests.pods.node import seccomp
+from tests.pods.node.command import CommandError, run, status_of
+from tests.pods.node.environment import expanded
+from tests.pods.node.folder import RUNC
+from tests.pods.node.image import Image
 
 _RUNC = ("runc", "--root", RUNC)
 _CPU_PERIOD_US = 100_000

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tests.pods import container, folder, image, network
+from tests.pods.node import container, folder, image, network
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import trustme
 from aiohttp import web
 
 from tests.helm.chart import Object
-from tests.pods.network import HOST
-from tests.pods.pod import Pod
+from tests.pods.node.network import HOST
+from tests.pods.node.pod import Pod
 
 PORT = 443
 _CLUSTERS = "/apis/ray.io/v1/namespaces/{namespace}/rayclusters/{name}"

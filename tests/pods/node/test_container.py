@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from ray.autoscaler._private.kuberay.node_provider import worker_delete_patch, worker_replica_patch
 
 from tests.helm.chart import CASE, Object, ray_service
-from tests.pods import kuberay
-from tests.pods.api_server import replace
-from tests.pods.container import Sandbox, oci_config
-from tests.pods.environment import environment_of, expanded
-from tests.pods.image import Image
-from tests.pods.seccomp import without_capabilities
+from tests.pods.control_plane import kuberay
+from tests.pods.control_plane.api_server import replace
+from tests.pods.node.container import Sandbox, oci_config
+from tests.pods.node.environment import environment_of, expanded
+from tests.pods.node.image import Image
+from tests.pods.node.seccomp import without_capabilities
 
 _CLUSTER = kuberay.ray_cluster(ray_service(CASE["demo"]), "abcde")
 _POD = kuberay.head_pod(_CLUSTER, "fghij")
@@ -39,7 +39,7 @@ def profile(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A profile of system calls, for machines without one."""
     file = tmp_path / "seccomp.json"
     file.write_text('{"defaultAction": "SCMP_ACT_ERRNO", "defaultErrnoRet": 38, "syscalls": []}')
-    monkeypatch.setattr("tests.pods.seccomp._PROFILE", file)
+    monkeypatch.setattr("tests.pods.node.seccomp._PROFILE", file)
 
 
 @pytest.mark.usefixtures("profile")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pods import network
+from tests.pods.node import network
 
 
 def test_only_the_runs_own_namespaces_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from ray.autoscaler._private.kuberay.autoscaling_config import _derive_autoscaling_config_from_ray_cr
 
 from tests.helm.chart import CASE, Object, ray_service
-from tests.pods import kuberay
+from tests.pods.control_plane import kuberay
 
 _SERVICE = ray_service(CASE["demo"])
 _HEAD_SERVICE = "codegemma-abcde-head-svc.codegemma.svc.cluster.local"

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 from tests.helm.chart import Object
-from tests.pods.network import HOST
+from tests.pods.node.network import HOST
 
 _SPREADS_S = 2.0
 """Until every node knows of a change of the endpoints."""

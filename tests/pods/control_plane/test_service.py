@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.pods.service import endpoints
+from tests.pods.control_plane.service import endpoints
 
 _SELECTOR = {"component": "gateway"}
 

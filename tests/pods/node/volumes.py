@@ -7,7 +7,7 @@ from pathlib import Path
 from kubernetes.utils.quantity import parse_quantity
 
 from tests.helm.chart import Object
-from tests.pods.command import run
+from tests.pods.node.command import run
 
 type Texts = Mapping[str, Mapping[str, str]]
 """Secrets or config maps: contents by name of the object and name of the entry."""

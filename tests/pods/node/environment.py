@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 
 from tests.helm.chart import Object
-from tests.pods.volumes import Texts
+from tests.pods.node.volumes import Texts
 
 _REFERENCE = re.compile(r"\$\$|\$\(([A-Za-z_][A-Za-z0-9_.-]*)\)")
 _LABEL = re.compile(r"metadata\.labels\['(.*)'\]")

@@ -9,15 +9,15 @@ from enum import Enum
 from pathlib import Path
 
 from tests.helm.chart import Object
-from tests.pods import container as containers
-from tests.pods import probe
-from tests.pods.command import run
-from tests.pods.container import Container, Sandbox
-from tests.pods.environment import environment_of
-from tests.pods.folder import FOLDER
-from tests.pods.image import Image
-from tests.pods.network import PodNetwork
-from tests.pods.volumes import Texts, Volumes
+from tests.pods.node import container as containers
+from tests.pods.node import probe
+from tests.pods.node.command import run
+from tests.pods.node.container import Container, Sandbox
+from tests.pods.node.environment import environment_of
+from tests.pods.node.folder import FOLDER
+from tests.pods.node.image import Image
+from tests.pods.node.network import PodNetwork
+from tests.pods.node.volumes import Texts, Volumes
 
 
 class Phase(Enum):

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from tests.helm.chart import Object
-from tests.pods.command import MissingError
+from tests.pods.node.command import MissingError
 
 _PROFILE = Path("/usr/share/containers/seccomp.json")
 """The profile of Podman, buildah and CRI-O, which comes with any of them."""

@@ -7,9 +7,9 @@ import string
 from collections.abc import Mapping
 
 from tests.helm.chart import Object
-from tests.pods.image import Image
-from tests.pods.network import HOST, NUMBERS, address
-from tests.pods.pod import Pod
+from tests.pods.node.image import Image
+from tests.pods.node.network import HOST, NUMBERS, address
+from tests.pods.node.pod import Pod
 
 _LETTERS = string.ascii_lowercase + string.digits
 

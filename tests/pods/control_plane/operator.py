@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Iterator
 
 from tests.helm.chart import Object
-from tests.pods import kuberay
-from tests.pods.cluster import Cluster
-from tests.pods.node import Node
+from tests.pods.control_plane import kuberay
+from tests.pods.control_plane.cluster import Cluster
+from tests.pods.node.node import Node
 
 _ROUND_S = 2.0
 """As KubeRay's."""

@@ -3,7 +3,7 @@
 import ipaddress
 from contextlib import suppress
 
-from tests.pods.command import CommandError, run
+from tests.pods.node.command import CommandError, run
 
 BRIDGE = "cg-pods"
 _NETWORK = ipaddress.ip_network("198.18.113.0/24")

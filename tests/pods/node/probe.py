@@ -6,7 +6,7 @@ import time
 import httpx
 
 from tests.helm.chart import Object
-from tests.pods.container import Container
+from tests.pods.node.container import Container
 
 
 class ProbeError(Exception):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.pods.command import MissingError, run
+from tests.pods.node.command import MissingError, run
 
 FOLDER = Path("/var/lib/codegemma-pods")
 """Root's alone: secrets of the run are there."""

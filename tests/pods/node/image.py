@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.pods.command import CommandError, MissingError, run
+from tests.pods.node.command import CommandError, MissingError, run
 
 _CONTAINER = "codegemma-pods"
 _BUILD = "make image FLAVOR=demo ENGINE=buildah (and BASE=debootstrap where no registry can be reached)"
