@@ -8,6 +8,7 @@ import yaml
 
 from serving.cluster.connection import Object
 from serving.cluster.errors import ClusterError
+from serving.cluster.field_types import check_types
 from serving.cluster.fields import with_fields
 
 _FIRST = (
@@ -109,4 +110,5 @@ def _checked(file: str, one: object) -> Object:
                 f"{file}: {called} has {field}={value!r}; it must be a text. Give rendered manifests (helm template), "
                 "not a chart."
             )
+    check_types(file, one)
     return with_fields(one)

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from serving.cluster.connection import Object
+from serving.cluster.errors import ClusterError
 from serving.config import ServingConfig
 from serving.models.topology import Topology
 
@@ -85,14 +86,24 @@ def needs_of_service(service: Object) -> list[NodeNeed]:
 
 
 def accelerators(pod_spec: Object) -> dict[str, int]:
-    """Accelerators that the containers of a pod ask for, by resource."""
+    """Accelerators that the containers of a pod ask for, by resource.
+
+    Raises:
+      ClusterError: a container asks for a part of one.
+    """
+    from kubernetes.utils.quantity import parse_quantity
+
     totals: dict[str, int] = {}
     for container in pod_spec.get("containers") or []:
         resources = container.get("resources") or {}
         asked = {**(resources.get("requests") or {}), **(resources.get("limits") or {})}
         for resource in ACCELERATORS:
             if asked.get(resource) is not None:
-                totals[resource] = totals.get(resource, 0) + int(asked[resource])
+                count = parse_quantity(asked[resource])
+                if count != int(count):
+                    whose = f"Container {container['name']} asks for {resource}={asked[resource]}"
+                    raise ClusterError(f"{whose}, but there are no parts of accelerators. Write a whole number.")
+                totals[resource] = totals.get(resource, 0) + int(count)
     return totals
 
 

@@ -105,9 +105,10 @@ def _clusters(service: Object) -> dict[str, str]:
 def _deployments(service: Object) -> list[Deployment]:
     status = service.get("status") or {}
     return [
-        Deployment(part["rayClusterName"], name, one.get("status", "UNKNOWN"), one.get("message", ""))
+        Deployment(part["rayClusterName"], name, (one or {}).get("status", "UNKNOWN"), (one or {}).get("message", ""))
         for part in (status.get("activeServiceStatus") or {}, status.get("pendingServiceStatus") or {})
         for application in (part.get("applicationStatuses") or {}).values()
+        if application
         for name, one in (application.get("serveDeploymentStatuses") or {}).items()
     ]
 

@@ -1,4 +1,7 @@
-"""Objects that lack a field, or a release that is there twice: a sentence with the field, never a stack trace."""
+"""Objects that lack a field or have a value of another type there, or a release that is there twice.
+
+A sentence with the field, never a stack trace.
+"""
 
 import copy
 import functools
@@ -55,14 +58,22 @@ def _fields(value: object, path: _Path = ()) -> Iterator[_Path]:
 
 def _without(one: dict[str, Any], path: _Path, *, null: bool) -> dict[str, Any]:
     """A copy that lacks a field, or has null there."""
+    changed = _with(one, path, None)
+    if not null:
+        holder: Any = changed
+        for key in path[:-1]:
+            holder = holder[key]
+        del holder[path[-1]]
+    return changed
+
+
+def _with(one: dict[str, Any], path: _Path, value: object) -> dict[str, Any]:
+    """A copy with a value there."""
     changed: dict[str, Any] = copy.deepcopy(one)
     holder: Any = changed
     for key in path[:-1]:
         holder = holder[key]
-    if null:
-        holder[path[-1]] = None
-    else:
-        del holder[path[-1]]
+    holder[path[-1]] = value
     return changed
 
 
@@ -78,6 +89,62 @@ def test_the_doctor_has_a_sentence_for_manifests_that_lack_any_field(profile: st
         manifests = [_checked("manifests", one) for one in objects]
         installation = installation_of_manifests(release.RELEASE, manifests)
         assert all(finding.text for finding in examine(Answers({}), installation))
+
+
+@pytest.mark.parametrize("profile", _PROFILES)
+@settings(max_examples=25, deadline=None)
+@given(data=st.data())
+def test_the_doctor_has_a_sentence_for_manifests_with_any_value_of_another_type(
+    profile: str, data: st.DataObject
+) -> None:
+    places = [(number, path) for number, one in enumerate(_objects(profile)) for path in _fields(one)]
+    number, path = data.draw(st.sampled_from(places))
+    value = data.draw(st.sampled_from(["two", "", 7, True, [], ["a"], {"a": 1}]))
+    objects = list(_objects(profile))
+    objects[number] = _with(objects[number], path, value)
+    with suppress(ClusterError):
+        manifests = [_checked("manifests", one) for one in objects]
+        installation = installation_of_manifests(release.RELEASE, manifests)
+        assert all(finding.text for finding in examine(Answers({}), installation))
+
+
+_WORKER = "spec.rayClusterConfig.workerGroupSpecs[1]"
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "said"),
+    [
+        ("maxReplicas", "two", "maxReplicas is 'two', where a whole number belongs"),
+        ("minReplicas", True, "minReplicas is 'True', where a whole number belongs"),
+        ("rayStartParams", [], "rayStartParams is '[]', where a mapping belongs"),
+        ("rayStartParams.num-cpus", 0, "rayStartParams['num-cpus'] is '0', where a text belongs"),
+        ("template.spec.volumes", "data", "template.spec.volumes is 'data', where a list belongs"),
+        ("template.spec.nodeSelector", "gpu", "template.spec.nodeSelector is 'gpu', where a mapping belongs"),
+        (
+            "template.spec.containers.0.resources.limits",
+            {"nvidia.com/gpu": "two"},
+            "resources.limits['nvidia.com/gpu'] is 'two', where a quantity, such as 2, 500m or 8Gi belongs. `kubectl "
+            "explain rayservice.spec.rayClusterConfig.workerGroupSpecs.template.spec.containers.resources.limits` says",
+        ),
+    ],
+)
+def test_a_value_of_another_type_is_named(path: str, value: object, said: str) -> None:
+    (service,) = (one for one in _objects("gpu") if one["kind"] == "RayService")
+    keys = [int(key) if key.isdecimal() else key for key in path.split(".")]
+    wrong = _with(service, ("spec", "rayClusterConfig", "workerGroupSpecs", 1, *keys), value)
+    with pytest.raises(ClusterError) as raised:
+        _checked("service.yaml", wrong)
+    assert str(raised.value).startswith(f"service.yaml: RayService codegemma: {_WORKER}.")
+    assert said in str(raised.value)
+
+
+@pytest.mark.parametrize("count", ["500m", 1.5])
+def test_a_part_of_an_accelerator_is_refused(count: object) -> None:
+    (service,) = (one for one in _objects("gpu") if one["kind"] == "RayService")
+    limits = ("template", "spec", "containers", 0, "resources", "limits", "nvidia.com/gpu")
+    wrong = _with(service, ("spec", "rayClusterConfig", "workerGroupSpecs", 1, *limits), count)
+    with pytest.raises(ClusterError, match=r"Container ray-worker asks for nvidia.com/gpu=.*Write a whole number"):
+        installation_of_manifests(release.RELEASE, [_checked("service.yaml", wrong)])
 
 
 @pytest.mark.parametrize("profile", ["gpu", "tpu-v5e-two-hosts"])

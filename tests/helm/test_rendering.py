@@ -8,6 +8,7 @@ import kubernetes_validate.utils
 import pytest
 import yaml
 
+from serving.cluster.field_types import check_types
 from tests.helm import crd
 from tests.helm.chart import (
     CASE,
@@ -68,6 +69,12 @@ def test_kubernetes_accepts_all_objects(kubernetes: str) -> None:
     assert builtin
     for each in builtin:
         assert kubernetes_validate.validate(each, kubernetes, strict=True)
+
+
+@every_case
+def test_our_own_commands_take_all_values_for_what_they_are(case: Case) -> None:
+    for each in rendered(case):
+        check_types("manifests", each)
 
 
 @every_case
