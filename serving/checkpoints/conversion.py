@@ -77,7 +77,7 @@ def convert(
             )
             written.finish(origin_of(source))
         except OSError:
-            written.remove_others()  # a disk that is full has need of their room
+            written.remove_incomplete()  # a disk that is full has need of their room
             raise
 
 

@@ -46,7 +46,7 @@ class WrittenFiles:
         partial.write_text(json.dumps(record))
         partial.replace(self._directory / _RECORD_FILE)
 
-    def remove_others(self) -> None:
+    def remove_incomplete(self) -> None:
         """Leaves the files that are complete and their record, or nothing if there are none."""
         kept = {*self._sums, _RECORD_FILE} if self._sums else set()
         for file in self._directory.iterdir():

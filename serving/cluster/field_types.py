@@ -20,7 +20,10 @@ _SCALARS: Mapping[str, tuple[str, Callable[[Any], bool]]] = {
     "bool": ("true or false", lambda value: isinstance(value, bool)),
     "int": ("a whole number", lambda value: isinstance(value, int) and not isinstance(value, bool)),
     "float": ("a number", lambda value: isinstance(value, int | float) and not isinstance(value, bool)),
-    _NUMBER_OR_NAME: ("a whole number or a text", lambda value: isinstance(value, int | str) and value is not True),
+    _NUMBER_OR_NAME: (
+        "a whole number or a text",
+        lambda value: isinstance(value, int | str) and not isinstance(value, bool),
+    ),
     _QUANTITY: ("a quantity, such as 2, 500m or 8Gi", lambda value: _is_quantity(value)),
 }
 
